@@ -1,0 +1,109 @@
+# Everything a developer or CI does. `make` alone lists it. Needs Python 3.11 or newer and make.
+#
+# Variables: PYTHON=python3.12 (which Python .venv is made from), ARGS="..." (passed on by test and
+# bench), WORKERS=4 (test processes), KEEP=1 (the demo leaves its servers up).
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+WORKERS ?= 2
+UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock"
+
+.PHONY: help
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+.PHONY: install
+install: $(INSTALLED)  ## .venv with exactly what the lock files say; at once where nothing changed
+
+.PHONY: demo
+demo: $(INSTALLED)  ## the whole service against a simulated iovox; KEEP=1 leaves it running
+	$(BIN)/dlr demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: $(INSTALLED)  ## all tests; ARGS="-k spool -n 0" for some of them
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+.PHONY: lint
+lint: $(INSTALLED)  ## all of check but the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry app migrations
+	$(BIN)/bandit -q -c pyproject.toml -r app migrations
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+.PHONY: check
+check: lint  ## format, lint, types, imports, dependencies, security, Docker files, tests
+	@$(MAKE) --no-print-directory test
+
+.PHONY: format
+format: $(INSTALLED)  ## rewrites the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: $(INSTALLED)  ## measures the service beside the usual ways; ARGS="--help" shows what else
+	$(BIN)/python -m bench $(ARGS)
+
+# The uv that is pinned makes the locks, its own last: raise the number in requirements-uv.lock to
+# get a newer one. No lock records where a package came from, so that any mirror serves.
+.PHONY: lock
+lock: $(BIN)/uv  ## the three lock files anew, from pyproject.toml
+	$(UV_COMPILE) pyproject.toml -o requirements.lock
+	$(UV_COMPILE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements-uv.lock \
+		| $(UV_COMPILE) --no-annotate - -o requirements-uv.lock
+
+.PHONY: clean
+clean:  ## deletes .venv, caches and what a build leaves
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv reads none of pip's settings (index, proxy, wheels on disk): where it finds nothing, pip may.
+$(INSTALLED): requirements-dev.lock pyproject.toml $(BIN)/uv
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements-dev.lock \
+		|| { echo 'uv could not install; trying pip, which takes longer' >&2; \
+			$(VENV_PIP) --require-hashes -r requirements-dev.lock; }
+	@$(BIN)/uv pip install -q --offline --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo 'installed into .venv: try `make demo`'
+
+# A .venv that has lost its pip, or never had one, borrows that of the Python it was made from.
+VENV_PIP = if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip='$(BIN)/python -m pip'; \
+	else pip="$$(cat .venv/.pip) --python $(BIN)/python"; fi; \
+	$$pip install -qq --disable-pip-version-check --no-input
+
+$(BIN)/uv: requirements-uv.lock | $(BIN)/python
+	@$(VENV_PIP) --require-hashes -r requirements-uv.lock
+	@touch $@
+
+$(BIN)/python:
+	@python='$(PYTHON)'; \
+	for each in python3.11 python3.12 python3.13 python3.14 python3; do \
+		[ -n "$$python" ] && break; \
+		"$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$$each; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo 'Python 3.11 or newer is needed and none was found: install one, or name yours by' >&2; \
+		echo '  make PYTHON=/path/to/python install' >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+		echo "$$python is not Python 3.11 or newer" >&2; exit 1; \
+	fi; \
+	rm -rf .venv; \
+	"$$python" -m venv .venv >/dev/null 2>&1 && exit 0; \
+	rm -rf .venv; \
+	for pip in "$$python -m pip" pip3 pip; do \
+		$$pip --python "$$python" --version >/dev/null 2>&1 || continue; \
+		"$$python" -m venv --without-pip .venv && echo "$$pip" >.venv/.pip && exit 0; \
+	done; \
+	rm -rf .venv; \
+	echo "$$python can make no virtual environment with pip. On Debian and Ubuntu:" >&2; \
+	echo '  apt install python3-venv' >&2; exit 1

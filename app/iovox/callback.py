@@ -1,0 +1,155 @@
+"""The headers that we ask iovox to send with every receipt: minted per send, verified per receipt.
+
+What they are built from is the operator's setting and is checked once, at the start. What they are
+verified against is the open internet: nothing of a request is believed until ``verify`` says yes.
+The secret is in here, so no error and no repr quotes what was configured, only its position: a
+secret with a comma in it would otherwise show up as the "name" of the next header.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+MESSAGE_ID_HEADER = b"x-message-id"
+
+_SETTING = "DLR_CALLBACK_URL_HEADERS"
+_EXAMPLE = "Content-Type: application/json,X-Custom-Header: <secret>"
+_CONTENT_TYPE = "content-type"
+_JSON = "Content-Type: application/json"
+_OWN = MESSAGE_ID_HEADER.decode()
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# iovox documents no escaping, so a comma cannot be said; a space may stand inside, as in a
+# Content-Type with a charset, but not outside, where every party strips it.
+_VALUE = re.compile(r"[!-+\--~](?:[ -+\--~]*[!-+\--~])?")
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class CallbackHeaders:
+    """Both ends of the shared secret: what iovox is told to send, and what is let in.
+
+    ``secrets`` are every value that authenticates a receipt, the current one first; previous ones
+    stay because messages in flight carry them.
+    """
+
+    text: str
+    auth_header: bytes
+    secrets: tuple[bytes, ...]
+
+    @classmethod
+    def parse(
+        cls, headers: str, *, auth_header: str | None, previous_secrets: Sequence[str]
+    ) -> CallbackHeaders:
+        """Read the setting, in iovox's own notation. ValueError says in a sentence what is wrong.
+
+        ``auth_header`` names the header that authenticates; None where only one could.
+        """
+        pairs = _pairs(headers)
+        name = _auth_name(pairs, auth_header)
+        written = [f"{name}: {value}" for name, value in pairs]
+        if all(name.lower() != _CONTENT_TYPE for name, _ in pairs):
+            written.insert(0, _JSON)
+        current = next(value for header, value in pairs if header.lower() == name)
+        return cls(
+            text=",".join(written),
+            auth_header=name.encode(),
+            secrets=(current.encode(), *_previous(previous_secrets)),
+        )
+
+    def mint(self, message_id: UUID | None) -> str:
+        """The text of ``callback_url_headers`` for one send."""
+        return self.text if message_id is None else f"{self.text},X-Message-Id: {message_id}"
+
+    def verify(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether raw ASGI headers (lower-case names) carry a secret of ours.
+
+        Every secret is compared, match or not: the time taken tells nothing about which one fits.
+        """
+        wanted = self.auth_header
+        known = False
+        for name, value in headers:
+            if name == wanted:
+                offered = value.strip(b" \t")
+                for secret in self.secrets:
+                    known |= hmac.compare_digest(offered, secret)
+        return known
+
+    def redact(self, text: str) -> str:
+        """``text`` without our secrets: iovox may quote the headers that it finds fault with."""
+        for secret in self.secrets:
+            text = text.replace(secret.decode(), "[secret]")
+        return text
+
+    def __repr__(self) -> str:
+        return f"CallbackHeaders({self.auth_header.decode()}, {len(self.secrets)} secrets)"
+
+
+def _pairs(headers: str) -> list[tuple[str, str]]:
+    if not headers.strip():
+        raise ValueError(f"{_SETTING} is empty: write it as `{_EXAMPLE}`.")
+    pairs: list[tuple[str, str]] = []
+    for position, written in enumerate(headers.split(","), start=1):
+        pair = _pair(written, f"Pair {position} of {_SETTING}")
+        if pair[0].lower() in (name.lower() for name, _ in pairs):
+            raise ValueError(f"Pair {position} of {_SETTING} names a header a second time.")
+        pairs.append(pair)
+    return pairs
+
+
+def _pair(written: str, where: str) -> tuple[str, str]:
+    name, colon, value = written.partition(":")
+    if not colon:
+        raise ValueError(
+            f"{where} has no `:`; pairs are `Name: value`, and a value cannot contain a comma."
+        )
+    name, value = name.strip(" \t"), value.strip(" \t")
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{where} has a name that HTTP does not allow.")
+    if name.lower() == _OWN:
+        raise ValueError(f"{where} is X-Message-Id, which the service adds itself: leave it out.")
+    _check_value(value, where)
+    return name, value
+
+
+def _check_value(value: str, where: str) -> None:
+    if not value:
+        raise ValueError(f"{where} has an empty value.")
+    if not _VALUE.fullmatch(value):
+        raise ValueError(
+            f"{where} has a value with a comma, a line break or a character outside visible ASCII."
+        )
+
+
+def _auth_name(pairs: list[tuple[str, str]], auth_header: str | None) -> str:
+    """The lower-case name of the header that authenticates."""
+    candidates = [name.lower() for name, _ in pairs if name.lower() != _CONTENT_TYPE]
+    if not candidates:
+        raise ValueError(
+            f"{_SETTING} needs a header with a secret besides Content-Type, as in `{_EXAMPLE}`."
+        )
+    if auth_header:
+        wanted = auth_header.strip().lower()
+        if wanted not in candidates:
+            raise ValueError(
+                f"DLR_CALLBACK_AUTH_HEADER names none of the headers of {_SETTING} "
+                "besides Content-Type."
+            )
+        return wanted
+    if len(candidates) > 1:
+        raise ValueError(
+            f"{_SETTING} has several headers besides Content-Type: "
+            "DLR_CALLBACK_AUTH_HEADER must name the one with the secret."
+        )
+    return candidates[0]
+
+
+def _previous(secrets: Sequence[str]) -> list[bytes]:
+    previous = []
+    for position, written in enumerate(secrets, start=1):
+        secret = written.strip(" \t")
+        _check_value(secret, f"Secret {position} of DLR_CALLBACK_PREVIOUS_SECRETS")
+        previous.append(secret.encode())
+    return previous

@@ -1,0 +1,1 @@
+"""The third journey: apps, support staff and auditors ask what became of a message."""

@@ -1,0 +1,43 @@
+"""What the service counts, for Prometheus. One value that is handed around, no global registry."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+
+class Metrics:
+    """Counters and gauges of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.receipts_stored = self._counter("receipts_stored", "Receipts committed")
+        self.receipts_rejected = self._counter(
+            "receipts_rejected", "Authenticated calls that could not be understood, all kept"
+        )
+        self.receipts_spooled = self._counter(
+            "receipts_spooled", "Receipts kept on local disk because the database was away"
+        )
+        self.receipts_drained = self._counter(
+            "receipts_drained", "Receipts carried from the spool into the database"
+        )
+        self.callbacks_refused = self._counter(
+            "callbacks_refused", "Calls to /dlr without the secret header"
+        )
+        self.spool_depth = self._gauge("spool_depth", "Receipts that wait in the spool")
+        self.database_up = self._gauge("database_up", "1 while the database can be used")
+        self.sends = Counter(
+            "dlr_sends", "Attempts to submit a message", ["outcome"], registry=self.registry
+        )
+        self.credentials_refused = self._counter(
+            "iovox_credentials_refused", "Answers 401 or 403 of iovox: our keys are at fault"
+        )
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, meaning: str) -> Counter:
+        return Counter(f"dlr_{name}", meaning, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str) -> Gauge:
+        return Gauge(f"dlr_{name}", meaning, registry=self.registry)

@@ -1,0 +1,1 @@
+"""Telling those who asked to be told: the event feed, the live stream, and webhooks."""

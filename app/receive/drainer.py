@@ -1,0 +1,109 @@
+"""Carries the spool into the database, oldest first, while new receipts keep coming."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from app.errors import StoreUnavailable, Unavailable
+from app.metrics import Metrics
+from app.model.receipt import interpret
+from app.receive.recorder import Call, Recorder
+from app.receive.spool_queue import SpoolQueue
+from app.store.watch import DatabaseWatch
+
+BATCH = 500
+LOOK_EVERY = 1.0
+"""Seconds between looks at a spool that nobody here filled: another process may have died."""
+PATIENCE = 10.0
+"""Seconds for one batch: five times a receipt's, as nobody waits for the answer."""
+
+log = structlog.get_logger(__name__)
+
+
+class Drainer:
+    """One of these runs in every process; a lock lets one of them work at a time.
+
+    Guarantee: an arrival is deleted from the spool only after its commit. Killed in between, it is
+    replayed, which the store recognises by the arrival's id.
+    """
+
+    def __init__(
+        self,
+        *,
+        spool: SpoolQueue,
+        recorder: Recorder,
+        watch: DatabaseWatch,
+        metrics: Metrics,
+        lock: Path,
+    ) -> None:
+        self._spool = spool
+        self._recorder = recorder
+        self._watch = watch
+        self._metrics = metrics
+        self._lock = lock
+
+    async def run(self) -> None:
+        """Drain whenever there is something and a database to take it. Runs until cancelled."""
+        while True:
+            await self._watch.wait_until_up()
+            try:
+                with _only_one(self._lock) as is_mine:
+                    if is_mine:
+                        await self.drain()
+            except (Unavailable, StoreUnavailable) as error:
+                log.warning("drain_interrupted", reason=error.detail)
+            except Exception:
+                log.exception("drain_failed", consequence="tried again; the spool keeps them")
+            await self._something_to_do()
+
+    async def drain(self) -> int:
+        """Empty the spool; answers how many arrivals it held. Raises what stopped it."""
+        drained = 0
+        self._spool.filled.clear()
+        while rows := await self._spool.oldest(BATCH):
+            await self._record([interpret(arrival) for _, arrival in rows])
+            await self._spool.forget(rows[-1][0])
+            drained += len(rows)
+            self._metrics.receipts_drained.inc(len(rows))
+        if drained:
+            log.info("spool_drained", receipts=drained)
+        return drained
+
+    async def _record(self, calls: Sequence[Call]) -> None:
+        task = asyncio.create_task(self._recorder.record(calls))
+        done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+        if not done:
+            task.cancel()  # and not waited for: a silent connection may take many seconds to end
+            self._watch.report_down(f"a batch took longer than {PATIENCE:g} s")
+            raise StoreUnavailable("the database is too slow to drain into")
+        try:
+            task.result()
+        except StoreUnavailable as error:
+            self._watch.report_down(error.detail)
+            raise
+
+    async def _something_to_do(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_EVERY):
+                await self._spool.filled.wait()
+        except TimeoutError:
+            pass
+        await asyncio.sleep(0.05)
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[bool]:
+    """Whether this process may drain; the kernel frees the lock should it be killed."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True

@@ -1,0 +1,213 @@
+"""What an app may ask for. The caller is one of our own apps: known, but it makes mistakes.
+
+Every field is checked and every fault named at once; where iovox has words for a fault, they are
+iovox's. Phone numbers come out as E.164 digits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import phonenumbers
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
+
+from app.errors import FieldError, Invalid
+from app.iovox.xml import forbidden_characters
+from app.model.message import Request
+
+LONGEST_MESSAGE = 160
+LONGEST_REFERENCE = 255
+LONGEST_LINK_ID = 255
+LONGEST_DIGITS = 15
+"""Of an E.164 number."""
+LARGEST_EXPIRY = 2**31 - 1
+"""iovox says INT, in minutes."""
+
+_ALPHANUMERIC_ORIGIN = re.compile(r"[A-Za-z0-9 .]{1,11}")
+_DIGITS = re.compile(r"[0-9]+")
+_NUMERIC = re.compile(r"\+?[0-9]+")
+_PUNCTUATION = re.compile(r"[\s\u00a0().-]+")
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
+)
+
+
+def _origin(value: str) -> str:
+    """iovox's rule, read so that its own 12-digit example passes: 11 binds letters, not digits."""
+    if not value.strip():
+        raise ValueError("Origin Empty")
+    if _NUMERIC.fullmatch(value):
+        digits = value.removeprefix("+")
+        if digits == value:
+            digits = digits.removeprefix("00")
+        if 1 <= len(digits) <= LONGEST_DIGITS:
+            return digits
+    elif _ALPHANUMERIC_ORIGIN.fullmatch(value):
+        return value
+    raise ValueError(f"Origin Invalid: {value}")
+
+
+def _destination(value: str) -> str:
+    if not value.strip():
+        raise ValueError("Destination Empty")
+    compact = _PUNCTUATION.sub("", value)
+    digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
+    if _DIGITS.fullmatch(digits) and not digits.startswith("0"):
+        try:
+            number = phonenumbers.parse(f"+{digits}")
+        except phonenumbers.NumberParseException:
+            pass
+        else:
+            if phonenumbers.is_possible_number(number):
+                e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+                return e164.removeprefix("+")
+    raise ValueError(
+        f"Destination Invalid: {value} (write it in international form, such as +447700900123)"
+    )
+
+
+def _message(value: str) -> str:
+    if not value:
+        raise ValueError("Message Empty")
+    if len(value) > LONGEST_MESSAGE:
+        raise ValueError(
+            f"Message must be less than 160 characters long (this one has {len(value)})"
+        )
+    return value
+
+
+def _sendable(value: str) -> str:
+    forbidden = forbidden_characters(value)
+    if forbidden:
+        raise ValueError(f"has characters that cannot be sent: {', '.join(forbidden)}")
+    return value
+
+
+def _utc(value: object) -> datetime:
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("must be an RFC 3339 time, such as 2026-11-22T09:00:00Z")
+    try:
+        moment = datetime.fromisoformat(value.upper())
+    except ValueError:
+        raise ValueError("is no time that exists") from None
+    if moment.tzinfo is None:
+        raise ValueError("must carry its offset, such as Z or +01:00")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is no time that exists") from None
+
+
+Text = Annotated[StrictStr, AfterValidator(_sendable)]
+
+
+class SendRequest(BaseModel):
+    """One message to send."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "origin": "447923221231",
+                    "destination": "447723443321",
+                    "message": "Hello there, my name is John",
+                    "expiry": 3,
+                    "reference": "order-42",
+                }
+            ]
+        },
+    )
+
+    origin: Annotated[Text, AfterValidator(_origin)] = Field(
+        description="E.164 digits (at most 15), or up to 11 letters, digits, spaces and full stops"
+    )
+    destination: Annotated[Text, AfterValidator(_destination)] = Field(
+        description="A phone number in international form; + or 00, spaces, dashes, dots and "
+        "parentheses are taken out"
+    )
+    message: Annotated[Text, AfterValidator(_message)] = Field(
+        description="The text, at most 160 characters"
+    )
+    expiry: Annotated[StrictInt, Field(ge=1, le=LARGEST_EXPIRY)] | None = Field(
+        None, description="Minutes after which iovox gives up"
+    )
+    c2c_failover_link_id: (
+        Annotated[Text, Field(min_length=1, max_length=LONGEST_LINK_ID)] | None
+    ) = Field(None, description="The call flow that reads the text out when the SMS fails")
+    reference: Annotated[Text, Field(min_length=1, max_length=LONGEST_REFERENCE)] | None = Field(
+        None, description="Your own name for it; you can search by it"
+    )
+    send_at: Annotated[datetime, BeforeValidator(_utc)] | None = Field(
+        None, description="When to send it, with an offset; at once if left out"
+    )
+
+
+def check(fields: object, *, now: datetime, horizon: timedelta) -> Request:
+    """The request that these JSON fields make. Raises Invalid, which names every fault."""
+    if not isinstance(fields, Mapping):
+        raise Invalid(
+            "The message is not a JSON object", errors=(FieldError("body", "must be an object"),)
+        )
+    faults: list[FieldError] = []
+    sent = None
+    try:
+        sent = SendRequest.model_validate(fields)
+    except ValidationError as error:
+        faults += field_errors(error.errors(include_url=False, include_input=False))
+    faults += _schedule_faults(fields.get("send_at"), now, horizon)
+    if faults or sent is None:
+        raise Invalid("The message was not sent; nothing is stored", errors=tuple(faults))
+    return Request(
+        origin=sent.origin,
+        destination=sent.destination,
+        text=sent.message,
+        expiry=sent.expiry,
+        c2c_failover_link_id=sent.c2c_failover_link_id,
+        reference=sent.reference,
+        send_at=sent.send_at,
+    )
+
+
+def _schedule_faults(value: object, now: datetime, horizon: timedelta) -> list[FieldError]:
+    try:
+        send_at = _utc(value)
+    except ValueError:
+        return []  # absent, or already named by the field's own check
+    if send_at <= now:
+        return [FieldError("send_at", "lies in the past")]
+    if send_at > now + horizon:
+        return [FieldError("send_at", f"lies more than {horizon.days} days ahead")]
+    return []
+
+
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a field of this request",
+    "string_type": "must be text",
+    "string_unicode": "has characters that cannot be sent",
+    "int_type": "must be a whole number",
+}
+
+
+def field_errors(found: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+    """Pydantic's findings in our words, each with the field's path."""
+    return [
+        FieldError(
+            ".".join(str(part) for part in fault["loc"]) or "body",
+            _WORDS.get(fault["type"], str(fault["msg"]).removeprefix("Value error, ")),
+        )
+        for fault in found
+    ]

@@ -1,0 +1,215 @@
+"""One attempt to submit one message: the wire, then the record of what came of it.
+
+Promise: once the request may be on the wire, nothing that fails here makes the message be sent
+again. What cannot be recorded at once is tried again behind the caller's back; should this process
+die first, the lease runs out and the message is UNCONFIRMED until a receipt settles it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from app.batcher import Batcher, BatcherClosed, BatcherFull
+from app.errors import (
+    FieldError,
+    NotSent,
+    OutcomeUnknown,
+    StoreRefused,
+    StoreUnavailable,
+    SubmissionError,
+)
+from app.iovox.client import IovoxClient
+from app.metrics import Metrics
+from app.model.message import Acceptance, Message, Outcome, Submission
+from app.model.status import Status
+from app.send import outcomes
+from app.send.gate import Breaker
+from app.store.messages import MessageStore
+
+LARGEST_BATCH = 128
+CAPACITY = 10_000
+RECORD_PATIENCE = 5.0
+"""Seconds that a caller waits for its outcome to be recorded before it is told UNCONFIRMED."""
+RECORD_AGAIN_EVERY = 0.5
+LEASE_MARGIN = 15.0
+"""Seconds that a lease outlasts all of the client's time-outs together."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the caller is told about one message."""
+
+    message_id: UUID
+    status: Status
+    sms_activity_id: str | None = None
+    errors: tuple[FieldError, ...] = ()
+
+
+class Submitter:
+    """Makes attempts. The inline attempt of a request and the queue's are the same code."""
+
+    def __init__(
+        self, *, store: MessageStore, client: IovoxClient, breaker: Breaker, metrics: Metrics
+    ) -> None:
+        self._client = client
+        self._breaker = breaker
+        self._metrics = metrics
+        self._acceptances: Batcher[Acceptance, str | None] = Batcher(
+            _in_order(store.accepted), largest=LARGEST_BATCH, capacity=CAPACITY
+        )
+        self._outcomes: Batcher[Outcome, bool] = Batcher(
+            _counted(store.settle), largest=LARGEST_BATCH, capacity=CAPACITY
+        )
+        self._behind: set[asyncio.Task[None]] = set()
+
+    def lease_until(self, start: datetime) -> datetime:
+        """How long a lease taken now must last."""
+        return start + timedelta(seconds=self._client.longest_wait + LEASE_MARGIN)
+
+    async def attempt(self, message: Message) -> Sent:
+        """Submit a leased message once, and record the outcome. Never raises what went wrong."""
+        now = datetime.now(UTC)
+        if message.give_up_at is not None and now >= message.give_up_at:
+            return await self._settle(
+                outcomes.given_up(message, now, "its time was over before it could be sent",
+                                  attempted=False)
+            )  # fmt: skip
+        self._breaker.started()
+        try:
+            sms_activity_id = await self._client.send(_submission(message, now))
+        except SubmissionError as error:
+            self._note(message, error)
+            return await self._settle(outcomes.failed(message, error, datetime.now(UTC)))
+        except Exception as error:
+            log.exception("send_failed", message_id=str(message.id))
+            self._breaker.unknown()
+            why = f"the send broke off: {type(error).__name__}"
+            return await self._settle(outcomes.unconfirmed(message, datetime.now(UTC), why))
+        self._breaker.answered()
+        self._metrics.sends.labels("submitted").inc()
+        return await self._accept(message, sms_activity_id)
+
+    async def settle(self, outcome: Outcome) -> Sent:
+        """Record an outcome that needed no attempt."""
+        return await self._settle(outcome)
+
+    async def close(self) -> None:
+        """Record what is known; return when it is, or give up with the leases as the safety net."""
+        if self._behind:
+            await asyncio.wait(set(self._behind), timeout=RECORD_PATIENCE)
+        for task in self._behind:
+            task.cancel()
+        await self._acceptances.close()
+        await self._outcomes.close()
+
+    async def _accept(self, message: Message, sms_activity_id: str) -> Sent:
+        acceptance = Acceptance(message.id, sms_activity_id, datetime.now(UTC))
+        recorded, bound = await self._record(self._acceptances, acceptance)
+        if not recorded:
+            return Sent(message.id, Status.UNCONFIRMED)
+        if bound is None:
+            why = f"iovox answered with an id that is another message's: {sms_activity_id}"
+            log.error("iovox_id_in_conflict", message_id=str(message.id))
+            return await self._settle(outcomes.unconfirmed(message, datetime.now(UTC), why))
+        if bound != sms_activity_id:
+            log.error("iovox_second_id_ignored", message_id=str(message.id), kept=bound)
+        return Sent(message.id, Status.SUBMITTED, bound)
+
+    async def _settle(self, outcome: Outcome) -> Sent:
+        recorded, _ = await self._record(self._outcomes, outcome)
+        status = outcome.step.status if recorded else Status.UNCONFIRMED
+        errors = outcome.errors or tuple(
+            FieldError("request", reason) for reason in outcome.step.reasons
+        )
+        return Sent(outcome.message_id, status, None, errors)
+
+    async def _record(
+        self, batcher: Batcher[Item, Result], item: Item
+    ) -> tuple[bool, Result | None]:
+        """(True, the answer) once it is committed; (False, None) where that will be later."""
+        try:
+            async with asyncio.timeout(RECORD_PATIENCE):
+                return True, await batcher.submit(item)
+        except (TimeoutError, StoreUnavailable, StoreRefused, BatcherFull, BatcherClosed) as error:
+            log.error("outcome_not_recorded", consequence="tried again", reason=str(error))
+            task = asyncio.create_task(self._record_later(batcher, item))
+            self._behind.add(task)
+            task.add_done_callback(self._behind.discard)
+            return False, None
+
+    async def _record_later(self, batcher: Batcher[Item, Result], item: Item) -> None:
+        """Until it is in: recording twice changes nothing, and a lost lease makes it moot."""
+        while True:
+            await asyncio.sleep(RECORD_AGAIN_EVERY)
+            try:
+                await batcher.submit(item)
+            except (StoreUnavailable, BatcherFull):
+                continue
+            except (StoreRefused, BatcherClosed) as error:
+                log.error("outcome_lost", consequence="UNCONFIRMED", reason=str(error))
+            return
+
+    def _note(self, message: Message, error: SubmissionError) -> None:
+        self._metrics.sends.labels(error.code).inc()
+        if isinstance(error, NotSent):
+            self._breaker.refused()
+        elif isinstance(error, OutcomeUnknown):
+            self._breaker.unknown()
+        else:
+            self._breaker.answered()
+        if isinstance(error, NotSent) and error.credentials:
+            self._metrics.credentials_refused.inc()
+            log.critical(
+                "iovox_refuses_our_credentials",
+                todo="check DLR_IOVOX_USERNAME, DLR_IOVOX_SECURE_KEY and our source address",
+            )
+        log.warning("send_not_accepted", message_id=str(message.id), code=error.code)
+
+
+def _submission(message: Message, now: datetime) -> Submission:
+    """What iovox is asked for now: a retry asks for the minutes that remain."""
+    expiry = message.request.expiry
+    if expiry is not None and message.expires_at is not None:
+        remaining = (message.expires_at - now) / timedelta(minutes=1)
+        expiry = max(1, min(expiry, math.ceil(remaining)))
+    return Submission(
+        message_id=message.id,
+        origin=message.request.origin,
+        destination=message.request.destination,
+        text=message.request.text,
+        expiry=expiry,
+        c2c_failover_link_id=message.request.c2c_failover_link_id,
+    )
+
+
+def _in_order(
+    accepted: Callable[[Sequence[Acceptance]], Awaitable[dict[UUID, str | None]]],
+) -> Callable[[Sequence[Acceptance]], Awaitable[Sequence[str | None]]]:
+    async def write(batch: Sequence[Acceptance]) -> Sequence[str | None]:
+        bound = await accepted(batch)
+        return [bound.get(acceptance.message_id) for acceptance in batch]
+
+    return write
+
+
+def _counted(
+    settle: Callable[[Sequence[Outcome]], Awaitable[set[UUID]]],
+) -> Callable[[Sequence[Outcome]], Awaitable[Sequence[bool]]]:
+    async def write(batch: Sequence[Outcome]) -> Sequence[bool]:
+        counted = await settle(batch)
+        return [outcome.message_id in counted for outcome in batch]
+
+    return write

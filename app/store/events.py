@@ -1,0 +1,52 @@
+"""The log of status changes. Its ids are in commit order: whoever has read N has missed nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import insert, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.postgresql import EVENT_LOCK
+from app.store.tables import events
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A status change about to be written."""
+
+    message_id: UUID
+    app: str
+    sms_activity_id: str | None
+    status: str
+    at: datetime
+
+
+async def append(connection: AsyncConnection, new: Sequence[NewEvent], now: datetime) -> None:
+    """Write events as the last thing a transaction does before it commits.
+
+    On PostgreSQL the advisory lock is held until then, so ids are given out in commit order. It
+    comes last in the order of locks: taken earlier, it deadlocks with whoever holds a message's
+    row and has an event to write.
+    """
+    if not new:
+        return
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text(f"select pg_advisory_xact_lock({EVENT_LOCK})"))
+    await connection.execute(
+        insert(events),
+        [
+            {
+                "message_id": event.message_id,
+                "app": event.app,
+                "sms_activity_id": event.sms_activity_id,
+                "status": event.status,
+                "at": event.at,
+                "recorded_at": now,
+            }
+            for event in new
+        ],
+    )

@@ -1,0 +1,99 @@
+"""Idempotency keys: which request an app has made under a key, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import delete, select, tuple_
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects import sqlite as lite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.engine import Database
+from app.store.tables import idempotency_keys
+
+KEPT = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A key as it is claimed. ``fingerprint`` tells one request body from another."""
+
+    app: str
+    key: str
+    fingerprint: bytes
+    message_id: UUID | None = None
+    answer: str | None = None
+
+
+async def claim(
+    connection: AsyncConnection, keys: Sequence[IdempotencyKey], now: datetime
+) -> set[tuple[str, str]]:
+    """Claim keys as part of a transaction; answers the (app, key) pairs that were free.
+
+    Of two transactions that claim one key the second waits for the first one's commit. Sorted, so
+    that they never wait for each other.
+    """
+    if not keys:
+        return set()
+    unique = {(key.app, key.key): key for key in reversed(keys)}
+    rows = [
+        {
+            "app": key.app,
+            "key": key.key,
+            "fingerprint": key.fingerprint,
+            "created_at": now,
+            "message_id": key.message_id,
+            "answer": key.answer,
+        }
+        for _, key in sorted(unique.items())
+    ]
+    insert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
+    claimed = insert(idempotency_keys).values(rows)
+    over = claimed.excluded
+    statement = claimed.on_conflict_do_update(
+        index_elements=["app", "key"],
+        set_={
+            "fingerprint": over.fingerprint,
+            "created_at": over.created_at,
+            "message_id": over.message_id,
+            "answer": over.answer,
+        },
+        where=idempotency_keys.c.created_at < now - KEPT,
+    ).returning(idempotency_keys.c.app, idempotency_keys.c.key)
+    return {(row.app, row.key) for row in await connection.execute(statement)}
+
+
+class IdempotencyStore:
+    """Reads what was claimed, and forgets what is too old to matter."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, app: str, key: str, *, now: datetime) -> IdempotencyKey | None:
+        """The request made under this key within the last 24 hours."""
+        query = select(idempotency_keys).where(
+            idempotency_keys.c.app == app,
+            idempotency_keys.c.key == key,
+            idempotency_keys.c.created_at >= now - KEPT,
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        return IdempotencyKey(row.app, row.key, row.fingerprint, row.message_id, row.answer)
+
+    async def forget_old(self, *, now: datetime, limit: int = 1000) -> int:
+        """Delete up to ``limit`` keys that are past their 24 hours; answers how many."""
+        old = (
+            select(idempotency_keys.c.app, idempotency_keys.c.key)
+            .where(idempotency_keys.c.created_at < now - KEPT)
+            .limit(limit)
+        )
+        both = tuple_(idempotency_keys.c.app, idempotency_keys.c.key)
+        async with self._database.write() as connection:
+            gone = await connection.execute(delete(idempotency_keys).where(both.in_(old)))
+            return gone.rowcount

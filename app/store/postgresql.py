@@ -1,0 +1,128 @@
+"""The three statements where a message meets its receipts, for PostgreSQL.
+
+Locks are taken in one order everywhere: receipts (by id and digest), deliveries (by
+sms_activity_id), messages (by id), and last, only where there is an event to write, the advisory
+lock that makes the order of events the order of commits. docs/architecture.md says what breaks
+without each of them. READ COMMITTED is assumed.
+"""
+
+from __future__ import annotations
+
+EVENT_LOCK = 7001
+
+MOST_ARRIVALS_KEPT = 100
+"""Ids of repeated arrivals kept per receipt; beyond them repetitions are only counted."""
+
+# Every parameter is an array with one element a receipt, in the order of arrival. Answers the
+# (hint, sms_activity_id) pairs that BIND has to look at in the same transaction.
+RECEIVE = f"""
+with b as materialized (
+  select distinct on (id) * from unnest(
+    $1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::timestamptz[],
+    $7::timestamptz[], $8::bytea[], $9::uuid[], $10::int[], $11::text[], $12::text[], $13::text[],
+    $14::text[]) with ordinality
+    t(id, sid, digest, status, key, at, received_at, body, hint, flag, delivery_status,
+      status_reason, receipt_timestamp, time_quality, ord)
+  order by id, ord),
+f as materialized (
+  select distinct on (sid, digest) *, array_agg(id) over (partition by sid, digest) ids
+  from b order by sid, digest, ord),
+r as (
+  insert into receipts (id, sms_activity_id, digest, status, status_key, delivery_status,
+    status_reason, receipt_timestamp, at, time_quality, received_at, body, message_hint, also,
+    times_seen)
+  select id, sid, digest, status, key, delivery_status, status_reason, receipt_timestamp, at,
+    time_quality, received_at, body, hint,
+    (nullif(array_remove(ids, id), '{{}}'))[1:{MOST_ARRIVALS_KEPT}], cardinality(ids)
+  from f order by sid, digest
+  on conflict (sms_activity_id, digest) do update set (also, times_seen) = (
+    select (array_agg(a order by a))[1:{MOST_ARRIVALS_KEPT}],
+      count(*) + receipts.times_seen - coalesce(cardinality(receipts.also), 0)
+    from (select distinct a from unnest(receipts.also || excluded.also || excluded.id) a
+          where a <> receipts.id) every)
+  where excluded.id <> receipts.id or excluded.also is not null
+  returning id),
+fresh as materialized (
+  select f.*, max(key) over (partition by sid order by ord
+    rows between unbounded preceding and 1 preceding) best_before
+  from f join r using (id)),
+u as (
+  insert into deliveries (sms_activity_id, status, status_key, status_at, seen)
+  select distinct on (sid) sid, case when key > 0 then status else 'UNKNOWN' end, key,
+    case when key > 0 then at end, bit_or(flag) over (partition by sid)
+  from fresh order by sid, key desc
+  on conflict (sms_activity_id) do update set
+    prev_key = deliveries.status_key,
+    seen = deliveries.seen | excluded.seen,
+    status = case when excluded.status_key > deliveries.status_key
+      then excluded.status else deliveries.status end,
+    status_at = case when excluded.status_key > deliveries.status_key
+      then excluded.status_at else deliveries.status_at end,
+    status_key = greatest(deliveries.status_key, excluded.status_key)
+  where excluded.status_key > deliveries.status_key
+    or deliveries.seen | excluded.seen <> deliveries.seen or deliveries.message_id is null
+  returning sms_activity_id sid, message_id, app, prev_key),
+due as materialized (
+  select u.message_id, u.app, sid, x.status, x.at, x.ord
+  from fresh x join u using (sid)
+  where u.app is not null and x.key > greatest(u.prev_key, coalesce(x.best_before, 0))),
+need as materialized (
+  select distinct x.hint, sid from fresh x join u using (sid)
+  where u.message_id is null and x.hint is not null),
+k as materialized (
+  select id from messages where id = any(array(select hint from need)) order by id for update),
+l as materialized (
+  select pg_advisory_xact_lock({EVENT_LOCK})
+  from (select (select count(*) from due) n, (select count(*) from k) o offset 0) z
+  where n > 0 and o >= 0),
+e as (
+  insert into events (message_id, app, sms_activity_id, status, at, recorded_at)
+  select message_id, app, sid, status, at, clock_timestamp() from due cross join l order by ord)
+select need.hint, need.sid, k.id is not null from need left join k on k.id = need.hint
+"""
+
+# Creates the deliveries or locks them ("where false" still locks). $1: sms_activity_ids.
+MEET = """
+insert into deliveries (sms_activity_id, status)
+select distinct sid, 'SUBMITTED' from unnest($1::text[]) sid order by sid
+on conflict (sms_activity_id) do update set status = deliveries.status where false
+"""
+
+# Its snapshot is younger than MEET's locks, so it sees every receipt that came first and publishes
+# their steps itself. $1: message ids, $2: sms_activity_ids, $3: now. No row for a pair: bound
+# already, in conflict, cancelled, or no such message.
+BIND = f"""
+with k as materialized (
+  select id, app from messages
+  where id = any($1::uuid[]) and sms_activity_id is null and state <> 'CANCELLED'
+  order by id for update),
+c as materialized (
+  select distinct on (sid) * from (
+    select distinct on (k.id) k.id, k.app, t.sid
+    from unnest($1::uuid[], $2::text[]) with ordinality t(id, sid, ord)
+      join k using (id) join deliveries d on d.sms_activity_id = t.sid
+    where d.message_id is null order by k.id, t.ord) z
+  order by sid, id),
+m as (
+  update messages m set sms_activity_id = c.sid, state = 'SUBMITTED', state_at = $3::timestamptz,
+    submitted_at = coalesce(m.submitted_at, $3::timestamptz), lease = null, lease_until = null,
+    next_attempt_at = null
+  from c where m.id = c.id returning m.id, m.app, c.sid, m.submitted_at),
+d as (
+  update deliveries d set message_id = m.id, app = m.app,
+    status = case when d.status_key = 0 then 'SUBMITTED' else d.status end
+  from m where d.sms_activity_id = m.sid returning d.sms_activity_id),
+l as materialized (
+  select pg_advisory_xact_lock({EVENT_LOCK}) from (select count(*) n from d) z where n > 0),
+e as (
+  insert into events (message_id, app, sms_activity_id, status, at, recorded_at)
+  select id, app, sid, status, at, clock_timestamp() from (
+    select id, app, sid, 'SUBMITTED' status, submitted_at at, 0::bigint key from m
+    union all
+    select * from (
+      select distinct on (m.sid, r.status_key) m.id, m.app, m.sid, r.status, r.at, r.status_key
+      from m join receipts r on r.sms_activity_id = m.sid
+      where r.status_key > 0 order by m.sid, r.status_key, r.digest) q) s
+  cross join l order by sid, key)
+select id, sid from m
+"""

@@ -1,0 +1,218 @@
+"""The same meeting of messages and receipts for SQLite, where one writer at a time needs no locks.
+
+BEGIN IMMEDIATE has shut every other writer out before the first read, so the rules can be written
+down plainly: read what is there, decide, write. Tests hold this reading and PostgreSQL's SQL to
+the same answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.model.message import Acceptance
+from app.model.receipt import Receipt
+from app.model.status import Status
+from app.store.events import NewEvent, append
+from app.store.postgresql import MOST_ARRIVALS_KEPT
+from app.store.tables import deliveries, messages, receipts
+
+
+@dataclass(slots=True)
+class _Delivery:
+    status: str
+    status_key: int
+    status_at: datetime | None
+    seen: int
+    message_id: UUID | None
+    app: str | None
+
+
+async def receive(
+    connection: AsyncConnection, batch: Sequence[Receipt], now: datetime
+) -> list[tuple[UUID, str]]:
+    """Store receipts, raise statuses, write events; answers the hints that are left to bind."""
+    fresh = [receipt for receipt in batch if await _store(connection, receipt)]
+    known = await _deliveries(connection, {receipt.sms_activity_id for receipt in fresh})
+    due: list[NewEvent] = []
+    for receipt in fresh:
+        due += _raise_status(known, receipt)
+    touched = {receipt.sms_activity_id for receipt in fresh}
+    for sms_activity_id in sorted(touched):
+        await _save(connection, sms_activity_id, known[sms_activity_id])
+    await append(connection, due, now)
+    return [
+        (receipt.arrival.hint, receipt.sms_activity_id)
+        for receipt in fresh
+        if receipt.arrival.hint and known[receipt.sms_activity_id].message_id is None
+    ]
+
+
+async def _store(connection: AsyncConnection, receipt: Receipt) -> bool:
+    """Insert the receipt or count it; True where it is new."""
+    same = (receipts.c.sms_activity_id == receipt.sms_activity_id) & (
+        receipts.c.digest == receipt.digest
+    )
+    query = select(receipts.c.id, receipts.c.also, receipts.c.times_seen).where(same)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        await connection.execute(insert(receipts).values(**_columns(receipt)))
+        return True
+    arrival = str(receipt.arrival.id)
+    also: list[str] = json.loads(row.also) if row.also else []
+    if receipt.arrival.id != row.id and arrival not in also:
+        kept = sorted([*also, arrival])[:MOST_ARRIVALS_KEPT]
+        counted = update(receipts).where(same)
+        await connection.execute(
+            counted.values(also=json.dumps(kept), times_seen=row.times_seen + 1)
+        )
+    return False
+
+
+def _columns(receipt: Receipt) -> dict[str, object]:
+    return {
+        "id": receipt.arrival.id,
+        "sms_activity_id": receipt.sms_activity_id,
+        "digest": receipt.digest,
+        "status": receipt.status,
+        "status_key": receipt.key,
+        "delivery_status": receipt.delivery_status,
+        "status_reason": receipt.status_reason,
+        "receipt_timestamp": receipt.receipt_timestamp,
+        "at": receipt.at,
+        "time_quality": receipt.time_quality,
+        "received_at": receipt.arrival.received_at,
+        "body": receipt.arrival.body,
+        "message_hint": receipt.arrival.hint,
+    }
+
+
+async def _deliveries(connection: AsyncConnection, ids: set[str]) -> dict[str, _Delivery]:
+    found = await connection.execute(
+        select(
+            deliveries.c.sms_activity_id,
+            deliveries.c.status,
+            deliveries.c.status_key,
+            deliveries.c.status_at,
+            deliveries.c.seen,
+            deliveries.c.message_id,
+            deliveries.c.app,
+        ).where(deliveries.c.sms_activity_id.in_(ids))
+    )
+    return {row[0]: _Delivery(*row[1:]) for row in found}
+
+
+def _raise_status(known: dict[str, _Delivery], receipt: Receipt) -> list[NewEvent]:
+    """Apply one new receipt to its delivery; answers the event it is worth, if any."""
+    delivery = known.setdefault(
+        receipt.sms_activity_id, _Delivery(Status.UNKNOWN, 0, None, 0, None, None)
+    )
+    delivery.seen |= receipt.flag
+    if receipt.key <= delivery.status_key:
+        return []
+    delivery.status, delivery.status_key = receipt.status, receipt.key
+    delivery.status_at = receipt.at
+    if delivery.app is None or delivery.message_id is None:
+        return []
+    return [
+        NewEvent(
+            delivery.message_id, delivery.app, receipt.sms_activity_id, receipt.status, receipt.at
+        )
+    ]
+
+
+async def _save(connection: AsyncConnection, sms_activity_id: str, delivery: _Delivery) -> None:
+    values = {
+        "status": delivery.status,
+        "status_key": delivery.status_key,
+        "status_at": delivery.status_at,
+        "seen": delivery.seen,
+    }
+    await connection.execute(
+        upsert(deliveries)
+        .values(sms_activity_id=sms_activity_id, **values)
+        .on_conflict_do_update(index_elements=["sms_activity_id"], set_=values)
+    )
+
+
+async def meet(connection: AsyncConnection, sms_activity_ids: Sequence[str]) -> None:
+    """Create the deliveries that no receipt has created yet."""
+    await connection.execute(
+        upsert(deliveries).on_conflict_do_nothing(),
+        [{"sms_activity_id": s, "status": Status.SUBMITTED} for s in sms_activity_ids],
+    )
+
+
+async def bind(
+    connection: AsyncConnection, pairs: Sequence[Acceptance], now: datetime
+) -> list[UUID]:
+    """Attach messages to deliveries, publish the steps that came first; answers who was bound."""
+    bound: list[UUID] = []
+    new: list[NewEvent] = []
+    for pair in pairs:
+        app = await _bind_one(connection, pair)
+        if app is None:
+            continue
+        bound.append(pair.message_id)
+        new.append(NewEvent(pair.message_id, app, pair.sms_activity_id, Status.SUBMITTED, pair.at))
+        new += await _steps_that_came_first(connection, pair, app)
+    await append(connection, new, now)
+    return bound
+
+
+async def _bind_one(connection: AsyncConnection, pair: Acceptance) -> str | None:
+    """The message's app, or None where message or delivery is somebody else's already."""
+    free = deliveries.c.message_id.is_(None)
+    this = deliveries.c.sms_activity_id == pair.sms_activity_id
+    found = await connection.execute(select(deliveries.c.status_key).where(this & free))
+    key = found.scalar_one_or_none()
+    if key is None:
+        return None
+    taken = (
+        update(messages)
+        .where(
+            messages.c.id == pair.message_id,
+            messages.c.sms_activity_id.is_(None),
+            messages.c.state != Status.CANCELLED,
+        )
+        .values(
+            sms_activity_id=pair.sms_activity_id,
+            state=Status.SUBMITTED,
+            state_at=pair.at,
+            submitted_at=pair.at,
+            lease=None,
+            lease_until=None,
+            next_attempt_at=None,
+        )
+        .returning(messages.c.app)
+    )
+    app = (await connection.execute(taken)).scalar_one_or_none()
+    if app is None:
+        return None
+    values: dict[str, object] = {"message_id": pair.message_id, "app": app}
+    if key == 0:
+        values["status"] = Status.SUBMITTED
+    await connection.execute(update(deliveries).where(this).values(**values))
+    return str(app)
+
+
+async def _steps_that_came_first(
+    connection: AsyncConnection, pair: Acceptance, app: str
+) -> list[NewEvent]:
+    rows = await connection.execute(
+        select(receipts.c.status_key, receipts.c.status, receipts.c.at)
+        .where(receipts.c.sms_activity_id == pair.sms_activity_id, receipts.c.status_key > 0)
+        .order_by(receipts.c.status_key, receipts.c.digest)
+    )
+    steps = {row.status_key: row for row in rows}  # one event a key
+    return [
+        NewEvent(pair.message_id, app, pair.sms_activity_id, row.status, row.at)
+        for row in steps.values()
+    ]

@@ -1,0 +1,213 @@
+"""The tables, as the migrations leave them; a test holds the two together.
+
+One schema for SQLite and PostgreSQL. Times are UTC everywhere; JSON is kept as text.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+metadata = MetaData()
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC time. SQLite has no such type: there it is fixed-width text, which sorts."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive time at the boundary; hand over UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone must not reach the database")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give every time back aware."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+# SQLite numbers rows by itself only in an INTEGER column.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+_Arrivals = ARRAY(Uuid()).with_variant(Text(), "sqlite")
+
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # version 7, so their order is that of creation
+    Column("app", Text, nullable=False),
+    Column("reference", Text),
+    Column("origin", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("expiry", Integer),
+    Column("c2c_failover_link_id", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Column("send_at", UtcTime),
+    Column("expires_at", UtcTime),
+    Column("state", Text, nullable=False),
+    Column("state_at", UtcTime, nullable=False),
+    Column("sms_activity_id", Text, unique=True),
+    Column("submitted_at", UtcTime),
+    Column("errors", Text),  # JSON: [{"field", "message"}] of the refusal
+    Column("steps", Text),  # JSON: what we did before iovox accepted it, oldest first
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", UtcTime),  # QUEUED: not before
+    Column("give_up_at", UtcTime),  # QUEUED: not after
+    Column("lease", Uuid),  # SENDING: who holds it
+    Column("lease_until", UtcTime),  # SENDING: when it becomes UNCONFIRMED
+    Column("announced", Integer, nullable=False, server_default=text("0")),  # QUEUED has its event
+    Column("resend_of", Uuid, ForeignKey("messages.id")),
+)
+Index("messages_by_app", messages.c.app, messages.c.id.desc())
+Index(
+    "messages_by_state",
+    messages.c.app,
+    messages.c.state,
+    messages.c.id.desc(),
+    postgresql_where=text("state <> 'SUBMITTED'"),
+    sqlite_where=text("state <> 'SUBMITTED'"),
+)
+Index(
+    "messages_due",
+    messages.c.app,
+    messages.c.next_attempt_at,
+    messages.c.id,
+    postgresql_where=text("state = 'QUEUED'"),
+    sqlite_where=text("state = 'QUEUED'"),
+)
+Index(
+    "messages_leased",
+    messages.c.lease_until,
+    postgresql_where=text("state = 'SENDING'"),
+    sqlite_where=text("state = 'SENDING'"),
+)
+Index(
+    "messages_resent",
+    messages.c.resend_of,
+    postgresql_where=text("resend_of is not null"),
+    sqlite_where=text("resend_of is not null"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("sms_activity_id", Text, primary_key=True),
+    Column("message_id", Uuid),  # null as long as no message of ours is known to have this id
+    Column("app", Text),
+    Column("status", Text, nullable=False),
+    Column("status_key", BigInteger, nullable=False, server_default=text("0")),
+    Column("status_at", UtcTime),
+    Column("seen", Integer, nullable=False, server_default=text("0")),
+    Column("prev_key", BigInteger),  # the key before the last change: what the event rule reads
+)
+Index(
+    "deliveries_by_status",
+    deliveries.c.app,
+    deliveries.c.status,
+    deliveries.c.message_id.desc(),
+    postgresql_where=text("app is not null"),
+    sqlite_where=text("app is not null"),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("sms_activity_id", Text, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("id", Uuid, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("status_key", BigInteger, nullable=False),
+    Column("delivery_status", Text),
+    Column("status_reason", Text),
+    Column("receipt_timestamp", Text),
+    Column("at", UtcTime, nullable=False),
+    Column("time_quality", Text, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("message_hint", Uuid),
+    Column("also", _Arrivals),  # the ids of further arrivals of the same receipt
+    Column("times_seen", Integer, nullable=False, server_default=text("1")),
+)
+
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("message_id", Uuid, nullable=False),
+    Column("app", Text, nullable=False),
+    Column("sms_activity_id", Text),
+    Column("status", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("recorded_at", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("events_by_app", events.c.app, events.c.id)
+
+rejected_receipts = Table(
+    "rejected_receipts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("received_at", UtcTime, nullable=False),
+    Column("http_status", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("message_hint", Uuid),
+    Column("replayed_at", UtcTime),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("app", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("app", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("message_id", Uuid),  # a single send: its message tells the first answer
+    Column("answer", Text),  # a batch: its answer, which is known when it is recorded
+)
+Index("idempotency_keys_by_age", idempotency_keys.c.created_at)
+
+# One row: when the next message may go to iovox, for all replicas together.
+pace = Table(
+    "pace",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("next_at", UtcTime, nullable=False),
+)

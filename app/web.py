@@ -1,0 +1,103 @@
+"""What the HTTP routes share: JSON bodies in, problem details out. Bytes in are never trusted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from app.errors import (
+    BadRequest,
+    BodyTooLarge,
+    FieldError,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    RequestTimeout,
+    ServiceError,
+    problem_body,
+)
+
+LARGEST_BODY = 4 * 1024 * 1024
+"""Bytes: a batch of 1,000 messages, each with 160 escaped emoji, has room."""
+BODY_PATIENCE = 30.0
+"""Seconds for a body to arrive."""
+
+PROBLEM = "application/problem+json"
+
+log = structlog.get_logger(__name__)
+
+
+async def read_json(request: Request) -> Any:
+    """The JSON of a body. Raises BadRequest, BodyTooLarge or RequestTimeout."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_PATIENCE):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > LARGEST_BODY:
+                    raise BodyTooLarge(
+                        f"A body has at most {LARGEST_BODY} bytes", headers={"Connection": "close"}
+                    )
+                chunks.append(chunk)
+    except TimeoutError:
+        raise RequestTimeout(f"The body did not arrive within {BODY_PATIENCE:g} s") from None
+    try:
+        return json.loads(b"".join(chunks).decode(), parse_constant=_not_json)
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise BadRequest(f"The body is not JSON: {why}"[:300]) from None
+
+
+def _not_json(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+def problem(error: ServiceError, **members: str) -> Response:
+    """The error as RFC 9457 asks for it, with extension members of its own."""
+    return Response(
+        problem_body(error, **members),
+        status_code=error.status,
+        media_type=PROBLEM,
+        headers=error.headers,
+    )
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Make every error of every route a problem; what nobody foresaw says nothing of itself."""
+
+    @app.exception_handler(ServiceError)
+    async def _on_purpose(_request: Request, error: ServiceError) -> Response:
+        return problem(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> Response:
+        faults = tuple(
+            FieldError(".".join(str(part) for part in fault["loc"][1:]), str(fault["msg"]))
+            for fault in error.errors()
+        )
+        return problem(Invalid("Some parameters are at fault", errors=faults))
+
+    @app.exception_handler(HTTPException)
+    async def _framework(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            allowed = (error.headers or {}).get("Allow", "")
+            return problem(
+                MethodNotAllowed(
+                    f"{request.method} is not offered at this path", headers={"Allow": allowed}
+                )
+            )
+        if error.status_code == 404:
+            return problem(NotFound("There is nothing at this path; /docs lists what there is"))
+        return problem(BadRequest(str(error.detail)))
+
+    @app.exception_handler(Exception)
+    async def _unforeseen(request: Request, error: Exception) -> Response:
+        log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
+        return problem(ServiceError("The failure is logged. Nothing is known of its effects."))

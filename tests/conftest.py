@@ -1,0 +1,3 @@
+"""Shared by every test."""
+
+pytest_plugins = ["tests.support.fixtures"]

@@ -34,6 +34,7 @@ from app.store.messages import MessageStore
 from app.store.pace import PaceStore
 from app.store.receipts import ReceiptStore
 from app.store.schema import migrate, require_current
+from app.store.wakeups import QUEUE, Wakeups
 from app.store.watch import DatabaseWatch
 
 STOP_PATIENCE = 10.0
@@ -57,6 +58,7 @@ class Runtime:
         settings = self.settings
         self.database = open_database(settings)
         self.watch = DatabaseWatch(lambda: require_current(self.database))
+        self.wakeups = Wakeups(self.database)
         self.authenticator = Authenticator(KeyStore(self.database))
         self.history = HistoryStore(self.database)
         self.messages = MessageStore(self.database)
@@ -118,7 +120,7 @@ class Runtime:
             keys=IdempotencyStore(self.database),
             submitter=self.submitter,
             gate=gate,
-            wake=self.queue.wake,
+            wake=lambda: self.wakeups.announce(QUEUE),
             horizon=timedelta(seconds=settings.schedule_horizon),
             retry_for=timedelta(seconds=settings.retry_for),
         )
@@ -136,8 +138,10 @@ class Runtime:
         if not self.watch.is_up:
             log.error("started_without_database", reason=self.watch.reason)
         self._run(self.watch.run(), "watch")
+        self._run(self.wakeups.run(), "wakeups")
         self._run(self.drainer.run(), "drainer")
         if self.settings.queue_workers:
+            self.wakeups.listen(QUEUE, self.queue.wake)
             self._run(self.queue.run(), "queue")
             self._run(self.queue.sweep(), "sweep")
 

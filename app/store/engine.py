@@ -8,9 +8,11 @@ that difference, so it is decided here, once.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
+import asyncpg
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -80,6 +82,28 @@ class Database:
             async with self._reader.connect() as connection:
                 yield connection
 
+    @asynccontextmanager
+    async def listening(
+        self, channel: str, callback: Callable[[Any, int, str, str], None]
+    ) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+        """A PostgreSQL connection of its own that listens; gives a function that notifies.
+
+        Raises StoreUnavailable once the connection is lost, when next used to notify.
+        """
+        with translated():
+            async with self._reader.connect() as connection:
+                raw = await connection.get_raw_connection()
+                driver: Any = raw.driver_connection
+                await driver.add_listener(channel, callback)
+
+                async def notify(payload: str) -> None:
+                    await driver.execute("select pg_notify($1, $2)", channel, payload)
+
+                try:
+                    yield notify
+                finally:
+                    await connection.invalidate()
+
     async def close(self) -> None:
         """Close every pooled connection; the ones in use close as they come back."""
         await self._writer.dispose()
@@ -143,7 +167,8 @@ def translated() -> Iterator[None]:
         raise StoreUnavailable(_words(error)) from error
     except SQLAlchemyError as error:
         raise StoreUnavailable(str(error)) from error
-    except (OSError, TimeoutError) as error:  # asyncpg's own, while connecting
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        # asyncpg's own, while connecting, or where it is used without SQLAlchemy around it
         raise StoreUnavailable(str(error) or type(error).__name__) from error
 
 

@@ -34,7 +34,7 @@ lint: $(INSTALLED)  ## all of check but the tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/deptry app migrations
+	$(BIN)/deptry .
 	$(BIN)/bandit -q -c pyproject.toml -r app migrations
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

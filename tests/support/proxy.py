@@ -88,6 +88,7 @@ class _Side(asyncio.Protocol):
         self.proxy = proxy
         self.peer = peer
         self.sent_eof = False
+        self.early: list[Callable[[], None]] = []
         self._due = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -133,19 +134,23 @@ class _Side(asyncio.Protocol):
         loop.call_at(self._due, act)
 
     def _pass_on(self, data: bytes) -> None:
-        if self.proxy.mode is Mode.BLACKHOLE or self.peer is None:
+        if self.proxy.mode is Mode.BLACKHOLE:
             return
-        if self.proxy.mode is Mode.CUT_ANSWERS and not isinstance(self, _Caller):
+        if self.peer is None:
+            self.early.append(lambda: self._pass_on(data))
+        elif self.proxy.mode is Mode.CUT_ANSWERS and not isinstance(self, _Caller):
             self.reset()
             self.peer.reset()
         elif not self.peer.transport.is_closing():
             self.peer.transport.write(data)
 
     def _pass_on_eof(self) -> None:
-        if self.proxy.mode is Mode.BLACKHOLE or self.peer is None:
+        if self.proxy.mode is Mode.BLACKHOLE:
             return
         self.sent_eof = True
-        if self.peer.sent_eof:
+        if self.peer is None:
+            self.early.append(self._pass_on_eof)
+        elif self.peer.sent_eof:
             self.transport.close()
             self.peer.transport.close()
         elif not self.peer.transport.is_closing():
@@ -161,7 +166,6 @@ class _Caller(_Side):
         if self.proxy.mode is Mode.RESET:
             self.reset()
         elif self.proxy.mode is not Mode.BLACKHOLE:
-            self.transport.pause_reading()
             task = asyncio.get_running_loop().create_task(self._reach())
             self.proxy.connecting.add(task)
             task.add_done_callback(self.proxy.connecting.discard)
@@ -174,8 +178,8 @@ class _Caller(_Side):
             )
         except OSError:
             self.reset()
-        else:
-            if self.transport.is_closing():  # the caller did not wait
-                self.peer.transport.close()
-            else:
-                self.transport.resume_reading()
+            return
+        for act in self.early:
+            act()
+        if self.transport.is_closing():  # the caller did not wait
+            self.peer.transport.close()

@@ -1,0 +1,85 @@
+"""The `dlr` command. Whoever runs it is trusted: it has the settings, or an API key.
+
+Each command is a module of its own and is loaded only when it is asked for: `dlr status` should
+not wait for the server's libraries. Exit codes: 0 done, 1 failed, 2 wrong input or configuration,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+import typer
+
+from app.cli.output import complain
+from app.client import ClientError
+from app.errors import ConfigurationError, SchemaBehind, ServiceError
+
+MODULES = {
+    "serve": "serve",
+    "worker": "serve",
+    "migrate": "migrate",
+    "simulator": "simulator",
+    "demo": "demo.command",
+    "keys": "keys",
+    "receipts": "receipts",
+    "send": "send",
+    "cancel": "send",
+    "resend": "send",
+    "status": "status",
+    "list": "listing",
+    "stats": "listing",
+    "tail": "tail",
+    "webhooks": "webhooks",
+}
+
+WRONG_INPUT = (ConfigurationError, SchemaBehind)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command; an error that has a name is one message, not a traceback.
+
+    Ends in SystemExit. ``words`` are those of the command line if left out.
+    """
+    words = sys.argv[1:] if words is None else words
+    try:
+        command(words)(list(words), prog_name="dlr")
+    except ServiceError as error:
+        complain(error.detail)
+        sys.exit(2 if isinstance(error, WRONG_INPUT) else 1)
+    except ClientError as error:
+        complain(str(error))
+        sys.exit(2 if error.is_callers_fault else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def command(words: Sequence[str]) -> typer.Typer:
+    """The command line that these words need: one command, or all where they name none."""
+    cli = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        add_completion=False,
+        help="Sends texts through iovox and knows, provably, what became of each one.\n\n"
+        "serve, worker, migrate, keys and receipts take their settings from DLR_ variables; "
+        "the README lists them. The commands that ask a running service (send, status, list, "
+        "tail, ...) take its address from DLR_API_URL and a key from DLR_API_KEY.",
+    )
+    cli.callback()(_nothing)
+    for module in _modules(words):
+        module.add_to(cli)
+    return cli
+
+
+def _modules(words: Sequence[str]) -> list[ModuleType]:
+    wanted = MODULES.get(words[0]) if words else None
+    names = dict.fromkeys([wanted] if wanted else MODULES.values())
+    return [import_module(f"app.cli.{name}") for name in names]
+
+
+def _nothing() -> None:
+    """Typer takes a lone command for the whole program unless there is a callback."""

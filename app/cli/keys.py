@@ -1,0 +1,73 @@
+"""`dlr keys`: who may use the API. Works on the database; whoever has its URL is trusted."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+import typer
+
+from app.auth import Scope, digest, new_secret
+from app.cli.database import with_database
+from app.cli.output import AsJson, show
+from app.errors import NotFound
+from app.settings import load
+from app.store.engine import Database
+from app.store.keys import KeyStore
+
+keys = typer.Typer(no_args_is_help=True, help="Create, list and revoke the API keys of your apps.")
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Register the commands."""
+    cli.add_typer(keys, name="keys")
+
+
+@keys.command("create", epilog="Example: dlr keys create billing --scope send --scope read")
+def create_key(
+    name: Annotated[str, typer.Argument(help="The app that the key is for.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it may do; give it several times.")],
+) -> None:
+    """Create a key and print it, once, on the last line. Two keys of one app see the same."""
+    if not name.strip() or len(name) > 100 or not name.isprintable():
+        raise typer.BadParameter("an app's name has 1 to 100 printable characters")
+    secret, key_id = new_secret(), secrets.token_hex(4)
+
+    async def add(database: Database) -> None:
+        await KeyStore(database).add(
+            key_id=key_id,
+            app=name,
+            digest=digest(secret),
+            scopes=frozenset(str(one) for one in scope),
+        )
+
+    with_database(load(), add)
+    typer.echo(f"Key {key_id} for {name}. It is shown only this once:", err=True)
+    typer.echo(secret)
+
+
+@keys.command("list", epilog="Example: dlr keys list --json")
+def list_keys(as_json: AsJson = False) -> None:
+    """List the keys. Secrets are not stored, so none are shown."""
+    found = with_database(load(), lambda database: KeyStore(database).all())
+    rows = [
+        {
+            "id": key.id,
+            "app": key.app,
+            "scopes": " ".join(sorted(key.scopes)),
+            "created_at": key.created_at.isoformat(timespec="seconds"),
+            "revoked_at": key.revoked_at.isoformat(timespec="seconds") if key.revoked_at else None,
+        }
+        for key in found
+    ]
+    show(rows, as_json=as_json)
+
+
+@keys.command("revoke", epilog="Example: dlr keys revoke 3f2a9c11")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="The id that `keys list` shows.")],
+) -> None:
+    """End a key at once."""
+    if not with_database(load(), lambda database: KeyStore(database).revoke(key_id)):
+        raise NotFound(f"There is no valid key {key_id}; `dlr keys list` shows them.")
+    typer.echo(f"Key {key_id} is revoked.")

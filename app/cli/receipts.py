@@ -1,0 +1,43 @@
+"""`dlr receipts`: the authenticated calls to /dlr that could not be understood."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli.database import with_database
+from app.cli.output import AsJson, show
+from app.receive.rejected import replay
+from app.receive.rejected import show as describe
+from app.settings import load
+from app.store.receipts import ReceiptStore
+
+COLUMNS = ("id", "received_at", "reason", "body")
+
+receipts = typer.Typer(no_args_is_help=True, help="Calls to /dlr that could not be understood.")
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Register the commands."""
+    cli.add_typer(receipts, name="receipts")
+
+
+@receipts.command("rejected", epilog="Example: dlr receipts rejected --json | jq .")
+def rejected_receipts(
+    limit: Annotated[int, typer.Option(min=1, help="How many to show, oldest first.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List authenticated calls that could not be understood; their bytes are kept word for word."""
+    found = with_database(load(), lambda db: ReceiptStore(db).rejected(limit=limit))
+    rows = [{name: describe(kept)[name] for name in COLUMNS} for kept in found]
+    show(rows, as_json=as_json)
+
+
+@receipts.command("replay", epilog="Example: dlr receipts replay")
+def replay_receipts(
+    limit: Annotated[int, typer.Option(min=1, help="How many to try, oldest first.")] = 10_000,
+) -> None:
+    """Put the rejected calls through again, after a fix. What is understood now is stored."""
+    done = with_database(load(), lambda database: replay(ReceiptStore(database), limit=limit))
+    typer.echo(f"{done.stored} of {done.tried} rejected calls were understood and are stored now.")

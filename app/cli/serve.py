@@ -1,0 +1,141 @@
+"""`dlr serve` and `dlr worker`: the processes that an operator keeps running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from app import logs
+from app.errors import ConfigurationError, StoreUnavailable
+from app.receive.spool import Spool
+from app.runtime import SHARE_FOR_PARTS, Runtime, callback_headers, open_database
+from app.server import PatientServer
+from app.settings import NEEDED_TO_SERVE, Settings, read, report, variable
+from app.store.schema import migrate, require_current
+from app.supervisor import Supervisor
+
+KEEP_ALIVE = 75
+"""Seconds. iovox documents no retry, and a receipt sent down a connection that we are just closing
+is lost; so idle connections are left to the other side to close."""
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Register the commands."""
+    cli.command(epilog="Example: DLR_PUBLIC_URL=https://sms.example.com ... dlr serve --port 8080")(
+        serve
+    )
+    cli.command(epilog="Example: dlr worker, beside any number of `dlr serve --no-workers`")(worker)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8080,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Server processes.")] = 1,
+    no_workers: Annotated[
+        bool,
+        typer.Option("--no-workers", help="Leave what is queued, and webhooks, to `dlr worker`."),
+    ] = False,
+) -> None:
+    """Run the service: the API for your apps, and /dlr for iovox."""
+    settings = checked_settings(CHECKS_TO_RECEIVE)
+    _check_address(host, port)
+    asyncio.run(_check_schema(settings))
+    os.environ[variable("queue_workers")] = str(settings.queue_workers and not no_workers)
+    config = uvicorn.Config(
+        "app.main:from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="app.protocol:PatientHttp",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # we log no callers, and it costs a tenth of a receipt
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout * (1 - SHARE_FOR_PARTS))),
+    )
+    if workers == 1:
+        PatientServer(config).run()
+        return
+    supervisor = Supervisor(config, workers=workers, stop_patience=settings.shutdown_timeout)
+    raise typer.Exit(supervisor.run())
+
+
+def worker() -> None:
+    """Send what is queued and deliver webhooks, without taking requests, until SIGTERM."""
+    asyncio.run(_work(Runtime(checked_settings(_CHECKS))))
+
+
+def checked_settings(checks: Checks) -> Settings:
+    """The settings that are needed. Raises one ConfigurationError that names every fault.
+
+    ``checks``: what to look at beyond a setting's own form, by field.
+    """
+    settings, faults = read(needs=NEEDED_TO_SERVE)
+    logs.configure(level=settings.log_level, as_json=settings.log_format == "json")
+    reports = [report(faults)] if faults else []
+    for name, check in checks.items():
+        try:
+            if name not in faults:
+                check(settings)
+        except ConfigurationError as error:
+            reports.append(error.detail)
+    if reports:
+        raise ConfigurationError("\n".join(reports))
+    return settings
+
+
+def _check_spool(settings: Settings) -> None:
+    spool = Spool(settings.spool_dir)
+    spool.open()
+    spool.close()
+
+
+Checks = Mapping[str, Callable[[Settings], object]]
+_CHECKS: Checks = {"database_url": open_database, "callback_url_headers": callback_headers}
+CHECKS_TO_RECEIVE: Checks = {**_CHECKS, "spool_dir": _check_spool}
+
+
+def _check_address(host: str, port: int) -> None:
+    """A port that is taken is one clear line, and not a server process that ends at once."""
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigurationError(f"Cannot listen on {host} port {port}: {error.strerror}") from None
+
+
+async def _check_schema(settings: Settings) -> None:
+    """Stop a start on a schema that is behind; one without a database goes on, into the spool."""
+    database = open_database(settings)
+    try:
+        if database.is_sqlite:
+            await migrate(database)
+        await require_current(database)
+    except StoreUnavailable:
+        pass
+    finally:
+        await database.close()
+
+
+async def _work(runtime: Runtime) -> None:
+    told_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_stop.set)
+    try:
+        await runtime.start_worker()
+        await told_to_stop.wait()
+    finally:
+        await runtime.stop()

@@ -1,0 +1,51 @@
+"""`dlr status`: what became of one message."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from app.cli.history import headline, history_table
+from app.cli.output import AsJson, console, harmless, print_json
+from app.cli.service import connect
+from app.client import Message
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Register the command."""
+    cli.command(epilog="Example: dlr status 0193e0c4-7a1b-7cc3-98c4-dc0c0c07398f --watch")(status)
+
+
+def status(
+    message_id: Annotated[str, typer.Argument(help="Our id, or iovox's sms_activity_id.")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on until the status is final.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds after which --watch ends in any case.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what became of a message, with its whole history."""
+    with connect() as client:
+        if not watch:
+            _print(client.status(message_id), as_json=as_json)
+            return
+        until = None if timeout is None else time.monotonic() + timeout
+        for message in client.watch(message_id, until=until):
+            _print(message, as_json=as_json)
+
+
+def _print(message: Message, *, as_json: bool) -> None:
+    if as_json:
+        print_json(message.raw)
+        return
+    out = console()
+    out.print(headline(message))
+    for name in ("id", "sms_activity_id", "app", "reference", "origin", "destination"):
+        if message.raw.get(name) is not None:
+            text = harmless(f"  {name}: {message.raw[name]}")
+            out.print(text, markup=False, highlight=False)
+    out.print(history_table(message, width=out.width))

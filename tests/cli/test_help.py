@@ -1,0 +1,96 @@
+"""Every command explains itself, and wrong words get an explanation, never a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import MODULES, command
+from tests.support.process import clean_environment, run_dlr
+
+GROUPS = {
+    "keys": ("create", "list", "revoke"),
+    "receipts": ("rejected", "replay"),
+    "webhooks": (
+        "create",
+        "list",
+        "change",
+        "pause",
+        "resume",
+        "delete",
+        "rotate",
+        "test",
+        "deliveries",
+        "replay",
+    ),
+}
+
+
+COMMANDS = [
+    [name, *subcommand] for name in MODULES for subcommand in ([s] for s in GROUPS.get(name, []))
+] + [[name] for name in MODULES if name not in GROUPS]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_has_an_example(words: list[str]) -> None:
+    shown = CliRunner().invoke(command(words), [*words, "--help"], terminal_width=200)
+    assert shown.exit_code == 0
+    assert "Example: " in shown.stdout
+    assert " ".join(words) in shown.stdout.partition("Example: ")[2]
+
+
+def test_all_commands_are_listed() -> None:
+    shown = CliRunner().invoke(command([]), ["--help"])
+    assert shown.exit_code == 0
+    for name in MODULES:
+        assert f" {name} " in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["sned"], id="an unknown command"),
+        pytest.param(["send"], id="nothing of what it needs"),
+        pytest.param(["serve", "--port", "http"], id="a port that is none"),
+        pytest.param(["serve", "--port", "65536"], id="a port out of range"),
+        pytest.param(["serve", "--workers", "0"], id="no server process"),
+        pytest.param(["status"], id="no id"),
+        pytest.param(["status", "x", "--wtach"], id="an unknown option"),
+        pytest.param(["keys", "create", "billing", "--scope", "write"], id="an unknown scope"),
+        pytest.param(["keys", "create", " ", "--scope", "send"], id="an app without a name"),
+        pytest.param(["keys", "destroy"], id="an unknown subcommand"),
+    ],
+)
+def test_wrong_words_are_explained(words: list[str]) -> None:
+    shown = CliRunner().invoke(command(words), words, terminal_width=200)
+    assert shown.exit_code == 2
+    assert "Traceback" not in shown.output
+    assert "help" in shown.output or "Error" in shown.output
+
+
+def test_the_installed_command_and_the_module_are_the_same() -> None:
+    assert "Usage: dlr status" in run_dlr(["status", "--help"]).stdout
+
+
+def test_asking_a_running_service_does_not_load_the_server() -> None:
+    program = (
+        "import sys; sys.argv = ['dlr', 'status', '--help']\n"
+        "import app.cli\n"
+        "try: app.cli.main()\n"
+        "except SystemExit: pass\n"
+        "print(*sorted(name for name in sys.modules if '.' not in name))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env=clean_environment({}),
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "httpx" in loaded
+    assert not loaded & {"sqlalchemy", "fastapi", "uvicorn", "alembic"}

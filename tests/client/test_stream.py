@@ -1,0 +1,75 @@
+"""The live stream: what is made of its bytes, and how it comes back."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+
+import httpx
+import pytest
+
+from app.client import NotAuthenticated, NotUnderstood, Unreachable
+from tests.client.scripted import Answer, Script, event, problem
+
+OPENING = ": connected\nretry: 1000\nid: e0\n\n"
+HEARTBEAT = ": heartbeat\n\n"
+
+
+def block(number: int) -> str:
+    return f"id: e{number}\ndata: {json.dumps(event(number))}\n\n"
+
+
+def stream(*blocks: str) -> httpx.Response:
+    headers = {"Content-Type": "text/event-stream"}
+    return httpx.Response(200, headers=headers, text="".join(blocks))
+
+
+@pytest.mark.parametrize(
+    ("answers", "places"),
+    [
+        pytest.param([stream(OPENING, block(1), HEARTBEAT, block(2))], [None], id="one stream"),
+        pytest.param(
+            [stream(OPENING, block(1)), stream(block(2))], [None, "e1"], id="ended and taken up"
+        ),
+        pytest.param(
+            [stream(OPENING), stream(block(1), block(2))], [None, "e0"], id="ended before an event"
+        ),
+        pytest.param(
+            [stream(OPENING, block(1), block(2)[:-9]), stream(block(2))],
+            [None, "e1"],
+            id="cut in the middle of an event",
+        ),
+        pytest.param(
+            [stream(OPENING, block(1)), httpx.ConnectError(""), problem(503), stream(block(2))],
+            [None, "e1", "e1", "e1"],
+            id="an outage in between",
+        ),
+    ],
+)
+def test_every_event_comes_once(answers: list[Answer], places: list[str | None]) -> None:
+    script = Script(answers)
+    found = islice(script.client(patience=0.0).stream(), 2)
+    assert [one.id for one in found] == ["e1", "e2"]
+    assert [request.headers.get("Last-Event-ID") for request in script.requests] == places
+
+
+def test_it_starts_where_it_is_told_to_and_chooses() -> None:
+    script = Script([stream(block(6))])
+    next(script.client().stream(after="e5", status=["FAILED", "EXPIRED"], reference="order-42"))
+    request = script.requests[0]
+    assert request.headers["Last-Event-ID"] == "e5"
+    assert request.url.params.get_list("status") == ["FAILED", "EXPIRED"]
+    assert request.url.params["reference"] == "order-42"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        pytest.param(problem(401), NotAuthenticated, id="wrong key"),
+        pytest.param(httpx.ConnectError("refused"), Unreachable, id="nobody was ever there"),
+        pytest.param(stream("data: no JSON\n\n"), NotUnderstood, id="not the service"),
+    ],
+)
+def test_what_will_not_pass_is_an_error(answer: Answer, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        next(Script([answer]).client(patience=0.0).stream())

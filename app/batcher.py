@@ -1,7 +1,7 @@
 """Groups what arrives while the last group is being written. Generic: knows no domain.
 
-No timer: a lone item is written at once, and under load a group is whatever came in meanwhile, so
-its size follows the load by itself.
+No timer: a lone item is written within a few turns of the event loop, and under load a group is
+whatever came in meanwhile, so its size follows the load by itself.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
+
+QUIET_TURNS = 2
+"""Turns of the event loop, some microseconds each, without news before a batch starts."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,8 +29,9 @@ class Batcher(Generic[Item, Result]):
     """Calls ``write`` with up to ``largest`` items at a time, ``writers`` calls at once at most.
 
     ``write`` answers one result an item, in order; what it raises, every item of that batch gets.
-    ``submit`` returns when its own batch has been written, never before. A caller that is
-    cancelled while it waits does not take its item out: it is written all the same.
+    Every item that was taken is answered exactly once, when its own batch has been written and
+    never before. A caller that is cancelled while it waits does not take its item out: it is
+    written all the same.
     """
 
     def __init__(
@@ -61,10 +65,7 @@ class Batcher(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))
-        if not self._starting and len(self._writing) < self._writers:
-            # Not at once: what else this turn of the event loop brings may come along.
-            self._starting = True
-            loop.call_soon(self._start)
+        self._start_soon()
         return future
 
     async def close(self) -> None:
@@ -73,6 +74,24 @@ class Batcher(Generic[Item, Result]):
         while self._waiting or self._writing:
             self._start()
             await asyncio.wait(set(self._writing))
+
+    def _start_soon(self) -> None:
+        if self._waiting and not self._starting and len(self._writing) < self._writers:
+            self._starting = True
+            asyncio.get_running_loop().call_soon(self._look, len(self._waiting), QUIET_TURNS)
+
+    def _look(self, seen: int, turns_left: int) -> None:
+        """Start once nothing new has come for some turns of the event loop, or a batch is full.
+
+        When a batch is done its callers all come back within a few turns of each other. Without
+        the wait the first of them would make a batch of its own, and batches stay small.
+        """
+        waiting = len(self._waiting)
+        if waiting >= self._largest or turns_left == 0:
+            self._start()
+            return
+        turns_left = QUIET_TURNS if waiting > seen else turns_left - 1
+        asyncio.get_running_loop().call_soon(self._look, waiting, turns_left)
 
     def _start(self) -> None:
         self._starting = False
@@ -84,11 +103,13 @@ class Batcher(Generic[Item, Result]):
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._writing.discard(task)
-        self._start()
+        self._start_soon()
 
     async def _run(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._write([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(results)} results for a batch of {len(batch)}")
         except BaseException as error:
             failure = error if isinstance(error, Exception) else BatcherClosed()
             for _, future in batch:

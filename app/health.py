@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from app.errors import Unavailable
+from app.errors import SchemaBehind, Unavailable
 from app.metrics import Metrics
 from app.receive.spool_queue import SpoolQueue
 from app.store.watch import DatabaseWatch
@@ -26,13 +28,16 @@ def health_routes(*, watch: DatabaseWatch, spool: SpoolQueue, metrics: Metrics) 
         reasons = []
         depth = None
         if watch.is_up:
-            await watch.check_now()
+            with suppress(SchemaBehind):  # it is the reason then
+                await watch.check_now()
         if watch.reason is not None:
             reasons.append(f"database: {watch.reason}")
         try:
             depth = await spool.depth()
         except Unavailable as error:
             reasons.append(f"spool: {error.detail}")
+        else:
+            reasons += [f"spool: {spool.reason}"] if spool.reason is not None else []
         body = {"status": "degraded" if reasons else "ready", "reasons": reasons, "spooled": depth}
         return JSONResponse(body, status_code=503 if reasons else 200)
 

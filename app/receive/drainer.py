@@ -22,6 +22,8 @@ LOOK_EVERY = 1.0
 """Seconds between looks at a spool that nobody here filled: another process may have died."""
 PATIENCE = 10.0
 """Seconds for one batch: five times a receipt's, as nobody waits for the answer."""
+PAUSE = 0.05
+"""Seconds for more to come in before a spool that was just emptied is looked at again."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,12 +43,16 @@ class Drainer:
         watch: DatabaseWatch,
         metrics: Metrics,
         lock: Path,
+        patience: float = PATIENCE,
     ) -> None:
         self._spool = spool
         self._recorder = recorder
         self._watch = watch
         self._metrics = metrics
         self._lock = lock
+        self._patience = patience
+        self._largest = BATCH
+        self._commits: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Drain whenever there is something and a database to take it. Runs until cancelled."""
@@ -58,35 +64,47 @@ class Drainer:
                         await self.drain()
             except (Unavailable, StoreUnavailable) as error:
                 log.warning("drain_interrupted", reason=error.detail)
+                await asyncio.sleep(LOOK_EVERY)
             except Exception:
                 log.exception("drain_failed", consequence="tried again; the spool keeps them")
+                await asyncio.sleep(LOOK_EVERY)
             await self._something_to_do()
 
     async def drain(self) -> int:
         """Empty the spool; answers how many arrivals it held. Raises what stopped it."""
         drained = 0
         self._spool.filled.clear()
-        while rows := await self._spool.oldest(BATCH):
+        while rows := await self._spool.oldest(self._largest):
             await self._record([interpret(arrival) for _, arrival in rows])
             await self._spool.forget(rows[-1][0])
             drained += len(rows)
             self._metrics.receipts_drained.inc(len(rows))
+            self._largest = min(self._largest * 2, BATCH)
         if drained:
             log.info("spool_drained", receipts=drained)
+            await self._spool.tidy()
         return drained
 
     async def _record(self, calls: Sequence[Call]) -> None:
-        task = asyncio.create_task(self._recorder.record(calls))
-        done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+        commit = asyncio.create_task(self._recorder.record(calls))
+        self._commits.add(commit)
+        commit.add_done_callback(self._ended)
+        done, _ = await asyncio.wait({commit}, timeout=self._patience)
         if not done:
-            task.cancel()  # and not waited for: a silent connection may take many seconds to end
-            self._watch.report_down(f"a batch took longer than {PATIENCE:g} s")
+            commit.cancel()  # and not waited for: a silent connection may take many seconds to end
+            self._largest = max(1, self._largest // 2)  # or one this large might never get through
+            self._watch.report_down(f"a batch took longer than {self._patience:g} s")
             raise StoreUnavailable("the database is too slow to drain into")
         try:
-            task.result()
+            commit.result()
         except StoreUnavailable as error:
             self._watch.report_down(error.detail)
             raise
+
+    def _ended(self, commit: asyncio.Task[None]) -> None:
+        self._commits.discard(commit)
+        if not commit.cancelled():
+            commit.exception()  # whoever waited has seen it; a late one is replayed
 
     async def _something_to_do(self) -> None:
         try:
@@ -94,12 +112,13 @@ class Drainer:
                 await self._spool.filled.wait()
         except TimeoutError:
             pass
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(PAUSE)
 
 
 @contextmanager
 def _only_one(lock: Path) -> Iterator[bool]:
     """Whether this process may drain; the kernel frees the lock should it be killed."""
+    lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been taken away
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

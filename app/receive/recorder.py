@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -15,6 +15,10 @@ from app.store.receipts import ReceiptStore
 Call = Receipt | Rejection
 TRIES = 3
 """For a transaction that PostgreSQL broke off through no fault of the data, such as a deadlock."""
+LONGEST_REASON = 500
+
+_REFUSED = "The database refused it: {}"
+_FAILED = "It could not be stored: {!r}"
 
 log = structlog.get_logger(__name__)
 
@@ -22,22 +26,30 @@ log = structlog.get_logger(__name__)
 class Recorder:
     """One way into the database, for receipts that just came and for those out of the spool."""
 
-    def __init__(self, *, store: ReceiptStore, metrics: Metrics) -> None:
+    def __init__(
+        self, *, store: ReceiptStore, metrics: Metrics, announce: Callable[[], None]
+    ) -> None:
+        """``announce`` is called after every commit that may have written events."""
         self._store = store
         self._metrics = metrics
+        self._announce = announce
 
     async def record(self, calls: Sequence[Call]) -> None:
         """Commit calls. Raises StoreUnavailable, and then nothing is known of any of them.
 
-        A call that the database refuses is found by halving, and kept as a rejection with the
-        reason; the others are committed as if it had not been there.
+        A call that the database refuses, or that some fault of ours cannot be stored for, is found
+        by halving and kept as a rejection with the reason; the others are committed as if it had
+        not been there. Left where it was, it would hold up everything behind it in the spool.
         """
         try:
             await self._add(calls)
-        except StoreRefused as error:
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it is kept with the receipt
             if len(calls) == 1:
-                await self._set_apart(calls[0], error)
+                await self._set_apart_or_not(calls[0], error)
                 return
+            log.warning("batch_halved", receipts=len(calls), reason=type(error).__name__)
             middle = len(calls) // 2
             await self.record(calls[:middle])
             await self.record(calls[middle:])
@@ -52,6 +64,8 @@ class Recorder:
             except StoreUnavailable as error:
                 if attempt == TRIES or not is_transient(error):
                     raise
+        if receipts:
+            self._announce()
         self._metrics.receipts_stored.inc(len(receipts))
         self._metrics.receipts_rejected.inc(len(rejections))
         for message_id, sms_activity_id in stored.ignored_hints:
@@ -62,8 +76,33 @@ class Recorder:
                 why="no such message, it is cancelled, or it has another sms_activity_id",
             )
 
-    async def _set_apart(self, call: Call, error: StoreRefused) -> None:
-        log.error("receipt_set_apart", arrival=str(call.arrival.id), reason=error.detail)
-        reason = f"The database refused it: {error.detail}"
-        await self._store.add([], [Rejection(call.arrival, 500, reason)])
+    async def _set_apart_or_not(self, call: Call, error: Exception) -> None:
+        """What the database refused it refuses again; a driver may have stumbled only once."""
+        if not isinstance(error, StoreRefused):
+            try:
+                await self._add([call])
+            except StoreUnavailable:
+                raise
+            except Exception as again:  # noqa: BLE001  as above
+                error = again
+            else:
+                return
+        await self._set_apart(call, error)
+
+    async def _set_apart(self, call: Call, error: Exception) -> None:
+        is_foreseen = isinstance(error, StoreRefused)
+        reason = _REFUSED.format(error) if is_foreseen else _FAILED.format(error)
+        log.error(
+            "receipt_set_apart",
+            arrival=str(call.arrival.id),
+            reason=_plain(reason)[:LONGEST_REASON],
+            todo="mend the cause, then `dlr receipts replay`",
+            exc_info=None if is_foreseen else error,
+        )
+        await self._store.add([], [Rejection(call.arrival, 500, _plain(reason)[:LONGEST_REASON])])
         self._metrics.receipts_rejected.inc()
+
+
+def _plain(text: str) -> str:
+    """What every database can hold, whatever an error quotes."""
+    return text.encode("ascii", "backslashreplace").decode("ascii").replace("\x00", "\\x00")

@@ -21,21 +21,17 @@ from app.errors import (
     Invalid,
     MethodNotAllowed,
     NotAuthenticated,
-    RequestTimeout,
     ServiceError,
     problem_body,
 )
 from app.iovox.callback import MESSAGE_ID_HEADER, CallbackHeaders
 from app.metrics import Metrics
 from app.model.receipt import Arrival, Receipt, Rejection
+from app.receive.bodies import BodyReader, ClientGone, drop
 from app.receive.inbox import Inbox
 
 PATH = "/dlr"
 LARGEST_BODY = 64 * 1024
-DRAINED = 1024 * 1024
-"""Bytes of a body that is too large which are read and dropped, so that the 413 can be read."""
-BODY_PATIENCE = 10.0
-"""Seconds for a body to arrive: a client that hangs holds a connection no longer than that."""
 COMPLAIN_EVERY = 10.0
 """Seconds between log lines about refused calls: a flood of them must not fill the disk."""
 
@@ -49,15 +45,21 @@ _EMPTY = {"type": "http.response.body", "body": b""}
 log = structlog.get_logger(__name__)
 
 
-class _ClientGone(Exception):
-    """The connection was cut before the body was whole; there is nobody to answer."""
-
-
 class DlrEndpoint:
     """Authenticates, reads, hands to the inbox, and answers 200 only after that has it."""
 
-    def __init__(self, *, inbox: Inbox, headers: CallbackHeaders, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        headers: CallbackHeaders,
+        metrics: Metrics,
+        body_patience: float,
+    ) -> None:
+        """``body_patience``: seconds for a body to arrive."""
         self._inbox = inbox
+        self._patience = body_patience
+        self._bodies = BodyReader(largest=LARGEST_BODY, patience=body_patience)
         self._headers = headers
         self._metrics = metrics
         self._refused_since_complaint = 0
@@ -67,8 +69,10 @@ class DlrEndpoint:
         """Answer one call."""
         try:
             await self._take(scope, receive)
-        except _ClientGone:
+        except ClientGone:
             return
+        except (NotAuthenticated, MethodNotAllowed, BodyTooLarge) as error:
+            await self._refuse_unread(scope, receive, send, error)
         except ServiceError as error:
             await _answer_problem(send, error)
         else:
@@ -82,13 +86,33 @@ class DlrEndpoint:
             raise NotAuthenticated("The call does not carry the secret header of our callbacks")
         if scope["method"] != "POST":
             raise MethodNotAllowed("Receipts are POSTed", headers={"Allow": "POST"})
-        body = await _read(receive)
+        body = await self._bodies.read(receive)
         arrival = Arrival(
             id=uuid7(), received_at=datetime.now(UTC), body=body, hint=_message_id(headers)
         )
         call = await self._inbox.accept(arrival)
         if not isinstance(call, Receipt):
             raise _refusal(call)
+
+    async def _refuse_unread(
+        self, scope: Scope, receive: Receive, send: Send, error: ServiceError
+    ) -> None:
+        """Answer at once, whatever of the body is still to come, and then drop that.
+
+        Left alone, the server would wait for it as long as a byte comes now and then; and a
+        connection that is closed with bytes unread is reset, the answer with it.
+        """
+        rest = None if _asks_first(scope) else asyncio.create_task(drop(receive))
+        await asyncio.sleep(0)  # what came along with the head is read in this turn
+        if rest is not None and rest.done():
+            await _answer_problem(send, error)
+            return
+        error.headers["Connection"] = "close"
+        await _answer_problem(send, error, is_last=False)
+        rest = rest or asyncio.create_task(drop(receive))
+        await asyncio.wait({rest}, timeout=self._patience)
+        rest.cancel()
+        await send(_EMPTY)
 
     def _complain(self, scope: Scope) -> None:
         self._metrics.callbacks_refused.inc()
@@ -98,45 +122,6 @@ class DlrEndpoint:
             client = scope.get("client") or ("unknown",)
             log.warning("callbacks_refused", count=self._refused_since_complaint, last=client[0])
             self._complained_at, self._refused_since_complaint = now, 0
-
-
-async def _read(receive: Receive) -> bytes:
-    """The whole body. Raises BodyTooLarge, RequestTimeout or _ClientGone."""
-    try:
-        async with asyncio.timeout(BODY_PATIENCE):
-            message = await receive()
-            body: bytes = message.get("body", b"")
-            if message["type"] == "http.request" and not message.get("more_body"):
-                return _bounded(body)
-            chunks, size = [body], len(body)
-            while message["type"] == "http.request" and message.get("more_body"):
-                message = await receive()
-                size += len(message.get("body", b""))
-                if size <= LARGEST_BODY:
-                    chunks.append(message.get("body", b""))
-                elif size > DRAINED:
-                    break
-    except TimeoutError:
-        raise RequestTimeout(
-            f"The body did not arrive within {BODY_PATIENCE:g} s", headers={"Connection": "close"}
-        ) from None
-    if message["type"] == "http.disconnect":
-        raise _ClientGone
-    if size > LARGEST_BODY:
-        raise _too_large()
-    return b"".join(chunks)
-
-
-def _bounded(body: bytes) -> bytes:
-    if len(body) > LARGEST_BODY:
-        raise _too_large()
-    return body
-
-
-def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(
-        f"A receipt has at most {LARGEST_BODY} bytes", headers={"Connection": "close"}
-    )
 
 
 def _message_id(headers: list[tuple[bytes, bytes]]) -> UUID | None:
@@ -150,6 +135,11 @@ def _message_id(headers: list[tuple[bytes, bytes]]) -> UUID | None:
     return None
 
 
+def _asks_first(scope: Scope) -> bool:
+    """Whether the client sends its body only once it is told to, as reading would do."""
+    return any(name == b"expect" for name, _ in scope["headers"])
+
+
 def _refusal(rejection: Rejection) -> ServiceError:
     kept = f"{rejection.reason}. The call is kept as {rejection.arrival.id}."
     if rejection.http_status == 400:
@@ -157,10 +147,11 @@ def _refusal(rejection: Rejection) -> ServiceError:
     return Invalid(kept, errors=rejection.errors)
 
 
-async def _answer_problem(send: Send, error: ServiceError) -> None:
+async def _answer_problem(send: Send, error: ServiceError, *, is_last: bool = True) -> None:
+    """The whole answer; unless ``is_last``, the server hears later that it is over."""
     body = problem_body(error)
     headers = [(b"content-type", b"application/problem+json")]
     headers.append((b"content-length", str(len(body)).encode()))
     headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": not is_last})

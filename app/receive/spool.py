@@ -5,37 +5,43 @@ survive a kill or a power cut. They stay there until ``forget`` is told that the
 so after a crash some may be replayed that did land; the store knows them again by their ids.
 
 Several processes may use one spool. SQLite lets one of them write at a time, which also makes
-``seq`` follow the order of commits.
+``seq`` follow the order of commits. Nothing about the file is taken for granted: it may be found
+damaged, full, or gone, and none of that stops the service.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
 
 import structlog
 
 from app.errors import ConfigurationError, Unavailable
 from app.model.receipt import Arrival
+from app.receive.spool_file import (
+    SUFFIXES,
+    connect,
+    count,
+    insert,
+    is_damage,
+    is_passing,
+    look_again,
+    read,
+    salvage,
+    salvage_file,
+    write_something,
+)
 
 FILE = "receipts.db"
-BUSY_TIMEOUT = 5.0
-"""Seconds to wait for another process's write; one takes milliseconds."""
-
-_SCHEMA = """
-create table if not exists arrivals (
-  seq integer primary key autoincrement,
-  id blob not null,
-  received_at text not null,
-  hint blob,
-  body blob not null
-)
-"""
+LOCK = "spool.lock"
+TRIES = 3
+SHRINK_ABOVE = 32 * 1024 * 1024
+"""Bytes of an empty file that are worth giving back."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,26 +53,22 @@ class Spool:
         self._folder = folder
         self.path = folder / FILE
         self._connection: sqlite3.Connection | None = None
-        self._inode = 0
+        self._witness: sqlite3.Connection | None = None
+        """Reads what was written as any other process would."""
+        self._file = (0, 0)
+        self._read_from: sqlite3.Connection | None = None
+        self._fault = "its file is taken away again and again"
+        self._passed = 0
+        """What the database has, up to this seq, although it could not be deleted here yet."""
 
     def open(self) -> None:
         """Make the folder and the file, or raise ConfigurationError: no start without a spool.
 
-        A damaged file is set aside under another name and a new one begun.
+        A damaged file is set aside under another name and a new one begun. One that has filled its
+        disk is opened all the same, since it empties only by being drained.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self._connect()
-                self._check()
-            except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
-                    raise
-                self._set_aside(error)
-                self._connect()
-            with self._transaction() as connection:
-                # A write that changes nothing: the disk is full or read-only now, not later.
-                connection.execute("update arrivals set seq = seq where seq = -1")
+            self._open()
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(
                 f"The spool cannot be written: {error}.\n"
@@ -79,92 +81,122 @@ class Spool:
 
         Should the file be found damaged, or gone from its path, a new one is begun first.
         """
-        for attempt in (1, 2, 3):
-            try:
-                self._append(arrivals)
-                if self._is_in_place():
+        for _ in range(TRIES):
+            with self._mended():
+                with self._transaction() as connection:
+                    insert(connection, arrivals)
+                if self._is_findable():
                     return
-                log.error("spool_gone", path=str(self.path), consequence="a new one is begun")
-                self._connect()
-            except sqlite3.Error as error:
-                if not _is_damage(error) or attempt == 3:
-                    raise Unavailable(f"The spool cannot be written: {error}") from error
-                self._set_aside(error)
-                self._connect()
-            except OSError as error:
-                raise Unavailable(f"The spool cannot be written: {error}") from error
-        raise Unavailable("The spool's file is taken away again and again")
+        raise Unavailable(f"The spool cannot be used: {self._fault}")
 
     def oldest(self, limit: int) -> list[tuple[int, Arrival]]:
-        """Up to ``limit`` arrivals with their sequence numbers, oldest first."""
-        self._reopen_if_moved()
-        try:
-            rows = self._open_connection().execute(
-                "select seq, id, received_at, body, hint from arrivals order by seq limit ?",
-                (limit,),
-            )
-            return [(row[0], _arrival(*row[1:])) for row in rows]
-        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
-            if isinstance(error, sqlite3.DatabaseError) and not _is_damage(error):
-                raise Unavailable(f"The spool cannot be read: {error}") from error
-            self._set_aside(error)
-            self._connect()
-            return []
+        """Up to ``limit`` arrivals with their sequence numbers, oldest first.
+
+        Raises Unavailable. None may also mean that a damaged file was just set aside.
+        """
+        found: list[tuple[int, Arrival]] = []
+        with self._mended():
+            self._read_from = connection = self._current()
+            found += list(read(connection, after=self._passed, limit=limit))
+        return found
 
     def forget(self, up_to: int) -> None:
-        """Delete what the database has by now: everything up to this sequence number."""
-        with self._transaction() as connection:
-            connection.execute("delete from arrivals where seq <= ?", (up_to,))
+        """Delete what the database has by now: all that ``oldest`` gave, up to this number.
+
+        A disk without room has none for a deletion either. What cannot be deleted is passed over
+        until it can, or until ``tidy`` begins a new file.
+        """
+        with self._mended():
+            if self._connection is None or self._connection is not self._read_from:
+                return  # another file lies there now, whose numbers mean other arrivals
+            try:
+                with self._transaction(self._connection) as connection:
+                    connection.execute("delete from arrivals where seq <= ?", (up_to,))
+                self._passed = 0
+            except sqlite3.OperationalError as error:
+                if not self._passed:
+                    log.warning("spool_not_cleared", error=str(error), consequence="passed over")
+                self._passed = up_to
+
+    def tidy(self) -> None:
+        """Give disk back when all is drained. Raises Unavailable."""
+        with self._mended():
+            connection = self._current()
+            if self._passed:
+                self._begin_anew(connection)
+            elif self.path.stat().st_size > SHRINK_ABOVE and not self.depth():
+                connection.execute("vacuum")
+                connection.execute("pragma wal_checkpoint(truncate)")
 
     def depth(self) -> int:
-        """How many arrivals wait."""
-        self._reopen_if_moved()
-        row = self._open_connection().execute("select count(*) from arrivals").fetchone()
-        return int(row[0])
+        """How many arrivals wait. Raises Unavailable."""
+        waiting = 0
+        with self._mended():
+            waiting += count(self._current(), after=self._passed)
+        return waiting
 
     def close(self) -> None:
         """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        for connection in (self._witness, self._connection):
+            if connection is not None:
+                connection.close()
+        self._witness = self._connection = None
 
-    def _append(self, arrivals: Sequence[Arrival]) -> None:
-        with self._transaction() as connection:
-            connection.executemany(
-                "insert into arrivals (id, received_at, hint, body) values (?, ?, ?, ?)",
-                [
-                    (a.id.bytes, a.received_at.isoformat(), a.hint and a.hint.bytes, a.body)
-                    for a in arrivals
-                ],
-            )
+    def _open(self) -> None:
+        try:
+            self._check(self._connect())
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self._set_aside(error)
+        try:
+            with self._transaction() as connection:
+                write_something(connection)
+        except sqlite3.OperationalError as error:
+            if not self.depth():
+                raise
+            log.error("spool_full", error=str(error), consequence="started to drain it")
 
-    def _connect(self) -> None:
+    def _connect(self) -> sqlite3.Connection:
         self.close()
-        self.path.touch(exist_ok=True)
-        self._inode = self.path.stat().st_ino
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
-        self._connection = connection
-        connection.execute("pragma journal_mode=wal")
-        connection.execute("pragma synchronous=full")
-        connection.execute(_SCHEMA)
+        self._passed = 0
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync(self._folder.parent)
+        with exclusive(self._folder / LOCK):
+            self.path.touch(exist_ok=True)
+            self._file = _identity(self.path)
+            self._connection = connect(self.path)
+            self._witness = connect(self.path)
+        return self._connection
 
-    def _check(self) -> None:
-        found = self._open_connection().execute("pragma quick_check(1)").fetchone()[0]
+    def _current(self) -> sqlite3.Connection:
+        """A connection to the file that lies at the path now."""
+        if self._connection is None:
+            return self._connect()
+        if not self._is_in_place():
+            # Nobody put another there, so it was taken away; through the open file it still reads.
+            orphans = [] if self.path.exists() else [a for _, a in read(self._connection)]
+            log.error("spool_gone", path=str(self.path), carried_over=len(orphans))
+            self._begin_with(orphans)
+        return self._connection
+
+    def _begin_with(self, arrivals: Sequence[Arrival]) -> None:
+        connection = self._connect()
+        if arrivals:
+            with self._transaction(connection):
+                insert(connection, arrivals)
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        found = connection.execute("pragma quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError(f"malformed: {found}")
 
-    def _open_connection(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connect()
-        if self._connection is None:
-            raise Unavailable("The spool is closed")
-        return self._connection
-
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._open_connection()
+    def _transaction(
+        self, connection: sqlite3.Connection | None = None
+    ) -> Iterator[sqlite3.Connection]:
+        connection = connection or self._current()
         connection.execute("begin immediate")
         try:
             yield connection
@@ -177,32 +209,70 @@ class Spool:
     def _is_in_place(self) -> bool:
         """Whether the file we wrote to is the one that a later drainer will find."""
         try:
-            return self.path.stat().st_ino == self._inode
-        except FileNotFoundError:
+            return _identity(self.path) == self._file
+        except OSError:
             return False
 
-    def _reopen_if_moved(self) -> None:
-        if not self._is_in_place():
-            self._connect()
+    def _is_findable(self) -> bool:
+        """Whether a drainer would find what was just written. Raises sqlite3.DatabaseError."""
+        if self._witness is not None:
+            look_again(self._witness)
+        return self._is_in_place()
 
-    def _set_aside(self, error: Exception) -> None:
-        """Rename a damaged file, for people to look at. What can be read of it is not lost."""
+    @contextmanager
+    def _mended(self) -> Iterator[None]:
+        """Mend what can be and go on behind the block; Unavailable for what cannot."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            self._fault = str(error)
+            if is_passing(error):
+                raise Unavailable(f"The spool cannot be used: {error}") from error
+            try:
+                if is_damage(error):
+                    self._set_aside(error)
+                else:
+                    self._connect()  # the fault may be the open file's alone
+            except (sqlite3.Error, OSError) as failure:
+                raise Unavailable(f"The spool cannot be used: {failure}") from failure
+
+    def _set_aside(self, damage: Exception) -> None:
+        """Rename a damaged file, for people to look at, and carry over what can be read of it."""
+        saved = salvage(self._connection) if self._connection else {}
         self.close()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         aside = self.path.with_name(f"{FILE}.damaged-{stamp}")
-        with exclusive(self._folder / "set-aside.lock"):
-            if not self._is_in_place():
-                return  # another process was first, and what lies there now is new
-            for suffix in ("", "-wal", "-shm"):
+        with exclusive(self._folder / LOCK):
+            is_ours = self._is_in_place()  # or another process was first: what is there is new
+            for suffix in SUFFIXES if is_ours else ():
                 part = Path(f"{self.path}{suffix}")
                 if part.exists():
                     part.rename(f"{aside}{suffix}")
-        log.critical(
-            "spool_damaged",
-            error=str(error),
-            set_aside_as=str(aside),
-            todo="recover its receipts with `sqlite3 FILE .recover`, then see docs/operations.md",
-        )
+        # After the renaming: whoever has just written to it finds out, and writes again.
+        if is_ours:
+            saved |= salvage_file(aside)
+        self._begin_with([saved[seq] for seq in sorted(saved)] if is_ours else [])
+        if is_ours:
+            log.critical(
+                "spool_damaged",
+                error=str(damage),
+                set_aside_as=str(aside),
+                carried_over=len(saved),
+                todo="the rest, if any: `sqlite3 FILE .recover`, see docs/operations.md",
+            )
+
+    def _begin_anew(self, connection: sqlite3.Connection) -> None:
+        """Take away a file whose arrivals the database has, and which no deletion can empty."""
+        with exclusive(self._folder / LOCK):
+            connection.execute("begin immediate")  # nobody writes to it from here on
+            last = connection.execute("select max(seq) from arrivals").fetchone()[0]
+            if last == self._passed and self._is_in_place():
+                for suffix in SUFFIXES:
+                    Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+                log.info("spool_begun_anew", why="its disk had no room to delete what is drained")
+            connection.execute("rollback")
+        if not self._is_in_place():
+            self._connect()
 
 
 @contextmanager
@@ -213,16 +283,15 @@ def exclusive(lock: Path) -> Iterator[None]:
         yield
 
 
-def _arrival(id_: bytes, received_at: str, body: bytes, hint: bytes | None) -> Arrival:
-    return Arrival(
-        id=UUID(bytes=id_),
-        received_at=datetime.fromisoformat(received_at),
-        body=body,
-        hint=UUID(bytes=hint) if hint else None,
-    )
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
-def _is_damage(error: Exception) -> bool:
-    """Whether the file itself is broken, rather than the disk full or another writer slow."""
-    words = str(error)
-    return "malformed" in words or "not a database" in words or "no such table" in words
+def _sync(folder: Path) -> None:
+    """Have the folder's list of names on disk, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -7,16 +7,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import structlog
+
 from app.batcher import Batcher, BatcherClosed, BatcherFull
-from app.errors import Unavailable
+from app.errors import ConfigurationError, Unavailable
 from app.model.receipt import Arrival
 from app.receive.spool import Spool
 
 LARGEST_BATCH = 1_000
 CAPACITY = 10_000
-"""Arrivals that may wait for the disk; with more, callers are told to come back."""
+"""Appends that may wait for the disk; with more, callers are told to come back."""
 
 Answer = TypeVar("Answer")
+
+log = structlog.get_logger(__name__)
 
 
 class SpoolQueue:
@@ -30,42 +34,66 @@ class SpoolQueue:
         )
         self.filled = asyncio.Event()
         """Set whenever something was appended; the drainer clears it."""
+        self.reason: str | None = None
+        """Why the last append failed; None where it did not."""
 
     def open(self) -> None:
-        """Make the file, or raise ConfigurationError."""
-        self._spool.open()
+        """Make the file. Where that fails it is tried again with every append, and said till then.
+
+        The command refuses to start without a spool; this is for a process that replaces another.
+        """
+        try:
+            self._spool.open()
+        except ConfigurationError as error:
+            self._report(error.detail)
         self.filled.set()
 
     async def append(self, arrivals: Sequence[Arrival]) -> None:
         """Put arrivals on disk. Raises Unavailable."""
         try:
             await self._appends.submit(arrivals)
-        except (BatcherFull, BatcherClosed):
+        except BatcherFull:
             raise Unavailable("Too many receipts wait for the disk") from None
+        except BatcherClosed:
+            raise Unavailable("The service is shutting down") from None
 
     async def oldest(self, limit: int) -> list[tuple[int, Arrival]]:
-        """Up to ``limit`` arrivals with their sequence numbers, oldest first."""
+        """Up to ``limit`` arrivals with their numbers, oldest first. Raises Unavailable."""
         return await self._call(lambda: self._spool.oldest(limit))
 
     async def forget(self, up_to: int) -> None:
-        """Delete everything up to this sequence number."""
+        """Delete what ``oldest`` gave, up to this sequence number. Raises Unavailable."""
         await self._call(lambda: self._spool.forget(up_to))
 
+    async def tidy(self) -> None:
+        """Give disk back when all is drained. Raises Unavailable."""
+        await self._call(self._spool.tidy)
+
     async def depth(self) -> int:
-        """How many arrivals wait."""
+        """How many arrivals wait. Raises Unavailable."""
         return await self._call(self._spool.depth)
 
     async def close(self) -> None:
         """Write what is in hand, then close the file."""
         await self._appends.close()
         await self._call(self._spool.close)
-        self._thread.shutdown()
+        self._thread.shutdown(wait=False)
 
     async def _append(self, groups: Sequence[Sequence[Arrival]]) -> Sequence[None]:
         arrivals = [arrival for group in groups for arrival in group]
-        await self._call(lambda: self._spool.append(arrivals))
+        try:
+            await self._call(lambda: self._spool.append(arrivals))
+        except Unavailable as error:
+            self._report(error.detail)
+            raise
+        self._report(None)
         self.filled.set()
         return [None] * len(groups)
+
+    def _report(self, reason: str | None) -> None:
+        if (reason is None) != (self.reason is None):  # the change, not every receipt
+            log.error("spool_fails" if reason else "spool_works", reason=reason)
+        self.reason = reason
 
     async def _call(self, function: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)

@@ -7,12 +7,17 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from app.errors import SchemaBehind, StoreRefused, StoreUnavailable
+from app.errors import SchemaBehind, ServiceError, StoreUnavailable
 
 CHECK_EVERY = 0.5
 """Seconds between checks while it is away: short, since every one of them ends an outage."""
 CHECK_PATIENCE = 2.0
 """Seconds that a check may take; a silent connection is as good as none."""
+STEADY = 10.0
+"""Seconds that it must have been up for a failure to count as a new one."""
+LONGEST_REST = 5.0
+"""Seconds at most that it is left alone when it answers checks but fails at writes: each of those
+tries costs some receipts their patience."""
 
 log = structlog.get_logger(__name__)
 
@@ -21,13 +26,20 @@ class DatabaseWatch:
     """Believes what is reported, and checks by itself only while the database is away.
 
     ``check`` raises StoreUnavailable or SchemaBehind where the database is not to be used.
+    ``on_down`` is called at the first report of every outage.
     """
 
-    def __init__(self, check: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, check: Callable[[], Awaitable[None]], *, on_down: Callable[[], None] | None = None
+    ) -> None:
         self._check = check
+        self._on_down = on_down
         self._checks: set[asyncio.Task[None]] = set()
         self._went_down = asyncio.Event()
         self._came_up = asyncio.Event()
+        self._up_since = float("-inf")
+        self._rest = 0.0
+        self._checks_failed = 0
         self.reason: str | None = "not checked yet"
 
     @property
@@ -39,6 +51,10 @@ class DatabaseWatch:
         """A write failed or was too slow: nothing is sent there before a check has succeeded."""
         if self.reason is None:
             log.error("database_away", reason=reason, consequence="receipts go to the spool")
+            self._rest = self._rest_before_checking()
+            self._checks_failed = 0
+            if self._on_down:
+                self._on_down()
         self.reason = reason
         self._came_up.clear()
         self._went_down.set()
@@ -48,31 +64,53 @@ class DatabaseWatch:
         await self._came_up.wait()
 
     async def check_now(self) -> None:
-        """Check, within CHECK_PATIENCE. Raises SchemaBehind: waiting does not mend that."""
+        """Check, within CHECK_PATIENCE, and note the outcome. Raises SchemaBehind alone."""
         try:
             await self._check_bounded()
         except SchemaBehind as error:
             self.report_down(error.detail)
             raise
-        except (StoreUnavailable, StoreRefused) as error:
+        except ServiceError as error:
             self.report_down(error.detail)
+        except Exception as error:
+            log.exception("database_check_failed", consequence="it counts as away")
+            self.report_down(f"the check itself failed: {type(error).__name__}")
         else:
-            if self.reason is not None:
-                log.info("database_up", was=self.reason)
-            self.reason = None
-            self._went_down.clear()
-            self._came_up.set()
+            self._report_up()
 
     async def run(self) -> None:
         """Check again and again while it is away. Runs until cancelled."""
+        behind: str | None = None
         while True:
             await self._went_down.wait()
-            try:
-                await self.check_now()
-            except SchemaBehind as error:
-                log.error("schema_behind", detail=error.detail)
-            if not self.is_up:
-                await asyncio.sleep(CHECK_EVERY)
+            await asyncio.sleep(self._rest)
+            while not self.is_up:
+                try:
+                    await self.check_now()
+                except SchemaBehind as error:
+                    if behind != error.detail:  # once, not twice a second
+                        log.error("schema_behind", detail=error.detail)
+                    behind = error.detail
+                if not self.is_up:
+                    self._checks_failed += 1
+                    await asyncio.sleep(CHECK_EVERY)
+
+    def _report_up(self) -> None:
+        if self.reason is not None:
+            log.info("database_up", was=self.reason)
+            self._up_since = asyncio.get_running_loop().time()
+        self.reason = None
+        self._went_down.clear()
+        self._came_up.set()
+
+    def _rest_before_checking(self) -> float:
+        """None, so that a hiccup is over at once; but longer and longer if checks see nothing wrong
+        and writes fail all the same.
+        """
+        was_up = asyncio.get_running_loop().time() - self._up_since
+        if was_up > STEADY or self._checks_failed:
+            return 0.0
+        return min(max(2 * self._rest, CHECK_EVERY), LONGEST_REST)
 
     async def _check_bounded(self) -> None:
         # A cancelled database call may take many seconds to end, so it is left to end by itself.

@@ -33,7 +33,14 @@ class ServerProcess:
     land in the source tree. Settings of the caller's own environment (``DLR_*``) do not reach it.
     """
 
-    def __init__(self, args: Sequence[str], *, env: Mapping[str, str], cwd: Path | None) -> None:
+    def __init__(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None,
+        module: str = "app.cli",
+    ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="dlr-server-"))
         self.cwd = cwd or self._folder
         self._log = self._folder / "output.log"
@@ -42,7 +49,7 @@ class ServerProcess:
         self._owner = os.getpid()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", *args],
+                [sys.executable, "-m", module, *args],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -62,13 +69,14 @@ class ServerProcess:
         timeout: float = 30.0,
         *,
         cwd: Path | None = None,
+        module: str = "app.cli",
     ) -> Self:
         """Returns when ``ready_url`` answers 200; raises RuntimeError with the output otherwise.
 
         It blocks: a server that needs the caller's event loop to become ready is started by
         ``asyncio.to_thread``.
         """
-        server = cls(args, env=env or {}, cwd=cwd)
+        server = cls(args, env=env or {}, cwd=cwd, module=module)
         try:
             server.wait_ready(ready_url, timeout)
         except BaseException:
@@ -205,6 +213,10 @@ def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Our own environment without what would configure the service, and ``extra`` on top."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("DLR_")}
     path = os.pathsep.join(filter(None, [str(PROJECT), kept.get("PYTHONPATH")]))
+    if kept.pop("PYTHONDONTWRITEBYTECODE", None):
+        # Compiling all of it takes seconds, at every start: keep it, though not in the source tree.
+        cache = Path(tempfile.gettempdir()) / f"dlr-bytecode-{os.getuid()}"
+        kept.setdefault("PYTHONPYCACHEPREFIX", str(cache))
     return kept | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"} | dict(extra)
 
 

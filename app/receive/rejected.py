@@ -1,0 +1,76 @@
+"""Authenticated calls that could not be stored as receipts: shown, and put through again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from app.errors import StoreUnavailable
+from app.model.receipt import Receipt, interpret
+from app.store.receipts import KeptRejection, ReceiptStore
+
+PAGE = 500
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of a replay: how many were tried, and how many of them are receipts now."""
+
+    tried: int
+    stored: int
+
+
+async def replay(store: ReceiptStore, *, limit: int) -> Replayed:
+    """Put rejected calls through again, the oldest first; those that still fail stay as they are.
+
+    Each keeps its arrival id and its received_at, so replaying twice counts nothing twice. Raises
+    StoreUnavailable; what was stored until then stays stored.
+    """
+    tried = stored = 0
+    after: UUID | None = None
+    while tried < limit:
+        page = await store.rejected(limit=min(PAGE, limit - tried), after=after)
+        if not page:
+            break
+        for kept in page:
+            stored += await _replay_one(store, kept)
+        tried += len(page)
+        after = page[-1].arrival.id
+    return Replayed(tried, stored)
+
+
+async def _replay_one(store: ReceiptStore, kept: KeptRejection) -> bool:
+    call = interpret(kept.arrival)
+    if not isinstance(call, Receipt):
+        return False
+    try:
+        await store.replayed(call, datetime.now(UTC))
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001  it was set apart for a reason, and that still holds
+        log.warning(
+            "receipt_still_rejected", arrival=str(kept.arrival.id), reason=repr(error)[:300]
+        )
+        return False
+    return True
+
+
+def show(kept: KeptRejection) -> dict[str, Any]:
+    """A rejected call for people and machines. Bytes that are no text show as escapes."""
+    return {
+        "id": str(kept.arrival.id),
+        "received_at": _moment(kept.arrival.received_at),
+        "reason": kept.reason,
+        "body": kept.arrival.body.decode("utf-8", "backslashreplace"),
+        "replayed_at": _moment(kept.replayed_at),
+    }
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,90 @@
+"""Keeps a pool's connections honest where the network is not: a dead link is silent, not closed.
+
+Without this the defaults of TCP and PostgreSQL apply, which are hours: here a call that waits for
+an answer, on the other side a transaction that holds the event lock against every replica.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+DEAD_AFTER = 15
+"""Seconds without a sign of life after which either side gives a connection up."""
+IDLE_IN_TRANSACTION = 30
+"""Seconds between two statements of one transaction. Ours follow each other at once."""
+
+SERVER_SETTINGS = {
+    "tcp_user_timeout": f"{DEAD_AFTER}s",
+    "tcp_keepalives_idle": f"{DEAD_AFTER // 3}s",
+    "tcp_keepalives_interval": f"{DEAD_AFTER // 3}s",
+    "tcp_keepalives_count": "3",
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION}s",
+}
+"""What the server is told of its end, which dies just as silently."""
+
+# A statement that waits for a lock would go on doing so after we have given it up and gone, and
+# the next one beside it, until there is no connection left. PostgreSQL 13 has no such setting.
+_NOTICE_WE_LEFT = """
+select set_config(name, $1, false) from pg_settings
+where name = 'client_connection_check_interval'
+"""
+
+# Not every system has every one of them.
+_SOCKET_OPTIONS = (
+    ("SOL_SOCKET", "SO_KEEPALIVE", 1),
+    ("IPPROTO_TCP", "TCP_KEEPIDLE", DEAD_AFTER // 3),
+    ("IPPROTO_TCP", "TCP_KEEPINTVL", DEAD_AFTER // 3),
+    ("IPPROTO_TCP", "TCP_KEEPCNT", 3),
+    ("IPPROTO_TCP", "TCP_USER_TIMEOUT", DEAD_AFTER * 1000),
+)
+
+
+class Connections:
+    """The asyncpg connections of one pool."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._entries: set[ConnectionPoolEntry] = set()
+        event.listen(engine.sync_engine, "connect", self._made)
+        event.listen(engine.sync_engine, "checkout", self._taken)
+
+    def drop_idle(self) -> None:
+        """Close those not in use, without a word to the server: after a failure none is trusted.
+
+        Saying goodbye, as a pool's own ``dispose`` does, waits for ever on a silent link. Those in
+        use are closed when they come back.
+        """
+        for entry in self._entries:
+            driver: Any = entry.driver_connection
+            if driver is not None:
+                if not entry.in_use:
+                    driver.terminate()
+                entry.invalidate(soft=True)
+
+    def _made(self, connection: Any, entry: ConnectionPoolEntry) -> None:
+        self._entries.add(entry)
+        connection.run_async(_tell_server)
+        transport = getattr(connection.driver_connection, "_transport", None)
+        link = transport.get_extra_info("socket") if transport is not None else None
+        if link is None or link.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        for level, option, value in _SOCKET_OPTIONS:
+            if hasattr(socket, option):
+                link.setsockopt(getattr(socket, level), getattr(socket, option), value)
+
+    def _taken(self, connection: Any, _entry: ConnectionPoolEntry, _proxy: object) -> None:
+        # The driver knows when the other side has closed; the pool would find out by failing.
+        if connection.driver_connection.is_closed():
+            raise DisconnectionError("the connection was closed while it was idle")
+
+
+async def _tell_server(driver: asyncpg.Connection) -> None:
+    with suppress(asyncpg.PostgresError):  # not every system can tell
+        await driver.execute(_NOTICE_WE_LEFT, f"{DEAD_AFTER}s")

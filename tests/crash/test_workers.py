@@ -1,0 +1,98 @@
+"""Several server processes over one spool: killed one by one, and ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from tests.crash.clients import Clients
+from tests.crash.conftest import ROUNDS
+from tests.crash.ledger import Ledger
+from tests.crash.service import HEADERS, Service, stored
+from tests.crash.waiting import until
+from tests.support.proxy import Mode, TcpProxy
+
+log = logging.getLogger(__name__)
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(60 + 60 * ROUNDS)]
+
+WORKERS = 2
+
+
+async def test_workers_killed_one_by_one_share_one_spool(
+    service: Service, proxy: TcpProxy, database: str
+) -> None:
+    chance = random.Random(ROUNDS)
+    ledger = Ledger("workers", HEADERS)
+    await service.start("--workers", str(WORKERS))
+    async with Clients(service.port, ledger) as clients:
+        await clients.answered(50, within=30)
+        for _ in range(2 * ROUNDS):
+            await proxy.switch(Mode.REFUSE)
+            await service.until_spooled(50)
+            chance.choice(workers_of(service)).kill()
+            await clients.answered(20, within=30)
+            await proxy.switch(Mode.PASS)
+            await clients.answered(20, within=30)  # and one of them drains
+            chance.choice(workers_of(service)).kill()
+            await until(lambda: len(workers_of(service)) == WORKERS, within=30)
+            await clients.answered(20, within=30)
+    await service.until_drained()
+    assert set(ledger.statuses) <= {200, None}
+    faults = ledger.faults(await stored(database))
+    assert not faults, faults[:10]
+    log.info("%d attempts, %s", len(ledger.attempts), dict(ledger.statuses))
+
+
+async def test_connections_made_while_all_of_them_end_are_answered_or_refused(
+    service: Service, database: str
+) -> None:
+    ledger = Ledger("ending", HEADERS, repeat=0)
+    outcomes: list[str] = []
+    ended = asyncio.Event()
+    await service.start("--workers", str(WORKERS))
+    callers = [
+        asyncio.create_task(call_anew(service.port, ledger, outcomes, ended)) for _ in range(16)
+    ]
+    await until(lambda: len(outcomes) >= 100, within=30)
+    assert service.process is not None
+    assert await asyncio.to_thread(service.process.terminate, 20) == 0
+    ended.set()
+    await asyncio.gather(*callers)
+    assert set(outcomes) == {"200", "refused"}, "none was connected and then cut off"
+    assert ledger.faults(await stored(database)) == []
+
+
+async def call_anew(port: int, ledger: Ledger, outcomes: list[str], ended: asyncio.Event) -> None:
+    """A connection for each receipt, again and again."""
+    while not ended.is_set():
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            outcomes.append("refused")
+            await asyncio.sleep(0.05)
+            continue
+        request, index = ledger.next_request(), len(ledger.attempts) - 1
+        try:
+            writer.write(request)
+            answer = await reader.read(100)
+            outcomes.append(answer[9:12].decode() or "cut")
+            ledger.on_answer(index, int(outcomes[-1]), 0)
+        except OSError:
+            outcomes.append("cut")
+        writer.transport.abort()
+
+
+def workers_of(service: Service) -> list[psutil.Process]:
+    """The server processes; the other child is only Python's tracker of shared resources."""
+    assert service.process is not None
+    found = []
+    for child in psutil.Process(service.process.pid).children():
+        with suppress(psutil.Error):
+            found += [child] if "spawn_main" in " ".join(child.cmdline()) else []
+    return found

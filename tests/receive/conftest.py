@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from app.store.engine import Database
+from app.store.tables import metadata
+from tests.receive.serving import CALLBACK_HEADERS, Service, serve
+from tests.support.fixtures import BOTH, Server
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A server on each kind of database, for a whole module: its tests use ids of their own."""
+    if request.param == "sqlite":
+        folder = tmp_path_factory.mktemp("service")
+        shutil.copytree(request.getfixturevalue("sqlite_template"), folder, dirs_exist_ok=True)
+        yield from serving(f"sqlite:///{folder / 'dlr.db'}")
+        return
+    server: Server = request.getfixturevalue("postgres_server")
+    url = server.create_database(template=request.getfixturevalue("postgres_template"))
+    yield from serving(url)
+    server.drop_database(urlsplit(url).path.removeprefix("/"))
+
+
+def serving(url: str) -> Iterator[Service]:
+    running = serve(url)
+    try:
+        yield running
+    finally:
+        running.process.close()
+
+
+# The clients and the database live as long as the module's event loop: making them costs more than
+# most tests do. Their tests say ``pytestmark = pytest.mark.asyncio(loop_scope="module")``.
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def iovox(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """Calls /dlr with today's secret."""
+    async with service.client(CALLBACK_HEADERS) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stranger(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """Calls without a secret."""
+    async with service.client() as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_database(service: Service) -> AsyncIterator[Database]:
+    opened = Database(service.database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def database(shared_database: Database) -> Database:
+    """The server's database, emptied; from outside, as an operator sees it."""
+    async with shared_database.write() as connection:
+        for table in reversed(metadata.sorted_tables):
+            await connection.execute(table.delete())
+    return shared_database

@@ -1,12 +1,8 @@
 """One send to iovox over HTTP: an sms_activity_id, or a typed error that says what is known.
 
 iovox is trusted with our keys, over verified TLS only; what answers in its place is not trusted
-with anything. Nothing here ever sends a request twice: httpx is told of no retries and follows no
-redirects, and the only thing that comes after a failure is the error.
-
-httpx is used by its transport, without a client on top, and one transport holds one connection.
-Cookies, auth flows and redirects have no business here, and a shared pool looks at each of its
-connections several times per request: at 32 sends at once that cost more than all the rest.
+with anything. Nothing here ever sends a request twice or follows a redirect: the only thing that
+comes after a failure is the error.
 """
 
 from __future__ import annotations
@@ -14,28 +10,20 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncIterator
 
 import httpx
 
 from app.errors import NotSent, Refused
+from app.iovox.borrowed import BorrowedWire
 from app.iovox.callback import CallbackHeaders
 from app.iovox.outcome import Reply, read_outcome
+from app.iovox.wire import DirectWire, Headers, LostAnswerError, NotConnectedError, Wire
 from app.iovox.xml import ANSWER_LIMIT, build_request
 from app.model.message import Submission
 
 KEEPALIVE = 2.0
 """Seconds that an idle connection is kept. Short: a request written into one that the server is
 just closing is a lost answer, and nobody could tell whether the text was sent."""
-
-# Raised before the first byte of a request is written, and never after.
-_NOT_CONNECTED = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
 
 
 class IovoxClient:
@@ -62,15 +50,19 @@ class IovoxClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._url = _send_url(base_url)
-        self._headers = _headers(self._url, username, secure_key)
+        headers = _headers(self._url, username, secure_key)
         self._secure_key = secure_key
         self._callback_url = callback_url
         self._callback_headers = callback_headers
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._retry_on_500 = retry_on_500
-        self._idle = [transport] * max_connections if transport else _transports(max_connections)
-        self._transports = tuple(dict.fromkeys(self._idle))
+        self._wires = (
+            _wires(max_connections, self._url, headers, connect_timeout)
+            if transport is None
+            else _borrowed(max_connections, self._url, headers, connect_timeout, transport)
+        )
+        self._idle = list(self._wires)
         self._free = asyncio.Semaphore(max_connections)
 
     def __repr__(self) -> str:
@@ -100,18 +92,18 @@ class IovoxClient:
         except ValueError as exc:
             raise Refused(str(exc)) from exc
         await self._wait_for_connection()
-        transport = self._idle.pop()  # the one used last is the likeliest to be still connected
+        wire = self._idle.pop()  # the one used last is the likeliest to be still connected
         try:
-            reply = await self._exchange(transport, body)
+            reply = await self._exchange(wire, body)
         finally:
-            self._idle.append(transport)
+            self._idle.append(wire)
             self._free.release()
         return read_outcome(reply, retry_on_500=self._retry_on_500, redact=self._redact)
 
     async def aclose(self) -> None:
         """Close every connection; a send that is under way ends in OutcomeUnknown."""
-        for transport in self._transports:
-            await transport.aclose()
+        for wire in self._wires:
+            await wire.aclose()
 
     async def _wait_for_connection(self) -> None:
         if not self._free.locked():
@@ -121,29 +113,26 @@ class IovoxClient:
             async with asyncio.timeout(self._connect_timeout):
                 await self._free.acquire()
         except TimeoutError as exc:
-            raise NotSent("all connections to iovox are in use", reached=False) from exc
+            raise NotSent("all connections to iovox are in use", reached=False, busy=True) from exc
 
-    async def _exchange(self, transport: httpx.AsyncBaseTransport, body: bytes) -> Reply:
+    async def _exchange(self, wire: Wire, body: bytes) -> Reply:
         status = retry_after = None
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._longest_exchange) as deadline:
-                request = httpx.Request(
-                    "POST",
-                    self._url,
-                    headers=[*self._headers, (b"Content-Length", b"%d" % len(body))],
-                    stream=_Body(body, deadline, self._read_timeout),
-                    # No timers for single reads and writes: the deadline is over all of them.
-                    extensions={"timeout": {"connect": self._connect_timeout}},
-                )
-                response = await transport.handle_async_request(request)
+
+                def going_out() -> None:
+                    """The time for connecting is over, the time for the exchange begins."""
+                    deadline.reschedule(loop.time() + self._read_timeout)
+
                 try:
-                    status = response.status_code
-                    retry_after = response.headers.get("retry-after")
-                    answer = _decode(response, await _read(response))
+                    status, headers = await wire.ask(body, going_out=going_out)
+                    retry_after = _value(headers, b"retry-after")
+                    answer = _decode(headers, await wire.answer())
                 finally:
-                    await response.aclose()
-        except _NOT_CONNECTED as exc:
-            reason = f"iovox could not be reached: {type(exc).__name__}: {self._redact(str(exc))}"
+                    await wire.release()
+        except NotConnectedError as exc:
+            reason = f"iovox could not be reached: {self._redact(exc.reason)}"
             raise NotSent(reason, reached=False) from exc
         except Exception as exc:  # noqa: BLE001 - whatever it was, the request may be out there
             return Reply(status, retry_after=retry_after, flaw=_flaw(exc))
@@ -153,38 +142,22 @@ class IovoxClient:
         return self._callback_headers.redact(text).replace(self._secure_key, "[secret]")
 
 
-class _Body(httpx.AsyncByteStream):
-    """A request's body. Its being asked for is the moment the request goes out: the time for
-    connecting is over and the time for the exchange begins."""
-
-    def __init__(self, body: bytes, deadline: asyncio.Timeout, seconds: float) -> None:
-        self._body = body
-        self._deadline = deadline
-        self._seconds = seconds
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._deadline.reschedule(asyncio.get_running_loop().time() + self._seconds)
-        yield self._body
-
-
 class _TooLargeError(Exception):
     """The answer goes on past the limit."""
 
 
-async def _read(response: httpx.Response) -> bytes:
-    """The answer's bytes, of which no more than the limit are ever taken in."""
-    body = bytearray()
-    if isinstance(response.stream, httpx.AsyncByteStream):
-        async for chunk in response.stream:
-            body += chunk
-            if len(body) > ANSWER_LIMIT:
-                raise _TooLargeError
-    return bytes(body)
+def _value(headers: Headers, wanted: bytes) -> str | None:
+    for name, value in headers:
+        if name == wanted:
+            return value.decode("latin-1").strip()
+    return None
 
 
-def _decode(response: httpx.Response, body: bytes) -> bytes:
+def _decode(headers: Headers, body: bytes) -> bytes:
     """Undo gzip or deflate, which we asked not to get but a proxy may add; bounded likewise."""
-    if response.headers.get("content-encoding", "identity").strip().lower() == "identity":
+    if len(body) > ANSWER_LIMIT:
+        raise _TooLargeError
+    if (_value(headers, b"content-encoding") or "identity").lower() == "identity":
         return body
     plain = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, ANSWER_LIMIT + 1)
     if len(plain) > ANSWER_LIMIT:
@@ -201,8 +174,8 @@ def _flaw(exc: Exception) -> str:
             return f"its answer is larger than {ANSWER_LIMIT // 1024} KiB"
         case zlib.error():
             return "its answer could not be unpacked"
-        case httpx.TransportError():
-            return f"the connection failed before its answer was complete ({type(exc).__name__})"
+        case LostAnswerError():
+            return f"the connection failed before its answer was complete ({exc})"
     return f"its answer could not be read ({type(exc).__name__})"
 
 
@@ -218,7 +191,7 @@ def _send_url(base_url: str) -> httpx.URL:
     return url
 
 
-def _headers(url: httpx.URL, username: str, secure_key: str) -> list[tuple[bytes, bytes]]:
+def _headers(url: httpx.URL, username: str, secure_key: str) -> Headers:
     for what, value in (("username", username), ("secureKey", secure_key)):
         if not re.fullmatch("[!-~](?:[ -~]*[!-~])?", value):
             raise ValueError(f"the {what} for iovox has to be visible ASCII")
@@ -232,14 +205,41 @@ def _headers(url: httpx.URL, username: str, secure_key: str) -> list[tuple[bytes
     ]
 
 
-def _transports(number: int) -> list[httpx.AsyncBaseTransport]:
-    """One per connection, all with one set of verified TLS settings.
-
-    Their pools have no limit of their own: a request that is cancelled at the wrong instant makes
-    httpcore's pool lose a connection's place for good, and with a limit of one that is the end.
-    """
+def _wires(number: int, url: httpx.URL, headers: Headers, connect_timeout: float) -> list[Wire]:
+    """All with one set of verified TLS settings."""
+    is_https = url.scheme == "https"
     context = httpx.create_ssl_context(verify=True)
-    limits = httpx.Limits(keepalive_expiry=KEEPALIVE)
+    context.set_alpn_protocols(["http/1.1"])
+    head = b"POST %b HTTP/1.1\r\n" % url.raw_path
+    head += b"".join(b"%b: %b\r\n" % header for header in headers)
     return [
-        httpx.AsyncHTTPTransport(verify=context, limits=limits, retries=0) for _ in range(number)
+        DirectWire(
+            host=url.host,
+            port=url.port or (443 if is_https else 80),
+            context=context if is_https else None,
+            head=head,
+            connect_timeout=connect_timeout,
+            keepalive=KEEPALIVE,
+            largest_body=ANSWER_LIMIT,
+        )
+        for _ in range(number)
+    ]
+
+
+def _borrowed(
+    number: int,
+    url: httpx.URL,
+    headers: Headers,
+    connect_timeout: float,
+    transport: httpx.AsyncBaseTransport,
+) -> list[Wire]:
+    return [
+        BorrowedWire(
+            transport,
+            url=url,
+            headers=headers,
+            connect_timeout=connect_timeout,
+            largest_body=ANSWER_LIMIT,
+        )
+        for _ in range(number)
     ]

@@ -8,8 +8,9 @@ entities, and anything that cannot be understood is an answer that is not ``read
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element, ParseError, SubElement, tostring  # nosec B405
+from xml.etree.ElementTree import Element, ParseError  # nosec B405
 
 from defusedxml.ElementTree import fromstring
 
@@ -21,8 +22,16 @@ ANSWER_LIMIT = 64 * 1024
 ID_LIMIT = 255
 """Characters of an sms_activity_id that we can keep."""
 
+# Every XML reader turns a raw CR into LF; as a character reference it survives.
+_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+# iovox's answer to the letter of its documentation, with an id that XML cannot read otherwise.
+_USUAL = re.compile(
+    rb'(?:<\?xml version="1\.0"(?: encoding="(?:UTF|utf)-8")?\?>)?[ \t\r\n]*<response>[ \t\r\n]*'
+    rb"<sms_activity_id>([!-%'-;=?-~]{1,255})</sms_activity_id>[ \t\r\n]*</response>[ \t\r\n]*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +60,35 @@ def forbidden_characters(text: str) -> tuple[str, ...]:
 
 
 def build_request(submission: Submission, *, callback_url: str, callback_url_headers: str) -> bytes:
-    """The body of one sendSms. ValueError where a text holds what XML 1.0 forbids."""
-    request = Element("request")
-    for node, text in (
-        ("origin", submission.origin),
-        ("destination", submission.destination),
-        ("message", submission.text),
-        ("callback_url", callback_url or None),
-        ("callback_url_headers", callback_url_headers or None),
-        ("expiry", None if submission.expiry is None else str(submission.expiry)),
-        ("c2c_failover_link_id", submission.c2c_failover_link_id or None),
-    ):
-        if text is not None:
-            if characters := forbidden_characters(text):
-                found = ", ".join(characters)
-                raise ValueError(f"{node} holds characters that XML cannot carry: {found}")
-            SubElement(request, node).text = text
-    # Every XML reader turns a raw CR into LF, and ElementTree writes it raw. There is none in the
-    # markup, so each one here belongs to a text and survives as a character reference.
-    return (_DECLARATION + tostring(request, encoding="unicode").replace("\r", "&#13;")).encode()
+    """The body of one sendSms. ValueError where a text holds what XML 1.0 forbids.
+
+    Seven flat nodes with fixed names: ElementTree would take four times as long for the same.
+    """
+    texts = {
+        "origin": submission.origin,
+        "destination": submission.destination,
+        "message": submission.text,
+        "callback_url": callback_url or None,
+        "callback_url_headers": callback_url_headers or None,
+        "expiry": None if submission.expiry is None else str(submission.expiry),
+        "c2c_failover_link_id": submission.c2c_failover_link_id or None,
+    }
+    nodes = [
+        f"<{node}>{text.translate(_ESCAPED)}</{node}>"
+        for node, text in texts.items()
+        if text is not None
+    ]
+    request = f"{_DECLARATION}<request>{''.join(nodes)}</request>"
+    if _FORBIDDEN.search(request):
+        raise ValueError(_fault_in(texts))
+    return request.encode()
+
+
+def _fault_in(texts: Mapping[str, str | None]) -> str:
+    for node, text in texts.items():
+        if characters := forbidden_characters(text or ""):
+            return f"{node} holds characters that XML cannot carry: {', '.join(characters)}"
+    raise AssertionError("only called where there is one")
 
 
 def parse_answer(body: bytes) -> Answer:
@@ -77,6 +96,8 @@ def parse_answer(body: bytes) -> Answer:
 
     The encoding is UTF-8 unless the XML itself declares another one; HTTP's charset has no say.
     """
+    if len(body) <= ANSWER_LIMIT and (usual := _USUAL.fullmatch(body)):
+        return Answer(usual[1].decode())  # parsing it would cost as much as the whole exchange
     root = _root(body)
     if root is None or _name(root) not in ("response", "errors", "error"):
         return _UNREADABLE

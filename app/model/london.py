@@ -20,7 +20,7 @@ CLOCK_ALLOWANCE = timedelta(seconds=30)
 """How far iovox's clock may run ahead of ours before a reading counts as 'in the future'."""
 
 _TEXT = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[ T]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[ Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
     r" ?(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2})?)?"
 )
 
@@ -63,7 +63,8 @@ def to_utc(text: str | None, received_at: datetime) -> tuple[datetime, TimeQuali
     reading = read(text) if text is not None else None
     if reading is None:
         return received_at.astimezone(UTC), TimeQuality.RECEIVED
-    if reading.later <= received_at + CLOCK_ALLOWANCE:
+    is_repeated = reading.quality is TimeQuality.REPEATED
+    if is_repeated and reading.later <= received_at + CLOCK_ALLOWANCE:
         return reading.later, reading.quality
     return reading.earlier, reading.quality
 

@@ -92,7 +92,12 @@ def status_key(weight: Weight, at: datetime) -> int:
     """
     if weight.rank == 0:
         return 0
-    return weight.rank * _RANK_STEP + (at - _EPOCH) // _MICROSECOND * 2 + weight.tie
+    return weight.rank * _RANK_STEP + 2 * microseconds(at) + weight.tie
+
+
+def microseconds(at: datetime) -> int:
+    """Since 1970, in whole numbers: a float would lose the last of them."""
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def is_final(status: str) -> bool:

@@ -2,77 +2,142 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from app.batcher import Batcher
 from app.store.pace import PaceStore
 
 REFUSALS_TO_OPEN = 20
 OPEN_FOR = 5.0
 """Seconds before one message is let through to see how iovox is."""
-LOOKAHEAD = timedelta(seconds=0.25)
-"""How far ahead moments are taken: enough to keep busy, little to lose in a crash."""
+INLINE_WAIT = timedelta(seconds=0.05)
+"""How long a caller is kept for its moment under DLR_IOVOX_RATE before it is told QUEUED."""
+PATIENCE = 5.0
+"""Seconds for a moment to be taken; beyond it the database counts as away."""
 
 
 class Breaker:
-    """Opens after so many refusals in a row; lets one through after a while, to find out."""
+    """Opens after so many refusals in a row; then lets one through after a while, to find out.
+
+    Each process has its own. One that was let through and never heard of again keeps nobody back:
+    the next one goes after the same while.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._refusals = 0
-        self._opened_at: float | None = None
-        self._probing = False
+        self._next_probe_at: float | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether sends are held back."""
-        return self._opened_at is not None
+        return self._next_probe_at is not None
 
-    def admits(self) -> int | None:
-        """How many may go now: None for any number, 1 to find out, 0 while it is open."""
-        if self._opened_at is None:
-            return None
-        if self._probing or self._clock() - self._opened_at < OPEN_FOR:
+    @property
+    def opens_in(self) -> float:
+        """Seconds until one may go; 0 where any may."""
+        if self._next_probe_at is None:
+            return 0.0
+        return max(0.0, self._next_probe_at - self._clock())
+
+    def admit(self, wanted: int) -> int:
+        """How many of ``wanted`` may go now: all, none while it is open, or one to find out."""
+        if self._next_probe_at is None:
+            return wanted
+        if wanted < 1 or self.opens_in > 0:
             return 0
+        self._next_probe_at = self._clock() + OPEN_FOR
         return 1
 
-    def started(self) -> None:
-        """A send goes out. While open, that is the one that finds out."""
-        if self._opened_at is not None:
-            self._probing = True
+    def unused(self) -> None:
+        """What was admitted did not go after all: another may find out at once."""
+        if self._next_probe_at is not None:
+            self._next_probe_at = self._clock()
 
     def answered(self) -> None:
         """iovox answered something else than 'later': it is there."""
-        self._refusals, self._opened_at, self._probing = 0, None, False
+        self._refusals, self._next_probe_at = 0, None
 
     def refused(self) -> None:
         """It was surely not sent."""
         self._refusals += 1
-        if self._probing or (self._opened_at is None and self._refusals >= REFUSALS_TO_OPEN):
-            self._opened_at = self._clock()
-        self._probing = False
+        if self._refusals >= REFUSALS_TO_OPEN:
+            self._next_probe_at = self._clock() + OPEN_FOR
 
-    def unknown(self) -> None:
-        """Neither: it may be there."""
-        if self._probing:
-            self._opened_at, self._probing = self._clock(), False
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """When a message may go; None: not while its caller waits. A ``probe`` may take long."""
+
+    moment: datetime | None
+    probe: bool = False
 
 
 class Gate:
-    """The breaker and the pace together."""
+    """The breaker and the rate together.
 
-    def __init__(self, *, breaker: Breaker, pace: PaceStore | None) -> None:
+    The rate, in messages a second, is shared by all replicas through ``pace``. What the database
+    held up then goes no faster: each process keeps to the rate by itself, too.
+    """
+
+    def __init__(self, *, breaker: Breaker, pace: PaceStore | None, rate: float | None) -> None:
         self.breaker = breaker
-        self._pace = pace
+        self.pace = pace
+        self._window = Window(rate) if rate else None
+        self._moments: Batcher[None, datetime | None] = Batcher(
+            self._take, largest=1_000, capacity=10_000
+        )
 
-    async def admit(self, wanted: int, *, within: timedelta = LOOKAHEAD) -> list[datetime]:
-        """Moments at which up to ``wanted`` messages may be sent; perhaps none."""
-        allowed = self.breaker.admits()
-        wanted = wanted if allowed is None else min(wanted, allowed)
-        now = datetime.now(UTC)
-        if wanted <= 0:
-            return []
-        if self._pace is None:
-            return [now] * wanted
-        return await self._pace.take(wanted, now=now, within=within)
+    async def admit(self) -> Admission:
+        """Whether one message may go while its caller waits. Raises StoreUnavailable."""
+        probing = self.breaker.is_open
+        if not self.breaker.admit(1):
+            return Admission(None)
+        moment = datetime.now(UTC)
+        if self.pace is not None:
+            taken = await self._moments.submit(None)
+            if taken is None:
+                self.breaker.unused()
+                return Admission(None)
+            moment = taken
+        return Admission(moment, probe=probing)
+
+    async def wait_for(self, moment: datetime) -> None:
+        """Return at the moment, or later where this process has just used up its rate."""
+        if self._window is not None:
+            moment = self._window.place(moment)
+        wait = (moment - datetime.now(UTC)).total_seconds()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    async def close(self) -> None:
+        """Give out what was asked for."""
+        await self._moments.close()
+
+    async def _take(self, wanted: Sequence[None]) -> list[datetime | None]:
+        if self.pace is None:
+            return [None] * len(wanted)
+        taken = await self.pace.take(len(wanted), within=INLINE_WAIT, patience=PATIENCE)
+        return [*taken, *[None] * (len(wanted) - len(taken))]
+
+
+class Window:
+    """Never more than ``rate`` in any second (or one, where the rate is less than that)."""
+
+    def __init__(self, rate: float) -> None:
+        most = max(1, int(rate))
+        self._span = timedelta(seconds=most / rate)
+        self._placed: deque[datetime] = deque(maxlen=most)
+
+    def place(self, moment: datetime) -> datetime:
+        """The moment, or the first one after it that keeps to the rate."""
+        moment = max(moment, datetime.now(UTC))
+        if len(self._placed) == self._placed.maxlen:
+            moment = max(moment, self._placed[0] + self._span)
+        self._placed.append(moment)
+        return moment

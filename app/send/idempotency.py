@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from uuid import UUID
 
-from app.errors import Conflict, FieldError, Invalid
+from app.errors import BadRequest, Conflict, FieldError, Invalid
 from app.model.status import Status
 from app.send.submitter import Sent
 from app.store.idempotency import IdempotencyKey
@@ -46,7 +47,10 @@ def read_key(header: str | None, route: str, body: object) -> KeyedBody | None:
     if not key or len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
         fault = FieldError(HEADER, f"must be 1 to {LONGEST_KEY} visible ASCII characters")
         raise Invalid("The idempotency key cannot be used", errors=(fault,))
-    text = json.dumps([route, body], sort_keys=True)
+    try:
+        text = json.dumps([route, body], sort_keys=True)
+    except RecursionError:  # what could just be read is too deep to be written again
+        raise BadRequest("The body is not JSON that we read: it is nested too deeply") from None
     return KeyedBody(key, blake2b(text.encode(), digest_size=16).digest())
 
 
@@ -60,23 +64,37 @@ def require_same(used: IdempotencyKey, now: KeyedBody) -> None:
 def first_answer(tracked: Tracked, now: datetime) -> Sent:
     """What the first request was told, or Conflict while that is not known yet.
 
-    Told from the message itself, so it holds across replicas, restarts and crashes.
+    Told from the message itself, so it holds across replicas, restarts and crashes. Only where the
+    database was away when the outcome was known was the first one told less (UNCONFIRMED).
     """
     message = tracked.message
-    steps = {step.status for step in tracked.steps}
-    if message.announced:
-        return Sent(message.id, Status.QUEUED)
-    if Status.UNCONFIRMED in steps:
-        return Sent(message.id, Status.UNCONFIRMED)
-    if Status.REJECTED in steps:
-        return Sent(message.id, Status.REJECTED, None, tracked.errors)
-    if tracked.sms_activity_id is not None:
-        return Sent(message.id, Status.SUBMITTED, tracked.sms_activity_id)
-    if message.state is Status.UNSENT:
-        return Sent(message.id, Status.UNSENT)
-    if message.lease_until is not None and message.lease_until <= now:
-        return Sent(message.id, Status.UNCONFIRMED)
-    raise Conflict(
-        "The first request with this idempotency key is still being answered",
-        headers={"Retry-After": "1"},
+    first = {step.status: step for step in reversed(tracked.steps)}
+    told = _told(tracked, first.keys(), now)
+    if told is None:
+        raise Conflict(
+            "The first request with this idempotency key is still being answered",
+            headers={"Retry-After": "1"},
+        )
+    return Sent(
+        message_id=message.id,
+        status=told,
+        sms_activity_id=tracked.sms_activity_id if told is Status.SUBMITTED else None,
+        errors=tracked.errors if told in (Status.REJECTED, Status.UNSENT) else (),
+        reasons=first[told].reasons if told in first else (),
     )
+
+
+def _told(tracked: Tracked, steps: Collection[Status], now: datetime) -> Status | None:
+    message = tracked.message
+    if message.announced:
+        return Status.QUEUED
+    for status in (Status.UNCONFIRMED, Status.REJECTED):
+        if status in steps:
+            return status
+    if tracked.sms_activity_id is not None:
+        return Status.SUBMITTED
+    if message.state is Status.UNSENT:
+        return Status.UNSENT
+    if message.lease_until is not None and message.lease_until <= now:
+        return Status.UNCONFIRMED
+    return None

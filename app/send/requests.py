@@ -28,8 +28,8 @@ from app.iovox.xml import forbidden_characters
 from app.model.message import Request
 
 LONGEST_MESSAGE = 160
-LONGEST_REFERENCE = 255
-LONGEST_LINK_ID = 255
+LONGEST_NAME = 255
+"""Of a reference, and of a link id."""
 LONGEST_DIGITS = 15
 """Of an E.164 number."""
 LARGEST_EXPIRY = 2**31 - 1
@@ -38,7 +38,7 @@ LARGEST_EXPIRY = 2**31 - 1
 _ALPHANUMERIC_ORIGIN = re.compile(r"[A-Za-z0-9 .]{1,11}")
 _DIGITS = re.compile(r"[0-9]+")
 _NUMERIC = re.compile(r"\+?[0-9]+")
-_PUNCTUATION = re.compile(r"[\s\u00a0().-]+")
+_PUNCTUATION = re.compile(r"[\s().\-\u2010-\u2015]+")
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
@@ -111,6 +111,9 @@ def _utc(value: object) -> datetime:
 
 
 Text = Annotated[StrictStr, AfterValidator(_sendable)]
+ShortText = Annotated[
+    StrictStr, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_sendable)
+]
 
 
 class SendRequest(BaseModel):
@@ -144,10 +147,10 @@ class SendRequest(BaseModel):
     expiry: Annotated[StrictInt, Field(ge=1, le=LARGEST_EXPIRY)] | None = Field(
         None, description="Minutes after which iovox gives up"
     )
-    c2c_failover_link_id: (
-        Annotated[Text, Field(min_length=1, max_length=LONGEST_LINK_ID)] | None
-    ) = Field(None, description="The call flow that reads the text out when the SMS fails")
-    reference: Annotated[Text, Field(min_length=1, max_length=LONGEST_REFERENCE)] | None = Field(
+    c2c_failover_link_id: ShortText | None = Field(
+        None, description="iovox calls through this link when the SMS ends FAILED or EXPIRED"
+    )
+    reference: ShortText | None = Field(
         None, description="Your own name for it; you can search by it"
     )
     send_at: Annotated[datetime, BeforeValidator(_utc)] | None = Field(
@@ -189,8 +192,12 @@ def _schedule_faults(value: object, now: datetime, horizon: timedelta) -> list[F
     if send_at <= now:
         return [FieldError("send_at", "lies in the past")]
     if send_at > now + horizon:
-        return [FieldError("send_at", f"lies more than {horizon.days} days ahead")]
+        return [FieldError("send_at", f"lies more than {_in_words(horizon)} ahead")]
     return []
+
+
+def _in_words(span: timedelta) -> str:
+    return f"{span.days} days" if span >= timedelta(days=2) else f"{span.total_seconds():g} s"
 
 
 _WORDS = {
@@ -198,16 +205,24 @@ _WORDS = {
     "extra_forbidden": "is not a field of this request",
     "string_type": "must be text",
     "string_unicode": "has characters that cannot be sent",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
     "int_type": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
 }
 
 
 def field_errors(found: Sequence[Mapping[str, Any]]) -> list[FieldError]:
     """Pydantic's findings in our words, each with the field's path."""
     return [
-        FieldError(
-            ".".join(str(part) for part in fault["loc"]) or "body",
-            _WORDS.get(fault["type"], str(fault["msg"]).removeprefix("Value error, ")),
-        )
+        FieldError(".".join(str(part) for part in fault["loc"]) or "body", _words(fault))
         for fault in found
     ]
+
+
+def _words(fault: Mapping[str, Any]) -> str:
+    words = _WORDS.get(fault["type"])
+    if words is None:
+        return str(fault["msg"]).removeprefix("Value error, ")
+    return words.format_map(fault.get("ctx", {}))

@@ -5,86 +5,95 @@ Once a request is on the wire no failure of ours answers 5xx: the caller would s
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
-from app.auth import Authenticator, CurrentCaller, Scope, secured_router
-from app.errors import FieldError, Invalid, NotFound, Refused
+from app.auth import Authenticator, Caller, Scope, secured_router
+from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooManyRequests
 from app.model.status import Status
+from app.openapi import BODY_PROBLEMS, header, json_body, parameter, problems
+from app.send.answers import single
 from app.send.idempotency import HEADER, REPLAYED, read_key
+from app.send.rates import KeyRates
 from app.send.requests import SendRequest
 from app.send.sender import Answered, Sender
 from app.send.submitter import Sent
 from app.web import problem, read_json
 
 LARGEST_BATCH = 1_000
+JSON = "application/json"
 
 
-def send_routes(*, sender: Sender, authenticator: Authenticator) -> APIRouter:
+def send_routes(*, sender: Sender, rates: KeyRates, authenticator: Authenticator) -> APIRouter:
     """``POST /v1/messages`` and what rides on the same queue."""
-    router = secured_router(authenticator, Scope.SEND, tags=["send"])
+    router = secured_router(authenticator, Scope.SEND, plain=True, tags=["send"])
 
-    @router.post("/v1/messages", status_code=201, openapi_extra=_BODY, summary="Send one message")
-    async def send(request: Request, caller: CurrentCaller) -> Response:
+    @router.post("/v1/messages", summary="Send one message", **_SEND)
+    async def send(request: Request) -> Response:
         """201 with iovox's id, or 202 while it is QUEUED or UNCONFIRMED."""
+        caller: Caller = request.state.caller
+        rates.take(caller.key_id)
         body = await read_json(request)
         key = read_key(request.headers.get(HEADER), "send", body)
         return _response(await sender.send(caller.app, body, key))
 
-    @router.post("/v1/messages/batch", status_code=202, summary="Queue up to 1,000 messages")
-    async def send_batch(request: Request, caller: CurrentCaller) -> Response:
+    @router.post("/v1/messages/batch", summary="Queue up to 1,000 messages", **_BATCH)
+    async def send_batch(request: Request) -> Response:
         """202 with an outcome for each; a bad message does not spoil the others."""
+        caller: Caller = request.state.caller
         body = await read_json(request)
+        messages = _messages(body)
+        rates.take(caller.key_id, len(messages))
         key = read_key(request.headers.get(HEADER), "batch", body)
-        answer = await sender.send_batch(caller.app, _messages(body), key)
+        answer = await sender.send_batch(caller.app, messages, key)
         headers = {REPLAYED: "true"} if answer.replayed else {}
-        return Response(
-            answer.body, status_code=202, media_type="application/json", headers=headers
-        )
+        return Response(answer.body, status_code=202, media_type=JSON, headers=headers)
 
-    @router.delete("/v1/messages/{id}", summary="Take back a message that is QUEUED")
-    async def cancel(id: str, caller: CurrentCaller) -> Response:  # noqa: A002
+    @router.delete("/v1/messages/{id}", summary="Take back a message that is QUEUED", **_CANCEL)
+    async def cancel(request: Request) -> Response:
         """200 with the status CANCELLED; 409 where it is beyond that."""
-        cancelled = await sender.cancel(caller.sees, _uuid(id))
-        return JSONResponse({"id": str(cancelled), "status": Status.CANCELLED})
+        caller: Caller = request.state.caller
+        cancelled = await sender.cancel(caller.sees, _uuid(request))
+        body = f'{{"id": "{cancelled}", "status": "{Status.CANCELLED}"}}'
+        return Response(body, media_type=JSON)
 
-    @router.post(
-        "/v1/messages/{id}/resend", status_code=201, summary="Deliberately send a text again"
-    )
-    async def resend(id: str, request: Request, caller: CurrentCaller) -> Response:  # noqa: A002
+    @router.post("/v1/messages/{id}/resend", summary="Deliberately send a text again", **_RESEND)
+    async def resend(request: Request) -> Response:
         """A new message with ``resend_of``; answers like a send."""
-        key = read_key(request.headers.get(HEADER), f"resend {id}", None)
-        return _response(await sender.resend(caller.sees, _uuid(id), key))
+        caller: Caller = request.state.caller
+        rates.take(caller.key_id)
+        message_id = _uuid(request)
+        key = read_key(request.headers.get(HEADER), f"resend {message_id}", None)
+        return _response(await sender.resend(caller.app, caller.sees, message_id, key))
 
     return router
 
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": SendRequest.model_json_schema()}},
-    }
-}
-
-
 def _messages(body: object) -> list[object]:
-    messages = body.get("messages") if isinstance(body, dict) else None
-    if not isinstance(messages, list) or not 1 <= len(messages) <= LARGEST_BATCH:
-        fault = FieldError("messages", f"must be a list of 1 to {LARGEST_BATCH} messages")
+    if not isinstance(body, dict):
+        fault = FieldError("body", "must be an object with the field `messages`")
         raise Invalid("The batch cannot be read; nothing is stored", errors=(fault,))
-    if unknown := sorted(set(body) - {"messages"}) if isinstance(body, dict) else []:
-        faults = tuple(FieldError(name, "is not a field of this request") for name in unknown)
-        raise Invalid("The batch cannot be read; nothing is stored", errors=faults)
+    faults = [FieldError(name, "is not a field of this request") for name in {*body} - {"messages"}]
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not 1 <= len(messages) <= LARGEST_BATCH:
+        faults.append(FieldError("messages", f"must be a list of 1 to {LARGEST_BATCH} messages"))
+    if faults or not isinstance(messages, list):
+        raise Invalid("The batch cannot be read; nothing is stored", errors=tuple(faults))
     return messages
 
 
-def _uuid(name: str) -> UUID:
+def _uuid(request: Request) -> UUID:
+    """The canonical form only, as in every link that we give out."""
+    name: str = request.path_params["id"]
     try:
-        return UUID(name)
+        found = UUID(name)
     except ValueError:
-        raise NotFound("There is no message with this id") from None
+        found = None
+    if found is None or str(found) != name.lower():
+        raise NotFound("There is no message with this id")
+    return found
 
 
 def _response(answered: Answered) -> Response:
@@ -94,16 +103,9 @@ def _response(answered: Answered) -> Response:
         headers[REPLAYED] = "true"
     if sent.status is Status.REJECTED:
         return _refused(sent, headers)
-    return JSONResponse(
-        {
-            "id": str(sent.message_id),
-            "sms_activity_id": sent.sms_activity_id,
-            "status": sent.status,
-            "errors": [{"field": e.field, "message": e.message} for e in sent.errors],
-        },
-        status_code=201 if sent.status is Status.SUBMITTED else 202,
-        headers=headers,
-    )
+    status = 201 if sent.status is Status.SUBMITTED else 202
+    body = single(sent, answered.message)
+    return Response(body, status_code=status, media_type=JSON, headers=headers)
 
 
 def _refused(sent: Sent, headers: dict[str, str]) -> Response:
@@ -111,3 +113,120 @@ def _refused(sent: Sent, headers: dict[str, str]) -> Response:
     error.errors = sent.errors
     error.headers = headers
     return problem(error, id=str(sent.message_id), status_of_message=sent.status)
+
+
+# What the OpenAPI document says of the routes.
+
+_ID = parameter(
+    "id", {"type": "string", "format": "uuid"}, "The message's id, as we gave it out", where="path"
+)
+_KEY = parameter(
+    HEADER,
+    {"type": "string", "minLength": 1, "maxLength": 255},
+    "One key and one body make one text, for 24 hours: a repetition is told what the first was, "
+    f"with `{REPLAYED}: true`",
+    where="header",
+)
+_FAULTS = {
+    "type": "array",
+    "items": {"$ref": "#/components/schemas/FieldError"},
+}
+_TEXT_SIZE = {
+    "segments": {"type": "integer", "minimum": 1, "description": "SMS that the text takes"},
+    "encoding": {"enum": ["GSM-7", "UCS-2"]},
+    "warning": {"type": "string", "description": "Only where the encoding is not GSM-7"},
+}
+_SENT = {
+    "type": "object",
+    "required": ["id", "sms_activity_id", "status", "errors", "segments", "encoding"],
+    "properties": {
+        "id": {"type": "string", "format": "uuid"},
+        "sms_activity_id": {"type": ["string", "null"], "description": "iovox's id"},
+        "status": {"enum": ["SUBMITTED", "QUEUED", "UNCONFIRMED", "UNSENT"]},
+        "errors": _FAULTS,
+        "reasons": {"type": "array", "items": {"type": "string"}},
+        "resend_of": {"type": "string", "format": "uuid"},
+        **_TEXT_SIZE,
+    },
+}
+_ITEMS = {
+    "type": "object",
+    "required": ["messages"],
+    "properties": {
+        "messages": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["index", "id", "status", "errors"],
+                "properties": {
+                    "index": {"type": "integer"},
+                    "id": {"type": ["string", "null"], "format": "uuid"},
+                    "status": {"enum": ["QUEUED", "REJECTED"]},
+                    "errors": _FAULTS,
+                    **_TEXT_SIZE,
+                },
+            },
+        }
+    },
+}
+
+
+def _answer(description: str, schema: dict[str, Any], **headers: Any) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {JSON: {"schema": schema}},
+        "headers": {name.replace("_", "-"): shown for name, shown in headers.items()},
+    }
+
+
+_LINKS = {
+    "Location": header("Where the message can be looked up"),
+    "Idempotency_Replayed": header("`true` where this repeats an earlier answer"),
+}
+_REPLAYED = {"Idempotency_Replayed": _LINKS["Idempotency_Replayed"]}
+_ANSWERS = {
+    201: _answer("iovox accepted it", _SENT, **_LINKS),
+    202: _answer("QUEUED: sent later; or UNCONFIRMED: iovox may have it", _SENT, **_LINKS),
+}
+_EXAMPLE = SendRequest.model_config["json_schema_extra"]["examples"][0]  # type: ignore[index]
+_SCHEMA = SendRequest.model_json_schema()
+_SEND: dict[str, Any] = {
+    "status_code": 201,
+    "responses": _ANSWERS | problems(*BODY_PROBLEMS, Conflict, Invalid, Refused, TooManyRequests),
+    "openapi_extra": json_body(_SCHEMA, example=_EXAMPLE) | {"parameters": [_KEY]},
+}
+_BATCH: dict[str, Any] = {
+    "status_code": 202,
+    "responses": {202: _answer("An outcome for each", _ITEMS, **_REPLAYED)}
+    | problems(*BODY_PROBLEMS, Invalid, TooManyRequests),
+    "openapi_extra": json_body(
+        {
+            "type": "object",
+            "required": ["messages"],
+            "additionalProperties": False,
+            "properties": {
+                "messages": {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": LARGEST_BATCH,
+                    "items": {"type": "object", "description": "As for `POST /v1/messages`"},
+                }
+            },
+        },
+        example={"messages": [_EXAMPLE]},
+    )
+    | {"parameters": [_KEY]},
+}
+_CANCELLED = {
+    "type": "object",
+    "properties": {"id": {"type": "string"}, "status": {"const": "CANCELLED"}},
+}
+_CANCEL: dict[str, Any] = {
+    "responses": {200: _answer("Taken back", _CANCELLED)} | problems(NotFound, Conflict),
+    "openapi_extra": {"parameters": [_ID]},
+}
+_RESEND: dict[str, Any] = {
+    "status_code": 201,
+    "responses": _ANSWERS | problems(NotFound, Conflict, Invalid, Refused, TooManyRequests),
+    "openapi_extra": {"parameters": [_ID, _KEY]},
+}

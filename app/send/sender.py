@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -11,28 +10,28 @@ from uuid import UUID, uuid4
 
 from uuid_utils.compat import uuid7
 
-from app.batcher import Batcher, BatcherClosed, BatcherFull
 from app.errors import Conflict, FieldError, Invalid, NotFound, StoreUnavailable, Unavailable
 from app.model.message import Message, Request
 from app.model.status import Status
-from app.send.gate import Gate
+from app.send.answers import batch, queued_item, refused_item
+from app.send.gate import Admission, Gate
 from app.send.idempotency import KeyedBody, first_answer, require_same
+from app.send.recorder import Recorder
 from app.send.requests import check
 from app.send.submitter import Sent, Submitter
 from app.store.idempotency import IdempotencyKey, IdempotencyStore
 from app.store.messages import MessageStore, NewMessage
 
-LARGEST_BATCH = 128
-CAPACITY = 2_000
-INLINE_WAIT = timedelta(seconds=0.05)
-"""How long a caller is kept for its moment under DLR_IOVOX_RATE before it is told QUEUED."""
+BREATH = 50
+"""Messages of a batch that are checked before others get their turn: a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer, and whether it is the repetition of an earlier one."""
+    """An answer about one message, and whether it is the repetition of an earlier one."""
 
     sent: Sent
+    message: Message
     replayed: bool = False
 
 
@@ -55,20 +54,23 @@ class Sender:
         submitter: Submitter,
         gate: Gate,
         wake: Callable[[], None],
+        announce: Callable[[], None],
         horizon: timedelta,
         retry_for: timedelta,
     ) -> None:
-        """``wake`` tells the queue's workers, here and in other replicas, that there is work."""
+        """``wake`` tells the queue's workers, here and in other replicas, that there is work.
+
+        ``announce`` is called after every commit that wrote events.
+        """
         self._store = store
         self._keys = keys
         self._submitter = submitter
         self._gate = gate
         self._wake = wake
+        self._announce = announce
         self._horizon = horizon
         self._retry_for = retry_for
-        self._records: Batcher[NewMessage, bool] = Batcher(
-            store.add, largest=LARGEST_BATCH, capacity=CAPACITY
-        )
+        self._recorder = Recorder(store)
         self._attempts: set[asyncio.Task[Sent]] = set()
 
     async def send(self, app: str, fields: object, key: KeyedBody | None) -> Answered:
@@ -81,33 +83,32 @@ class Sender:
             if key is not None and (used := await self._used(app, key, now)):
                 return await self._repeat(used, now)
             raise
-        return await self._send(self._new(app, request, now), key, now)
+        return await self._send(self._new(app, request, now), app, key)
 
-    async def resend(self, app: str | None, message_id: UUID, key: KeyedBody | None) -> Answered:
-        """Send a message's text again, deliberately, as a new message; ``app`` None sees all."""
+    async def resend(
+        self, app: str, sees: str | None, message_id: UUID, key: KeyedBody | None
+    ) -> Answered:
+        """Send a message's text again, deliberately, as a new message.
+
+        ``app`` asks; ``sees`` is the app whose messages it may see, None for all.
+        """
         now = datetime.now(UTC)
-        found = await self._owned(app, message_id)
+        found = await self._owned(sees, message_id)
         if found.state in (Status.QUEUED, Status.SENDING):
-            raise Conflict("The message has not been sent yet, so it cannot be sent again")
-        old = found.request
-        request = Request(
-            origin=old.origin,
-            destination=old.destination,
-            text=old.text,
-            expiry=old.expiry,
-            c2c_failover_link_id=old.c2c_failover_link_id,
-            reference=old.reference,
-        )
-        return await self._send(self._new(found.app, request, now, resend_of=found.id), key, now)
+            raise Conflict(
+                f"The message is {found.state}: it has not been sent yet, so not again either"
+            )
+        request = replace(found.request, send_at=None)
+        return await self._send(self._new(found.app, request, now, resend_of=found.id), app, key)
 
-    async def cancel(self, app: str | None, message_id: UUID) -> UUID:
+    async def cancel(self, sees: str | None, message_id: UUID) -> UUID:
         """Take back a message that is QUEUED. Raises Conflict where it is not."""
-        found = await self._owned(app, message_id)
-        cancelled = found.state is Status.QUEUED and await self._store.cancel(
-            found, datetime.now(UTC)
-        )
-        if not cancelled:
-            raise Conflict("Only a QUEUED message can be cancelled; this one is beyond that")
+        found = await self._owned(sees, message_id)
+        is_queued = found.state is Status.QUEUED
+        if not (is_queued and await self._store.cancel(found, datetime.now(UTC))):
+            state = "being sent just now" if is_queued else found.state
+            raise Conflict(f"Only a QUEUED message can be cancelled; this one is {state}")
+        self._announce()
         return found.id
 
     async def send_batch(
@@ -116,79 +117,94 @@ class Sender:
         """Queue many messages; a bad one does not spoil the others."""
         now = datetime.now(UTC)
         if key is not None and (used := await self._used(app, key, now)):
-            return BatchAnswer(used.answer or "{}", replayed=True)
+            return BatchAnswer(used.answer or "", replayed=True)
         new: list[Message] = []
-        outcomes: list[dict[str, object]] = []
+        items: list[dict[str, object]] = []
         for index, fields in enumerate(messages):
+            if index % BREATH == BREATH - 1:
+                await asyncio.sleep(0)
             try:
                 request = check(fields, now=now, horizon=self._horizon)
             except Invalid as error:
-                outcomes.append(_outcome(index, None, "INVALID", error.errors))
+                items.append(refused_item(index, error.errors))
                 continue
-            message = _queued(self._new(app, request, now), now)
+            message = _queued(self._new(app, request, now))
             new.append(message)
-            outcomes.append(_outcome(index, message.id, Status.QUEUED, ()))
-        answer = json.dumps({"messages": outcomes})
+            items.append(queued_item(index, message))
+        answer = batch(items)
         claimed = key.claim(app, answer=answer) if key else None
-        if not await self._store.add_batch(new, claimed) and key is not None:
-            used = await self._used(app, key, now)
-            return BatchAnswer(used.answer or "{}" if used else "{}", replayed=True)
-        self._wake()
+        if not await self._recorder.record_batch(new, claimed) and key is not None:
+            used = await self._claimed(app, key)
+            return BatchAnswer(used.answer or "", replayed=True)
+        self._tell_of_queued()
         return BatchAnswer(answer)
 
     async def close(self) -> None:
         """Finish the attempts under way; each is bounded by the client's time-outs."""
-        await self._records.close()
+        await self._gate.close()
+        await self._recorder.close()
         if self._attempts:
             await asyncio.wait(set(self._attempts))
 
-    async def _send(self, message: Message, key: KeyedBody | None, now: datetime) -> Answered:
-        moment = await self._moment(message)
-        if moment is None:
-            message = _queued(message, now)
-        else:
-            message = _leased(message, self._submitter.lease_until(moment))
-        claim = key.claim(message.app, message_id=message.id) if key else None
-        if not await self._record(NewMessage(message, claim)) and key is not None:
-            used = await self._used(message.app, key, now)
-            if used is None:
-                raise Unavailable("The idempotency key has just run out; send the request again")
-            return await self._repeat(used, now)
-        if moment is None:
-            self._wake()
-            return Answered(Sent(message.id, Status.QUEUED))
-        wait = (moment - datetime.now(UTC)).total_seconds()
-        if wait > 0:
-            await asyncio.sleep(wait)
-        return Answered(await self._attempt(message))
+    async def _send(self, message: Message, asking: str, key: KeyedBody | None) -> Answered:
+        """``asking`` is the app whose idempotency key it is."""
+        admission = await self._admit(message)
+        message = self._prepared(message, admission)
+        claim = key.claim(asking, message_id=message.id) if key else None
+        recorded = False
+        try:
+            recorded = await self._recorder.record(NewMessage(message, claim))
+        finally:
+            if not recorded and admission.probe:
+                self._gate.breaker.unused()
+        if not recorded and key is not None:
+            return await self._repeat(await self._claimed(asking, key), datetime.now(UTC))
+        if message.announced:
+            self._tell_of_queued()
+        if admission.moment is None:
+            return Answered(Sent(message.id, Status.QUEUED), message)
+        attempt = self._start(message, admission.moment)
+        if admission.probe:  # it may take long, and its caller need not wait
+            return Answered(Sent(message.id, Status.QUEUED), message)
+        # Shielded: a caller that hangs up must not break a send off half-way.
+        return Answered(await asyncio.shield(attempt), message)
 
-    async def _attempt(self, message: Message) -> Sent:
-        """In a task of its own: a caller that hangs up must not break a send off half-way."""
-        task = asyncio.create_task(self._submitter.attempt(message))
+    async def _admit(self, message: Message) -> Admission:
+        if message.request.send_at is not None:
+            return Admission(None)
+        try:
+            return await self._gate.admit()
+        except StoreUnavailable as error:
+            raise Unavailable("Nothing was sent: the database cannot be reached") from error
+
+    def _prepared(self, message: Message, admission: Admission) -> Message:
+        """QUEUED, or SENDING under a lease; a probe's caller is told QUEUED all the same."""
+        if admission.moment is None:
+            return _queued(message)
+        return replace(
+            message,
+            state=Status.SENDING,
+            lease=uuid4(),
+            lease_until=self._submitter.lease_until(admission.moment),
+            announced=admission.probe,
+        )
+
+    def _start(self, message: Message, moment: datetime) -> asyncio.Task[Sent]:
+        task = asyncio.create_task(self._attempt(message, moment))
         self._attempts.add(task)
         task.add_done_callback(self._attempts.discard)
-        sent = await asyncio.shield(task)
+        return task
+
+    async def _attempt(self, message: Message, moment: datetime) -> Sent:
+        await self._gate.wait_for(moment)
+        sent = await self._submitter.attempt(message)
         if sent.status is Status.QUEUED:
             self._wake()
         return sent
 
-    async def _moment(self, message: Message) -> datetime | None:
-        """When it may be sent while its caller waits, or None where it has to queue."""
-        if message.request.send_at is not None:
-            return None
-        try:
-            moments = await self._gate.admit(1, within=INLINE_WAIT)
-        except StoreUnavailable as error:
-            raise Unavailable(f"Nothing was sent: {error.detail}") from error
-        return moments[0] if moments else None
-
-    async def _record(self, new: NewMessage) -> bool:
-        try:
-            return await self._records.submit(new)
-        except StoreUnavailable as error:
-            raise Unavailable(f"Nothing was sent: {error.detail}") from error
-        except (BatcherFull, BatcherClosed):
-            raise Unavailable("Nothing was sent: too many requests wait, or we shut down") from None
+    def _tell_of_queued(self) -> None:
+        self._wake()
+        self._announce()
 
     def _new(
         self, app: str, request: Request, now: datetime, resend_of: UUID | None = None
@@ -205,10 +221,10 @@ class Sender:
             message, give_up_at=message.expires_at or message.starts_at + self._retry_for
         )
 
-    async def _owned(self, app: str | None, message_id: UUID) -> Message:
+    async def _owned(self, sees: str | None, message_id: UUID) -> Message:
         tracked = await self._store.find(message_id)
-        if tracked is None or app not in (None, tracked.message.app):
-            raise NotFound(f"There is no message {message_id}")
+        if tracked is None or sees not in (None, tracked.message.app):
+            raise NotFound("There is no message with this id")
         return tracked.message
 
     async def _used(self, app: str, key: KeyedBody, now: datetime) -> IdempotencyKey | None:
@@ -217,28 +233,20 @@ class Sender:
             require_same(used, key)
         return used
 
+    async def _claimed(self, app: str, key: KeyedBody) -> IdempotencyKey:
+        """The key that was just found to be used."""
+        used = await self._used(app, key, datetime.now(UTC))
+        if used is None:
+            raise Unavailable("The idempotency key has just run out; send the request again")
+        return used
+
     async def _repeat(self, used: IdempotencyKey, now: datetime) -> Answered:
         tracked = await self._store.find(used.message_id) if used.message_id else None
         if tracked is None:
-            fault = FieldError("Idempotency-Key", "was used for something else")
+            fault = FieldError("Idempotency-Key", "was used for a message that is deleted")
             raise Invalid("Use a new idempotency key for a new request", errors=(fault,))
-        return Answered(first_answer(tracked, now), replayed=True)
+        return Answered(first_answer(tracked, now), tracked.message, replayed=True)
 
 
-def _queued(message: Message, now: datetime) -> Message:
-    return replace(message, announced=True, next_attempt_at=message.request.send_at or now)
-
-
-def _leased(message: Message, until: datetime) -> Message:
-    return replace(message, state=Status.SENDING, lease=uuid4(), lease_until=until)
-
-
-def _outcome(
-    index: int, message_id: UUID | None, status: str, errors: Sequence[FieldError]
-) -> dict[str, object]:
-    return {
-        "index": index,
-        "id": str(message_id) if message_id else None,
-        "status": status,
-        "errors": [{"field": e.field, "message": e.message} for e in errors],
-    }
+def _queued(message: Message) -> Message:
+    return replace(message, announced=True, next_attempt_at=message.starts_at)

@@ -31,6 +31,7 @@ from app.metrics import Metrics
 from app.model.message import Acceptance, Message, Outcome, Submission
 from app.model.status import Status
 from app.send import outcomes
+from app.send.batches import careful
 from app.send.gate import Breaker
 from app.store.messages import MessageStore
 
@@ -39,8 +40,9 @@ CAPACITY = 10_000
 RECORD_PATIENCE = 5.0
 """Seconds that a caller waits for its outcome to be recorded before it is told UNCONFIRMED."""
 RECORD_AGAIN_EVERY = 0.5
-LEASE_MARGIN = 15.0
-"""Seconds that a lease outlasts all of the client's time-outs together."""
+LEASE_MARGIN = 10.0
+"""Seconds that a lease outlasts all of the client's time-outs together: what may pass before the
+wire, while a message is recorded and waits for its moment, and after it, for the outcome."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,51 +58,73 @@ class Sent:
     status: Status
     sms_activity_id: str | None = None
     errors: tuple[FieldError, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 class Submitter:
     """Makes attempts. The inline attempt of a request and the queue's are the same code."""
 
     def __init__(
-        self, *, store: MessageStore, client: IovoxClient, breaker: Breaker, metrics: Metrics
+        self,
+        *,
+        store: MessageStore,
+        client: IovoxClient,
+        breaker: Breaker,
+        metrics: Metrics,
+        announce: Callable[[], None],
     ) -> None:
+        """``announce`` is called after every commit that wrote events."""
         self._client = client
+        self._longest_wait = timedelta(seconds=client.longest_wait)
         self._breaker = breaker
         self._metrics = metrics
-        self._acceptances: Batcher[Acceptance, str | None] = Batcher(
-            _in_order(store.accepted), largest=LARGEST_BATCH, capacity=CAPACITY
+        self._acceptances: Batcher[Acceptance, str | StoreRefused | None] = Batcher(
+            careful(_in_order(store.accepted, announce)), largest=LARGEST_BATCH, capacity=CAPACITY
         )
-        self._outcomes: Batcher[Outcome, bool] = Batcher(
-            _counted(store.settle), largest=LARGEST_BATCH, capacity=CAPACITY
+        self._outcomes: Batcher[Outcome, bool | StoreRefused] = Batcher(
+            careful(_counted(store.settle, announce)), largest=LARGEST_BATCH, capacity=CAPACITY
         )
         self._behind: set[asyncio.Task[None]] = set()
 
     def lease_until(self, start: datetime) -> datetime:
         """How long a lease taken now must last."""
-        return start + timedelta(seconds=self._client.longest_wait + LEASE_MARGIN)
+        return start + self._longest_wait + timedelta(seconds=LEASE_MARGIN)
 
     async def attempt(self, message: Message) -> Sent:
         """Submit a leased message once, and record the outcome. Never raises what went wrong."""
+        try:
+            return await self._attempt(message)
+        except Exception:
+            # Whatever it was, the text may be out there, so no error may say "send again".
+            log.exception("attempt_broke_off", message_id=str(message.id))
+            return Sent(message.id, Status.UNCONFIRMED)
+
+    async def _attempt(self, message: Message) -> Sent:
         now = datetime.now(UTC)
-        if message.give_up_at is not None and now >= message.give_up_at:
-            return await self._settle(
-                outcomes.given_up(message, now, "its time was over before it could be sent",
-                                  attempted=False)
-            )  # fmt: skip
-        self._breaker.started()
+        if not_now := self._not_now(message, now):
+            return await self._settle(not_now)
         try:
             sms_activity_id = await self._client.send(_submission(message, now))
         except SubmissionError as error:
             self._note(message, error)
-            return await self._settle(outcomes.failed(message, error, datetime.now(UTC)))
+            held_back = self._breaker.is_open
+            outcome = outcomes.failed(message, error, datetime.now(UTC), held_back=held_back)
+            return await self._settle(outcome)
         except Exception as error:
             log.exception("send_failed", message_id=str(message.id))
-            self._breaker.unknown()
             why = f"the send broke off: {type(error).__name__}"
             return await self._settle(outcomes.unconfirmed(message, datetime.now(UTC), why))
         self._breaker.answered()
         self._metrics.sends.labels("submitted").inc()
         return await self._accept(message, sms_activity_id)
+
+    def _not_now(self, message: Message, now: datetime) -> Outcome | None:
+        """Why it must not go out at all any more, or not under this lease."""
+        if message.give_up_at is not None and now >= message.give_up_at:
+            return outcomes.given_up(message, now, outcomes.TOO_LATE)
+        if message.lease_until is not None and self._longest_wait > message.lease_until - now:
+            return outcomes.postponed(message, now, "our own database took too long")
+        return None
 
     async def settle(self, outcome: Outcome) -> Sent:
         """Record an outcome that needed no attempt."""
@@ -130,45 +154,52 @@ class Submitter:
 
     async def _settle(self, outcome: Outcome) -> Sent:
         recorded, _ = await self._record(self._outcomes, outcome)
-        status = outcome.step.status if recorded else Status.UNCONFIRMED
-        errors = outcome.errors or tuple(
-            FieldError("request", reason) for reason in outcome.step.reasons
-        )
-        return Sent(outcome.message_id, status, None, errors)
+        step = outcome.step
+        if not recorded:
+            return Sent(outcome.message_id, Status.UNCONFIRMED)
+        return Sent(outcome.message_id, step.status, None, outcome.errors, step.reasons)
 
     async def _record(
-        self, batcher: Batcher[Item, Result], item: Item
+        self, batcher: Batcher[Item, Result | StoreRefused], item: Item
     ) -> tuple[bool, Result | None]:
         """(True, the answer) once it is committed; (False, None) where that will be later."""
         try:
             async with asyncio.timeout(RECORD_PATIENCE):
-                return True, await batcher.submit(item)
-        except (TimeoutError, StoreUnavailable, StoreRefused, BatcherFull, BatcherClosed) as error:
+                result = await batcher.submit(item)
+        except (TimeoutError, StoreUnavailable, BatcherFull, BatcherClosed) as error:
             log.error("outcome_not_recorded", consequence="tried again", reason=str(error))
             task = asyncio.create_task(self._record_later(batcher, item))
             self._behind.add(task)
             task.add_done_callback(self._behind.discard)
             return False, None
+        if isinstance(result, StoreRefused):
+            _log_lost(item, result.detail)
+            return False, None
+        return True, result
 
-    async def _record_later(self, batcher: Batcher[Item, Result], item: Item) -> None:
+    async def _record_later(
+        self, batcher: Batcher[Item, Result | StoreRefused], item: Item
+    ) -> None:
         """Until it is in: recording twice changes nothing, and a lost lease makes it moot."""
         while True:
             await asyncio.sleep(RECORD_AGAIN_EVERY)
             try:
-                await batcher.submit(item)
+                result = await batcher.submit(item)
             except (StoreUnavailable, BatcherFull):
                 continue
-            except (StoreRefused, BatcherClosed) as error:
-                log.error("outcome_lost", consequence="UNCONFIRMED", reason=str(error))
+            except (BatcherClosed, asyncio.CancelledError):
+                _log_lost(item, "we shut down before the database was back")
+                raise
+            if isinstance(result, StoreRefused):
+                _log_lost(item, result.detail)
             return
 
     def _note(self, message: Message, error: SubmissionError) -> None:
         self._metrics.sends.labels(error.code).inc()
         if isinstance(error, NotSent):
-            self._breaker.refused()
-        elif isinstance(error, OutcomeUnknown):
-            self._breaker.unknown()
-        else:
+            if not error.busy:
+                self._breaker.refused()
+        elif not isinstance(error, OutcomeUnknown):  # which says neither that it is there nor not
             self._breaker.answered()
         if isinstance(error, NotSent) and error.credentials:
             self._metrics.credentials_refused.inc()
@@ -195,11 +226,20 @@ def _submission(message: Message, now: datetime) -> Submission:
     )
 
 
+def _log_lost(item: object, reason: str) -> None:
+    """The lease runs out now; with these ids an operator can still tell what became of it."""
+    names = ("message_id", "sms_activity_id")
+    ids = {name: str(getattr(item, name)) for name in names if hasattr(item, name)}
+    log.error("outcome_lost", consequence="UNCONFIRMED", reason=reason, **ids)
+
+
 def _in_order(
     accepted: Callable[[Sequence[Acceptance]], Awaitable[dict[UUID, str | None]]],
+    announce: Callable[[], None],
 ) -> Callable[[Sequence[Acceptance]], Awaitable[Sequence[str | None]]]:
     async def write(batch: Sequence[Acceptance]) -> Sequence[str | None]:
         bound = await accepted(batch)
+        announce()
         return [bound.get(acceptance.message_id) for acceptance in batch]
 
     return write
@@ -207,9 +247,11 @@ def _in_order(
 
 def _counted(
     settle: Callable[[Sequence[Outcome]], Awaitable[set[UUID]]],
+    announce: Callable[[], None],
 ) -> Callable[[Sequence[Outcome]], Awaitable[Sequence[bool]]]:
     async def write(batch: Sequence[Outcome]) -> Sequence[bool]:
         counted = await settle(batch)
+        announce()
         return [outcome.message_id in counted for outcome in batch]
 
     return write

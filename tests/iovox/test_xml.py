@@ -216,3 +216,18 @@ fragments = st.lists(
 def test_parse_answer_never_raises(body: bytes) -> None:
     answer = parse_answer(body)
     assert answer.sms_activity_id is None or 0 < len(answer.sms_activity_id) <= 255
+
+
+USUAL = ["d454cfe0-a835-11e6-9852-d43d7ed6ce4c", "0042", "a.b_c:d'e\"f=g?h", "x" * 255]
+UNUSUAL = ["a&amp;b", "caf\u00e9", "<![CDATA[x]]>", "<!-- y -->x", "a b", "x" * 256, "", " 0042 "]
+
+
+@pytest.mark.parametrize("written", USUAL + UNUSUAL)
+@pytest.mark.parametrize("start", ["", '<?xml version="1.0" encoding="UTF-8"?>\n', "\n"])
+def test_the_usual_answer_is_read_as_any_other(start: str, written: str) -> None:
+    """It has a short cut of its own; a comment in front makes it take the long way."""
+    node = f"<sms_activity_id>{written}</sms_activity_id>"
+    short = f"{start}<response>\n {node}</response>\n".encode()
+    long = f"{start}<response><!-- long -->{node}</response>\n".encode()
+    assert parse_answer(short) == parse_answer(long)
+    assert parse_answer(short).readable

@@ -1,0 +1,46 @@
+"""What a batch of ours does when the database will not have it: one bad item fails alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from app.errors import StoreRefused, StoreUnavailable
+from app.store.engine import is_transient
+
+TRIES = 3
+"""Of a transaction that lost to another one, such as in a deadlock."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def careful(
+    write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+) -> Callable[[Sequence[Item]], Awaitable[Sequence[Result | StoreRefused]]]:
+    """``write``, but a batch that is refused is written item by item.
+
+    An item that is refused by itself has its error for a result. Raises StoreUnavailable.
+    """
+
+    async def write_all(batch: Sequence[Item]) -> Sequence[Result | StoreRefused]:
+        try:
+            return await _tried_again(write, batch)
+        except StoreRefused as error:
+            if len(batch) == 1:
+                return [error]
+        return [result for item in batch for result in await write_all([item])]
+
+    return write_all
+
+
+async def _tried_again(
+    write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], batch: Sequence[Item]
+) -> Sequence[Result]:
+    for _ in range(TRIES - 1):
+        try:
+            return await write(batch)
+        except StoreUnavailable as error:
+            if not is_transient(error):
+                raise
+    return await write(batch)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from tests.iovox.scripted import ACCEPTED, Scripted, http, scripted
+from tests.send.world import Iovox, Service, World
+from tests.support.fixtures import BOTH, Server
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(database_url: str) -> AsyncIterator[World]:
+    """On SQLite and on PostgreSQL."""
+    async with AsyncExitStack() as stack:
+        yield World(database_url, stack)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def postgres_world(postgres_url: str) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        yield World(postgres_url, stack)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def sqlite_world(sqlite_url: str) -> AsyncIterator[World]:
+    """For what has nothing to do with the database."""
+    async with AsyncExitStack() as stack:
+        yield World(sqlite_url, stack)
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def shared_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A migrated database for a whole module, on SQLite and on PostgreSQL."""
+    yield from _database(request, tmp_path_factory)
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def script_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Another one: replicas with one database would send each other's messages."""
+    yield from _database(request, tmp_path_factory)
+
+
+def _database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    if request.param == "sqlite":
+        folder = tmp_path_factory.mktemp("shared")
+        shutil.copytree(request.getfixturevalue("sqlite_template"), folder, dirs_exist_ok=True)
+        yield f"sqlite:///{folder / 'dlr.db'}"
+        return
+    server: Server = request.getfixturevalue("postgres_server")
+    url = server.create_database(template=request.getfixturevalue("postgres_template"))
+    yield url
+    server.drop_database(urlsplit(url).path.removeprefix("/"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(shared_url: str) -> AsyncIterator[tuple[Service, Iovox]]:
+    """A service and its iovox for a whole module: starting them takes longer than most tests.
+
+    A module whose tests take part says ``pytestmark = pytest.mark.asyncio(loop_scope="module")``.
+    """
+    async with AsyncExitStack() as stack:
+        world = World(shared_url, stack)
+        iovox = await world.iovox()
+        yield await world.service(iovox), iovox
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_script(script_url: str) -> AsyncIterator[tuple[Service, Scripted]]:
+    """A service whose iovox says, byte for byte, what a test tells it to."""
+    async with AsyncExitStack() as stack:
+        iovox = await stack.enter_async_context(scripted())
+        yield await World(script_url, stack).service(iovox.url), iovox
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def script(shared_script: tuple[Service, Scripted]) -> Scripted:
+    _, iovox = shared_script
+    iovox.answer = http(201, ACCEPTED)
+    iovox.heads.clear()
+    iovox.bodies.clear()
+    return iovox
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def scripted_service(shared_script: tuple[Service, Scripted], script: Scripted) -> Service:
+    service, _ = shared_script
+    service.app = f"app-{uuid4().hex[:8]}"
+    service.client.headers.update(await service.key(service.app))
+    return service
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def iovox(shared: tuple[Service, Iovox]) -> Iovox:
+    """The shared one, as if just started."""
+    _, iovox = shared
+    await iovox.reset()
+    return iovox
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def service(shared: tuple[Service, Iovox], iovox: Iovox) -> Service:
+    """The shared one, called by an app of the test's own."""
+    service, _ = shared
+    service.app = f"app-{uuid4().hex[:8]}"
+    service.client.headers.update(await service.key(service.app))
+    return service

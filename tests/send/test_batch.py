@@ -1,0 +1,95 @@
+"""Many messages in one request: each has its own outcome, and none spoils another's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.send.world import ACCEPTED, HELLO, REFUSED, Iovox, Service, faults, to, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+PATH = "/v1/messages/batch"
+
+
+async def test_three_bad_ones_of_a_thousand(service: Service, iovox: Iovox) -> None:
+    messages = [to(ACCEPTED, reference=f"order-{index}") for index in range(1000)]
+    messages[7] |= {"destination": "abc"}
+    messages[500] = {"message": "Hello"}
+    messages[999] |= {"expiry": 0, "expirey": 3}
+    answer = await service.post(PATH, {"messages": messages})
+    assert answer.status_code == 202
+    items: list[dict[str, Any]] = answer.json()["messages"]
+    assert [item["index"] for item in items] == list(range(1000))
+    bad = {item["index"]: item for item in items if item["errors"]}
+    assert {index: {e["field"] for e in item["errors"]} for index, item in bad.items()} == {
+        7: {"destination"},
+        500: {"origin", "destination"},
+        999: {"expiry", "expirey"},
+    }
+    assert {(item["id"], item["status"]) for item in bad.values()} == {(None, "REJECTED")}
+    good = [item for item in items if not item["errors"]]
+    assert {(item["status"], item["segments"], item["encoding"]) for item in good} == {
+        ("QUEUED", 1, "GSM-7")
+    }
+
+    async def all_sent() -> bool:
+        return await service.states() == {"SUBMITTED": 997}
+
+    await until(all_sent, "997 texts", patience=60, every=0.2)
+    counts = await iovox.counts()
+    assert counts["attempts_by_message_id"] == {item["id"]: 1 for item in good}
+    first = await service.look(items[0]["id"])
+    assert first["reference"] == "order-0"
+
+
+async def test_in_the_order_in_which_they_came(service: Service, iovox: Iovox) -> None:
+    messages = [to(ACCEPTED, message=f"text {number}") for number in range(40)]
+    items = (await service.post(PATH, {"messages": messages})).json()["messages"]
+    for item in items:
+        await service.becomes(item["id"], "SUBMITTED", "ACKNOWLEDGED", "DELIVERED")
+    # Several go at once, so neighbours may overtake each other on the way; no more than that.
+    arrived = [int(message["message"].split()[1]) for message in await iovox.messages()]
+    assert all(abs(number - place) < 40 for place, number in enumerate(arrived))
+    assert sorted(arrived) == list(range(40))
+
+
+async def test_what_iovox_refuses_is_its_own_affair(service: Service) -> None:
+    answer = await service.post(PATH, {"messages": [to(ACCEPTED), to(REFUSED)]})
+    good, bad = (item["id"] for item in answer.json()["messages"])
+    await service.becomes(good, "DELIVERED")
+    await service.becomes(bad, "REJECTED")
+    assert (await service.look(bad))["errors"][0]["field"] == "destination"
+    steps = [step["status"] for step in (await service.look(bad))["history"]]
+    assert steps == ["QUEUED", "REJECTED"]
+
+
+async def test_only_bad_ones(service: Service) -> None:
+    answer = await service.post(PATH, {"messages": [{}, 3, None, []]})
+    assert answer.status_code == 202
+    assert [bool(item["errors"]) for item in answer.json()["messages"]] == [True] * 4
+    assert await service.states() == {}
+
+
+WRONG: list[tuple[str, Any, set[str]]] = [
+    ("no messages", {"messages": []}, {"messages"}),
+    ("too many", {"messages": [HELLO] * 1001}, {"messages"}),
+    ("no list", {"messages": HELLO}, {"messages"}),
+    ("missing", {}, {"messages"}),
+    ("a bare list", [HELLO], {"body"}),
+    ("an unknown field", {"messages": [HELLO], "message": 1}, {"message"}),
+    ("both", {"mesages": [HELLO]}, {"messages", "mesages"}),
+]
+
+
+@pytest.mark.parametrize(("body", "fields"), [c[1:] for c in WRONG], ids=[c[0] for c in WRONG])
+async def test_batches_that_are_none(service: Service, body: Any, fields: set[str]) -> None:
+    assert faults(await service.post(PATH, body)).keys() == fields
+    assert await service.states() == {}
+
+
+async def test_a_thousand_and_a_schedule(service: Service) -> None:
+    messages = [to(ACCEPTED, send_at="2020-01-01T00:00:00Z"), to(ACCEPTED)]
+    items = (await service.post(PATH, {"messages": messages})).json()["messages"]
+    assert items[0]["errors"] == [{"field": "send_at", "message": "lies in the past"}]
+    assert items[1]["errors"] == []

@@ -1,0 +1,111 @@
+"""The breaker, and the rate as one process keeps it."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.send.gate import OPEN_FOR, REFUSALS_TO_OPEN, Breaker, Window
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:
+    return Breaker(clock)
+
+
+def refuse(breaker: Breaker, times: int) -> None:
+    for _ in range(times):
+        breaker.refused()
+
+
+def test_it_takes_twenty_refusals_in_a_row(breaker: Breaker) -> None:
+    assert REFUSALS_TO_OPEN >= 20
+    refuse(breaker, REFUSALS_TO_OPEN - 1)
+    breaker.answered()
+    refuse(breaker, REFUSALS_TO_OPEN - 1)
+    assert breaker.admit(64) == 64
+    breaker.refused()
+    assert breaker.is_open
+    assert breaker.admit(64) == 0
+
+
+def test_one_is_let_through_after_five_seconds(breaker: Breaker, clock: Clock) -> None:
+    refuse(breaker, REFUSALS_TO_OPEN)
+    clock.now += OPEN_FOR - 0.01
+    assert breaker.admit(64) == 0
+    assert breaker.opens_in == pytest.approx(0.01)
+    clock.now += 0.01
+    assert breaker.admit(0) == 0
+    assert breaker.admit(64) == 1
+    assert breaker.admit(64) == 0
+
+
+def test_what_it_finds_decides(breaker: Breaker, clock: Clock) -> None:
+    refuse(breaker, REFUSALS_TO_OPEN)
+    clock.now += OPEN_FOR
+    assert breaker.admit(1) == 1
+    clock.now += 2
+    breaker.refused()
+    clock.now += OPEN_FOR - 0.01
+    assert breaker.admit(1) == 0
+    clock.now += 0.01
+    assert breaker.admit(1) == 1
+    breaker.answered()
+    assert breaker.admit(64) == 64
+    refuse(breaker, REFUSALS_TO_OPEN - 1)
+    assert not breaker.is_open
+
+
+def test_one_that_is_never_heard_of_again_keeps_nobody_back(breaker: Breaker, clock: Clock) -> None:
+    refuse(breaker, REFUSALS_TO_OPEN)
+    clock.now += OPEN_FOR
+    assert breaker.admit(1) == 1
+    clock.now += OPEN_FOR
+    assert breaker.admit(1) == 1
+
+
+def test_one_that_did_not_go_is_replaced_at_once(breaker: Breaker, clock: Clock) -> None:
+    refuse(breaker, REFUSALS_TO_OPEN)
+    clock.now += OPEN_FOR
+    assert breaker.admit(1) == 1
+    breaker.unused()
+    assert breaker.admit(1) == 1
+    breaker.answered()
+    breaker.unused()
+    assert breaker.admit(9) == 9
+
+
+@pytest.mark.parametrize("rate", [0.5, 1, 2.5, 10, 100])
+def test_what_was_held_up_goes_no_faster(rate: float) -> None:
+    window = Window(rate)
+    late = datetime.now(UTC) - timedelta(seconds=5)
+    placed = [window.place(late) for _ in range(int(rate * 3) + 3)]
+    most = max(1, int(rate))
+    span = timedelta(seconds=most / rate)
+    assert all(
+        later - earlier >= span for earlier, later in zip(placed, placed[most:], strict=False)
+    )
+
+
+def test_what_is_in_time_is_left_alone() -> None:
+    window = Window(100)
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    moments = [soon + timedelta(seconds=turn / 100) for turn in range(300)]
+    shuffled = list(itertools.chain.from_iterable(zip(moments[1::2], moments[::2], strict=True)))
+    late = [window.place(moment) - moment for moment in shuffled]
+    assert max(late) <= timedelta(seconds=0.02)  # out of turn by one, and it does not add up

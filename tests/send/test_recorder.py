@@ -1,0 +1,161 @@
+"""What is recorded although its caller was told 503 is undone, so that it can send again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from app.errors import StoreRefused, StoreUnavailable, Unavailable
+from app.model.message import Message, Request
+from app.model.status import Status
+from app.send.recorder import Recorder
+from app.store.engine import Database
+from app.store.idempotency import IdempotencyKey, IdempotencyStore
+from app.store.messages import MessageStore, NewMessage
+from tests.send.world import until
+
+
+class Unreliable(MessageStore):
+    """Commits, and then loses its answer, or takes its time for it."""
+
+    lost = False
+    slow = 0.0
+
+    async def add(self, new: Sequence[NewMessage]) -> list[bool]:
+        return await self._told(await super().add(new))
+
+    async def add_batch(self, new: Sequence[Message], key: IdempotencyKey | None) -> bool:
+        (told,) = await self._told([await super().add_batch(new, key)])
+        return told
+
+    async def _told(self, answer: list[bool]) -> list[bool]:
+        await asyncio.sleep(self.slow)
+        if self.lost:
+            self.lost = False
+            raise StoreUnavailable("connection reset by peer")
+        return answer
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = Database(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def store(database: Database) -> Unreliable:
+    return Unreliable(database)
+
+
+@pytest.fixture
+async def recorder(store: Unreliable) -> AsyncIterator[Recorder]:
+    recorder = Recorder(store, patience=0.5)
+    yield recorder
+    await recorder.close()
+
+
+def sending() -> Message:
+    now = datetime.now(UTC)
+    return Message(
+        id=uuid7(),
+        app="billing",
+        request=Request("447923221231", "447700900100", "Hello"),
+        created_at=now,
+        state=Status.SENDING,
+        lease=uuid4(),
+        lease_until=now,
+    )
+
+
+def queued() -> Message:
+    now = datetime.now(UTC)
+    return replace(
+        sending(),
+        state=Status.QUEUED,
+        announced=True,
+        lease=None,
+        lease_until=None,
+        next_attempt_at=now,
+    )
+
+
+def key_of(message: Message | None) -> IdempotencyKey:
+    return IdempotencyKey("billing", "key", b"print", message.id if message else None)
+
+
+async def state_of(store: MessageStore, message: Message) -> Status | None:
+    found = await store.find(message.id)
+    return found.message.state if found else None
+
+
+async def until_undone(store: MessageStore, *messages: Message) -> None:
+    async def undone() -> bool:
+        return {await state_of(store, message) for message in messages} == {Status.UNSENT}
+
+    await until(undone, "the records to be undone")
+
+
+@pytest.mark.parametrize("make", [sending, queued])
+@pytest.mark.parametrize("how", ["lost", "slow"])
+async def test_undone_and_the_key_is_free(
+    database: Database, store: Unreliable, recorder: Recorder, make: object, how: str
+) -> None:
+    assert callable(make)
+    first, second = make(), make()
+    store.lost, store.slow = how == "lost", 0.8 if how == "slow" else 0.0
+    with pytest.raises(Unavailable, match="Nothing was sent"):
+        await recorder.record(NewMessage(first, key_of(first)))
+    await until_undone(store, first)
+    store.slow = 0.0
+    assert await recorder.record(NewMessage(second, key_of(second)))
+    used = await IdempotencyStore(database).find("billing", "key", now=datetime.now(UTC))
+    assert used == key_of(second)
+    found = await store.find(first.id)
+    assert found is not None
+    assert "told 503" in found.steps[-1].reasons[0]
+
+
+async def test_a_batch_is_undone_as_a_whole(store: Unreliable, recorder: Recorder) -> None:
+    batch = [queued() for _ in range(3)]
+    store.lost = True
+    with pytest.raises(Unavailable):
+        await recorder.record_batch(batch, key_of(None))
+    await until_undone(store, *batch)
+    assert await recorder.record_batch([queued()], key_of(None))
+
+
+async def test_what_is_on_its_way_already_keeps_its_key(
+    database: Database, store: Unreliable, recorder: Recorder
+) -> None:
+    """A worker was faster. Then the caller's next try with this key is told what became of it."""
+    message = queued()
+    await recorder.record(NewMessage(message, key_of(message)))
+    now = datetime.now(UTC)
+    await store.claim(limit=1, lease=uuid4(), lease_until=now)
+    assert await store.disown([message], key_of(message), "told 503") == set()
+    assert await state_of(store, message) is Status.SENDING
+    used = await IdempotencyStore(database).find("billing", "key", now=now)
+    assert used == key_of(message)
+
+
+async def test_one_that_the_database_refuses_spoils_no_other(recorder: Recorder) -> None:
+    orphan = replace(sending(), resend_of=uuid4())
+    results = await asyncio.gather(
+        *(recorder.record(NewMessage(one)) for one in (sending(), orphan, sending())),
+        return_exceptions=True,
+    )
+    assert results[0] is results[2] is True
+    assert isinstance(results[1], StoreRefused)
+
+
+async def test_after_the_end_nothing_is_taken(recorder: Recorder) -> None:
+    await recorder.close()
+    with pytest.raises(Unavailable, match="shut down"):
+        await recorder.record(NewMessage(sending()))

@@ -1,0 +1,173 @@
+"""What is surely not sent is tried again, until its time is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import update
+
+from app.errors import NotSent
+from app.store.tables import messages
+from tests.iovox.scripted import Scripted, errors, http
+from tests.iovox.test_xml import nodes
+from tests.send.world import HELLO, Iovox, Service, World, to, until
+from tests.support.ports import free_port
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def accepted() -> bytes:
+    return http(201, f"<response><sms_activity_id>{uuid4()}</sms_activity_id></response>")
+
+
+LATER = [
+    ("503", http(503)),
+    ("429", http(429)),
+    ("403", http(403)),
+    ("500 in iovox's words", http(500, errors((500, "Internal Server Error")))),
+]
+
+
+async def test_the_first_retry_comes_within_a_second_and_the_history_shows_each(
+    scripted_service: Service, script: Scripted
+) -> None:
+    for _, answer in LATER:
+        script.answer = answer
+        script.bodies.clear()
+        told = (await scripted_service.send()).json()
+        assert told["status"] == "QUEUED"
+        script.answer = accepted()
+        started = time.monotonic()
+        await scripted_service.becomes(told["id"], "SUBMITTED")
+        assert time.monotonic() - started < 2
+        assert len(script.bodies) == 2
+        history = (await scripted_service.look(told["id"]))["history"]
+        assert [step["status"] for step in history] == ["QUEUED", "SUBMITTED"]
+        assert history[0]["reasons"] == told["reasons"] != []
+
+
+async def test_500_once(service: Service, iovox: Iovox) -> None:
+    """Scenario 09."""
+    told = (await service.send(to("109"))).json()
+    assert told["status"] == "QUEUED"
+    await service.becomes(told["id"], "DELIVERED")
+    counts = await iovox.counts()
+    assert counts["attempts_by_message_id"] == {told["id"]: 2}
+    assert counts["by_message_id"] == {told["id"]: 1}
+
+
+async def test_iovoxs_wish_is_honoured(scripted_service: Service, script: Scripted) -> None:
+    script.answer = http(503, Retry_After="2")
+    told = (await scripted_service.send()).json()
+    script.answer = accepted()
+    started = time.monotonic()
+    await scripted_service.becomes(told["id"], "SUBMITTED")
+    assert 1.9 < time.monotonic() - started < 4
+
+
+async def test_a_retry_asks_for_the_minutes_that_remain(
+    scripted_service: Service, script: Scripted
+) -> None:
+    script.answer = http(503)
+    told = (await scripted_service.send({**HELLO, "expiry": 10})).json()
+    # As if it had been tried for six and a half minutes.
+    earlier = datetime.now(UTC) - timedelta(minutes=6.5)
+    async with scripted_service.runtime.database.write() as connection:
+        mine = update(messages).where(messages.c.id == UUID(told["id"]))
+        await connection.execute(mine.values(created_at=earlier))
+    script.answer = accepted()
+    await scripted_service.becomes(told["id"], "SUBMITTED")
+    asked = [dict(nodes(body))["expiry"] for body in script.bodies]
+    assert (asked[0], asked[-1]) == ("10", "4")
+
+
+async def test_given_up_when_its_time_is_over(world: World) -> None:
+    service = await world.service(f"http://127.0.0.1:{free_port()}", retry_for=1.5)
+    told = (await service.send()).json()
+    assert told["status"] == "QUEUED"
+    await service.becomes(told["id"], "UNSENT")
+    found = await service.look(told["id"])
+    assert found["final"]
+    assert "time was over" in found["errors"][0]["message"]
+    assert "could not be reached" in found["errors"][1]["message"]
+    last = found["history"][-1]
+    assert (last["status"], last["reasons"]) == (
+        "UNSENT",
+        [error["message"] for error in found["errors"]],
+    )
+    assert "QUEUED" in [step["status"] for step in found["history"]]
+    events = (await service.client.get("/v1/events")).json()["events"]
+    assert [event["status"] for event in events] == ["QUEUED", "UNSENT"]
+
+
+async def test_an_expiry_ends_it_also_while_nothing_may_be_sent(world: World) -> None:
+    service = await world.service(f"http://127.0.0.1:{free_port()}")
+    for _ in range(20):
+        service.runtime.submitter._breaker.refused()
+    told = (await service.send({**HELLO, "expiry": 1})).json()
+    async with service.runtime.database.write() as connection:
+        mine = update(messages).where(messages.c.id == UUID(told["id"]))
+        await connection.execute(mine.values(give_up_at=datetime.now(UTC)))
+    await service.becomes(told["id"], "UNSENT", patience=4)
+
+
+async def test_the_breaker_keeps_callers_from_waiting(world: World) -> None:
+    """While it is open a send is queued at once, and iovox is left alone but for one in 5 s."""
+    iovox = await world.iovox(down="503")
+    service = await world.service(iovox)
+    for _ in range(20):
+        assert (await service.send()).status_code == 202
+    await iovox.behave(answer_delay=0)
+    before = (await iovox.counts())["requests"]
+    told = []
+    started = time.monotonic()
+    while time.monotonic() - started < 6:
+        asked = time.monotonic()
+        told.append((await service.send()).json())
+        assert told[-1]["status"] == "QUEUED"
+        assert time.monotonic() - asked < 1
+        await asyncio.sleep(0.2)
+    assert (await iovox.counts())["requests"] - before in (0, 1, 2)
+    await iovox.behave(down=None)
+
+    async def all_sent() -> bool:
+        return await service.states() == {"SUBMITTED": 20 + len(told)}
+
+    await until(all_sent, "the queue to drain", patience=20)
+    counts = await iovox.counts()
+    assert set(counts["by_message_id"].values()) == {1}
+    assert not service.runtime.submitter._breaker.is_open
+
+
+async def test_a_probe_that_takes_long_keeps_nobody_waiting(sqlite_world: World) -> None:
+    """Also where no worker runs: then one of the callers' own messages finds out."""
+    iovox = await sqlite_world.iovox()
+    service = await sqlite_world.service(iovox, queue_workers=False)
+    breaker = service.runtime.submitter._breaker
+    for _ in range(20):
+        breaker.refused()
+    breaker.unused()  # as if five seconds had passed
+    await iovox.behave(answer_delay=1.0)
+    started = time.monotonic()
+    told = (await service.send()).json()
+    assert time.monotonic() - started < 0.8
+    assert told["status"] == "QUEUED"
+    await service.becomes(told["id"], "SUBMITTED", "DELIVERED")
+    assert not breaker.is_open
+
+
+async def test_what_our_own_connections_hold_up_says_nothing_about_iovox(
+    sqlite_world: World,
+) -> None:
+    iovox = await sqlite_world.iovox(answer_delay=0.5)
+    service = await sqlite_world.service(
+        iovox, iovox_max_connections=1, iovox_connect_timeout=0.2, queue_workers=False
+    )
+    answers = await asyncio.gather(*(service.send() for _ in range(30)))
+    assert sorted({answer.status_code for answer in answers}) == [201, 202]
+    assert not service.runtime.submitter._breaker.is_open
+    assert isinstance(NotSent("x", busy=True), NotSent)

@@ -1,7 +1,7 @@
 # Everything a developer or CI does. `make` alone lists it. Needs Python 3.11 or newer and make.
 #
 # Variables: PYTHON=python3.12 (which Python .venv is made from), ARGS="..." (passed on by test and
-# bench), WORKERS=4 (test processes), KEEP=1 (the demo leaves its servers up).
+# bench), WORKERS=4 (test processes), ROUNDS=20 (of crashes), KEEP=1 (the demo leaves its servers up).
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -10,6 +10,7 @@
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
+ROUNDS ?= 5
 UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"
 
@@ -27,6 +28,10 @@ demo: $(INSTALLED)  ## the whole service against a simulated iovox; KEEP=1 leave
 .PHONY: test
 test: $(INSTALLED)  ## all tests; ARGS="-k spool -n 0" for some of them
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+.PHONY: crash
+crash: $(INSTALLED)  ## the crash tests of `test`, longer and with their figures; ROUNDS=20
+	CRASH_ROUNDS=$(ROUNDS) $(BIN)/pytest -m crash -o log_cli=true -o log_cli_level=INFO $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED)  ## all of check but the tests
@@ -68,7 +73,7 @@ clean:  ## deletes .venv, caches and what a build leaves
 
 # uv reads none of pip's settings (index, proxy, wheels on disk): where it finds nothing, pip may.
 $(INSTALLED): requirements-dev.lock pyproject.toml $(BIN)/uv
-	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements-dev.lock \
+	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements-dev.lock \
 		|| { echo 'uv could not install; trying pip, which takes longer' >&2; \
 			$(VENV_PIP) --require-hashes -r requirements-dev.lock; }
 	@$(BIN)/uv pip install -q --offline --python $(BIN)/python --no-deps --no-build-isolation -e .

@@ -164,7 +164,8 @@ class NotSent(SubmissionError):
 
     ``retry_after`` is iovox's wish in seconds, or None. ``credentials`` is true where iovox said
     401 or 403: our keys are at fault, not the message. ``reached`` is false where no connection
-    was made at all.
+    was made at all; ``busy`` is true where that is because ours were all in use, which says
+    nothing about iovox.
     """
 
     code = "not-sent"
@@ -175,11 +176,13 @@ class NotSent(SubmissionError):
         retry_after: float | None = None,
         credentials: bool = False,
         reached: bool = True,
+        busy: bool = False,
     ) -> None:
         super().__init__(*reasons)
         self.retry_after = retry_after
         self.credentials = credentials
         self.reached = reached
+        self.busy = busy
 
 
 class OutcomeUnknown(SubmissionError):
@@ -195,9 +198,19 @@ class ConfigurationError(ServiceError):
 
 
 class StoreUnavailable(ServiceError):
-    """The database cannot be reached, or did not answer: nothing is known of the write."""
+    """The database cannot be reached, or did not answer: nothing is known of the write.
+
+    ``detail`` is for the log: it may name hosts. A caller is told no more than the title.
+    """
 
     code, status, title = "store-unavailable", 503, "The database cannot be reached"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
+
+    def problem(self) -> dict[str, object]:
+        """The RFC 9457 body, without the driver's words."""
+        return super().problem() | {"detail": "Nothing was done; try again shortly"}
 
 
 class StoreRefused(ServiceError):

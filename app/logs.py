@@ -4,8 +4,29 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 
 import structlog
+
+SELDOM = 10.0
+"""Seconds between two equal warnings of the HTTP server's: any stranger can cause them."""
+
+
+class _Seldom(logging.Filter):
+    """Lets a warning through once in a while, so that a flood of them does not fill the disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        now, words = time.monotonic(), str(record.msg)  # the words before anything is filled in
+        if now < self._next.get(words, 0.0):
+            return False
+        self._next[words] = now + SELDOM
+        return True
 
 
 def configure(*, level: str, as_json: bool) -> None:
@@ -37,8 +58,10 @@ def configure(*, level: str, as_json: bool) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    # What the libraries have to say below a warning quotes what they carry: customers' data.
+    root.setLevel(max(logging.WARNING, getattr(logging, level.upper())))
+    for ours in ("app", "uvicorn"):
+        logging.getLogger(ours).setLevel(level.upper())
     # One line a request would cost more than storing a receipt does.
     logging.getLogger("uvicorn.access").disabled = True
-    for chatty in ("httpx", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_Seldom())

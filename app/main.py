@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from app import logs
+from app.docs.routes import add_docs
+from app.exits import on_exit
 from app.health import health_routes
+from app.lookup.answers import SCHEMAS as LOOKUP_SCHEMAS
 from app.lookup.routes import lookup_routes
+from app.notify.answers import SCHEMAS as NOTIFY_SCHEMAS
+from app.notify.routes import STREAM_PATH, feed_routes, remember_connection, webhook_routes
+from app.openapi import DESCRIPTION, complete
+from app.receive import documentation as dlr
+from app.receive.admin_routes import admin_routes
 from app.receive.routes import PATH as DLR_PATH
 from app.runtime import Runtime
 from app.send.routes import send_routes
@@ -20,7 +28,10 @@ from app.web import handle_errors
 
 
 class Service(FastAPI):
-    """FastAPI, but for `/dlr`, which is answered before any of it: speed is durability there."""
+    """FastAPI, but for `/dlr`, which is answered before any of it: speed is durability there.
+
+    So is a lookup by id, of which there are most: it costs less than the framework's routing.
+    """
 
     runtime: Runtime
 
@@ -28,8 +39,23 @@ class Service(FastAPI):
         """Route one connection."""
         if scope["type"] == "http" and scope["path"] == DLR_PATH:
             await self.runtime.dlr(scope, receive, send)
+        elif scope["type"] == "http" and self.runtime.messages_by_id.takes(scope):
+            await self.runtime.messages_by_id(scope, receive, send)
         else:
+            if scope["type"] == "http" and scope["path"] == STREAM_PATH:
+                remember_connection(scope, send)
             await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, with what is answered in front of the framework."""
+        if self.openapi_schema is None:
+            self.openapi_schema = complete(
+                super().openapi(),
+                paths={DLR_PATH: {"post": dlr.OPERATION}},
+                schemas=LOOKUP_SCHEMAS | NOTIFY_SCHEMAS,
+                schemes={dlr.SECURITY: dlr.SECURITY_SCHEME},
+            )
+        return self.openapi_schema
 
 
 def create_app(settings: Settings) -> Service:
@@ -40,26 +66,37 @@ def create_app(settings: Settings) -> Service:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
         try:
-            yield
+            with on_exit(runtime.end_streams):
+                yield
         finally:
             await runtime.stop()
 
     app = Service(
         title="iovox-receipts",
         summary="Sends texts through iovox and knows, provably, what became of each one.",
+        description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.runtime = runtime
     handle_errors(app)
-    app.include_router(send_routes(sender=runtime.sender, authenticator=runtime.authenticator))
+    add_docs(app)
     app.include_router(
-        lookup_routes(
-            store=runtime.history,
-            authenticator=runtime.authenticator,
-            patience=timedelta(seconds=settings.overdue_after),
+        send_routes(
+            sender=runtime.sender, rates=runtime.key_rates, authenticator=runtime.authenticator
         )
     )
+    app.include_router(lookup_routes(lookups=runtime.lookups, authenticator=runtime.authenticator))
+    app.include_router(
+        feed_routes(feed=runtime.feed, hub=runtime.hub, authenticator=runtime.authenticator)
+    )
+    app.include_router(
+        webhook_routes(subscriptions=runtime.subscriptions, authenticator=runtime.authenticator)
+    )
+    app.include_router(admin_routes(store=runtime.rejected, authenticator=runtime.authenticator))
     app.include_router(
         health_routes(watch=runtime.watch, spool=runtime.spool, metrics=runtime.metrics)
     )

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from app.auth import Authenticator
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, SchemaBehind, StoreUnavailable
 from app.iovox.callback import CallbackHeaders
 from app.iovox.client import IovoxClient
+from app.lifecycle import Background, Close, close_in_order
+from app.lookup.endpoint import MessageEndpoint
+from app.lookup.lookups import Lookups
+from app.lookup.waiting import WaitingRoom
 from app.metrics import Metrics
+from app.notify.dispatcher import Dispatcher
+from app.notify.hub import Hub
+from app.notify.schedule import Schedule
+from app.notify.subscriptions import Subscriptions
+from app.notify.targets import Targets, read_networks
 from app.receive.drainer import Drainer
 from app.receive.inbox import Inbox
 from app.receive.recorder import Recorder
@@ -23,22 +33,36 @@ from app.receive.spool import Spool
 from app.receive.spool_queue import SpoolQueue
 from app.send.gate import Breaker, Gate
 from app.send.queue import QueueWorker
+from app.send.rates import KeyRates
 from app.send.sender import Sender
 from app.send.submitter import Submitter
+from app.send.sweeper import Sweeper
 from app.settings import Settings, variable
 from app.store.engine import Database
+from app.store.feed import FeedStore
 from app.store.history import HistoryStore
 from app.store.idempotency import IdempotencyStore
 from app.store.keys import KeyStore
+from app.store.lists import ListStore
 from app.store.messages import MessageStore
+from app.store.outbox import OutboxStore
 from app.store.pace import PaceStore
 from app.store.receipts import ReceiptStore
 from app.store.schema import migrate, require_current
-from app.store.wakeups import QUEUE, Wakeups
+from app.store.stats import StatsStore
+from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
 from app.store.watch import DatabaseWatch
+from app.store.webhook_deliveries import WebhookDeliveryStore
+from app.store.webhooks import WebhookStore
 
-STOP_PATIENCE = 10.0
-"""Seconds for each part to stop. What is not recorded by then is in the spool or under a lease."""
+INTAKE_CONNECTIONS = 6
+"""To the database, for receipts alone: two batches, the drainer, a check, and two that hang. Taken
+out of the common pool they would have to wait for whatever the API's callers ask for."""
+SHARE_FOR_PARTS = 0.5
+"""Of the time that a stop may take: the rest is for the requests that are being answered."""
+
+KEPT_FOR_CALLERS = 4
+"""One in so many connections to iovox is left to callers who wait, whatever the queue sends."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,25 +73,36 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background()
         self._build_store()
         self._build_receive()
         self._build_send()
+        self._build_lookup()
+        self._build_notify()
 
     def _build_store(self) -> None:
         settings = self.settings
         self.database = open_database(settings)
-        self.watch = DatabaseWatch(lambda: require_current(self.database))
+        self.intake = (
+            self.database
+            if self.database.is_sqlite
+            else open_database(settings, connections=INTAKE_CONNECTIONS)
+        )
+        self.watch = DatabaseWatch(self._require_usable, on_down=self._drop_connections)
         self.wakeups = Wakeups(self.database)
-        self.authenticator = Authenticator(KeyStore(self.database))
+        self.keys = KeyStore(self.database)
+        self.authenticator = Authenticator(self.keys)
         self.history = HistoryStore(self.database)
         self.messages = MessageStore(self.database)
-        self.receipts = ReceiptStore(self.database)
+        self.receipts = ReceiptStore(self.intake)
+        self.rejected = ReceiptStore(self.database)  # for people: not out of the intake's pool
 
     def _build_receive(self) -> None:
         settings = self.settings
         self.callback_headers = callback_headers(settings)
-        self.recorder = Recorder(store=self.receipts, metrics=self.metrics)
+        self.recorder = Recorder(
+            store=self.receipts, metrics=self.metrics, announce=self._announce_events
+        )
         self.spool = SpoolQueue(Spool(settings.spool_dir))
         self.inbox = Inbox(
             recorder=self.recorder,
@@ -84,7 +119,10 @@ class Runtime:
             lock=settings.spool_dir / "drain.lock",
         )
         self.dlr = DlrEndpoint(
-            inbox=self.inbox, headers=self.callback_headers, metrics=self.metrics
+            inbox=self.inbox,
+            headers=self.callback_headers,
+            metrics=self.metrics,
+            body_patience=settings.body_timeout,
         )
 
     def _build_send(self) -> None:
@@ -105,33 +143,111 @@ class Runtime:
         breaker = Breaker()
         rate = settings.iovox_rate
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
-        gate = Gate(breaker=breaker, pace=pace)
+        gate = Gate(breaker=breaker, pace=pace, rate=rate)
+        keys = IdempotencyStore(self.database)
+        most = settings.iovox_max_connections
         self.submitter = Submitter(
-            store=self.messages, client=self.client, breaker=breaker, metrics=self.metrics
+            store=self.messages,
+            client=self.client,
+            breaker=breaker,
+            metrics=self.metrics,
+            announce=self._announce_events,
         )
         self.queue = QueueWorker(
             store=self.messages,
             submitter=self.submitter,
             gate=gate,
-            concurrency=settings.iovox_max_connections,
+            concurrency=max(1, most - most // KEPT_FOR_CALLERS),
         )
+        self.sweeper = Sweeper(store=self.messages, keys=keys, submitter=self.submitter)
+        self.key_rates = KeyRates(settings.key_rate)
         self.sender = Sender(
             store=self.messages,
-            keys=IdempotencyStore(self.database),
+            keys=keys,
             submitter=self.submitter,
             gate=gate,
             wake=lambda: self.wakeups.announce(QUEUE),
+            announce=self._announce_events,
             horizon=timedelta(seconds=settings.schedule_horizon),
             retry_for=timedelta(seconds=settings.retry_for),
+        )
+
+    def _build_lookup(self) -> None:
+        patience = timedelta(seconds=self.settings.overdue_after)
+        self.waiting_room = WaitingRoom(self.history.statuses)
+        self.lookups = Lookups(
+            history=self.history,
+            lists=ListStore(self.database, patience=patience),
+            stats=StatsStore(self.database),
+            room=self.waiting_room,
+            patience=patience,
+        )
+        self.messages_by_id = MessageEndpoint(
+            lookups=self.lookups, authenticator=self.authenticator
+        )
+
+    def _build_notify(self) -> None:
+        self.feed = FeedStore(self.database)
+        self.hub = Hub(
+            feed=self.feed,
+            heartbeat=self.settings.stream_heartbeat,
+            valid_keys=self.keys.valid,
+        )
+        settings = self.settings
+        targets = Targets(
+            allow_http=settings.webhook_allow_http,
+            allowed=read_networks(settings.webhook_allowed_networks),
+        )
+        self.subscriptions = Subscriptions(
+            store=WebhookStore(self.database),
+            deliveries=WebhookDeliveryStore(self.database),
+            targets=targets,
+            changed=lambda: self.wakeups.announce(WEBHOOKS),
+        )
+        self.dispatcher = Dispatcher(
+            outbox=OutboxStore(self.database),
+            schedule=Schedule(
+                timeout=settings.webhook_timeout,
+                first_retry=settings.webhook_first_retry,
+                longest_retry=settings.webhook_longest_retry,
+                give_up_after=settings.webhook_give_up_after,
+                concurrency=settings.webhook_concurrency,
+            ),
+            targets=targets,
+            keep_for=settings.webhook_keep_for,
         )
 
     async def start(self) -> None:
         """Ready to receive when it returns, whether or not the database is there.
 
-        Raises ConfigurationError for an unwritable spool, SchemaBehind for a database that is
-        there but not migrated (SQLite is migrated at once: it has no one else to do it).
+        A spool that cannot be written and a schema that is behind are for the command to refuse to
+        start on. Here a server process may be replacing one that died, and with the other half of
+        the two it still receives. (SQLite is migrated: it has no one else to do it.)
         """
         self.spool.open()
+        if self.database.is_sqlite:
+            with suppress(StoreUnavailable):  # said below
+                await migrate(self.database)  # takes what time it needs, unlike a check
+        with suppress(SchemaBehind):
+            await self.watch.check_now()
+        if not self.watch.is_up:
+            log.error("started_without_database", reason=self.watch.reason)
+        self._run(self.watch.run(), "watch")
+        self._run(self.wakeups.run(), "wakeups")
+        self._run(self.drainer.run(), "drainer")
+        self.wakeups.listen(EVENTS, self.waiting_room.wake)
+        self._run(self.waiting_room.run(), "waiting room")
+        self.wakeups.listen(EVENTS, self.hub.wake)
+        self._run(self.hub.run(), "hub")
+        self._run(self.hub.beat(), "heartbeats")
+        self._run(self.hub.check_keys(), "stream keys")
+        self._run_sending(with_queue=self.settings.queue_workers)
+
+    async def start_worker(self) -> None:
+        """Send what is queued, and nothing else: for a process that answers no HTTP.
+
+        It needs no spool. Raises SchemaBehind; ``stop`` ends it.
+        """
         if self.database.is_sqlite:
             await migrate(self.database)
         await self.watch.check_now()
@@ -139,40 +255,72 @@ class Runtime:
             log.error("started_without_database", reason=self.watch.reason)
         self._run(self.watch.run(), "watch")
         self._run(self.wakeups.run(), "wakeups")
-        self._run(self.drainer.run(), "drainer")
-        if self.settings.queue_workers:
+        self._run_sending(with_queue=True)
+
+    def _run_sending(self, *, with_queue: bool) -> None:
+        """Every process sweeps: what it leaves behind in a crash, any other one finds."""
+        self._run(self.sweeper.run(), "sweeper")
+        self._run(self.sweeper.run_forgetting(), "idempotency keys")
+        if with_queue:
             self.wakeups.listen(QUEUE, self.queue.wake)
             self._run(self.queue.run(), "queue")
-            self._run(self.queue.sweep(), "sweep")
+            self.wakeups.listen(EVENTS, self.dispatcher.wake)
+            self.wakeups.listen(WEBHOOKS, self.dispatcher.look)
+            self._run(self.dispatcher.run(), "webhooks")
+            self._run(self.dispatcher.keep(), "webhook leases")
+            self._run(self.dispatcher.tidy(), "webhook history")
 
     async def stop(self) -> None:
-        """Finish what was taken, in reverse order, each part within STOP_PATIENCE."""
-        for task in reversed(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for name, close in (
-            ("sender", self.sender.close),
-            ("queue", self.queue.close),
-            ("submitter", self.submitter.close),
-            ("iovox client", self.client.aclose),
-            ("inbox", self.inbox.close),
-            ("spool", self.spool.close),
-            ("database", self.database.close),
-        ):
-            try:
-                async with asyncio.timeout(STOP_PATIENCE):
-                    await close()
-            except TimeoutError:
-                log.error("stop_took_too_long", part=name)
+        """Finish what was taken, in reverse order, within a share of the time a stop may take.
+
+        What is not recorded by then is in the spool or under a lease.
+        """
+        allowed = self.settings.shutdown_timeout * SHARE_FOR_PARTS
+        if not self.watch.is_up:
+            allowed /= 3  # what waits for the database waits in vain
+        deadline = asyncio.get_running_loop().time() + allowed
+        await self._background.cancel(patience=allowed / 3)
+        sending: dict[str, Close] = {
+            "sender": self.sender.close,
+            "queue": self.queue.close,
+            "submitter": self.submitter.close,
+            "iovox client": self.client.aclose,
+        }
+        receiving: dict[str, Close] = {"inbox": self.inbox.close, "spool": self.spool.close}
+        telling: dict[str, Close] = {"webhooks": self.dispatcher.close}
+        stores: dict[str, Close] = {"database": self.database.close, "intake": self.intake.close}
+        chains = (sending, receiving, telling)
+        await asyncio.gather(*(close_in_order(parts, deadline=deadline) for parts in chains))
+        await close_in_order(stores, deadline=deadline)
+
+    def end_streams(self) -> None:
+        """The server begins to exit: end what would otherwise go on for ever."""
+        self.waiting_room.close()
+        self.hub.close()
+
+    def _announce_events(self) -> None:
+        self.wakeups.announce(EVENTS)
+
+    async def _require_usable(self) -> None:
+        try:
+            await require_current(self.intake)
+        except SchemaBehind:
+            if not self.database.is_sqlite:
+                raise
+            await migrate(self.database)
+
+    def _drop_connections(self) -> None:
+        self.intake.drop_idle()
+        self.database.drop_idle()
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
+        self._background.run(work, name)
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, *, connections: int | None = None) -> Database:
     """The database that the settings name. Raises ConfigurationError."""
     try:
-        return Database(settings.database_url, pool_size=settings.database_pool)
+        return Database(settings.database_url, pool_size=connections or settings.database_pool)
     except ValueError as error:
         raise ConfigurationError(
             f"A setting cannot be used.\n  {variable('database_url')}: {error}"

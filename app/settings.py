@@ -4,7 +4,9 @@ only: everything else is handed plain arguments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -19,17 +21,47 @@ PREFIX = "DLR_"
 NEEDED_TO_SERVE = ("public_url", "callback_url_headers", "iovox_username", "iovox_secure_key")
 
 
+_VISIBLE = re.compile("[!-~]+")
+_HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
+
+
 def _base_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be a URL that starts with https:// (or http://)")
     if parts.query or parts.fragment:
         raise ValueError("must be a base URL, without ? and #")
+    if parts.username is not None:
+        raise ValueError("must not carry credentials")
+    if not _VISIBLE.fullmatch(value) or parts.port == 0:
+        raise ValueError("must be visible ASCII, with a port that exists")
     return value.rstrip("/")
+
+
+def _header_value(value: str) -> str:
+    if value.strip() and not _HEADER_VALUE.fullmatch(value):
+        raise ValueError("must be visible ASCII, without spaces around it")
+    return value
+
+
+def _secret_header_value(value: SecretStr) -> SecretStr:
+    _header_value(value.get_secret_value())
+    return value
+
+
+def _networks(value: str) -> str:
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        try:
+            ip_network(part)
+        except ValueError:
+            raise ValueError(f"{part} is no network such as 10.0.0.0/8") from None
+    return value
 
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+LongTime = Annotated[float, Field(gt=0, le=10 * 365 * 86_400)]
+Rate = Annotated[float, Field(ge=0.001, le=1_000_000)]
 
 
 class Settings(BaseSettings):
@@ -38,9 +70,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     database_url: str = Field(
-        "sqlite:///dlr.db", description="sqlite:///file or postgresql://user:password@host/name"
+        "sqlite:///dlr.db",
+        description="sqlite:///file or postgresql://user:password@host/name",
+        repr=False,  # it may carry a password
     )
-    database_pool: int = Field(8, ge=2, le=100, description="connections per worker process")
+    database_pool: int = Field(
+        8, ge=2, le=100, description="connections per worker process, besides 6 for receipts alone"
+    )
     public_url: BaseUrl | None = Field(
         None, description="our public base URL, such as https://sms.example.com; iovox calls /dlr"
     )
@@ -58,13 +94,18 @@ class Settings(BaseSettings):
         "https://api.iovox.com:444",
         description="iovox's API; the sandbox is https://sandboxapi.iovox.com:444",
     )
-    iovox_username: str | None = Field(None, min_length=1, description="your iovox user name")
-    iovox_secure_key: SecretStr | None = Field(None, description="your iovox secure key")
+    iovox_username: Annotated[str, AfterValidator(_header_value)] | None = Field(
+        None, description="your iovox user name"
+    )
+    iovox_secure_key: Annotated[SecretStr, AfterValidator(_secret_header_value)] | None = Field(
+        None, description="your iovox secure key"
+    )
     iovox_connect_timeout: Seconds = Field(5.0, description="to connect to iovox")
     iovox_read_timeout: Seconds = Field(30.0, description="for iovox to answer")
     iovox_max_connections: int = Field(64, ge=1, le=1000, description="sends at once, per process")
-    iovox_rate: float | None = Field(
-        None, gt=0, description="messages a second towards iovox, per process; none is no limit"
+    iovox_rate: Rate | None = Field(
+        None,
+        description="messages a second towards iovox, all replicas together; none is no limit",
     )
     retry_on_500: bool = Field(
         True, description="whether iovox's own XML error 500 is taken as surely not sent"
@@ -72,14 +113,16 @@ class Settings(BaseSettings):
     retry_for: float = Field(
         86_400.0, gt=0, le=604_800, description="how long a message without expiry is tried"
     )
-    schedule_horizon: float = Field(
-        30 * 86_400.0, gt=0, description="how far in the future send_at may lie"
+    schedule_horizon: LongTime = Field(
+        30 * 86_400.0, description="how far in the future send_at may lie"
     )
-    overdue_after: float = Field(
-        72 * 3600.0, gt=0, description="when a message without expiry counts as overdue"
+    overdue_after: LongTime = Field(
+        72 * 3600.0, description="when a message without expiry counts as overdue"
     )
-    key_rate: float | None = Field(
-        None, gt=0, description="sends a second that one API key may ask for; none is no limit"
+    key_rate: Rate | None = Field(
+        None,
+        description="messages a second that one API key may ask for, of each process; none is no "
+        "limit",
     )
     spool_dir: Path = Field(
         Path("spool"), description="where receipts wait while the database is away"
@@ -87,11 +130,42 @@ class Settings(BaseSettings):
     commit_timeout: Seconds = Field(
         2.0, description="how long a receipt waits for the database before it goes to the spool"
     )
+    body_timeout: Seconds = Field(
+        10.0, description="how long the body of a receipt may take to arrive"
+    )
     shutdown_timeout: Seconds = Field(
         20.0, description="how long a stop may take before what is left is cut off"
     )
     queue_workers: bool = Field(
         True, description="whether this process sends what is queued (`dlr worker` does it too)"
+    )
+    stream_heartbeat: Seconds = Field(
+        15.0, description="how long an event stream may be silent before it gets a comment"
+    )
+    webhook_allow_http: bool = Field(
+        False, description="whether webhooks may go to http:// as well as https:// URLs"
+    )
+    webhook_allowed_networks: Annotated[str, AfterValidator(_networks)] = Field(
+        "",
+        description="networks of your own that webhooks may reach, such as 10.0.0.0/8,fd00::/8; "
+        "every address that is not public is refused otherwise",
+    )
+    webhook_timeout: Seconds = Field(10.0, description="for a webhook's receiver to answer")
+    webhook_first_retry: Seconds = Field(
+        1.0, description="before a failed delivery is tried again; doubled each time"
+    )
+    webhook_longest_retry: Seconds = Field(
+        600.0, description="between two attempts at a delivery, at most"
+    )
+    webhook_give_up_after: LongTime = Field(
+        3 * 86_400.0,
+        description="how long a delivery is tried, and a receiver may fail before it is paused",
+    )
+    webhook_concurrency: int = Field(
+        8, ge=1, le=100, description="deliveries at once, to each webhook"
+    )
+    webhook_keep_for: LongTime = Field(
+        30 * 86_400.0, description="how long ended deliveries can be looked up and replayed"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"
@@ -101,21 +175,30 @@ class Settings(BaseSettings):
 
 def load(*, needs: Iterable[str] = ()) -> Settings:
     """Read the environment. Raises ConfigurationError that names every variable at fault."""
+    settings, faults = read(needs=needs)
+    if faults:
+        raise ConfigurationError(report(faults))
+    return settings
+
+
+def read(*, needs: Iterable[str] = ()) -> tuple[Settings, dict[str, str]]:
+    """Read the environment; answers the settings and what is wrong, by field.
+
+    A field at fault has its default in these settings, so that the others can be judged, too.
+    """
     faults: dict[str, str] = {}
     try:
         settings = Settings()
     except ValidationError as error:
         for fault in error.errors(include_input=False, include_url=False):
             faults[str(fault["loc"][0])] = fault["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(_report(faults)) from None
+        settings = Settings(**{name: Settings.model_fields[name].default for name in faults})
     for name in needs:
         value = getattr(settings, name)
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text is None or not str(text).strip():
-            faults[name] = "is not set"
-    if faults:
-        raise ConfigurationError(_report(faults))
-    return settings
+            faults.setdefault(name, "is not set")
+    return settings, faults
 
 
 def variable(name: str) -> str:
@@ -123,7 +206,8 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def _report(faults: dict[str, str]) -> str:
+def report(faults: Mapping[str, str]) -> str:
+    """One message that names every variable at fault and how to set it."""
     lines = ["The configuration is not complete. Set these environment variables:"]
     for name, fault in faults.items():
         lines.append(f"  {variable(name)}: {fault}")

@@ -59,6 +59,18 @@ def _not_json(word: str) -> None:
     raise ValueError(f"{word} is not JSON")
 
 
+def only_parameters(request: Request, *known: str) -> None:
+    """Raises Invalid for a query parameter that the route does not know: a typo is no filter."""
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        raise Invalid(
+            "The query has parameters that are not known here",
+            errors=tuple(
+                FieldError(name[:100], f"is not one of: {', '.join(known)}") for name in unknown
+            ),
+        )
+
+
 def problem(error: ServiceError, **members: str) -> Response:
     """The error as RFC 9457 asks for it, with extension members of its own."""
     return Response(

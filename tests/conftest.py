@@ -1,3 +1,45 @@
 """Shared by every test."""
 
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from app.store.engine import Database
+from app.store.schema import migrate as migrate_schema
+
 pytest_plugins = ["tests.support.fixtures"]
+
+
+@pytest.fixture(scope="session")
+def migrate() -> Callable[[str], None]:
+    """Databases for tests come out of the real migrations, never out of `create_all`."""
+
+    def run(url: str) -> None:
+        # In a thread: `asyncio.run` would take the event loop of whoever asks for the fixture.
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                asyncio.run(_migrate(url))
+            except BaseException as error:  # noqa: BLE001  raised again below
+                failures.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        if failures:
+            raise failures[0]
+
+    return run
+
+
+async def _migrate(url: str) -> None:
+    database = Database(url)
+    try:
+        await migrate_schema(database)
+    finally:
+        await database.close()

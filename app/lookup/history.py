@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from app.lookup.texts import rfc3339
 from app.model.message import Message, Record, Step, StoredReceipt
 from app.model.status import Status
 
 
 def describe(record: Record, *, now: datetime, patience: timedelta) -> dict[str, object]:
     """The whole answer. ``patience``: when a message without expiry counts as overdue."""
+    return {**summary(record, now=now, patience=patience), "history": _history(record)}
+
+
+def summary(record: Record, *, now: datetime, patience: timedelta) -> dict[str, object]:
+    """The same without the history, as lists show it."""
     return {
         **_request(record.message),
         "sms_activity_id": record.sms_activity_id,
@@ -21,15 +27,7 @@ def describe(record: Record, *, now: datetime, patience: timedelta) -> dict[str,
         "submitted_at": rfc3339(record.submitted_at),
         "resent_as": [str(message_id) for message_id in record.resent_as],
         "errors": [{"field": e.field, "message": e.message} for e in record.errors],
-        "history": _history(record),
     }
-
-
-def rfc3339(moment: datetime | None) -> str | None:
-    """RFC 3339 in UTC ending in Z; fractions of a second only where there are any."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def _request(message: Message | None) -> dict[str, object]:

@@ -1,24 +1,35 @@
-"""All that is known of a message, read for whoever asks."""
+"""All that is known of messages, read by their ids for whoever asks.
+
+Lookups that come together share one statement, as receipts share one commit: no timer, a lone one
+goes at once. A lookup never joins a statement that has begun, so it sees all that was committed
+before it was asked.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import func, select, union_all
 
-from app.model.message import Record, StoredReceipt
-from app.model.status import Status
+from app.batcher import Batcher, BatcherClosed, BatcherFull
+from app.errors import StoreUnavailable
+from app.model.message import Record
+from app.store.among import among, in_pieces, storable
+from app.store.compiled import Compiled
 from app.store.engine import Database
-from app.store.messages import errors_of, message_of, steps_of
-from app.store.tables import deliveries, messages, receipts
+from app.store.records import JOINED, of_messages, of_receipts_alone, record_of
+from app.store.tables import deliveries, messages
 
-_DELIVERY = (
-    deliveries.c.status.label("delivery_status"),
-    deliveries.c.status_at.label("delivery_status_at"),
-    deliveries.c.seen,
-)
+LARGEST_BATCH = 100
+CAPACITY = 5_000
+PATIENCE = 10.0
+"""Seconds for the database to answer: a caller is told 503 after that."""
+AT_ONCE = 2
+"""Statements under way for single lookups: each holds one of the pool's connections."""
+_OURS = 7
+"""The version of UUID that our ids are: iovox's, as documented, are of version 1."""
 
 
 class HistoryStore:
@@ -26,79 +37,96 @@ class HistoryStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def by_message_id(self, message_id: UUID) -> Record | None:
-        """The message with this id of ours."""
-        return await self._message(messages.c.id == message_id)
-
-    async def by_sms_activity_id(self, sms_activity_id: str) -> Record | None:
-        """The message that iovox knows by this id, or what receipts alone tell of it."""
-        record = await self._message(messages.c.sms_activity_id == sms_activity_id)
-        if record is not None:
-            return record
-        query = select(deliveries).where(deliveries.c.sms_activity_id == sms_activity_id)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
-            if row is None:
-                return None
-            found = await _receipts(connection, sms_activity_id)
-        return Record(
-            message=None,
-            sms_activity_id=sms_activity_id,
-            status=row.status,
-            status_at=row.status_at,
-            seen=row.seen,
-            receipts=found,
+        self._lookups: Batcher[str, Record | None] = Batcher(
+            self.find_all, largest=LARGEST_BATCH, capacity=CAPACITY, writers=AT_ONCE
         )
+        self._by_both = self._statement(ids=True, sids=True)
+        self._by_ids = self._statement(ids=True, sids=False)
+        self._by_sids = self._statement(ids=False, sids=True)
 
-    async def _message(self, which: ColumnElement[bool]) -> Record | None:
-        joined = messages.outerjoin(
-            deliveries, deliveries.c.sms_activity_id == messages.c.sms_activity_id
+    async def find(self, name: str) -> Record | None:
+        """What this id of ours or iovox's names. Raises StoreUnavailable."""
+        try:
+            return await self._lookups.submit(name)
+        except (BatcherFull, BatcherClosed):
+            raise StoreUnavailable("Too many lookups wait, or we shut down") from None
+
+    async def find_all(self, names: Sequence[str]) -> list[Record | None]:
+        """The same for many, in their order. Our own ids are tried first."""
+        ids = {name: one for name in names if (one := _uuid(name))}
+        others = {name for name in names if name not in ids or ids[name].version != _OURS}
+        found = await self._read(set(ids.values()), others)
+        answer: dict[str, Record | None] = {
+            name: found.get(ids.get(name)) or found.get(name) for name in names
+        }
+        # A name in the form of our ids can still be iovox's: then it takes a second look.
+        if left := {name for name in ids if answer[name] is None} - others:
+            second = await self._read(set(), left)
+            answer |= {name: second.get(name) for name in left}
+        return [answer.get(name) for name in names]
+
+    async def statuses(self, records: Collection[UUID | str]) -> dict[UUID | str, str]:
+        """The statuses, now, of messages and of sms_activity_ids that have no message."""
+        is_sqlite = self._database.is_sqlite
+        status = func.coalesce(deliveries.c.status, messages.c.state)
+        of_ours = select(messages.c.id, status).select_from(JOINED)
+        of_ours = of_ours.where(among(messages.c.id, "names", is_sqlite=is_sqlite))
+        of_others = select(deliveries.c.sms_activity_id, deliveries.c.status)
+        of_others = of_others.where(
+            among(deliveries.c.sms_activity_id, "names", is_sqlite=is_sqlite)
         )
-        query = select(*messages.c, *_DELIVERY).select_from(joined).where(which)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
-            if row is None:
-                return None
-            found = await _receipts(connection, row.sms_activity_id) if row.sms_activity_id else ()
-            again = await connection.execute(
-                select(messages.c.id).where(messages.c.resend_of == row.id).order_by(messages.c.id)
+        found: dict[UUID | str, str] = {}
+        for query, kind in ((of_ours, UUID), (of_others, str)):
+            names = [name for name in records if isinstance(name, kind)]
+            for piece in in_pieces(names, 1_000):
+                async with self._database.read() as connection:
+                    rows = await connection.execute(query, {"names": list(piece)})
+                    found |= {row[0]: row[1] for row in rows}
+        return found
+
+    def _statement(self, *, ids: bool, sids: bool) -> Compiled:
+        is_sqlite = self._database.is_sqlite
+        ours = of_messages(history=True, is_sqlite=is_sqlite)
+        arms = []
+        if ids:
+            arms.append(ours.where(among(messages.c.id, "ids", is_sqlite=is_sqlite)))
+        if sids:
+            arms.append(ours.where(among(messages.c.sms_activity_id, "sids", is_sqlite=is_sqlite)))
+            alone = of_receipts_alone(is_sqlite=is_sqlite)
+            arms.append(
+                alone.where(among(deliveries.c.sms_activity_id, "sids", is_sqlite=is_sqlite))
             )
-            return _record(row, found, tuple(again.scalars()))
+        return Compiled(self._database, union_all(*arms) if len(arms) > 1 else arms[0])
+
+    async def _read(
+        self, ids: Iterable[UUID], names: Iterable[str]
+    ) -> dict[UUID | str | None, Record]:
+        """Records under our id, and under iovox's."""
+        wanted: dict[str, Sequence[Any]] = {
+            "ids": list(ids),
+            "sids": [name for name in names if storable(name)],
+        }
+        given = {name: values for name, values in wanted.items() if values}
+        if not given:
+            return {}
+        query = (
+            self._by_both if len(given) > 1 else self._by_ids if "ids" in given else self._by_sids
+        )
+        rows = await query.rows(given, patience=PATIENCE)
+        found: dict[UUID | str | None, Record] = {}
+        for row in rows:
+            record = record_of(row)
+            if record.message is not None:
+                found[record.message.id] = record
+            found[record.sms_activity_id] = record
+        found.pop(None, None)
+        return found
 
 
-def _record(
-    row: Row[*tuple[Any, ...]], found: tuple[StoredReceipt, ...], resent_as: tuple[UUID, ...]
-) -> Record:
-    status, status_at = row.delivery_status or row.state, row.delivery_status_at or row.state_at
-    if row.delivery_status == Status.SUBMITTED:
-        status_at = row.submitted_at
-    return Record(
-        message=message_of(row),
-        sms_activity_id=row.sms_activity_id,
-        status=status,
-        status_at=status_at,
-        seen=row.seen or 0,
-        submitted_at=row.submitted_at,
-        errors=errors_of(row.errors),
-        steps=steps_of(row.steps),
-        resent_as=resent_as,
-        receipts=found,
-    )
-
-
-async def _receipts(connection: AsyncConnection, sms_activity_id: str) -> tuple[StoredReceipt, ...]:
-    rows = await connection.execute(
-        select(
-            receipts.c.status,
-            receipts.c.at,
-            receipts.c.status_key,
-            receipts.c.time_quality,
-            receipts.c.received_at,
-            receipts.c.times_seen,
-            receipts.c.delivery_status,
-            receipts.c.status_reason,
-            receipts.c.receipt_timestamp,
-        ).where(receipts.c.sms_activity_id == sms_activity_id)
-    )
-    return tuple(StoredReceipt(*row) for row in rows)
+def _uuid(name: str) -> UUID | None:
+    """Only the canonical form is one of our ids; anything else may be iovox's."""
+    try:
+        found = UUID(name)
+    except ValueError:
+        return None
+    return found if str(found) == name.lower() else None

@@ -67,6 +67,17 @@ async def claim(
     return {(row.app, row.key) for row in await connection.execute(statement)}
 
 
+async def release(connection: AsyncConnection, key: IdempotencyKey) -> None:
+    """Free a key whose request came to nothing, as part of a transaction."""
+    await connection.execute(
+        delete(idempotency_keys).where(
+            idempotency_keys.c.app == key.app,
+            idempotency_keys.c.key == key.key,
+            idempotency_keys.c.message_id == key.message_id,
+        )
+    )
+
+
 class IdempotencyStore:
     """Reads what was claimed, and forgets what is too old to matter."""
 

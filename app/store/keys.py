@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import insert, select, update
 
+from app.batcher import Batcher, BatcherClosed, BatcherFull
+from app.errors import StoreUnavailable
+from app.store.among import among
+from app.store.compiled import Compiled
 from app.store.engine import Database
 from app.store.tables import api_keys
+
+LARGEST_BATCH = 200
+CAPACITY = 10_000
+AT_ONCE = 2
+PATIENCE = 10.0
+"""Seconds for the database to find keys: a caller is told 503 after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,16 @@ class KeyStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Every request asks, and no answer is kept: a key that is revoked ends at once everywhere.
+        # So the requests of one moment share a statement.
+        self._finds: Batcher[bytes, ApiKey | None] = Batcher(
+            self._find_all, largest=LARGEST_BATCH, capacity=CAPACITY, writers=AT_ONCE
+        )
+        by_hash = select(api_keys).where(
+            among(api_keys.c.hash, "hashes", is_sqlite=database.is_sqlite),
+            api_keys.c.revoked_at.is_(None),
+        )
+        self._by_hash = Compiled(database, by_hash)
 
     async def add(self, *, key_id: str, app: str, digest: bytes, scopes: frozenset[str]) -> None:
         """Record a new key."""
@@ -43,11 +64,24 @@ class KeyStore:
             )
 
     async def find(self, digest: bytes) -> ApiKey | None:
-        """The key that is valid now and has this digest."""
-        query = select(api_keys).where(api_keys.c.hash == digest, api_keys.c.revoked_at.is_(None))
+        """The key that is valid now and has this digest. Raises StoreUnavailable."""
+        try:
+            return await self._finds.submit(digest)
+        except (BatcherFull, BatcherClosed):
+            raise StoreUnavailable("Too many requests wait, or we shut down") from None
+
+    async def _find_all(self, digests: Sequence[bytes]) -> list[ApiKey | None]:
+        rows = await self._by_hash.rows({"hashes": list(set(digests))}, patience=PATIENCE)
+        found = {bytes(row.hash): _key(row) for row in rows}
+        return [found.get(digest) for digest in digests]
+
+    async def valid(self, key_ids: Collection[str]) -> set[str]:
+        """Which of these keys are valid now."""
+        query = select(api_keys.c.id).where(
+            api_keys.c.id.in_(key_ids), api_keys.c.revoked_at.is_(None)
+        )
         async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else _key(row)
+            return set((await connection.execute(query)).scalars())
 
     async def all(self) -> list[ApiKey]:
         """Every key, revoked ones too, by app."""

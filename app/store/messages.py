@@ -5,55 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, insert, select, text, update
+from sqlalchemy import ColumnElement, Row, literal_column, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import FieldError
 from app.model.message import Acceptance, Message, Outcome, Request, Step
 from app.model.status import Status
-from app.store.binding import meet_and_bind
+from app.store.binding import meet_and_bind, meet_and_bind_directly
+from app.store.claiming import NEXT_DUE, choose
 from app.store.engine import Database
 from app.store.events import NewEvent, append
-from app.store.idempotency import IdempotencyKey, claim
+from app.store.idempotency import IdempotencyKey, claim, release
+from app.store.pace import Coming, PaceStore
+from app.store.recording import RECORD, NewMessage, record, record_arguments, step_json
 from app.store.tables import messages
 
-# Every app that has something due gets its turn: its oldest messages are numbered, and the ones
-# with the lowest numbers go first, whoever else has a hundred thousand waiting. On PostgreSQL the
-# apps are found by hopping over the index, one seek each.
-_CLAIM_POSTGRESQL = """
-with recursive apps(app) as (
-  select min(app) from messages where state = 'QUEUED'
-  union all
-  select (select min(m.app) from messages m where m.state = 'QUEUED' and m.app > apps.app)
-  from apps where apps.app is not null)
-select id from (
-  select due.id, due.next_attempt_at,
-    row_number() over (partition by apps.app order by due.next_attempt_at, due.id) turn
-  from apps cross join lateral (
-    select m.id, m.next_attempt_at from messages m
-    where m.state = 'QUEUED' and m.app = apps.app and m.next_attempt_at <= $1::timestamptz
-    order by m.next_attempt_at, m.id limit $2::int for update skip locked) due) fair
-order by turn, next_attempt_at limit $2::int
-"""
-_CLAIM_SQLITE = """
-select id from (
-  select id, next_attempt_at,
-    row_number() over (partition by app order by next_attempt_at, id) turn
-  from messages where state = 'QUEUED' and next_attempt_at <= ?) fair
-order by turn, next_attempt_at limit ?
-"""
+__all__ = ["MessageStore", "NewMessage", "Tracked", "errors_of", "message_of", "steps_of"]
 
+PATIENCE = 10.0
+"""Seconds for a transaction. They take milliseconds; beyond it the database counts as away."""
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A message to be recorded, and the key under which its app asked for it."""
-
-    message: Message
-    key: IdempotencyKey | None = None
+# Written out, not bound: a partial index is used only where the statement itself names its state.
+_QUEUED = messages.c.state == literal_column("'QUEUED'")
+_SENDING = messages.c.state == literal_column("'SENDING'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +56,45 @@ class MessageStore:
         Answers for each whether it was recorded: False where its idempotency key was used before.
         """
         now = datetime.now(UTC)
-        async with self._database.write() as connection:
-            keys = [one.key for one in new if one.key is not None]
-            free = await claim(connection, keys, now)
-            recorded = []
-            for one in new:
-                is_first = one.key is None or (one.key.app, one.key.key) in free
-                if one.key is not None:
-                    free.discard((one.key.app, one.key.key))
-                recorded.append(is_first)
-            chosen = [one.message for one, is_in in zip(new, recorded, strict=True) if is_in]
-            await _insert(connection, chosen, now)
-            return recorded
+        if self._database.is_sqlite:
+            async with self._database.write(patience=PATIENCE) as connection:
+                recorded = await record(connection, new, now)
+        else:
+            async with self._database.direct(patience=PATIENCE) as driver:
+                rows = await driver.fetch(RECORD, *record_arguments(new, now))
+                recorded = {row[0] for row in rows}
+        return [one.message.id in recorded for one in new]
 
     async def add_batch(self, new: Sequence[Message], key: IdempotencyKey | None) -> bool:
         """Record the messages of one request together; False where its key was used before."""
         now = datetime.now(UTC)
-        async with self._database.write() as connection:
+        async with self._database.write(patience=PATIENCE) as connection:
             if key is not None and not await claim(connection, [key], now):
                 return False
-            await _insert(connection, new, now)
+            await record(connection, [NewMessage(message) for message in new], now)
             return True
+
+    async def disown(
+        self, new: Sequence[Message], key: IdempotencyKey | None, reason: str
+    ) -> set[UUID]:
+        """Undo records whose caller was told that there are none. Answers which there were.
+
+        Such a message stays, as UNSENT, and the key is free for the caller's next try. One that
+        is on its way already is not undone, and then its key is kept, too.
+        """
+        now = datetime.now(UTC)
+        step = Step(Status.UNSENT, now, (reason,))
+        undone: list[Message] = []
+        async with self._database.write(patience=PATIENCE) as connection:
+            for message in sorted(new, key=lambda m: m.id):
+                outcome = Outcome(message.id, message.lease, step, announce=False, attempted=False)
+                if await _settle_one(connection, outcome) is not None:
+                    undone.append(message)
+            if key is not None and len(undone) == len(new):
+                await release(connection, key)
+            told = [NewEvent(m.id, m.app, None, step.status, now) for m in undone if m.announced]
+            await append(connection, told, now)
+        return {message.id for message in undone}
 
     async def accepted(self, batch: Sequence[Acceptance]) -> dict[UUID, str | None]:
         """iovox answered with ids. Answers the id that each message really has afterwards.
@@ -106,19 +102,13 @@ class MessageStore:
         That is another one, or None, only where iovox contradicts itself: an id that is another
         message's already, or a second id for one message.
         """
-        now = datetime.now(UTC)
-        async with self._database.write() as connection:
-            bound = await meet_and_bind(connection, batch, now)
-            answer: dict[UUID, str | None] = {
-                a.message_id: a.sms_activity_id for a in batch if a.message_id in bound
-            }
-            rest = [a.message_id for a in batch if a.message_id not in bound]
-            if rest:
-                rows = await connection.execute(
-                    select(messages.c.id, messages.c.sms_activity_id).where(messages.c.id.in_(rest))
-                )
-                answer |= {row.id: row.sms_activity_id for row in rows}
-            return answer
+        answer: dict[UUID, str | None] = {**await self._bind(batch)}
+        rest = [a.message_id for a in batch if a.message_id not in answer]
+        if rest:
+            query = select(messages.c.id, messages.c.sms_activity_id).where(messages.c.id.in_(rest))
+            async with self._database.read(patience=PATIENCE) as connection:
+                answer |= {row.id: row.sms_activity_id for row in await connection.execute(query)}
+        return answer
 
     async def settle(self, outcomes: Sequence[Outcome]) -> set[UUID]:
         """Record how attempts ended. Answers which counted: the others' leases were lost.
@@ -128,7 +118,7 @@ class MessageStore:
         now = datetime.now(UTC)
         counted: set[UUID] = set()
         new: list[NewEvent] = []
-        async with self._database.write() as connection:
+        async with self._database.write(patience=PATIENCE) as connection:
             for outcome in sorted(outcomes, key=lambda o: o.message_id):
                 app = await _settle_one(connection, outcome)
                 if app is None:
@@ -141,65 +131,54 @@ class MessageStore:
         return counted
 
     async def claim(
-        self, *, limit: int, now: datetime, lease: UUID, lease_until: datetime
-    ) -> list[Message]:
-        """Lease up to ``limit`` messages that are due, taking turns between apps."""
-        async with self._database.write() as connection:
-            if connection.dialect.name == "sqlite":
-                moment = now.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-                rows = await connection.exec_driver_sql(_CLAIM_SQLITE, (moment, limit))
-            else:
-                rows = await connection.exec_driver_sql(_CLAIM_POSTGRESQL, (now, limit))
-            ids = [row.id if isinstance(row.id, UUID) else UUID(row.id) for row in rows]
-            if not ids:
-                return []
-            leased = await connection.execute(
-                update(messages)
-                .where(messages.c.id.in_(ids), messages.c.state == Status.QUEUED)
-                .values(
-                    state=Status.SENDING,
-                    state_at=now,
-                    lease=lease,
-                    lease_until=lease_until,
-                    next_attempt_at=None,
-                )
-                .returning(*messages.c)
-            )
-            turns = {message_id: turn for turn, message_id in enumerate(ids)}
-            return sorted((message_of(row) for row in leased), key=lambda m: turns[m.id])
+        self,
+        *,
+        limit: int,
+        lease: UUID,
+        lease_until: datetime,
+        pace: PaceStore | None = None,
+        within: timedelta = timedelta(0),
+    ) -> list[tuple[Message, datetime]]:
+        """Lease up to ``limit`` messages that are due, taking turns between apps.
+
+        Each comes with the moment at which it may be sent: now, or what ``pace`` gives out, no
+        further ahead than ``within``. Moments are used up only by messages that there are.
+        """
+        async with self._database.write(patience=PATIENCE) as connection:
+            now = datetime.now(UTC)
+            coming = Coming([now] * limit, now)
+            if pace is not None:
+                coming = await pace.coming(connection, limit, within=within)
+            limit = len(coming.moments)
+            ids = await choose(connection, limit=limit, now=now) if limit else []
+            leased = await _lease(connection, ids, now, lease, lease_until) if ids else []
+            if pace is not None:
+                await pace.use(connection, coming, len(leased))
+            return list(zip(leased, coming.moments, strict=False))
 
     async def lapsed(self, *, now: datetime, limit: int) -> list[Message]:
         """Messages whose lease ran out while SENDING: whoever sent them is gone."""
-        query = (
-            select(*messages.c)
-            .where(messages.c.state == Status.SENDING, messages.c.lease_until < now)
-            .order_by(messages.c.lease_until)
-            .limit(limit)
+        found = await self._find(
+            _SENDING & (messages.c.lease_until < now), messages.c.lease_until, limit
         )
-        async with self._database.read() as connection:
-            return [message_of(row) for row in await connection.execute(query)]
+        return [one.message for one in found]
+
+    async def outlived(self, *, now: datetime, limit: int) -> list[Tracked]:
+        """Messages that are QUEUED although their time is over."""
+        outlived = _QUEUED & (messages.c.give_up_at <= now)
+        return await self._find(outlived, messages.c.give_up_at, limit)
 
     async def next_due_at(self) -> datetime | None:
         """When the earliest queued message is due; None with an empty queue."""
-        query = (
-            select(messages.c.next_attempt_at)
-            .where(messages.c.state == Status.QUEUED)
-            .order_by(messages.c.next_attempt_at)
-            .limit(1)
-        )
-        async with self._database.read() as connection:
-            return (await connection.execute(query)).scalar_one_or_none()
+        query = text(NEXT_DUE).columns(messages.c.next_attempt_at)
+        async with self._database.read(patience=PATIENCE) as connection:
+            due_at: datetime | None = (await connection.execute(query)).scalar_one()
+            return due_at
 
     async def find(self, message_id: UUID) -> Tracked | None:
         """One message with what came of it so far."""
-        query = select(*messages.c).where(messages.c.id == message_id)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            return None
-        return Tracked(
-            message_of(row), row.sms_activity_id, errors_of(row.errors), steps_of(row.steps)
-        )
+        found = await self._find(messages.c.id == message_id, messages.c.id, 1)
+        return found[0] if found else None
 
     async def cancel(self, message: Message, at: datetime) -> bool:
         """Take a QUEUED message back; False where it is QUEUED no more."""
@@ -207,20 +186,44 @@ class MessageStore:
         outcome = Outcome(message.id, None, step, announce=True, attempted=False)
         return message.id in await self.settle([outcome])
 
+    async def _bind(self, batch: Sequence[Acceptance]) -> dict[UUID, str]:
+        now = datetime.now(UTC)
+        if self._database.is_sqlite:
+            async with self._database.write(patience=PATIENCE) as connection:
+                return await meet_and_bind(connection, batch, now)
+        async with self._database.direct(patience=PATIENCE) as driver:
+            return await meet_and_bind_directly(driver, batch)
 
-async def _insert(connection: AsyncConnection, new: Sequence[Message], now: datetime) -> None:
-    if not new:
-        return
-    await connection.execute(insert(messages), [_columns(message) for message in new])
-    await append(
-        connection,
-        [
-            NewEvent(message.id, message.app, None, Status.QUEUED, message.created_at)
-            for message in new
-            if message.announced
-        ],
-        now,
+    async def _find(
+        self, which: ColumnElement[bool], order: ColumnElement[Any], limit: int
+    ) -> list[Tracked]:
+        query = select(*messages.c).where(which).order_by(order).limit(limit)
+        async with self._database.read(patience=PATIENCE) as connection:
+            return [
+                Tracked(
+                    message_of(row), row.sms_activity_id, errors_of(row.errors), steps_of(row.steps)
+                )
+                for row in await connection.execute(query)
+            ]
+
+
+async def _lease(
+    connection: AsyncConnection, ids: list[UUID], now: datetime, lease: UUID, lease_until: datetime
+) -> list[Message]:
+    rows = await connection.execute(
+        update(messages)
+        .where(messages.c.id.in_(ids), messages.c.state == Status.QUEUED)
+        .values(
+            state=Status.SENDING,
+            state_at=now,
+            lease=lease,
+            lease_until=lease_until,
+            next_attempt_at=None,
+        )
+        .returning(*messages.c)
     )
+    turns = {message_id: turn for turn, message_id in enumerate(ids)}
+    return sorted((message_of(row) for row in rows), key=lambda message: turns[message.id])
 
 
 async def _settle_one(connection: AsyncConnection, outcome: Outcome) -> str | None:
@@ -253,16 +256,12 @@ async def _settle_one(connection: AsyncConnection, outcome: Outcome) -> str | No
 
 def _appended(connection: AsyncConnection, step: Step) -> Any:
     """The steps with one more at the end, whatever they are by now."""
-    one = json.dumps(_step_json(step), ensure_ascii=False)
+    one = json.dumps(step_json(step), ensure_ascii=False)
     if connection.dialect.name == "sqlite":
         return text("json_insert(coalesce(steps, '[]'), '$[#]', json(:step))").bindparams(step=one)
     return text(
         "(coalesce(steps, '[]')::jsonb || jsonb_build_array(cast(:step as jsonb)))::text"
     ).bindparams(step=one)
-
-
-def _step_json(step: Step) -> dict[str, object]:
-    return {"status": step.status, "at": step.at.isoformat(), "reasons": list(step.reasons)}
 
 
 def _json_errors(errors: Sequence[FieldError]) -> str | None:
@@ -282,33 +281,6 @@ def steps_of(stored: str | None) -> tuple[Step, ...]:
         Step(Status(s["status"]), datetime.fromisoformat(s["at"]), tuple(s["reasons"]))
         for s in json.loads(stored or "[]")
     )
-
-
-def _columns(message: Message) -> dict[str, object]:
-    request = message.request
-    step = Step(Status.QUEUED, message.created_at)
-    return {
-        "id": message.id,
-        "app": message.app,
-        "reference": request.reference,
-        "origin": request.origin,
-        "destination": request.destination,
-        "message": request.text,
-        "expiry": request.expiry,
-        "c2c_failover_link_id": request.c2c_failover_link_id,
-        "created_at": message.created_at,
-        "send_at": request.send_at,
-        "expires_at": message.expires_at,
-        "state": message.state,
-        "state_at": message.created_at,
-        "steps": json.dumps([_step_json(step)]) if message.announced else None,
-        "next_attempt_at": message.next_attempt_at,
-        "give_up_at": message.give_up_at,
-        "lease": message.lease,
-        "lease_until": message.lease_until,
-        "announced": int(message.announced),
-        "resend_of": message.resend_of,
-    }
 
 
 def message_of(row: Row[*tuple[Any, ...]]) -> Message:

@@ -1,44 +1,78 @@
-"""The rate towards iovox, shared by all replicas: one row of the database gives out the slots."""
+"""The rate towards iovox, shared by all replicas: one row of the database gives out the moments."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import func, literal, select, update
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
-from app.store.tables import pace
+from app.store.tables import UtcTime, pace
 
 _NAME = "iovox"
+_FURTHEST = timedelta(minutes=1)
+"""How far ahead the next moment can lie in truth. Further means that a clock was set back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """Moments that may be used, by this machine's clock; ``first`` is by the database's."""
+
+    moments: Sequence[datetime]
+    first: datetime
 
 
 class PaceStore:
-    """Gives out moments to send at, ``every`` apart, never two replicas the same."""
+    """Gives out moments to send at, ``every`` apart, never two replicas the same.
+
+    They are kept by the database's clock, so replicas' clocks need not agree. A moment that was
+    used up and then missed is lost: the rate is never exceeded. The row is locked before any
+    message is, so whoever holds it waits for nobody.
+    """
 
     def __init__(self, database: Database, *, every: timedelta) -> None:
         self._database = database
         self._every = every
 
-    async def take(self, wanted: int, *, now: datetime, within: timedelta) -> list[datetime]:
-        """Up to ``wanted`` moments that lie no further ahead than ``within``; perhaps none.
+    async def take(
+        self, wanted: int, *, within: timedelta, patience: float | None = None
+    ) -> Sequence[datetime]:
+        """Up to ``wanted`` moments that lie no further ahead than ``within``; perhaps none."""
+        async with self._database.write(patience=patience) as connection:
+            coming = await self.coming(connection, wanted, within=within)
+            await self.use(connection, coming, len(coming.moments))
+            return coming.moments
 
-        A moment that was taken and not used is lost, so the rate is never exceeded.
-        """
-        async with self._database.write() as connection:
-            insert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
-            await connection.execute(
-                insert(pace).values(name=_NAME, next_at=now).on_conflict_do_nothing()
-            )
-            held = await connection.execute(
-                select(pace.c.next_at).where(pace.c.name == _NAME).with_for_update()
-            )
-            first = max(held.scalar_one(), now)
-            slots = [first + self._every * turn for turn in range(wanted)]
-            slots = [slot for slot in slots if slot <= now + within]
-            if slots:
-                await connection.execute(
-                    update(pace).where(pace.c.name == _NAME).values(next_at=slots[-1] + self._every)
-                )
-            return slots
+    async def coming(
+        self, connection: AsyncConnection, wanted: int, *, within: timedelta
+    ) -> Coming:
+        """The next moments, kept from others until the transaction ends, and not yet used up."""
+        next_at, now = await self._locked(connection)
+        first = next_at if now < next_at < now + _FURTHEST else now
+        ahead = datetime.now(UTC) - now
+        moments = (first + self._every * turn for turn in range(wanted))
+        return Coming([at + ahead for at in moments if at <= now + within], first)
+
+    async def use(self, connection: AsyncConnection, coming: Coming, count: int) -> None:
+        """Use up the first ``count`` of those that came; the rest stay for others."""
+        if count:
+            later = update(pace).where(pace.c.name == _NAME)
+            await connection.execute(later.values(next_at=coming.first + self._every * count))
+
+    async def _locked(self, connection: AsyncConnection) -> tuple[datetime, datetime]:
+        """The row's moment, and what time it is there."""
+        is_sqlite = connection.dialect.name == "sqlite"
+        clock = literal(datetime.now(UTC), UtcTime) if is_sqlite else func.clock_timestamp()
+        query = select(pace.c.next_at, clock).where(pace.c.name == _NAME).with_for_update()
+        found = (await connection.execute(query)).one_or_none()
+        if found is None:
+            insert = lite.insert if is_sqlite else pg.insert
+            first = insert(pace).values(name=_NAME, next_at=clock)
+            await connection.execute(first.on_conflict_do_nothing())
+            found = (await connection.execute(query)).one()
+        return found[0], found[1]

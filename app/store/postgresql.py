@@ -11,45 +11,60 @@ from __future__ import annotations
 EVENT_LOCK = 7001
 
 MOST_ARRIVALS_KEPT = 100
-"""Ids of repeated arrivals kept per receipt; beyond them repetitions are only counted."""
+"""Ids of repeated arrivals kept per receipt, the youngest: those a spool may still replay. A
+replay of an older one is counted again."""
 
-# Every parameter is an array with one element a receipt, in the order of arrival. Answers the
+_US = "interval '1 microsecond'"
+
+# Every parameter is an array with one element a receipt, in the order of arrival; times come as
+# microseconds since 1970, which asyncpg packs four times as fast as datetimes. Answers the
 # (hint, sms_activity_id) pairs that BIND has to look at in the same transaction.
 RECEIVE = f"""
 with b as materialized (
-  select distinct on (id) * from unnest(
-    $1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::timestamptz[],
-    $7::timestamptz[], $8::bytea[], $9::uuid[], $10::int[], $11::text[], $12::text[], $13::text[],
-    $14::text[]) with ordinality
+  select distinct on (id) id, sid, digest, status, key, timestamptz 'epoch' + at * {_US} as at,
+    timestamptz 'epoch' + received_at * {_US} as received_at, body, hint, flag, delivery_status,
+    status_reason, receipt_timestamp, time_quality, ord
+  from unnest(
+    $1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+    $8::bytea[], $9::uuid[], $10::int[], $11::text[], $12::text[], $13::text[], $14::text[])
+    with ordinality
     t(id, sid, digest, status, key, at, received_at, body, hint, flag, delivery_status,
       status_reason, receipt_timestamp, time_quality, ord)
   order by id, ord),
 f as materialized (
-  select distinct on (sid, digest) *, array_agg(id) over (partition by sid, digest) ids
-  from b order by sid, digest, ord),
+  select distinct on (sid, digest) *, array_agg(id) over same ids,
+    bool_or(hint is not null) over same named
+  from b window same as (partition by sid, digest) order by sid, digest, ord),
 r as (
   insert into receipts (id, sms_activity_id, digest, status, status_key, delivery_status,
     status_reason, receipt_timestamp, at, time_quality, received_at, body, message_hint, also,
     times_seen)
   select id, sid, digest, status, key, delivery_status, status_reason, receipt_timestamp, at,
-    time_quality, received_at, body, hint,
-    (nullif(array_remove(ids, id), '{{}}'))[1:{MOST_ARRIVALS_KEPT}], cardinality(ids)
+    time_quality, received_at, body, hint, nullif(array_remove(ids, id), '{{}}'),
+    cardinality(ids)
   from f order by sid, digest
   on conflict (sms_activity_id, digest) do update set (also, times_seen) = (
-    select (array_agg(a order by a))[1:{MOST_ARRIVALS_KEPT}],
+    select (array_agg(a order by a desc))[1:{MOST_ARRIVALS_KEPT}],
       count(*) + receipts.times_seen - coalesce(cardinality(receipts.also), 0)
     from (select distinct a from unnest(receipts.also || excluded.also || excluded.id) a
-          where a <> receipts.id) every)
+          where a <> receipts.id) every),
+    -- what waited in a spool may have come first
+    received_at = least(receipts.received_at, excluded.received_at)
   where excluded.id <> receipts.id or excluded.also is not null
   returning id),
 fresh as materialized (
-  select f.*, max(key) over (partition by sid order by ord
+  select *, max(key) over (partition by sid order by ord
     rows between unbounded preceding and 1 preceding) best_before
-  from f join r using (id)),
+  from (
+    -- a repetition raises nothing, but it may be the first to name its message
+    select sid, ord, status, at, status_reason, case when r.id is null then 0 else key end key,
+      case when r.id is null then 0 else flag end flag
+    from f left join r using (id) where r.id is not null or named) z),
 u as (
-  insert into deliveries (sms_activity_id, status, status_key, status_at, seen)
+  insert into deliveries (sms_activity_id, status, status_key, status_at, reason, seen)
   select distinct on (sid) sid, case when key > 0 then status else 'UNKNOWN' end, key,
-    case when key > 0 then at end, bit_or(flag) over (partition by sid)
+    case when key > 0 then at end, case when key > 0 then status_reason end,
+    bit_or(flag) over (partition by sid)
   from fresh order by sid, key desc
   on conflict (sms_activity_id) do update set
     prev_key = deliveries.status_key,
@@ -58,6 +73,8 @@ u as (
       then excluded.status else deliveries.status end,
     status_at = case when excluded.status_key > deliveries.status_key
       then excluded.status_at else deliveries.status_at end,
+    reason = case when excluded.status_key > deliveries.status_key
+      then excluded.reason else deliveries.reason end,
     status_key = greatest(deliveries.status_key, excluded.status_key)
   where excluded.status_key > deliveries.status_key
     or deliveries.seen | excluded.seen <> deliveries.seen or deliveries.message_id is null
@@ -67,8 +84,9 @@ due as materialized (
   from fresh x join u using (sid)
   where u.app is not null and x.key > greatest(u.prev_key, coalesce(x.best_before, 0))),
 need as materialized (
-  select distinct x.hint, sid from fresh x join u using (sid)
-  where u.message_id is null and x.hint is not null),
+  select x.hint, sid, min(x.ord) ord from b x join u using (sid)
+  where x.hint <> u.message_id or (x.hint is not null and u.message_id is null)
+  group by x.hint, sid),
 k as materialized (
   select id from messages where id = any(array(select hint from need)) order by id for update),
 l as materialized (
@@ -78,7 +96,7 @@ l as materialized (
 e as (
   insert into events (message_id, app, sms_activity_id, status, at, recorded_at)
   select message_id, app, sid, status, at, clock_timestamp() from due cross join l order by ord)
-select need.hint, need.sid, k.id is not null from need left join k on k.id = need.hint
+select hint, sid from need order by ord
 """
 
 # Creates the deliveries or locks them ("where false" still locks). $1: sms_activity_ids.
@@ -89,8 +107,8 @@ on conflict (sms_activity_id) do update set status = deliveries.status where fal
 """
 
 # Its snapshot is younger than MEET's locks, so it sees every receipt that came first and publishes
-# their steps itself. $1: message ids, $2: sms_activity_ids, $3: now. No row for a pair: bound
-# already, in conflict, cancelled, or no such message.
+# their steps itself. $1: message ids, $2: sms_activity_ids, $3: since when. No row for a pair:
+# bound already, in conflict, cancelled, or no such message.
 BIND = f"""
 with k as materialized (
   select id, app from messages
@@ -98,18 +116,20 @@ with k as materialized (
   order by id for update),
 c as materialized (
   select distinct on (sid) * from (
-    select distinct on (k.id) k.id, k.app, t.sid
-    from unnest($1::uuid[], $2::text[]) with ordinality t(id, sid, ord)
+    select distinct on (k.id) k.id, k.app, t.sid, t.at, t.ord
+    from unnest($1::uuid[], $2::text[], $3::timestamptz[]) with ordinality t(id, sid, at, ord)
       join k using (id) join deliveries d on d.sms_activity_id = t.sid
     where d.message_id is null order by k.id, t.ord) z
-  order by sid, id),
+  order by sid, ord),
 m as (
-  update messages m set sms_activity_id = c.sid, state = 'SUBMITTED', state_at = $3::timestamptz,
-    submitted_at = coalesce(m.submitted_at, $3::timestamptz), lease = null, lease_until = null,
-    next_attempt_at = null
-  from c where m.id = c.id returning m.id, m.app, c.sid, m.submitted_at),
+  update messages m set sms_activity_id = c.sid, state = 'SUBMITTED', state_at = c.at,
+    submitted_at = c.at, lease = null, lease_until = null, next_attempt_at = null
+  from c where m.id = c.id
+  returning m.id, m.app, m.created_at, m.expires_at, c.sid, m.submitted_at),
 d as (
-  update deliveries d set message_id = m.id, app = m.app,
+  update deliveries d set message_id = m.id, app = m.app, expires_at = m.expires_at,
+    created_key = (extract(epoch from m.created_at) * 2000000)::bigint,
+    submitted_key = (extract(epoch from m.submitted_at) * 2000000)::bigint,
     status = case when d.status_key = 0 then 'SUBMITTED' else d.status end
   from m where d.sms_activity_id = m.sid returning d.sms_activity_id),
 l as materialized (

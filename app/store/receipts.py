@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -14,10 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Acceptance
 from app.model.receipt import Arrival, Receipt, Rejection
+from app.model.status import microseconds
 from app.store import postgresql, sqlite
-from app.store.binding import bind
+from app.store.binding import bind, bind_directly
 from app.store.engine import Database
 from app.store.tables import rejected_receipts
+
+Hint = tuple[UUID, str]
+"""What a call says: this message of ours has this sms_activity_id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class KeptRejection:
 class Stored:
     """What became of a batch: hints that could not be followed, as (hint, sms_activity_id)."""
 
-    ignored_hints: tuple[tuple[UUID, str], ...] = ()
+    ignored_hints: tuple[Hint, ...] = ()
 
 
 class ReceiptStore:
@@ -53,6 +57,8 @@ class ReceiptStore:
         Raises StoreUnavailable or StoreRefused.
         """
         now = datetime.now(UTC)
+        if receipts and not rejections and not self._database.is_sqlite:
+            return await self._add_directly(receipts, now)
         async with self._database.write() as connection:
             stored = Stored()
             if receipts:
@@ -61,11 +67,21 @@ class ReceiptStore:
                 await _keep(connection, rejections)
             return stored
 
-    async def rejected(self, *, limit: int, include_replayed: bool = False) -> list[KeptRejection]:
-        """Rejected calls, oldest first."""
-        query = select(rejected_receipts).order_by(
-            rejected_receipts.c.received_at, rejected_receipts.c.id
-        )
+    async def _add_directly(self, receipts: Sequence[Receipt], now: datetime) -> Stored:
+        """The usual batch, by asyncpg's own connection: SQLAlchemy would cost as much again."""
+        async with self._database.direct() as driver, driver.transaction():
+            rows = await driver.fetch(postgresql.RECEIVE, *_columns(receipts))
+            hints = [(row["hint"], row["sid"]) for row in rows]
+            bound = await bind_directly(driver, _acceptances(hints, now)) if hints else {}
+        return _ignoring(hints, bound)
+
+    async def rejected(
+        self, *, limit: int, after: UUID | None = None, include_replayed: bool = False
+    ) -> list[KeptRejection]:
+        """Rejected calls, oldest first: their ids are in the order of arrival."""
+        query = select(rejected_receipts).order_by(rejected_receipts.c.id)
+        if after is not None:
+            query = query.where(rejected_receipts.c.id > after)
         if not include_replayed:
             query = query.where(rejected_receipts.c.replayed_at.is_(None))
         async with self._database.read() as connection:
@@ -99,11 +115,16 @@ async def _receive(
     else:
         rows = await connection.exec_driver_sql(postgresql.RECEIVE, _columns(receipts))
         hints = [(row.hint, row.sid) for row in rows]
-    if not hints:
-        return Stored()
-    pairs = [Acceptance(message_id, sms_activity_id, now) for message_id, sms_activity_id in hints]
-    bound = await bind(connection, pairs, now)
-    return Stored(tuple(hint for hint in hints if hint[0] not in bound))
+    bound = await bind(connection, _acceptances(hints, now), now) if hints else {}
+    return _ignoring(hints, bound)
+
+
+def _acceptances(hints: Sequence[Hint], now: datetime) -> list[Acceptance]:
+    return [Acceptance(message_id, sms_activity_id, now) for message_id, sms_activity_id in hints]
+
+
+def _ignoring(hints: Sequence[Hint], bound: Mapping[UUID, str]) -> Stored:
+    return Stored(tuple(hint for hint in hints if bound.get(hint[0]) != hint[1]))
 
 
 def _columns(receipts: Sequence[Receipt]) -> tuple[list[object], ...]:
@@ -115,8 +136,8 @@ def _columns(receipts: Sequence[Receipt]) -> tuple[list[object], ...]:
             r.digest,
             r.status,
             r.key,
-            r.at,
-            r.arrival.received_at,
+            microseconds(r.at),
+            microseconds(r.arrival.received_at),
             r.arrival.body,
             r.arrival.hint,
             r.flag,

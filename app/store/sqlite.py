@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Acceptance
 from app.model.receipt import Receipt
-from app.model.status import Status
+from app.model.status import Status, microseconds
 from app.store.events import NewEvent, append
 from app.store.postgresql import MOST_ARRIVALS_KEPT
 from app.store.tables import deliveries, messages, receipts
@@ -33,6 +33,7 @@ class _Delivery:
     seen: int
     message_id: UUID | None
     app: str | None
+    reason: str | None = None
 
 
 async def receive(
@@ -40,7 +41,7 @@ async def receive(
 ) -> list[tuple[UUID, str]]:
     """Store receipts, raise statuses, write events; answers the hints that are left to bind."""
     fresh = [receipt for receipt in batch if await _store(connection, receipt)]
-    known = await _deliveries(connection, {receipt.sms_activity_id for receipt in fresh})
+    known = await _deliveries(connection, {receipt.sms_activity_id for receipt in batch})
     due: list[NewEvent] = []
     for receipt in fresh:
         due += _raise_status(known, receipt)
@@ -48,11 +49,15 @@ async def receive(
     for sms_activity_id in sorted(touched):
         await _save(connection, sms_activity_id, known[sms_activity_id])
     await append(connection, due, now)
-    return [
-        (receipt.arrival.hint, receipt.sms_activity_id)
-        for receipt in fresh
-        if receipt.arrival.hint and known[receipt.sms_activity_id].message_id is None
-    ]
+    # A repetition may be the first to name the message, so every receipt's hint counts.
+    return list(
+        dict.fromkeys(
+            (receipt.arrival.hint, receipt.sms_activity_id)
+            for receipt in batch
+            if receipt.arrival.hint
+            and receipt.arrival.hint != known[receipt.sms_activity_id].message_id
+        )
+    )
 
 
 async def _store(connection: AsyncConnection, receipt: Receipt) -> bool:
@@ -60,7 +65,9 @@ async def _store(connection: AsyncConnection, receipt: Receipt) -> bool:
     same = (receipts.c.sms_activity_id == receipt.sms_activity_id) & (
         receipts.c.digest == receipt.digest
     )
-    query = select(receipts.c.id, receipts.c.also, receipts.c.times_seen).where(same)
+    query = select(
+        receipts.c.id, receipts.c.also, receipts.c.times_seen, receipts.c.received_at
+    ).where(same)
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         await connection.execute(insert(receipts).values(**_columns(receipt)))
@@ -68,10 +75,15 @@ async def _store(connection: AsyncConnection, receipt: Receipt) -> bool:
     arrival = str(receipt.arrival.id)
     also: list[str] = json.loads(row.also) if row.also else []
     if receipt.arrival.id != row.id and arrival not in also:
-        kept = sorted([*also, arrival])[:MOST_ARRIVALS_KEPT]
+        kept = sorted([*also, arrival], reverse=True)[:MOST_ARRIVALS_KEPT]
         counted = update(receipts).where(same)
         await connection.execute(
-            counted.values(also=json.dumps(kept), times_seen=row.times_seen + 1)
+            counted.values(
+                also=json.dumps(kept),
+                times_seen=row.times_seen + 1,
+                # What waited in a spool may have come first.
+                received_at=min(row.received_at, receipt.arrival.received_at),
+            )
         )
     return False
 
@@ -104,6 +116,7 @@ async def _deliveries(connection: AsyncConnection, ids: set[str]) -> dict[str, _
             deliveries.c.seen,
             deliveries.c.message_id,
             deliveries.c.app,
+            deliveries.c.reason,
         ).where(deliveries.c.sms_activity_id.in_(ids))
     )
     return {row[0]: _Delivery(*row[1:]) for row in found}
@@ -119,6 +132,7 @@ def _raise_status(known: dict[str, _Delivery], receipt: Receipt) -> list[NewEven
         return []
     delivery.status, delivery.status_key = receipt.status, receipt.key
     delivery.status_at = receipt.at
+    delivery.reason = receipt.status_reason
     if delivery.app is None or delivery.message_id is None:
         return []
     return [
@@ -133,6 +147,7 @@ async def _save(connection: AsyncConnection, sms_activity_id: str, delivery: _De
         "status": delivery.status,
         "status_key": delivery.status_key,
         "status_at": delivery.status_at,
+        "reason": delivery.reason,
         "seen": delivery.seen,
     }
     await connection.execute(
@@ -152,15 +167,15 @@ async def meet(connection: AsyncConnection, sms_activity_ids: Sequence[str]) -> 
 
 async def bind(
     connection: AsyncConnection, pairs: Sequence[Acceptance], now: datetime
-) -> list[UUID]:
+) -> dict[UUID, str]:
     """Attach messages to deliveries, publish the steps that came first; answers who was bound."""
-    bound: list[UUID] = []
+    bound: dict[UUID, str] = {}
     new: list[NewEvent] = []
     for pair in pairs:
         app = await _bind_one(connection, pair)
         if app is None:
             continue
-        bound.append(pair.message_id)
+        bound[pair.message_id] = pair.sms_activity_id
         new.append(NewEvent(pair.message_id, app, pair.sms_activity_id, Status.SUBMITTED, pair.at))
         new += await _steps_that_came_first(connection, pair, app)
     await append(connection, new, now)
@@ -191,16 +206,22 @@ async def _bind_one(connection: AsyncConnection, pair: Acceptance) -> str | None
             lease_until=None,
             next_attempt_at=None,
         )
-        .returning(messages.c.app)
+        .returning(messages.c.app, messages.c.created_at, messages.c.expires_at)
     )
-    app = (await connection.execute(taken)).scalar_one_or_none()
-    if app is None:
+    row = (await connection.execute(taken)).one_or_none()
+    if row is None:
         return None
-    values: dict[str, object] = {"message_id": pair.message_id, "app": app}
+    values: dict[str, object] = {
+        "message_id": pair.message_id,
+        "app": row.app,
+        "expires_at": row.expires_at,
+        "created_key": 2 * microseconds(row.created_at),
+        "submitted_key": 2 * microseconds(pair.at),
+    }
     if key == 0:
         values["status"] = Status.SUBMITTED
     await connection.execute(update(deliveries).where(this).values(**values))
-    return str(app)
+    return str(row.app)
 
 
 async def _steps_that_came_first(

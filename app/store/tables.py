@@ -83,7 +83,20 @@ messages = Table(
     Column("announced", Integer, nullable=False, server_default=text("0")),  # QUEUED has its event
     Column("resend_of", Uuid, ForeignKey("messages.id")),
 )
+# A page of a list is read from one of these, newest first, whatever it is filtered by. Each costs
+# two entries a message, so there is one for a filter that is offered, and none without the app:
+# whoever sees all apps has their lists merged.
 Index("messages_by_app", messages.c.app, messages.c.id.desc())
+Index("messages_by_destination", messages.c.app, messages.c.destination, messages.c.id.desc())
+Index("messages_by_origin", messages.c.app, messages.c.origin, messages.c.id.desc())
+Index(
+    "messages_by_reference",
+    messages.c.app,
+    messages.c.reference,
+    messages.c.id.desc(),
+    postgresql_where=text("reference is not null"),
+    sqlite_where=text("reference is not null"),
+)
 Index(
     "messages_by_state",
     messages.c.app,
@@ -97,6 +110,12 @@ Index(
     messages.c.app,
     messages.c.next_attempt_at,
     messages.c.id,
+    postgresql_where=text("state = 'QUEUED'"),
+    sqlite_where=text("state = 'QUEUED'"),
+)
+Index(
+    "messages_outlived",
+    messages.c.give_up_at,
     postgresql_where=text("state = 'QUEUED'"),
     sqlite_where=text("state = 'QUEUED'"),
 )
@@ -119,6 +138,12 @@ deliveries = Table(
     Column("sms_activity_id", Text, primary_key=True),
     Column("message_id", Uuid),  # null as long as no message of ours is known to have this id
     Column("app", Text),
+    Column("expires_at", UtcTime),  # the message's, where "what is overdue" finds it
+    # Twice the microseconds at which the message was created, and accepted by iovox: like the end
+    # of status_key, so that lists and statistics reckon with them without looking at the message.
+    Column("created_key", BigInteger),
+    Column("submitted_key", BigInteger),
+    Column("reason", Text),  # the status_reason that came with the status
     Column("status", Text, nullable=False),
     Column("status_key", BigInteger, nullable=False, server_default=text("0")),
     Column("status_at", UtcTime),
@@ -132,6 +157,38 @@ Index(
     deliveries.c.message_id.desc(),
     postgresql_where=text("app is not null"),
     sqlite_where=text("app is not null"),
+)
+_CONTRADICTORY = "app is not null and seen & 3 = 3"
+Index(
+    "deliveries_contradictory",
+    deliveries.c.app,
+    deliveries.c.message_id.desc(),
+    postgresql_where=text(_CONTRADICTORY),
+    sqlite_where=text(_CONTRADICTORY),
+)
+# A list by the time of the status reads the ids of that time, and here what came an hour later or
+# more; status_key ends in twice the microseconds of the status's time.
+_LATE = "app is not null and status_key % 1000000000000000000 > created_key + 7200000000"
+Index(
+    "deliveries_late",
+    deliveries.c.app,
+    deliveries.c.status_at,
+    deliveries.c.message_id,
+    postgresql_where=text(_LATE),
+    sqlite_where=text(_LATE),
+)
+# Only what is under way and has an expiry: an entry goes when its message ends.
+_EXPIRING = (
+    "app is not null and expires_at is not null "
+    "and status in ('SUBMITTED', 'ACKNOWLEDGED', 'BUFFERED')"
+)
+Index(
+    "deliveries_expiring",
+    deliveries.c.app,
+    deliveries.c.expires_at,
+    deliveries.c.message_id,
+    postgresql_where=text(_EXPIRING),
+    sqlite_where=text(_EXPIRING),
 )
 
 receipts = Table(
@@ -211,3 +268,71 @@ pace = Table(
     Column("name", Text, primary_key=True),
     Column("next_at", UtcTime, nullable=False),
 )
+
+# Whoever is to be told of events. A signature needs the secret itself, so it is kept as it is.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("app", Text),  # whose events; null is every app's, which only an admin can ask for
+    Column("url", Text, nullable=False),
+    Column("statuses", Text, nullable=False),  # with a space between
+    Column("secret", Text, nullable=False),
+    Column("previous_secret", Text),
+    Column("previous_secret_until", UtcTime),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),  # why it is not active
+    Column("created_at", UtcTime, nullable=False),
+    Column("position", BigInteger, nullable=False),  # events up to here are in the outbox
+    Column("failures", Integer, nullable=False, server_default=text("0")),  # rounds, in a row
+    Column("failing_since", UtcTime),
+    Column("not_before", UtcTime),  # nothing is sent earlier: it is down, or has asked for time
+    Column("lease", Uuid),  # the process that delivers to it
+    Column("lease_until", UtcTime),
+)
+Index("webhooks_by_app", webhooks.c.app)
+
+# The outbox: one row an event and webhook, until it is delivered, and for some time afterwards.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # version 7, in the order of events
+    Column("webhook_id", Uuid, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("event_id", BigInteger),  # null for a test
+    Column("recorded_at", UtcTime),  # the event's
+    Column("message_id", Uuid),
+    Column("type", Text, nullable=False),
+    Column("body", Text, nullable=False),  # so a repetition is the same to the byte
+    Column("state", Text, nullable=False),
+    Column("replays", Integer, nullable=False, server_default=text("0")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),  # since the last replay
+    Column("created_at", UtcTime, nullable=False),
+    Column("first_attempt_at", UtcTime),
+    Column("next_attempt_at", UtcTime),  # PENDING: not before
+    Column("ended_at", UtcTime),
+    Column("status_code", Integer),
+    Column("error", Text),
+)
+Index(
+    "webhook_deliveries_by_event",
+    webhook_deliveries.c.webhook_id,
+    webhook_deliveries.c.event_id,
+    unique=True,
+)
+Index("webhook_deliveries_listed", webhook_deliveries.c.webhook_id, webhook_deliveries.c.id.desc())
+Index(
+    "webhook_deliveries_due",
+    webhook_deliveries.c.webhook_id,
+    webhook_deliveries.c.next_attempt_at,
+    postgresql_where=text("state = 'PENDING'"),
+    sqlite_where=text("state = 'PENDING'"),
+)
+Index(
+    "webhook_deliveries_in_turn",
+    webhook_deliveries.c.webhook_id,
+    webhook_deliveries.c.message_id,
+    webhook_deliveries.c.event_id,
+    postgresql_where=text("state = 'PENDING'"),
+    sqlite_where=text("state = 'PENDING'"),
+)
+Index("webhook_deliveries_ended", webhook_deliveries.c.ended_at)

@@ -16,7 +16,7 @@ from app.errors import StoreRefused, StoreUnavailable
 from app.store.engine import Database
 
 CHANNEL = "dlr_wakeups"
-COALESCE = 0.02
+COALESCE = 0.05
 """Seconds between notifications to other replicas: under load one stands for many."""
 RECONNECT_AFTER = 1.0
 
@@ -28,6 +28,8 @@ EVENTS = "events"
 """Status changes were committed."""
 QUEUE = "queue"
 """Messages wait to be sent."""
+WEBHOOKS = "webhooks"
+"""A webhook was changed, or there is something to send to it."""
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,91 @@
+"""Lists as files: CSV for spreadsheets, JSON Lines for programs. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from app.lookup.texts import json_bytes
+
+CSV, JSON_LINES, JSON = "text/csv", "application/x-ndjson", "application/json"
+_MEANT = {
+    **{name: name for name in (CSV, JSON_LINES, JSON)},
+    "application/jsonl": JSON_LINES,
+    "application/ndjson": JSON_LINES,
+    "text/*": CSV,
+    "application/*": JSON,
+    "*/*": JSON,
+}
+
+COLUMNS = (
+    "id", "sms_activity_id", "app", "reference", "origin", "destination", "message", "expiry",
+    "c2c_failover_link_id", "status", "status_at", "final", "contradictory", "overdue",
+    "created_at", "send_at", "submitted_at", "expires_at", "resend_of", "resent_as", "errors",
+)  # fmt: skip
+
+# Spreadsheets take a cell that begins so for a formula, quoted or not, and run what a stranger
+# wrote. The wide forms are the same to some of them.
+_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
+
+
+def preferred(accept: str | None) -> str:
+    """Which of the three an Accept header asks for; JSON where it asks for none of them."""
+    best, kind = (0.0, False), JSON
+    for part in (accept or "").split(","):
+        name, *options = (piece.strip().lower() for piece in part.split(";"))
+        meant = _MEANT.get(name)
+        rank = _weight(options), not name.endswith("*")
+        if meant and rank[0] and rank > best:
+            best, kind = rank, meant
+    return kind
+
+
+def csv_header() -> bytes:
+    """The first line of a CSV file."""
+    return _csv([COLUMNS])
+
+
+def csv_lines(messages: Iterable[dict[str, object]]) -> bytes:
+    """Messages as CSV (RFC 4180), a line each. Text that looks like a formula gets a ' in front."""
+    return _csv([_cell(message[column]) for column in COLUMNS] for message in messages)
+
+
+def json_lines(messages: Iterable[dict[str, object]]) -> bytes:
+    """Messages as JSON, a line each."""
+    return b"".join(json_bytes(message) + b"\n" for message in messages)
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return _harmless("; ".join(_item(one) for one in value))
+    return _harmless(value) if isinstance(value, str) else str(value)
+
+
+def _item(value: object) -> str:
+    return f"{value['field']}: {value['message']}" if isinstance(value, dict) else str(value)
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULAS) else text
+
+
+def _weight(options: Sequence[str]) -> float:
+    for option in options:
+        name, _, value = option.partition("=")
+        if name.strip() == "q":
+            try:
+                return min(1.0, max(0.0, float(value)))
+            except ValueError:
+                return 0.0
+    return 1.0

@@ -1,0 +1,86 @@
+"""Counts made into what a person or a chart wants to know. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from math import ceil
+
+from app.lookup.texts import rfc3339
+from app.model.status import Status
+from app.store.stats import Count
+
+MOST_GROUPS = 1_000
+"""Shown, the largest of them: there can be as many origins and reasons as callers care to use."""
+PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+
+_KNOWN_FATES = (Status.DELIVERED, Status.FAILED, Status.EXPIRED)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS: Mapping[str, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+
+
+def summarise(
+    counts: Sequence[Count], *, by: str, start: datetime, end: datetime
+) -> dict[str, object]:
+    """The whole answer. Groups are in the order of time, or the largest first."""
+    if by == "status":
+        counts = [Count(one.status, one.status, one.seconds, one.messages) for one in counts]
+    groups: dict[str | int | None, list[Count]] = {}
+    for one in counts:
+        groups.setdefault(one.key, []).append(one)
+    shown = sorted(groups.items(), key=lambda group: _place(by, *group))[:MOST_GROUPS]
+    return {
+        "from": rfc3339(start),
+        "to": rfc3339(end),
+        "by": by,
+        **_figures(counts),
+        "groups": [{"key": _key(by, key), **_figures(members)} for key, members in shown],
+        "groups_left_out": len(groups) - len(shown),
+    }
+
+
+def _figures(counts: Iterable[Count]) -> dict[str, object]:
+    statuses: Counter[str] = Counter()
+    times: Counter[int] = Counter()
+    for one in counts:
+        statuses[one.status] += one.messages
+        if one.seconds is not None:
+            # iovox cuts its times to the second: what took less may seem to have come before.
+            times[max(0, one.seconds)] += one.messages
+    return {
+        "messages": statuses.total(),
+        "statuses": dict(sorted(statuses.items())),
+        "delivery_rate": _delivery_rate(statuses),
+        "seconds_to_delivery": _percentiles(times),
+    }
+
+
+def _delivery_rate(statuses: Mapping[str, int]) -> float | None:
+    """Of the texts whose fate iovox has told."""
+    known = sum(statuses.get(status, 0) for status in _KNOWN_FATES)
+    return round(statuses.get(Status.DELIVERED, 0) / known, 6) if known else None
+
+
+def _percentiles(times: Mapping[int, int]) -> dict[str, int | None]:
+    """By nearest rank: a time that a message really took."""
+    total, below = sum(times.values()), 0
+    found: dict[str, int | None] = dict.fromkeys(PERCENTILES)
+    for seconds, messages in sorted(times.items()):
+        for name, share in PERCENTILES.items():
+            if below < ceil(share * total) <= below + messages:
+                found[name] = seconds
+        below += messages
+    return found
+
+
+def _key(by: str, key: str | int | None) -> str | None:
+    if by in _UNITS and key is not None:
+        return rfc3339(_EPOCH + int(key) * _UNITS[by])
+    return None if key is None else str(key)
+
+
+def _place(by: str, key: str | int | None, members: Iterable[Count]) -> tuple[int, str]:
+    if by in _UNITS:
+        return int(key or 0), ""
+    return -sum(one.messages for one in members), str(key)

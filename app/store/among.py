@@ -1,0 +1,30 @@
+"""Conditions on many values at once, as one parameter: one prepared statement, however many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, any_, bindparam
+from sqlalchemy.dialects.postgresql import ARRAY
+
+
+def among(column: ColumnElement[Any], name: str, *, is_sqlite: bool) -> ColumnElement[bool]:
+    """Whether the column is one of the values that are given as the parameter ``name``."""
+    if is_sqlite:
+        return column.in_(bindparam(name, expanding=True))
+    return column == any_(bindparam(name, type_=ARRAY(column.type)))
+
+
+def storable(text: str) -> bool:
+    """Whether a text column can hold it: what it cannot hold, it does not hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
+
+
+def in_pieces(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """The values in pieces of at most ``size``."""
+    return [values[start : start + size] for start in range(0, len(values), size)]

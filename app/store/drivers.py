@@ -1,0 +1,193 @@
+"""Where the candidates for a page of a list come from: indexes that give ids, newest first.
+
+A driver answers one filter by itself, from an index; the filters that it does not answer are looked
+at one candidate at a time. Statuses from SUBMITTED on are read from `deliveries`, our own from
+`messages`: one branch for each status, since no plan for several at once, and none over both
+tables, stays fast (see docs/lookup.md).
+
+Everything here depends on which filters there are, and not on their values: those are parameters
+by name. Only what a partial index names is written into the SQL as it is: a plan made for any value
+cannot use such an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    text,
+    true,
+)
+
+from app.model.search import LISTED, OURS_ALONE, UNDER_WAY, Search
+from app.model.status import OWN, Status
+from app.store.tables import deliveries, messages
+
+TEXTS = ("reference", "destination", "origin")
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Ids out of one index. ``where`` holds of all of them; ``fits`` is looked at in each.
+
+    ``app`` is the column to narrow by; None where the branch has every app's.
+    """
+
+    key: ColumnElement[Any]
+    app: ColumnElement[str] | None
+    where: tuple[ColumnElement[bool], ...] = ()
+    fits: tuple[ColumnElement[bool], ...] = ()
+
+    def newest(self, *, app: ColumnElement[str] | None, above: bool, below: bool) -> Select[Any]:
+        """The first ``depth`` ids, their places in the branch, and whether they fit."""
+        of_app = () if self.app is None else (self.app == app,)
+        place = func.row_number().over(order_by=self.key.desc())
+        fits = and_(true(), *self.fits)
+        first = (
+            select(self.key.label("id"), place.label("place"), fits.label("fits"))
+            .where(*of_app, *self.where)
+            .where(*([self.key >= bindparam("above")] if above else []))
+            .where(*([self.key < bindparam("below")] if below else []))
+            .order_by(self.key.desc())
+            .limit(bindparam("depth"))
+            .subquery()
+        )
+        return select(first.c.id, first.c.place, first.c.fits)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The branches that together hold every message that passes one filter, which it answers."""
+
+    answers: str
+    branches: tuple[Branch, ...]
+    is_per_app: bool = True
+
+
+def drivers(search: Search) -> list[Driver]:
+    """Every driver there is for a narrowed search, the most promising first; at least one."""
+    found = [_by_text(name) for name in TEXTS if getattr(search, name) is not None]
+    if search.contradictory:
+        found.append(_contradictory())
+    if search.overdue:
+        found.append(_overdue(search))
+    elif search.statuses is not None:
+        # Most end DELIVERED, and many have one origin; of the others there are few.
+        place = len(found) if Status.DELIVERED in search.statuses else 0
+        found.insert(place, _by_status(search, search.statuses))
+    elif not found and (search.status_from or search.status_to):
+        found.append(_by_status(search, LISTED))
+    return found or [_everything(search)]
+
+
+def within(column: ColumnElement[Any], name: str, search: Search) -> list[ColumnElement[bool]]:
+    """Whether a time lies in the range of this name, whose start is included."""
+    start, end = f"{name}_from", f"{name}_to"
+    return [
+        *([column >= bindparam(start)] if getattr(search, start) else []),
+        *([column < bindparam(end)] if getattr(search, end) else []),
+    ]
+
+
+def _by_text(name: str) -> Driver:
+    is_it = messages.c[name] == bindparam(name)
+    return Driver(name, (Branch(messages.c.id, messages.c.app, (is_it,)),))
+
+
+def _everything(search: Search) -> Driver:
+    if search.app is None:
+        return Driver("nothing", (Branch(messages.c.id, None),), is_per_app=False)
+    return Driver("nothing", (Branch(messages.c.id, messages.c.app),))
+
+
+def _contradictory() -> Driver:
+    branch = Branch(deliveries.c.message_id, deliveries.c.app, (_sql("seen & 3 = 3"),))
+    return Driver("contradictory", (branch,))
+
+
+def _by_status(search: Search, statuses: frozenset[Status]) -> Driver:
+    branches = [_of_status(status, search) for status in sorted(statuses)]
+    told = sorted(statuses - OWN)
+    if search.status_from and told:
+        branches = [_prompt(branch) if branch.fits else branch for branch in branches]
+        branches.append(_late(search, told))
+    return Driver("statuses", tuple(branches))
+
+
+def _of_status(status: Status, search: Search) -> Branch:
+    """A status's time is looked at where it stands, before anything is joined."""
+    table, key, state, at = (
+        (messages, messages.c.id, messages.c.state, messages.c.state_at)
+        if status in OURS_ALONE
+        else (deliveries, deliveries.c.message_id, deliveries.c.status, deliveries.c.status_at)
+    )
+    is_it = state == literal_column(f"'{status}'")
+    is_elsewhere = status is Status.SUBMITTED  # its time is the message's
+    fits = () if is_elsewhere else tuple(within(at, "status", search))
+    return Branch(key, table.c.app, (is_it,), fits)
+
+
+def _prompt(branch: Branch) -> Branch:
+    """Younger than the range of status times, but for an hour: all of it can be in there."""
+    if branch.key is not deliveries.c.message_id:
+        return branch
+    return replace(branch, where=(*branch.where, branch.key >= bindparam("oldest_prompt")))
+
+
+def _late(search: Search, statuses: Sequence[Status]) -> Branch:
+    """What is older has a status of that time only where it came late: an index of its own."""
+    return Branch(
+        deliveries.c.message_id,
+        deliveries.c.app,
+        (
+            _sql("status_key % 1000000000000000000 > created_key + 7200000000"),
+            *within(deliveries.c.status_at, "status", search),
+            deliveries.c.message_id < bindparam("oldest_prompt"),
+            deliveries.c.status.in_(statuses),
+        ),
+    )
+
+
+def _overdue(search: Search) -> Driver:
+    """What is under way and older than our patience is nearly all overdue: read by status. Of what
+    is younger only an expiry can have passed, and that has an index of its own: reading by status
+    would go through everything that is in flight first.
+    """
+    statuses = UNDER_WAY if search.statuses is None else search.statuses
+    branches = []
+    for status in sorted(statuses):
+        branch = _of_status(status, search)
+        limits = [] if status in OURS_ALONE else [branch.key < bindparam("oldest_fresh")]
+        if status is Status.QUEUED:  # however many are scheduled for later
+            limits.append(messages.c.next_attempt_at <= bindparam("now"))
+        branches.append(replace(branch, where=(*branch.where, *limits)))
+    if statuses - OURS_ALONE:
+        branches.append(_expired())
+    return Driver("nothing", tuple(branches))
+
+
+def _expired() -> Branch:
+    return Branch(
+        deliveries.c.message_id,
+        deliveries.c.app,
+        (
+            _sql("expires_at is not null"),
+            _sql("status in ('SUBMITTED', 'ACKNOWLEDGED', 'BUFFERED')"),
+            deliveries.c.expires_at >= bindparam("earliest_expiry"),
+            deliveries.c.expires_at < bindparam("now"),
+            deliveries.c.message_id >= bindparam("oldest_fresh"),
+        ),
+    )
+
+
+def _sql(condition: str) -> ColumnElement[bool]:
+    return text(condition)  # type: ignore[return-value]

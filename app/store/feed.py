@@ -1,0 +1,95 @@
+"""The log of status changes, read. Its order is the order of commits: a reader that has been at N
+never finds something new below N. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.model.event import Event
+from app.store.engine import Database
+from app.store.tables import events, messages
+
+# The last number that was handed out, committed or not. Numbers above it were never given away.
+_LAST_POSTGRESQL = text(
+    "select coalesce(pg_sequence_last_value(pg_get_serial_sequence('events', 'id')::regclass), 0)"
+)
+_LAST_SQLITE = text("select coalesce((select seq from sqlite_sequence where name = 'events'), 0)")
+
+
+class FeedStore:
+    """Pages of events. ``app`` is the one app whose events are read, or None for all of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, *, after: int, app: str | None, limit: int, until: int | None = None
+    ) -> list[Event]:
+        """The first ``limit`` events above ``after``, and no further than ``until``."""
+        which = select(events).where(events.c.id > after)
+        if app is not None:
+            which = which.where(events.c.app == app)
+        if until is not None:
+            which = which.where(events.c.id <= until)
+        async with self._database.read() as connection:
+            return await read_events(connection, which.order_by(events.c.id).limit(limit))
+
+    async def newest(self) -> int:
+        """The number of the newest event that is committed; 0 before the first."""
+        async with self._database.read() as connection:
+            found = await connection.execute(select(func.max(events.c.id)))
+            return found.scalar_one() or 0
+
+    async def message_named(self, name: str, *, app: str | None) -> UUID | None:
+        """The message with this id, ours or iovox's; None where there is none of this app."""
+        query = select(messages.c.id).where(messages.c.sms_activity_id == name)
+        if ours := _uuid(name):
+            query = select(messages.c.id).where(
+                (messages.c.id == ours) | (messages.c.sms_activity_id == name)
+            )
+        if app is not None:
+            query = query.where(messages.c.app == app)
+        if "\x00" in name:
+            return None
+        async with self._database.read() as connection:
+            return (await connection.execute(query.limit(1))).scalar_one_or_none()
+
+    async def was_given(self, number: int) -> bool:
+        """Whether an event can have had this number: false after a restore from an old backup."""
+        query = _LAST_SQLITE if self._database.is_sqlite else _LAST_POSTGRESQL
+        async with self._database.read() as connection:
+            last = (await connection.execute(query)).scalar_one()
+        return number <= int(last)
+
+
+async def read_events(connection: AsyncConnection, which: Select[Any]) -> list[Event]:
+    """The events that a bounded query on their table finds, oldest first."""
+    # Cut to the page before the join, so that no plan ever joins all of the log.
+    chosen = which.subquery()
+    query = (
+        select(
+            chosen.c.id,
+            chosen.c.message_id,
+            chosen.c.app,
+            chosen.c.sms_activity_id,
+            messages.c.reference,
+            chosen.c.status,
+            chosen.c.at,
+            chosen.c.recorded_at,
+        )
+        .join_from(chosen, messages, messages.c.id == chosen.c.message_id, isouter=True)
+        .order_by(chosen.c.id)
+    )
+    return [Event(*row) for row in await connection.execute(query)]
+
+
+def _uuid(name: str) -> UUID | None:
+    try:
+        return UUID(name)
+    except ValueError:
+        return None

@@ -1,0 +1,208 @@
+"""Pages of messages, newest first. What a page costs does not grow with the table.
+
+A page is cut from candidates that an index gives in order, and what the index does not answer is
+looked at one candidate at a time, up to a bound. So a page may hold fewer messages than asked for,
+even none, while there are more behind its cursor; only where filters that hardly ever go together
+are combined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.model.message import Record
+from app.model.search import Search, smallest_id
+from app.store.among import among
+from app.store.drivers import drivers
+from app.store.engine import Database
+from app.store.pages import PageStatements
+from app.store.records import of_messages, record_of
+from app.store.tables import messages
+
+CANDIDATES = (200, 2_000, 10_000)
+"""Looked at in the first, second and third go at a page, where not each of them passes."""
+CHEAP = 5
+"""How many times more of them where the index's own row tells that most do not fit."""
+PROBED = 1_000
+"""Candidates that are counted to find the filter that leaves the fewest."""
+OLDER, YOUNGER = timedelta(seconds=30), timedelta(seconds=1)
+"""How far ``created_at`` may lie before and after the time in the message's id."""
+CLOCKS = timedelta(minutes=1)
+"""How far a status's time may lie before its message was created: iovox's clock is not ours."""
+LATE = timedelta(hours=1)
+"""After which a status is in the index of late ones."""
+STATEMENTS_KEPT = 200
+
+# The apps that have messages, by hopping over the index: one seek each, however many messages.
+APPS = text("""
+with recursive apps(app) as (
+  select min(app) from messages
+  union all
+  select (select min(m.app) from messages m where m.app > apps.app) from apps
+  where apps.app is not null)
+select app from apps where app is not null
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records without their receipts. ``next``: older ones have ids below it; None: none."""
+
+    records: Sequence[Record]
+    next: UUID | None
+
+
+class ListStore:
+    """Reads only.
+
+    ``patience``: when a message without expiry counts as overdue. ``candidates`` and ``probed``
+    bound what is looked at for one page.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        patience: timedelta,
+        candidates: Sequence[int] = CANDIDATES,
+        probed: int = PROBED,
+    ) -> None:
+        self._database = database
+        self._patience = patience
+        self._candidates = candidates
+        self._probed = probed
+        self._statements: dict[object, list[PageStatements]] = {}
+        is_sqlite = database.is_sqlite
+        self._details = of_messages(history=False, is_sqlite=is_sqlite).where(
+            among(messages.c.id, "ids", is_sqlite=is_sqlite)
+        )
+
+    async def page(self, search: Search, *, before: UUID | None, limit: int, now: datetime) -> Page:
+        """Up to ``limit`` records whose ids lie below ``before``. Raises StoreUnavailable."""
+        search = search.narrowed()
+        if search.statuses is not None and not search.statuses:
+            return Page((), None)
+        async with self._database.read() as connection:
+            apps = await self._apps(connection, search)
+            if not apps:
+                return Page((), None)
+            values = self._values(search, apps, before, now)
+            statements = await self._choose(connection, search, len(apps), values)
+            ids, following = await self._fill(connection, statements, values, limit)
+            if not ids:
+                return Page((), following)
+            rows = await connection.execute(self._details, {"ids": ids})
+            found = sorted(map(record_of, rows), key=_id, reverse=True)
+        if search.statuses is not None:  # one may have got another since it was found
+            found = [record for record in found if record.status in search.statuses]
+        return Page(found, following)
+
+    async def every(
+        self, search: Search, *, before: UUID | None, now: datetime, at_a_time: int
+    ) -> AsyncGenerator[Sequence[Record]]:
+        """All of them, some at a time. Holds no connection while the caller is at work."""
+        while True:
+            page = await self.page(search, before=before, limit=at_a_time, now=now)
+            yield page.records
+            if page.next is None:
+                return
+            before = page.next
+
+    async def _apps(self, connection: AsyncConnection, search: Search) -> Sequence[str]:
+        if search.app is not None:
+            return [search.app]
+        return (await connection.execute(APPS)).scalars().all()
+
+    async def _choose(
+        self,
+        connection: AsyncConnection,
+        search: Search,
+        apps: int,
+        values: Mapping[str, Any],
+    ) -> PageStatements:
+        """By the filter that leaves the fewest candidates; where all leave many, by the first."""
+        possible = self._possible(search, apps, above=values["above"] is not None)
+        if len(possible) == 1:
+            return possible[0]
+        bounds = {"depth": self._probed, "below": values["below"] or UUID(int=2**128 - 1)}
+        counts = [
+            (await connection.execute(one.count, {**values, **bounds})).scalar_one()
+            for one in possible
+        ]
+        return possible[counts.index(min(counts))]
+
+    def _possible(self, search: Search, apps: int, *, above: bool) -> list[PageStatements]:
+        many_apps = apps if self._database.is_sqlite else 0
+        shape = (_shape(search), search.statuses, search.overdue, search.contradictory,
+                 many_apps, above)  # fmt: skip
+        if shape not in self._statements:
+            if len(self._statements) >= STATEMENTS_KEPT:
+                self._statements.clear()
+            is_sqlite = self._database.is_sqlite
+            self._statements[shape] = [
+                PageStatements(search, driver, apps=apps, above=above, is_sqlite=is_sqlite)
+                for driver in drivers(search)
+            ]
+        return self._statements[shape]
+
+    def _values(
+        self, search: Search, apps: Sequence[str], before: UUID | None, now: datetime
+    ) -> dict[str, Any]:
+        """Every parameter that a statement may have. The ids' range has some to spare."""
+        below = [
+            before,
+            search.created_to and smallest_id(search.created_to, OLDER),
+            search.status_to and smallest_id(search.status_to, CLOCKS),
+        ]
+        return {
+            **{field.name: getattr(search, field.name) for field in fields(search)},
+            "above": search.created_from and smallest_id(search.created_from, -YOUNGER),
+            "below": min((one for one in below if one is not None), default=None),
+            "now": now,
+            "latest_start": now - self._patience,
+            "oldest_fresh": smallest_id(now, -self._patience),
+            "earliest_expiry": now - self._patience - OLDER,
+            "oldest_prompt": search.status_from and smallest_id(search.status_from, -LATE - OLDER),
+            "apps": list(apps),
+            **{f"app{place}": app for place, app in enumerate(apps)},
+        }
+
+    async def _fill(
+        self,
+        connection: AsyncConnection,
+        statements: PageStatements,
+        values: Mapping[str, Any],
+        limit: int,
+    ) -> tuple[list[UUID], UUID | None]:
+        """The ids of a page, and the id below which the next one begins."""
+        found: list[UUID] = []
+        below = values["below"]
+        for candidates in self._candidates if statements.looks_at_each else (limit + 1,):
+            wanted = candidates * CHEAP if statements.looks_early else candidates
+            depth = max(limit + 1, wanted // statements.branches)
+            query = statements.first_page if below is None else statements.page
+            given = {**values, "below": below, "depth": depth, "limit": limit + 1}
+            rows = (await connection.execute(query, given)).all()
+            below = rows[0].horizon
+            found += [row.id for row in rows if row.id and (below is None or row.id >= below)]
+            if len(found) > limit:
+                return found[:limit], found[limit - 1]
+            if below is None:
+                break
+        return found, below
+
+
+def _shape(search: Search) -> tuple[bool, ...]:
+    """Which filters there are, whatever their values."""
+    return tuple(getattr(search, field.name) is not None for field in fields(search))
+
+
+def _id(record: Record) -> int:
+    return record.message.id.int if record.message else 0

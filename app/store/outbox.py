@@ -1,0 +1,180 @@
+"""What is on its way to webhooks. It is filled from the log of events, not by whoever writes them.
+
+Each webhook has a position in the log, so receipts cost nothing more where there are webhooks, and
+an event is neither missed nor taken twice. One process at a time delivers to a webhook: it holds a
+lease, and what it does counts only while it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.model.event import Event
+from app.model.webhook import Attempted, Delivery, DeliveryState, Health, Payload, Webhook
+from app.store import outbox_statements as sql
+from app.store.engine import Database
+from app.store.feed import read_events
+from app.store.webhook_deliveries import delivery_of, insert_pending
+from app.store.webhooks import webhook_of
+
+CAPACITY = 1_000
+"""Deliveries of one webhook that may be pending. The others wait in the log, which is there anyway,
+so a receiver that is away for days does not make the outbox grow."""
+PAGE = 200
+"""Events that are put into the outbox at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A webhook that this process may deliver to now, and whether there is something to do."""
+
+    webhook_id: UUID
+    has_events: bool
+    has_due: bool
+
+
+class OutboxStore:
+    """``lease`` names the process that asks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def waiting(self, *, lease: UUID, now: datetime) -> list[Waiting]:
+        """The active webhooks that nobody else delivers to."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(sql.WAITING, {"ours": lease, "now": now})
+            return [Waiting(row[0], bool(row[1]), bool(row[2])) for row in rows]
+
+    async def claim(
+        self, webhook_ids: Collection[UUID], *, lease: UUID, now: datetime, until: datetime
+    ) -> list[Webhook]:
+        """Take leases; answers the webhooks that nobody else was quicker to take."""
+        values = {"ids": [*webhook_ids], "ours": lease, "now": now, "until": until}
+        async with self._database.write() as connection:
+            return [webhook_of(row) for row in await connection.execute(sql.CLAIM, values)]
+
+    async def held(self, webhook_id: UUID, *, lease: UUID) -> Webhook | None:
+        """The webhook as it is now; None where the lease is lost, or it was removed."""
+        async with self._database.read() as connection:
+            found = await connection.execute(sql.HELD, {"webhook": webhook_id, "ours": lease})
+            row = found.one_or_none()
+        return None if row is None else webhook_of(row)
+
+    async def keep(self, *, lease: UUID, until: datetime) -> None:
+        """Renew every lease of this process."""
+        async with self._database.write() as connection:
+            await connection.execute(sql.KEEP, {"ours": lease, "until": until})
+
+    async def release(self, webhook_ids: Collection[UUID], *, lease: UUID) -> None:
+        """Give leases back."""
+        async with self._database.write() as connection:
+            await connection.execute(sql.RELEASE, {"ids": [*webhook_ids], "ours": lease})
+
+    async def fill(
+        self,
+        webhook_id: UUID,
+        *,
+        lease: UUID,
+        now: datetime,
+        payload: Callable[[Event], Payload],
+    ) -> bool:
+        """Put the next events that a webhook wants into the outbox, as many as it has room for.
+
+        Whether there may be more that would have fitted.
+        """
+        async with self._database.write() as connection:
+            held = await connection.execute(sql.POSITION, {"webhook": webhook_id, "ours": lease})
+            row = held.one_or_none()
+            if row is None:
+                return False
+            pending = await connection.execute(sql.PENDING, {"webhook": webhook_id})
+            room = min(PAGE, CAPACITY - pending.scalar_one())
+            if room <= 0:
+                return False
+            # Before the events are read: every event up to here is committed and will be seen.
+            newest = await connection.execute(sql.NEWEST)
+            end = newest.scalar_one() or 0
+            wanted = sql.events_for(row.app, row.statuses.split(), row.position, end).limit(room)
+            found = await read_events(connection, wanted)
+            if found:
+                await insert_pending(connection, webhook_id, [payload(e) for e in found], now)
+            if len(found) == room:
+                end = found[-1].number
+            if found or end - row.position > sql.STRIDE:
+                await connection.execute(sql.MOVE, {"webhook": webhook_id, "end": end})
+            return len(found) == PAGE
+
+    async def due(
+        self, webhook_id: UUID, *, now: datetime, limit: int, under_way: Collection[UUID]
+    ) -> list[Delivery]:
+        """What may be sent now, the longest due first; of each message only what is next in turn.
+
+        What is under way is still pending, so the next of its message waits for it as well.
+        """
+        values = {"webhook": webhook_id, "now": now, "limit": limit, "under_way": [*under_way]}
+        async with self._database.read() as connection:
+            return [delivery_of(row) for row in await connection.execute(sql.DUE, values)]
+
+    async def record(
+        self,
+        webhook_id: UUID,
+        attempts: Sequence[Attempted],
+        health: Health,
+        *,
+        lease: UUID,
+        now: datetime,
+    ) -> None:
+        """Record attempts, and what they say of the webhook as long as that is ours.
+
+        What was delivered is delivered, whoever holds the lease by now.
+        """
+        async with self._database.write() as connection:
+            await connection.execute(sql.ATTEMPTED, [_attempted(attempt) for attempt in attempts])
+            values = {
+                "webhook": webhook_id,
+                "ours": lease,
+                "new_state": health.state,
+                "new_reason": health.reason,
+                "new_failures": health.failures,
+                "new_since": health.failing_since,
+                "new_not_before": health.not_before,
+            }
+            counted = await connection.execute(sql.HEALTH, values)
+            if counted.one_or_none() is not None:
+                await _settle_others(connection, webhook_id, health, now)
+
+    async def forget(self, *, before: datetime, limit: int) -> int:
+        """Delete deliveries that ended long ago; answers how many."""
+        async with self._database.write() as connection:
+            gone = await connection.execute(sql.FORGET, {"before": before, "limit": limit})
+            return len(gone.all())
+
+
+def _attempted(attempt: Attempted) -> dict[str, object]:
+    is_pending = attempt.state is DeliveryState.PENDING
+    return {
+        "delivery": attempt.delivery_id,
+        "seen_replays": attempt.replays,
+        "at": attempt.at,
+        "new_state": attempt.state,
+        "next_at": attempt.next_attempt_at,
+        "new_ended_at": None if is_pending else attempt.at,
+        "new_status_code": attempt.status_code,
+        "new_error": attempt.error,
+    }
+
+
+async def _settle_others(
+    connection: AsyncConnection, webhook_id: UUID, health: Health, now: datetime
+) -> None:
+    """A receiver that is gone gets nothing more; one that is back, everything at once."""
+    values = {"webhook": webhook_id, "now": now}
+    if health.has_ended:
+        await connection.execute(sql.CANCEL, values)
+    elif health.has_recovered:
+        await connection.execute(sql.HURRY, values)

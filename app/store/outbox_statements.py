@@ -1,0 +1,164 @@
+"""The outbox's statements, built once: building one costs more than running it.
+
+Parameters: ``webhook`` is its id, ``ours`` the lease of the process that asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import (
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from app.model.webhook import DeliveryState, WebhookState
+from app.store.tables import UtcTime, events, webhook_deliveries, webhooks
+from app.store.webhook_deliveries import COLUMNS as DELIVERY_COLUMNS
+from app.store.webhooks import COLUMNS
+
+STRIDE = 5_000
+"""Events that a webhook does not want, before its position is moved on past them."""
+
+_outbox, _hooks = webhook_deliveries.c, webhooks.c
+_webhook, _ours = bindparam("webhook", type_=Uuid()), bindparam("ours", type_=Uuid())
+_now, _until = bindparam("now", type_=UtcTime()), bindparam("until", type_=UtcTime())
+_ids = bindparam("ids", expanding=True, type_=Uuid())
+
+_active = _hooks.state == WebhookState.ACTIVE
+_pending = _outbox.state == DeliveryState.PENDING
+_free = or_(_hooks.lease.is_(None), _hooks.lease == _ours, _hooks.lease_until < _now)
+_held = (_hooks.id == _webhook) & (_hooks.lease == _ours)
+_of_webhook = (_outbox.webhook_id == _webhook) & _pending
+
+
+def _waiting() -> Select[Any]:
+    wanted = select(events.c.id).where(
+        events.c.id > _hooks.position,
+        or_(_hooks.app.is_(None), events.c.app == _hooks.app),
+        (" " + _hooks.statuses + " ").contains(" " + events.c.status + " "),
+    )
+    newest = select(func.max(events.c.id)).scalar_subquery()
+    due = select(_outbox.id).where(
+        _outbox.webhook_id == _hooks.id, _pending, _outbox.next_attempt_at <= _now
+    )
+    has_events = or_(wanted.exists(), newest - _hooks.position > STRIDE)
+    return select(_hooks.id, has_events, due.exists()).where(
+        _active, _free, or_(_hooks.not_before.is_(None), _hooks.not_before <= _now)
+    )
+
+
+def _due() -> Select[Any]:
+    earlier = webhook_deliveries.alias("earlier")
+    blocked = select(earlier.c.id).where(
+        earlier.c.webhook_id == _outbox.webhook_id,
+        earlier.c.state == DeliveryState.PENDING,
+        earlier.c.message_id == _outbox.message_id,
+        earlier.c.event_id < _outbox.event_id,
+    )
+    return (
+        select(*DELIVERY_COLUMNS)
+        .where(
+            _of_webhook,
+            _outbox.next_attempt_at <= _now,
+            _outbox.id.not_in(bindparam("under_way", expanding=True, type_=Uuid())),
+            ~blocked.exists(),
+        )
+        .order_by(_outbox.next_attempt_at, _outbox.id)
+        .limit(bindparam("limit"))
+    )
+
+
+def events_for(app: str | None, statuses: Collection[str], after: int, until: int) -> Select[Any]:
+    """The events that a webhook wants, oldest first."""
+    query = select(events).where(
+        events.c.id > after, events.c.id <= until, events.c.status.in_(statuses)
+    )
+    if app is not None:
+        query = query.where(events.c.app == app)
+    return query.order_by(events.c.id)
+
+
+WAITING = _waiting()
+DUE = _due()
+CLAIM = (
+    update(webhooks)
+    .where(_hooks.id.in_(_ids), _active, _free)
+    .values(lease=_ours, lease_until=_until)
+    .returning(*COLUMNS)
+)
+HELD = select(*COLUMNS).where(_held)
+KEEP = update(webhooks).where(_hooks.lease == _ours).values(lease_until=_until)
+RELEASE = (
+    update(webhooks)
+    .where(_hooks.id.in_(_ids), _hooks.lease == _ours)
+    .values(lease=None, lease_until=None)
+)
+
+POSITION = select(_hooks.app, _hooks.statuses, _hooks.position).where(_held).with_for_update()
+PENDING = select(func.count()).select_from(webhook_deliveries).where(_of_webhook)
+NEWEST = select(func.max(events.c.id))
+MOVE = update(webhooks).where(_hooks.id == _webhook).values(position=bindparam("end"))
+
+# Whatever was replayed since the attempt began is to be sent again, however the attempt ended.
+ATTEMPTED = (
+    update(webhook_deliveries)
+    .where(
+        _outbox.id == bindparam("delivery", type_=Uuid()),
+        _outbox.replays == bindparam("seen_replays"),
+        _pending,
+    )
+    .values(
+        state=bindparam("new_state", type_=Text()),
+        attempts=_outbox.attempts + 1,
+        first_attempt_at=func.coalesce(_outbox.first_attempt_at, bindparam("at", type_=UtcTime())),
+        next_attempt_at=bindparam("next_at", type_=UtcTime()),
+        ended_at=bindparam("new_ended_at", type_=UtcTime()),
+        status_code=bindparam("new_status_code", type_=Integer()),
+        error=bindparam("new_error", type_=Text()),
+    )
+)
+# An owner's pause is not undone by attempts that were under way.
+HEALTH = (
+    update(webhooks)
+    .where(_held, _active)
+    .values(
+        state=bindparam("new_state", type_=Text()),
+        reason=bindparam("new_reason", type_=Text()),
+        failures=bindparam("new_failures"),
+        failing_since=bindparam("new_since", type_=UtcTime()),
+        not_before=bindparam("new_not_before", type_=UtcTime()),
+    )
+    .returning(_hooks.id)
+)
+CANCEL = (
+    update(webhook_deliveries)
+    .where(_of_webhook)
+    .values(state=DeliveryState.CANCELLED, ended_at=_now, next_attempt_at=None)
+)
+HURRY = (
+    update(webhook_deliveries)
+    .where(_of_webhook, _outbox.next_attempt_at > _now)
+    .values(next_attempt_at=_now)
+)
+FORGET = (
+    delete(webhook_deliveries)
+    .where(
+        _outbox.id.in_(
+            select(_outbox.id)
+            .where(_outbox.ended_at < bindparam("before", type_=UtcTime()))
+            .order_by(_outbox.ended_at)
+            .limit(bindparam("limit"))
+        )
+    )
+    .returning(_outbox.id)
+)

@@ -1,0 +1,162 @@
+"""The statements behind a page of a list, built once for each combination of filters.
+
+Building one costs more than running it, so values are parameters by name and the statements are
+kept. What the parameters are called is in ``drivers`` and ``_conditions``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    Subquery,
+    Text,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from app.model.search import UNDER_WAY, Search
+from app.model.status import Status
+from app.store.drivers import TEXTS, Branch, Driver, within
+from app.store.records import JOINED
+from app.store.tables import deliveries, messages
+
+LARGEST_UNION = 400
+"""SQLite takes 500 terms."""
+
+
+class PageStatements:
+    """For one driver of one search; ``apps``: how many there are."""
+
+    def __init__(
+        self, search: Search, driver: Driver, *, apps: int, above: bool, is_sqlite: bool
+    ) -> None:
+        self._driver = driver
+        self._apps = apps
+        self._above = above
+        self._is_sqlite = is_sqlite
+        conditions = _conditions(search, driver)
+        self.looks_at_each = bool(conditions)
+        self.looks_early = any(branch.fits for branch in driver.branches)
+        self.branches = len(driver.branches) * (apps if driver.is_per_app else 1)
+        self.count = self._count()
+        self.first_page = self._page(conditions, below=False)
+        self.page = self._page(conditions, below=True)
+
+    def _count(self) -> Select[Any]:
+        """How many candidates there are; no more than ``depth`` are counted."""
+        some = select(self._candidates(below=True).c.id).limit(bindparam("depth")).subquery()
+        return select(func.count()).select_from(some)
+
+    def _page(self, conditions: Sequence[ColumnElement[bool]], *, below: bool) -> Select[Any]:
+        """The ids that pass, up to ``limit``, and with each the horizon: the id down to which
+        nothing was left out, where a branch had more candidates than ``depth``. One row at least,
+        for its sake.
+        """
+        candidates = select(self._candidates(below=below)).cte("candidates")
+        last = select(candidates.c.id).where(candidates.c.place == bindparam("depth"))
+        horizon = select(
+            last.order_by(candidates.c.id.desc()).limit(1).scalar_subquery().label("id")
+        ).subquery("horizon")
+        newest = select(candidates.c.id).where(candidates.c.fits)
+        newest = newest.order_by(candidates.c.id.desc())
+        page = self._passing(newest.subquery("newest"), conditions).subquery("page")
+        return (
+            select(horizon.c.id.label("horizon"), page.c.id)
+            .select_from(horizon.outerjoin(page, true()))
+            .order_by(page.c.id.desc())
+        )
+
+    def _passing(self, newest: Subquery, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+        query = select(newest.c.id).order_by(newest.c.id.desc()).limit(bindparam("limit"))
+        if not conditions:
+            return query
+        one = select(messages.c.id).select_from(JOINED)
+        one = one.where(messages.c.id == newest.c.id, *conditions).correlate(newest)
+        if self._is_sqlite:
+            return query.where(one.exists())
+        # One candidate after the other, newest first, until the page is full. The offset keeps the
+        # planner from turning that round.
+        return query.select_from(newest.join(one.offset(0).lateral("one"), true()))
+
+    def _candidates(self, *, below: bool) -> Subquery:
+        def newest(branch: Branch, app: ColumnElement[str] | None) -> Select[Any]:
+            return branch.newest(app=app, above=self._above, below=below)
+
+        branches = self._driver.branches
+        if not self._driver.is_per_app:
+            return newest(branches[0], None).subquery()
+        if self._is_sqlite:
+            names = [bindparam(f"app{place}", type_=Text) for place in range(self._apps)]
+            return _united([newest(branch, app) for app in names for branch in branches]).subquery()
+        apps = func.unnest(bindparam("apps", type_=ARRAY(Text))).table_valued("app")
+        app = literal_column("apps.app", Text)
+        each = _united([newest(branch, app) for branch in branches]).lateral("each")
+        return (
+            select(each.c.id, each.c.place, each.c.fits)
+            .select_from(apps.render_derived(name="apps").join(each, true()))
+            .subquery()
+        )
+
+
+def _united(terms: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
+    if len(terms) == 1:
+        return terms[0]
+    if len(terms) <= LARGEST_UNION:
+        return union_all(*terms)
+    pieces = [
+        union_all(*terms[start : start + LARGEST_UNION]).subquery()
+        for start in range(0, len(terms), LARGEST_UNION)
+    ]
+    return union_all(*(select(piece.c.id, piece.c.place, piece.c.fits) for piece in pieces))
+
+
+def _conditions(search: Search, driver: Driver) -> list[ColumnElement[bool]]:
+    """What is left to be looked at in each candidate."""
+    status = func.coalesce(deliveries.c.status, messages.c.state)
+    wanted = [
+        messages.c[name] == bindparam(name)
+        for name in TEXTS
+        if getattr(search, name) is not None and name != driver.answers
+    ]
+    if search.statuses is not None and driver.answers != "statuses":
+        wanted.append(status.in_(sorted(search.statuses)))
+    if search.contradictory is not None and driver.answers != "contradictory":
+        both = func.coalesce(deliveries.c.seen, 0).op("&")(3) == 3
+        wanted.append(both if search.contradictory else ~both)
+    if search.overdue is not None:
+        wanted.append(_is_overdue() if search.overdue else ~_is_overdue())
+    wanted += within(messages.c.created_at, "created", search)
+    wanted += within(_status_at(), "status", search)
+    return wanted
+
+
+def _is_overdue() -> ColumnElement[bool]:
+    """Like ``Record.overdue``. Never null, so that its opposite is everything else."""
+    status = func.coalesce(deliveries.c.status, messages.c.state)
+    starts_at = func.coalesce(messages.c.send_at, messages.c.created_at)
+    has_passed = case(
+        (messages.c.expires_at.is_not(None), messages.c.expires_at < bindparam("now")),
+        else_=starts_at < bindparam("latest_start"),
+    )
+    return and_(status.in_(sorted(UNDER_WAY)), has_passed)
+
+
+def _status_at() -> ColumnElement[Any]:
+    """Like ``Record.status_at``."""
+    return case(
+        (deliveries.c.status == Status.SUBMITTED, messages.c.submitted_at),
+        (deliveries.c.status_at.is_(None), messages.c.state_at),
+        else_=deliveries.c.status_at,
+    )

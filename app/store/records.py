@@ -1,0 +1,140 @@
+"""Rows as records: a message, its delivery and its receipts, read together in one statement.
+
+One statement is one snapshot: the status never contradicts the history that stands beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Join,
+    Label,
+    Row,
+    Select,
+    Text,
+    cast,
+    func,
+    null,
+    select,
+)
+
+from app.model.message import Record, StoredReceipt
+from app.model.status import Status
+from app.store.messages import errors_of, message_of, steps_of
+from app.store.tables import deliveries, messages, receipts
+
+_RECEIPT = (
+    receipts.c.status,
+    receipts.c.at,
+    receipts.c.status_key,
+    receipts.c.time_quality,
+    receipts.c.received_at,
+    receipts.c.times_seen,
+    receipts.c.delivery_status,
+    receipts.c.status_reason,
+    receipts.c.receipt_timestamp,
+)
+_TIMES = (1, 4)
+"""Which of them are times: JSON carries those as text."""
+
+JOINED: Join = messages.outerjoin(
+    deliveries, deliveries.c.sms_activity_id == messages.c.sms_activity_id
+)
+
+
+def of_messages(*, history: bool, is_sqlite: bool, source: FromClause = JOINED) -> Select[Any]:
+    """Messages with what became of them; to be narrowed. ``source`` includes JOINED."""
+    told = _history(messages.c.sms_activity_id, is_sqlite) if history else null()
+    return select(
+        *messages.c,
+        deliveries.c.status.label("delivery_status"),
+        deliveries.c.status_at.label("delivery_status_at"),
+        deliveries.c.seen.label("seen"),
+        _resent_as(is_sqlite).label("resent_as"),
+        told.label("history"),
+    ).select_from(source)
+
+
+def of_receipts_alone(*, is_sqlite: bool) -> Select[Any]:
+    """What is known of sms_activity_ids that no message of ours has: the same columns."""
+    nothing: dict[str, Label[Any]] = {c.name: null().label(c.name) for c in messages.c}
+    nothing["sms_activity_id"] = deliveries.c.sms_activity_id.label("sms_activity_id")
+    return select(
+        *nothing.values(),
+        deliveries.c.status.label("delivery_status"),
+        deliveries.c.status_at.label("delivery_status_at"),
+        deliveries.c.seen.label("seen"),
+        null().label("resent_as"),
+        _history(deliveries.c.sms_activity_id, is_sqlite).label("history"),
+    ).where(deliveries.c.message_id.is_(None))
+
+
+def record_of(row: Row[*tuple[Any, ...]]) -> Record:
+    """The record in a row of either of the above."""
+    history = _receipts(row.history)
+    if row.id is None:
+        return Record(
+            message=None,
+            sms_activity_id=row.sms_activity_id,
+            status=row.delivery_status,
+            status_at=row.delivery_status_at,
+            seen=row.seen,
+            receipts=history,
+        )
+    status, status_at = row.delivery_status or row.state, row.delivery_status_at or row.state_at
+    if row.delivery_status == Status.SUBMITTED:
+        status_at = row.submitted_at
+    return Record(
+        message=message_of(row),
+        sms_activity_id=row.sms_activity_id,
+        status=status,
+        status_at=status_at,
+        seen=row.seen or 0,
+        submitted_at=row.submitted_at,
+        errors=errors_of(row.errors) if row.errors else (),
+        steps=steps_of(row.steps) if row.steps else (),
+        resent_as=tuple(sorted(UUID(one) for (one,) in json.loads(row.resent_as or "[]"))),
+        receipts=history,
+    )
+
+
+def _history(sms_activity_id: ColumnElement[str], is_sqlite: bool) -> ColumnElement[Any]:
+    mine = receipts.c.sms_activity_id == sms_activity_id
+    rows = _as_json(_RECEIPT, is_sqlite=is_sqlite)
+    return select(rows).where(mine).correlate(messages, deliveries).scalar_subquery()
+
+
+def _resent_as(is_sqlite: bool) -> ColumnElement[Any]:
+    again = messages.alias("again")
+    rows = _as_json((again.c.id,), is_sqlite=is_sqlite)
+    mine = again.c.resend_of == messages.c.id
+    return select(rows).where(mine).correlate(messages).scalar_subquery()
+
+
+def _as_json(columns: tuple[ColumnElement[Any], ...], *, is_sqlite: bool) -> ColumnElement[str]:
+    """Rows folded into one text: a list of lists."""
+    if is_sqlite:
+        return cast(func.json_group_array(func.json_array(*columns)), Text)
+    return cast(func.json_agg(func.json_build_array(*columns)), Text)
+
+
+def _receipts(stored: str | None) -> tuple[StoredReceipt, ...]:
+    if not stored:
+        return ()
+    rows = json.loads(stored)
+    for row in rows:
+        for place in _TIMES:
+            row[place] = _time(row[place])
+    return tuple(StoredReceipt(*row) for row in rows)
+
+
+def _time(text: str) -> datetime:
+    """A time as JSON has it; SQLite's carry no zone, since they are all UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

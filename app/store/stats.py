@@ -1,0 +1,188 @@
+"""Counts over a range of time, in one statement whose cost depends on the range alone.
+
+What iovox has accepted is read from `deliveries` by app, status and id, which an index has in
+order; the rest from `messages` by their own states. Times to delivery come as a histogram of whole
+seconds (iovox's times are no finer), so that nothing is sorted and a month is a few thousand rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    null,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from app.model.search import LISTED, OURS_ALONE, smallest_id
+from app.model.status import Status, microseconds
+from app.store.engine import Database
+from app.store.lists import APPS, OLDER, YOUNGER
+from app.store.tables import deliveries, messages
+
+PATIENCE = 60.0
+"""Seconds for the statement: about what a month of a million messages a day takes."""
+_SECOND = 2_000_000
+"""In the units of the keys: twice a microsecond."""
+_KEYS_TIME = 10**18
+
+Key = Callable[[bool], ColumnElement[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """So many messages have this in common. ``seconds``: from submission to DELIVERED."""
+
+    key: str | int | None
+    status: str
+    seconds: int | None
+    messages: int
+
+
+class StatsStore:
+    """Reads only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._statements = {by: self._statement(by) for by in _KEYS}
+
+    async def counts(
+        self, *, app: str | None, start: datetime, end: datetime, by: str
+    ) -> Sequence[Count]:
+        """Messages that were created from ``start`` on and before ``end``; ``app`` None is all.
+
+        ``by`` is one of hour, day, status, reason, origin and app; an hour and a day come as their
+        number since 1970. Raises StoreUnavailable.
+        """
+        given: dict[str, Any] = {
+            "start": start,
+            "end": end,
+            "start_key": 2 * microseconds(start),
+            "end_key": 2 * microseconds(end),
+            "above": smallest_id(start, -YOUNGER),
+            "below": smallest_id(end, OLDER),
+            "accepted": sorted(LISTED - OURS_ALONE),
+            "ours": sorted(OURS_ALONE),
+        }
+        async with self._database.read(patience=PATIENCE) as connection:
+            apps = [app] if app else (await connection.execute(APPS)).scalars().all()
+            rows = await connection.execute(self._statements[by], {**given, "apps": list(apps)})
+            return [Count(*row) for row in rows]
+
+    def _statement(self, by: str) -> Select[Any]:
+        of_ours, of_accepted = _KEYS[by]
+        is_sqlite = self._database.is_sqlite
+        parts = union_all(
+            self._part(messages, messages.c.state, "ours", of_ours(is_sqlite)),
+            self._part(deliveries, deliveries.c.status, "accepted", of_accepted(is_sqlite)),
+        ).subquery()
+        return select(parts)
+
+    def _part(
+        self, table: FromClause, status: ColumnElement[str], statuses: str, key: ColumnElement[Any]
+    ) -> Select[Any]:
+        is_accepted = table is deliveries
+        taken = deliveries.c.status_key % _KEYS_TIME - deliveries.c.submitted_key
+        seconds = taken.op("/", precedence=8)(_SECOND)  # in whole numbers, unlike SQLAlchemy's own
+        delivered = case((status == Status.DELIVERED, cast(seconds, BigInteger)))
+        columns = (
+            key.label("key"),
+            status.label("status"),
+            (delivered if is_accepted else cast(null(), BigInteger)).label("seconds"),
+        )
+        message_id = deliveries.c.message_id if is_accepted else messages.c.id
+        within = (
+            _between(deliveries.c.created_key, "start_key", "end_key")
+            if is_accepted
+            else _between(messages.c.created_at, "start", "end")
+        )
+        rows = select(*columns).where(_between(message_id, "above", "below"), within)
+        if not is_accepted:  # as the index of these says it
+            rows = rows.where(messages.c.state != literal_column("'SUBMITTED'"))
+        return self._counted(rows, table.c.app, status, statuses)
+
+    def _counted(
+        self, rows: Select[Any], app: ColumnElement[str], status: ColumnElement[str], statuses: str
+    ) -> Select[Any]:
+        if self._database.is_sqlite:
+            of_apps = app.in_(bindparam("apps", expanding=True))
+            of_statuses = status.in_(bindparam(statuses, expanding=True))
+            every = rows.where(of_apps, of_statuses).subquery()
+            return _by_all(every, every)
+        apps = func.unnest(bindparam("apps", type_=ARRAY(Text))).table_valued("app")
+        states = func.unnest(bindparam(statuses, type_=ARRAY(Text))).table_valued("status")
+        # The index has them by app, status and id: a seek for each pair, and nothing else is read.
+        pairs = apps.render_derived(name="apps").join(states.render_derived(name="states"), true())
+        mine = rows.where(
+            app == literal_column("apps.app"), status == literal_column("states.status")
+        )
+        each = mine.offset(0).lateral("each")  # keeps the planner from reading all of the table
+        return _by_all(each, pairs.join(each, true()))
+
+
+def _by_all(columns: Any, source: FromClause) -> Select[Any]:
+    return (
+        select(columns.c.key, columns.c.status, columns.c.seconds, func.count().label("messages"))
+        .select_from(source)
+        .group_by(columns.c.key, columns.c.status, columns.c.seconds)
+    )
+
+
+def _between(column: ColumnElement[Any], start: str, end: str) -> ColumnElement[bool]:
+    return and_(column >= bindparam(start), column < bindparam(end))
+
+
+def _same(value: Callable[[], ColumnElement[Any]]) -> Key:
+    return lambda _is_sqlite: value()
+
+
+def _in_units(seconds: int) -> tuple[Key, Key]:
+    """The number of the hour, or day, since 1970."""
+
+    def of_ours(is_sqlite: bool) -> ColumnElement[Any]:
+        epoch = (
+            cast(func.strftime("%s", messages.c.created_at), BigInteger)
+            if is_sqlite
+            else cast(func.floor(func.date_part("epoch", messages.c.created_at)), BigInteger)
+        )
+        return epoch.op("/")(literal_column(str(seconds)))
+
+    def of_accepted(_is_sqlite: bool) -> ColumnElement[Any]:
+        return deliveries.c.created_key.op("/")(literal_column(str(seconds * _SECOND)))
+
+    return of_ours, of_accepted
+
+
+def _origin_of_accepted() -> ColumnElement[Any]:
+    mine = messages.alias("mine")
+    origin = select(mine.c.origin).where(mine.c.id == deliveries.c.message_id)
+    return origin.correlate(deliveries).scalar_subquery()
+
+
+_NOTHING = _same(lambda: cast(null(), Text))
+_KEYS: Mapping[str, tuple[Key, Key]] = {
+    "status": (_NOTHING, _NOTHING),
+    "reason": (_NOTHING, _same(lambda: deliveries.c.reason)),
+    "origin": (_same(lambda: messages.c.origin), _same(_origin_of_accepted)),
+    "app": (_same(lambda: messages.c.app), _same(lambda: deliveries.c.app)),
+    "hour": _in_units(int(timedelta(hours=1).total_seconds())),
+    "day": _in_units(int(timedelta(days=1).total_seconds())),
+}
+GROUPINGS = tuple(_KEYS)

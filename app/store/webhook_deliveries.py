@@ -1,0 +1,173 @@
+"""Deliveries as their owners see them: listed, replayed, and one to try. The webhook is checked by
+whoever calls: it is one that the caller may see.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects import sqlite as lite
+from sqlalchemy.ext.asyncio import AsyncConnection
+from uuid_utils.compat import uuid7
+
+from app.model.webhook import Delivery, DeliveryState, Payload, Replay
+from app.store.engine import Database
+from app.store.tables import webhook_deliveries, webhooks
+
+COLUMNS = tuple(webhook_deliveries.c)
+
+
+class WebhookDeliveryStore:
+    """Deliveries of one webhook at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, webhook_id: UUID, *, state: DeliveryState | None, below: UUID | None, limit: int
+    ) -> list[Delivery]:
+        """The newest first, from the one after ``below``."""
+        query = select(*COLUMNS).where(webhook_deliveries.c.webhook_id == webhook_id)
+        if state is not None:
+            query = query.where(webhook_deliveries.c.state == state)
+        if below is not None:
+            query = query.where(webhook_deliveries.c.id < below)
+        query = query.order_by(webhook_deliveries.c.id.desc()).limit(limit)
+        async with self._database.read() as connection:
+            return [delivery_of(row) for row in await connection.execute(query)]
+
+    async def find(self, webhook_id: UUID, delivery_id: UUID) -> Delivery | None:
+        """One delivery."""
+        query = select(*COLUMNS).where(_one(webhook_id, delivery_id))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else delivery_of(row)
+
+    async def add(self, webhook_id: UUID, payload: Payload, now: datetime) -> Delivery:
+        """Something to be sent at once, even to a receiver that is down."""
+        async with self._database.write() as connection:
+            (delivery_id,) = await insert_pending(connection, webhook_id, [payload], now)
+            await _try_now(connection, webhook_id)
+            row = await connection.execute(
+                select(*COLUMNS).where(webhook_deliveries.c.id == delivery_id)
+            )
+            return delivery_of(row.one())
+
+    async def replay(self, webhook_id: UUID, delivery_id: UUID, now: datetime) -> Delivery | None:
+        """Send one again; None where there is none."""
+        async with self._database.write() as connection:
+            again = await connection.execute(_again(_one(webhook_id, delivery_id), now))
+            row = again.one_or_none()
+            if row is None:
+                return None
+            await _try_now(connection, webhook_id)
+            return delivery_of(row)
+
+    async def replay_range(
+        self, webhook_id: UUID, which: Replay, *, now: datetime, most: int
+    ) -> list[int]:
+        """Send those in the range again, oldest event first; answers the events' numbers."""
+        found = select(webhook_deliveries.c.id).where(
+            webhook_deliveries.c.webhook_id == webhook_id, *_within(which)
+        )
+        some = found.order_by(webhook_deliveries.c.event_id).limit(most)
+        async with self._database.write() as connection:
+            again = await connection.execute(_again(webhook_deliveries.c.id.in_(some), now))
+            numbers = sorted(row.event_id for row in again)
+            if numbers:
+                await _try_now(connection, webhook_id)
+            return numbers
+
+
+def delivery_of(row: Row[*tuple[Any, ...]]) -> Delivery:
+    """A delivery from a row of COLUMNS."""
+    return Delivery(
+        id=row.id,
+        webhook_id=row.webhook_id,
+        event=row.event_id,
+        recorded_at=row.recorded_at,
+        message_id=row.message_id,
+        type=row.type,
+        body=row.body,
+        state=DeliveryState(row.state),
+        replays=row.replays,
+        attempts=row.attempts,
+        created_at=row.created_at,
+        first_attempt_at=row.first_attempt_at,
+        next_attempt_at=row.next_attempt_at,
+        ended_at=row.ended_at,
+        status_code=row.status_code,
+        error=row.error,
+    )
+
+
+async def insert_pending(
+    connection: AsyncConnection, webhook_id: UUID, payloads: Sequence[Payload], now: datetime
+) -> list[UUID]:
+    """Put payloads into the outbox, but for events that are there already; answers their ids."""
+    upsert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
+    rows = [
+        {
+            "id": uuid7(),
+            "webhook_id": webhook_id,
+            "event_id": payload.event,
+            "recorded_at": payload.recorded_at,
+            "message_id": payload.message_id,
+            "type": payload.type,
+            "body": payload.body,
+            "state": DeliveryState.PENDING,
+            "created_at": now,
+            "next_attempt_at": now,
+        }
+        for payload in payloads
+    ]
+    await connection.execute(upsert(webhook_deliveries).on_conflict_do_nothing(), rows)
+    return [row["id"] for row in rows if isinstance(row["id"], UUID)]
+
+
+def _one(webhook_id: UUID, delivery_id: UUID) -> ColumnElement[bool]:
+    return (webhook_deliveries.c.id == delivery_id) & (
+        webhook_deliveries.c.webhook_id == webhook_id
+    )
+
+
+def _within(which: Replay) -> list[ColumnElement[bool]]:
+    column = webhook_deliveries.c
+    bounds = (
+        (which.after, operator.gt, column.event_id),
+        (which.until, operator.le, column.event_id),
+        (which.start, operator.ge, column.recorded_at),
+        (which.end, operator.lt, column.recorded_at),
+        (which.state, operator.eq, column.state),
+    )
+    chosen = [compare(of, value) for value, compare, of in bounds if value is not None]
+    return [column.event_id.is_not(None), *chosen]
+
+
+def _again(which: ColumnElement[bool], now: datetime) -> Any:
+    return (
+        update(webhook_deliveries)
+        .where(which)
+        .values(
+            state=DeliveryState.PENDING,
+            replays=webhook_deliveries.c.replays + 1,
+            attempts=0,
+            first_attempt_at=None,
+            next_attempt_at=now,
+            ended_at=None,
+        )
+        .returning(*COLUMNS)
+    )
+
+
+async def _try_now(connection: AsyncConnection, webhook_id: UUID) -> None:
+    """Whoever asks wants to know now, so a receiver that was down is tried at once."""
+    await connection.execute(
+        update(webhooks).where(webhooks.c.id == webhook_id).values(not_before=None)
+    )

@@ -1,0 +1,175 @@
+"""Subscriptions. A caller that may see one app's events sees that app's subscriptions only.
+
+Secrets are stored as they are, because a signature cannot be made from a digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.model.webhook import DeliveryState, Webhook, WebhookState
+from app.store.engine import Database
+from app.store.tables import events, webhook_deliveries, webhooks
+
+COLUMNS = tuple(
+    webhooks.c[name]
+    for name in (
+        "id", "app", "url", "statuses", "secret", "previous_secret", "previous_secret_until",
+        "state", "reason", "created_at", "failures", "failing_since", "not_before",
+    )
+)  # fmt: skip
+
+_HEALTHY = {"failures": 0, "failing_since": None, "not_before": None}
+
+
+class WebhookStore:
+    """``sees`` is the one app whose subscriptions there are for a caller, or None for all."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, new: Webhook, *, most: int) -> bool:
+        """Record a subscription to what happens from now on; False where the app has ``most``."""
+        newest = select(func.coalesce(func.max(events.c.id), 0)).scalar_subquery()
+        async with self._database.write() as connection:
+            same_app = webhooks.c.app == new.app if new.app else webhooks.c.app.is_(None)
+            count = await connection.execute(
+                select(func.count()).select_from(webhooks).where(same_app)
+            )
+            if count.scalar_one() >= most:
+                return False
+            await connection.execute(
+                insert(webhooks).values(
+                    id=new.id,
+                    app=new.app,
+                    url=new.url,
+                    statuses=" ".join(new.statuses),
+                    secret=new.secret,
+                    state=new.state,
+                    created_at=new.created_at,
+                    position=newest,
+                )
+            )
+            return True
+
+    async def all(self, *, sees: str | None) -> list[Webhook]:
+        """Every subscription, oldest first."""
+        query = select(*COLUMNS).order_by(webhooks.c.id)
+        if sees is not None:
+            query = query.where(webhooks.c.app == sees)
+        async with self._database.read() as connection:
+            return [webhook_of(row) for row in await connection.execute(query)]
+
+    async def find(self, webhook_id: UUID, *, sees: str | None) -> Webhook | None:
+        """One subscription."""
+        query = select(*COLUMNS).where(_visible(webhook_id, sees))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else webhook_of(row)
+
+    async def change(
+        self,
+        webhook_id: UUID,
+        *,
+        sees: str | None,
+        now: datetime,
+        url: str | None = None,
+        statuses: tuple[str, ...] | None = None,
+        paused: bool | None = None,
+    ) -> Webhook | None:
+        """Change what is not None; None where there is none that has not ended.
+
+        While it is paused nothing is sent, and nothing is lost: what happens meanwhile is sent when
+        it is resumed, and what waits then is sent at once, as if it had never been tried.
+        """
+        which = _visible(webhook_id, sees) & (webhooks.c.state != WebhookState.ENDED)
+        async with self._database.write() as connection:
+            changed = await _update(
+                connection, which, _changes(url=url, statuses=statuses, paused=paused)
+            )
+            if changed is not None and paused is False:
+                await connection.execute(
+                    update(webhook_deliveries)
+                    .where(
+                        webhook_deliveries.c.webhook_id == webhook_id,
+                        webhook_deliveries.c.state == DeliveryState.PENDING,
+                    )
+                    .values(attempts=0, first_attempt_at=None, next_attempt_at=now)
+                )
+            return changed
+
+    async def rotate(
+        self, webhook_id: UUID, secret: str, *, previous_until: datetime, sees: str | None
+    ) -> Webhook | None:
+        """A new secret; the one before it stays valid for a while."""
+        values = {
+            "previous_secret": webhooks.c.secret,
+            "previous_secret_until": previous_until,
+            "secret": secret,
+        }
+        async with self._database.write() as connection:
+            return await _update(connection, _visible(webhook_id, sees), values)
+
+    async def remove(self, webhook_id: UUID, *, sees: str | None) -> bool:
+        """Forget a subscription and its deliveries; False where there is none."""
+        async with self._database.write() as connection:
+            removed = await connection.execute(
+                delete(webhooks).where(_visible(webhook_id, sees)).returning(webhooks.c.id)
+            )
+            return removed.one_or_none() is not None
+
+
+def webhook_of(row: Row[*tuple[Any, ...]]) -> Webhook:
+    """A subscription from a row that has COLUMNS."""
+    return Webhook(
+        id=row.id,
+        app=row.app,
+        url=row.url,
+        statuses=tuple(row.statuses.split()),
+        secret=row.secret,
+        previous_secret=row.previous_secret,
+        previous_secret_until=row.previous_secret_until,
+        state=WebhookState(row.state),
+        reason=row.reason,
+        created_at=row.created_at,
+        failures=row.failures,
+        failing_since=row.failing_since,
+        not_before=row.not_before,
+    )
+
+
+def _visible(webhook_id: UUID, sees: str | None) -> ColumnElement[bool]:
+    this = webhooks.c.id == webhook_id
+    return this if sees is None else this & (webhooks.c.app == sees)
+
+
+def _changes(
+    *, url: str | None, statuses: tuple[str, ...] | None, paused: bool | None
+) -> dict[str, object]:
+    values: dict[str, object] = {}
+    if url is not None:
+        values |= {"url": url, **_HEALTHY}  # another target has not failed yet
+    if statuses is not None:
+        values |= {"statuses": " ".join(statuses)}
+    if paused is True:
+        values |= {"state": WebhookState.PAUSED, "reason": "paused by its owner"}
+    if paused is False:
+        values |= {"state": WebhookState.ACTIVE, "reason": None, **_HEALTHY}
+    return values
+
+
+async def _update(
+    connection: AsyncConnection, which: ColumnElement[bool], values: Mapping[str, object]
+) -> Webhook | None:
+    changed = await connection.execute(
+        # The id, so that nothing to change is no error.
+        update(webhooks).where(which).values(id=webhooks.c.id, **values).returning(*COLUMNS)
+    )
+    row = changed.one_or_none()
+    return None if row is None else webhook_of(row)

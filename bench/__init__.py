@@ -1,0 +1,1 @@
+"""What the service costs, measured beside the usual ways. `make bench` runs it."""

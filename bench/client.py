@@ -1,0 +1,125 @@
+"""The load process: reads what to do as one line of JSON, does it, writes what came of it.
+
+A process of its own, so that its CPU does not count as the service's. The caller is the benchmark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+import time
+from array import array
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any
+
+import uvloop
+
+from bench import traffic
+from tests.support.load import drive
+
+SOURCES: dict[str, Callable[..., Iterator[bytes]]] = {
+    "receipts": traffic.receipts,
+    "sends": traffic.sends,
+    "submissions": traffic.submissions,
+    "lookups": traffic.lookups,
+    "pages": traffic.pages,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to send where, for how long, and no more than ``most``. ``options`` are the source's.
+
+    ``rate``: requests a second; None is as fast as answers come. ``groups``: the n-th request
+    belongs to group n modulo this, and each group's times are told apart.
+    """
+
+    port: int
+    source: str
+    options: dict[str, Any]
+    seconds: float
+    connections: int = 64
+    most: int | None = None
+    rate: float | None = None
+    groups: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came of it. Times are in seconds; ``cpu`` is what this process used itself.
+
+    ``groups``: each request's, by its group.
+    """
+
+    answers: int
+    seconds: float
+    requests_per_second: float
+    p50: float
+    p99: float
+    cpu: float
+    statuses: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+    groups: list[list[float]] = field(default_factory=list)
+
+
+def until(seconds: float, requests: Iterator[bytes]) -> Iterator[bytes]:
+    """The requests, until the time is over."""
+    ends_at = time.perf_counter() + seconds
+    for request in requests:
+        if time.perf_counter() > ends_at:
+            return
+        yield request
+
+
+async def paced(rate: float, requests: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The requests, so many a second, however long the answers take."""
+    began = time.perf_counter()
+    for number, request in enumerate(requests):
+        await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+        yield request
+
+
+async def work(job: Job) -> Came:
+    """Drive one load."""
+    source = islice(SOURCES[job.source](**job.options), job.most)
+    timed = until(job.seconds, source)
+    requests = paced(job.rate, timed) if job.rate else timed
+    groups = [array("d") for _ in range(job.groups)]
+
+    def note(index: int, _status: int, seconds: float) -> None:
+        groups[index % job.groups].append(seconds)
+
+    began = time.process_time()
+    result = await drive("127.0.0.1", job.port, requests, job.connections, note if groups else None)
+    return Came(
+        answers=result.answers,
+        seconds=result.seconds,
+        requests_per_second=result.requests_per_second,
+        p50=result.p50,
+        p99=result.p99,
+        cpu=time.process_time() - began,
+        statuses={str(status): count for status, count in result.statuses.items()},
+        errors=dict(result.errors),
+        groups=[list(times) for times in groups],
+    )
+
+
+def percentile(times: Sequence[float], percent: int) -> float:
+    """The time that so many percent are no longer than; 0 of none."""
+    ordered = sorted(times)
+    return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else 0.0
+
+
+def main() -> None:
+    """Do the job on standard input."""
+    job = Job(**json.loads(sys.stdin.readline()))
+    gc.disable()  # a pause of ours would count as the server's; the run is short
+    print(json.dumps(asdict(uvloop.run(work(job)))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Looking a message up by its id, beside the tutorial and a FastAPI that does nothing."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from bench import servers, traffic
+from bench.client import Job
+from bench.data import NUMBERED, settle
+from bench.measure import Figures, measure, middle, run_load
+from bench.population import Population
+from bench.report import FIGURES, Mark, Section, bounds_of, figure_cells
+from bench.servers import Server
+from bench.stage import SMALL, Stage
+
+CONNECTIONS = 64
+WARM_UP = 1.0
+
+NOTE = (
+    "`GET /v1/messages/{{id}}` by our id over {connections} connections, ids scattered over all of "
+    "{messages:,} messages with two receipts each. The service checks the key and answers the "
+    "whole history; the tutorial checks nothing: one ORM session, two SELECTs, a response_model. "
+    "Medians of {rounds} rounds of {seconds:g} s, the contenders in turn."
+)
+
+# The same messages and receipts as the tutorial keeps them.
+_MESSAGES = f"""
+insert into tutorial_messages (id, sms_activity_id, origin, destination, message, created_at)
+select id::text, sid, '{traffic.ORIGIN}', '4477' || lpad((n % 100000000)::text, 8, '0'),
+  '{traffic.TEXT}', made_at {NUMBERED}
+"""
+_RECEIPTS = f"""
+insert into tutorial_receipts
+  (sms_activity_id, status, delivery_status, status_reason, receipt_timestamp, received_at)
+select sid, status, 'delivery report', '1', to_char(made_at, 'YYYY-MM-DD HH24:MI:SS'), made_at
+{NUMBERED}, (values ('ACKNOWLEDGED'), ('DELIVERED')) r(status)
+"""
+
+
+def compare(stage: Stage) -> Section:
+    """(a) tutorial, (b) no-op and the service."""
+    population = stage.populated(SMALL)
+    found: dict[str, list[Figures]] = {"noop": [], "tutorial": [], "service": []}
+    url = stage.postgres.url(population.database)
+    for number in range(stage.rounds):
+        for name in ("noop", "tutorial"):
+            stage.say(f"round {number + 1}: {name}")
+            server = servers.rival(name, url)
+            if name == "tutorial" and not number:  # it has made its tables now
+                _fill(stage, population)
+            found[name].append(look_up(stage, server, population))
+        stage.say(f"round {number + 1}: the service")
+        found["service"].append(look_up(stage, servers.serve(url), population))
+    return _section(stage, population, {name: middle(each) for name, each in found.items()})
+
+
+def look_up(stage: Stage, server: Server, population: Population) -> Figures:
+    """Warm up, measure, stop the server."""
+    options = {"first": population.known, "count": population.messages, "key": population.key}
+
+    def job(seconds: float) -> Job:
+        return Job(server.port, "lookups", options, seconds, CONNECTIONS)
+
+    with closing(server.process):
+        run_load(job(WARM_UP))
+        figures, _ = measure(server, job(stage.seconds), stage.postgres)
+        server.process.terminate()
+    return figures
+
+
+def _fill(stage: Stage, population: Population) -> None:
+    for statement in (_MESSAGES, _RECEIPTS):
+        last = population.known + population.messages - 1
+        filled = statement.format(first=population.known, last=last)
+        stage.postgres.execute(filled, database=population.database)
+    settle(stage.postgres, population.database)
+
+
+def _section(stage: Stage, population: Population, found: dict[str, Figures]) -> Section:
+    names = {
+        "noop": "(b) FastAPI that does nothing",
+        "tutorial": "(a) FastAPI + SQLAlchemy tutorial",
+        "service": "this service",
+    }
+    ours = found["service"]
+    return Section(
+        title="Lookup by id",
+        note=NOTE.format(
+            connections=CONNECTIONS,
+            messages=population.messages,
+            rounds=stage.rounds,
+            seconds=stage.seconds,
+        ),
+        columns=("", *FIGURES),
+        rows=[[names[name], *figure_cells(figures)] for name, figures in found.items()],
+        marks=[
+            Mark("requests/s against (a)", ours.rate / found["tutorial"].rate, 4, at_least=True),
+            Mark("requests/s against (b)", ours.rate / found["noop"].rate, 0.5, at_least=True),
+        ],
+        bounds=bounds_of(ours),
+    )

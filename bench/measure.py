@@ -1,0 +1,122 @@
+"""One measured window: a load on a server, and what it cost whom.
+
+CPU is read from /proc: of the server's processes and of all of PostgreSQL's, before and after.
+Where processes share the cores it is the steadiest figure there is.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from statistics import median
+
+import psutil
+
+from bench.client import Came, Job
+from bench.servers import Server
+from tests.support import processes
+from tests.support.postgresql import PostgresServer
+from tests.support.process import clean_environment
+
+CLIENT_START = 90.0
+"""Seconds beyond its job that a load process may take to start, to connect and to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a window showed. CPU in microseconds a request, times in seconds, memory in bytes.
+
+    ``load_cpu`` is the load process's, ``other_cpu`` that of whatever else ran on the machine.
+    """
+
+    rate: float
+    p50: float
+    p99: float
+    service_cpu: float
+    postgres_cpu: float
+    memory: float
+    load_cpu: float = 0.0
+    other_cpu: float = 0.0
+
+    @property
+    def cpu(self) -> float:
+        """Service and PostgreSQL together."""
+        return self.service_cpu + self.postgres_cpu
+
+    def cores(self, cpu: float) -> float:
+        """How many cores a cost in microseconds a request kept busy."""
+        return cpu * self.rate / 1e6
+
+
+class WrongAnswers(Exception):
+    """Some answer was not the one expected: figures of wrong answers are worth nothing."""
+
+
+def run_load(job: Job, *, status: int = 200) -> Came:
+    """Run a load in a process of its own. Raises WrongAnswers unless every answer is right."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.client"],
+        input=json.dumps(asdict(job)) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=job.seconds + CLIENT_START,
+        env=clean_environment({}),
+    )
+    if done.returncode:
+        raise RuntimeError(f"the load process failed: {done.stderr[-2000:]}")
+    came = Came(**json.loads(done.stdout))
+    if set(came.statuses) != {str(status)} or came.errors:
+        raise WrongAnswers(f"wanted {status} only, got {came.statuses}, errors {came.errors}")
+    return came
+
+
+def measure(
+    server: Server, job: Job, postgres: PostgresServer | None = None, *, status: int = 200
+) -> tuple[Figures, Came]:
+    """Run a load and say what it cost."""
+    before = _spent(server, postgres)
+    came = run_load(job, status=status)
+    after = _spent(server, postgres)
+    service, database, everything = (
+        (then - now) / came.answers * 1e6 for now, then in zip(before, after, strict=True)
+    )
+    load = came.cpu / came.answers * 1e6
+    return (
+        Figures(
+            rate=came.requests_per_second,
+            p50=came.p50,
+            p99=came.p99,
+            service_cpu=service,
+            postgres_cpu=database,
+            memory=largest_worker(server),
+            load_cpu=load,
+            other_cpu=max(0.0, everything - service - database - load),
+        ),
+        came,
+    )
+
+
+def largest_worker(server: Server) -> float:
+    """Peak memory of the largest process of a server."""
+    everyone = processes.family(server.process.pid)
+    return max(processes.peak_memory_bytes([one]) for one in everyone)
+
+
+def middle(rounds: Sequence[Figures]) -> Figures:
+    """The median of each figure over several rounds."""
+    return Figures(
+        **{each.name: median(getattr(r, each.name) for r in rounds) for each in fields(Figures)}
+    )
+
+
+def _spent(server: Server, postgres: PostgresServer | None) -> tuple[float, float, float]:
+    """CPU seconds so far: of a server, of PostgreSQL, of the whole machine."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    # A guest's time is in that of the user already.
+    whole = sum(times) - idle - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return server.process.cpu_seconds(), postgres.cpu_seconds() if postgres else 0.0, whole

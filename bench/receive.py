@@ -1,0 +1,160 @@
+"""The receive path beside its rivals: known messages, two receipts each, final indexes in place."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+
+from bench import data, servers
+from bench.client import Job
+from bench.measure import Figures, measure, middle, run_load
+from bench.report import FIGURES, Mark, Section, bounds_of, figure_cells
+from bench.servers import Server
+from bench.stage import Stage
+from tests.support.postgresql import PostgresServer
+
+DIRECT = "receipts, one worker on PostgreSQL"
+"""Under what name the figures are kept for later scenarios."""
+WARM_UP = 1.5
+"""Seconds of the same load before a window: caches, prepared statements, the allocator."""
+FASTEST = 16_000
+"""Receipts a second that the service is given messages for; should it be faster, it runs out."""
+
+NOTE = (
+    "Unique receipts over 64 connections, two for each message that the database knows "
+    "(ACKNOWLEDGED, then DELIVERED), every answer checked and the stored rows counted. One worker, "
+    "uvloop, httptools, no access log for all. The load process has the machine's cores in common "
+    "with the server and PostgreSQL and is not counted; medians of {rounds} rounds of {seconds:g} s"
+    ", the contenders in turn."
+)
+
+
+@dataclass(slots=True)
+class Source:
+    """Receipts that were not sent yet: the next window goes on where the last one ended."""
+
+    next_message: int = 0
+    answered: int = 0
+    known: int | None = None
+
+    def job(self, port: int, seconds: float) -> Job:
+        """A load of as many receipts as there is time for."""
+        count = 10**9 if self.known is None else self.known - self.next_message
+        options = {"first": self.next_message, "count": count}
+        return Job(port=port, source="receipts", options=options, seconds=seconds)
+
+    def sent(self, answers: int) -> None:
+        """Answers came: those receipts are not sent again."""
+        self.answered += answers
+        self.next_message += answers // 2 + 1024  # past the block that was under way
+
+
+def compare(stage: Stage) -> Section:
+    """(a) tutorial, (b) no-op, (c) bare, and the service on PostgreSQL."""
+    rounds, seconds, postgres = stage.rounds, stage.seconds, stage.postgres
+    found: dict[str, list[Figures]] = {"bare": [], "noop": [], "tutorial": [], "service": []}
+    database = stage.migrated_database()
+    known = known_for(stage, rounds=rounds)
+    stage.say(f"loading {known:,} known messages")
+    data.submit_all(stage.postgres, database, 0, known)
+    service, tutorial = Source(known=known), Source()
+    for number in range(rounds):
+        for name in ("bare", "noop"):
+            stage.say(f"round {number + 1}: {name}")
+            found[name].append(window(servers.rival(name), Source(), seconds, postgres))
+        stage.say(f"round {number + 1}: tutorial")
+        rival = servers.rival("tutorial", stage.postgres.url(database))
+        found["tutorial"].append(window(rival, tutorial, seconds, postgres))
+        stage.say(f"round {number + 1}: the service")
+        ours = servers.serve(stage.postgres.url(database))
+        found["service"].append(window(ours, service, seconds, postgres))
+    check_stored(postgres, database, service.answered, tutorial.answered)
+    stage.postgres.drop_database(database)
+    medians = {name: middle(each) for name, each in found.items()}
+    stage.found[DIRECT] = medians["service"]
+    return _section(stage, medians)
+
+
+def window(
+    server: Server, source: Source, seconds: float, postgres: PostgresServer | None
+) -> Figures:
+    """Warm up, measure, stop the server."""
+    with closing(server.process):
+        warm = run_load(source.job(server.port, WARM_UP))
+        source.sent(warm.answers)
+        figures, came = measure(server, source.job(server.port, seconds), postgres)
+        source.sent(came.answers)
+        server.process.terminate()
+    return figures
+
+
+def on_postgres(stage: Stage, *, workers: int) -> Figures:
+    """The service alone, on known messages of its own. Raises RuntimeError where one is lost."""
+    database = stage.migrated_database()
+    source = Source(known=known_for(stage, rounds=1))
+    data.submit_all(stage.postgres, database, 0, source.known or 0)
+    server = servers.serve(stage.postgres.url(database), workers=workers)
+    figures = window(server, source, stage.seconds, stage.postgres)
+    check_stored(stage.postgres, database, source.answered)
+    stage.postgres.drop_database(database)
+    return figures
+
+
+def direct(stage: Stage) -> Figures:
+    """What one worker on PostgreSQL does: as `receive` found it in this run, or measured now."""
+    if DIRECT not in stage.found:
+        stage.say("one worker, for comparison")
+        stage.found[DIRECT] = on_postgres(stage, workers=1)
+    return stage.found[DIRECT]
+
+
+def known_for(stage: Stage, *, rounds: int) -> int:
+    """Messages enough for so many windows."""
+    return int(rounds * (stage.seconds + WARM_UP) * FASTEST / 2) + rounds * 4096
+
+
+def check_stored(
+    postgres: PostgresServer, database: str, service: int, tutorial: int | None = None
+) -> None:
+    """Every receipt that was answered 200 is there, once, with its event. Raises RuntimeError."""
+    wanted = {
+        "select count(*) from receipts": service,
+        "select count(*) from events where status <> 'SUBMITTED'": service,
+    }
+    if tutorial is not None:
+        wanted["select count(*) from tutorial_receipts"] = tutorial
+    for query, count in wanted.items():
+        found = int(postgres.execute(query, database=database))
+        if found != count:
+            raise RuntimeError(f"{query}: {found} rows, but {count} receipts were answered 200")
+
+
+def _section(stage: Stage, found: dict[str, Figures]) -> Section:
+    names = {
+        "bare": "(c) bare ASGI callable",
+        "noop": "(b) FastAPI that does nothing",
+        "tutorial": "(a) FastAPI + SQLAlchemy tutorial",
+        "service": "this service",
+    }
+    return Section(
+        title="Receipts: the service beside its rivals",
+        note=NOTE.format(rounds=stage.rounds, seconds=stage.seconds),
+        columns=("", *FIGURES),
+        rows=[[names[name], *figure_cells(figures)] for name, figures in found.items()],
+        marks=marks(found),
+        bounds=f"at full load {bounds_of(found['service'])}",
+    )
+
+
+def marks(found: dict[str, Figures]) -> list[Mark]:
+    """What issue and design promise of the receive path."""
+    a, b, c, ours = found["tutorial"], found["noop"], found["bare"], found["service"]
+    return [
+        Mark("requests/s against (a)", ours.rate / a.rate, 12, at_least=True),
+        Mark("requests/s against (b)", ours.rate / b.rate, 1.7, at_least=True),
+        Mark("service CPU against (c)", ours.service_cpu / c.service_cpu, 2.2),
+        Mark("service CPU against (a)", ours.service_cpu / a.service_cpu, 1 / 20),
+        Mark("service + PostgreSQL CPU against (c)", ours.cpu / c.service_cpu, 3.9),
+        Mark("p99 against (c)", ours.p99 / c.p99, 4),
+        Mark("peak memory of a worker", ours.memory / 1e6, 150, unit="MB"),
+    ]

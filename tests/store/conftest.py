@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+
+from app.store.engine import Database
+from app.store.history import HistoryStore
+from app.store.messages import MessageStore
+from app.store.receipts import ReceiptStore
+from app.store.tables import metadata
+from tests.support.fixtures import BOTH, Server
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def shared_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A migrated database for a whole module: emptying it takes a hundredth of making another."""
+    if request.param == "sqlite":
+        folder = tmp_path_factory.mktemp("shared")
+        shutil.copytree(request.getfixturevalue("sqlite_template"), folder, dirs_exist_ok=True)
+        yield f"sqlite:///{folder / 'dlr.db'}"
+        return
+    server: Server = request.getfixturevalue("postgres_server")
+    url = server.create_database(template=request.getfixturevalue("postgres_template"))
+    yield url
+    server.drop_database(urlsplit(url).path.removeprefix("/"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_database(shared_url: str) -> AsyncIterator[Database]:
+    opened = Database(shared_url)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def database(shared_database: Database) -> Database:
+    """A migrated, empty database: the test runs once on SQLite and once on PostgreSQL.
+
+    Its module has to say ``pytestmark = pytest.mark.asyncio(loop_scope="module")``.
+    """
+    async with shared_database.write() as connection:
+        for table in reversed(metadata.sorted_tables):
+            await connection.execute(table.delete())
+    return shared_database
+
+
+@pytest.fixture
+def receipts(database: Database) -> ReceiptStore:
+    return ReceiptStore(database)
+
+
+@pytest.fixture
+def messages(database: Database) -> MessageStore:
+    return MessageStore(database)
+
+
+@pytest.fixture
+def history(database: Database) -> HistoryStore:
+    return HistoryStore(database)

@@ -1,0 +1,107 @@
+"""The pool on a network that lies: dead links, closed ones, and a client that has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import pytest_asyncio
+
+from app.errors import StoreUnavailable
+from app.store.engine import Database
+from tests.support.proxy import Mode, TcpProxy
+
+pytestmark = pytest.mark.postgresql
+
+POOL = 3
+
+
+@pytest_asyncio.fixture
+async def proxy(postgres_url: str) -> AsyncIterator[TcpProxy]:
+    parts = urlsplit(postgres_url)
+    async with TcpProxy(parts.hostname or "", parts.port or 5432) as proxy:
+        yield proxy
+
+
+@pytest_asyncio.fixture
+async def database(postgres_url: str, proxy: TcpProxy) -> AsyncIterator[Database]:
+    parts = urlsplit(postgres_url)
+    user = parts.netloc.rpartition("@")[0]
+    way = urlunsplit(parts._replace(netloc=f"{user}@{proxy.host}:{proxy.port}"))
+    database = Database(way, pool_size=POOL)
+    await asyncio.gather(*(run(database, "select pg_sleep(0.1)") for _ in range(POOL)))
+    yield database
+    await database.close()
+
+
+async def run(database: Database, statement: str) -> object:
+    async with database.write() as connection:
+        return (await connection.exec_driver_sql(statement)).scalar()
+
+
+async def test_both_ends_are_told_to_give_up_a_dead_link(database: Database) -> None:
+    wanted = {
+        "client_connection_check_interval": "15s",
+        "idle_in_transaction_session_timeout": "30s",
+        "tcp_keepalives_idle": "5",
+        "tcp_user_timeout": "15000",
+    }
+    found = {name: await run(database, f"show {name}") for name in wanted}
+    assert found == wanted
+    async with database.direct() as driver:
+        link = driver._transport.get_extra_info("socket")
+        assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
+
+
+async def test_connections_that_were_closed_while_idle_fail_nobody(
+    database: Database, proxy: TcpProxy
+) -> None:
+    await proxy.cut()
+    await asyncio.sleep(0.1)
+    assert await asyncio.gather(*(run(database, "select 1") for _ in range(POOL))) == [1] * POOL
+
+
+async def test_a_silent_link_is_left_behind_at_once(database: Database, proxy: TcpProxy) -> None:
+    await proxy.switch(Mode.BLACKHOLE)
+    stuck = [asyncio.create_task(run(database, "select 1")) for _ in range(POOL - 1)]
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    database.drop_idle()
+    assert time.monotonic() - began < 0.1
+    for task in stuck:
+        task.cancel()
+    # As when a firewall has lost its table: the old links stay silent, and new ones work.
+    proxy.mode = Mode.PASS
+    assert await run(database, "select 1") == 1
+    await asyncio.wait(stuck, timeout=10)
+    assert all(task.done() for task in stuck)
+    assert await asyncio.gather(*(run(database, "select 1") for _ in range(POOL))) == [1] * POOL
+
+
+async def test_closing_waits_for_no_goodbye(database: Database, proxy: TcpProxy) -> None:
+    await proxy.switch(Mode.BLACKHOLE)
+    began = time.monotonic()
+    await database.close()
+    assert time.monotonic() - began < 1
+
+
+async def test_what_is_in_use_is_not_cut(database: Database) -> None:
+    busy = asyncio.create_task(run(database, "select 7 from pg_sleep(0.3)"))
+    await asyncio.sleep(0.1)
+    database.drop_idle()
+    assert await busy == 7
+
+
+async def test_an_outage_says_unavailable_and_is_over_when_it_is_over(
+    database: Database, proxy: TcpProxy
+) -> None:
+    await proxy.switch(Mode.REFUSE)
+    with pytest.raises(StoreUnavailable):
+        await run(database, "select 1")
+    await proxy.switch(Mode.PASS)
+    assert await run(database, "select 1") == 1

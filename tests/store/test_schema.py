@@ -1,0 +1,146 @@
+"""The migrations make what the tables say, on both databases, from several places at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from app.errors import SchemaBehind, StoreUnavailable
+from app.store.engine import Database
+from app.store.schema import migrate, require_current
+from app.store.tables import metadata
+from tests.support.ports import free_port
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+
+@pytest.fixture
+async def empty(empty_database_url: str) -> AsyncIterator[Database]:
+    opened = Database(empty_database_url)
+    yield opened
+    await opened.close()
+
+
+def config(connection: Connection) -> Config:
+    made = Config()
+    made.set_main_option("script_location", str(MIGRATIONS))
+    made.attributes["connection"] = connection
+    return made
+
+
+async def tables_of(database: Database) -> set[str]:
+    async with database.read() as connection:
+        return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+
+
+async def differences(database: Database) -> list[object]:
+    def compare(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        return list(compare_metadata(context, metadata))
+
+    async with database.read() as connection:
+        return await connection.run_sync(compare)
+
+
+async def test_the_migrations_make_exactly_the_declared_tables(empty: Database) -> None:
+    await migrate(empty)
+    assert await tables_of(empty) == {*metadata.tables, "alembic_version"}
+    assert await differences(empty) == []
+
+
+async def test_the_comparison_would_notice(empty: Database) -> None:
+    await migrate(empty)
+    async with empty.write() as connection:
+        await connection.execute(text("drop index events_by_app"))
+        await connection.execute(text("alter table deliveries add column odd integer"))
+    assert {difference[0] for difference in await differences(empty)} == {  # type: ignore[index]
+        "add_index",
+        "remove_column",
+    }
+
+
+async def test_indexes_have_the_declared_condition(empty: Database) -> None:
+    await migrate(empty)
+
+    def conditions(connection: Connection) -> dict[str, bool]:
+        found = inspect(connection)
+        option = f"{connection.dialect.name}_where"
+        return {
+            str(index["name"]): option in index.get("dialect_options", {})
+            for name in metadata.tables
+            for index in found.get_indexes(name)
+        }
+
+    async with empty.read() as connection:
+        found = await connection.run_sync(conditions)
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            declared = index.dialect_options["sqlite"]["where"] is not None
+            assert found[str(index.name)] is declared, index.name
+
+
+async def test_down_to_nothing_and_up_again(empty: Database) -> None:
+    await migrate(empty)
+    async with empty.write() as connection:
+        await connection.run_sync(lambda sync: command.downgrade(config(sync), "base"))
+    assert await tables_of(empty) == {"alembic_version"}
+    with pytest.raises(SchemaBehind, match="dlr migrate"):
+        await require_current(empty)
+    await migrate(empty)
+    await require_current(empty)
+    assert await differences(empty) == []
+
+
+async def test_a_second_time_changes_nothing(empty: Database) -> None:
+    await migrate(empty)
+    await migrate(empty)
+    await require_current(empty)
+
+
+async def test_from_several_places_at_once(empty_database_url: str) -> None:
+    replicas = [Database(empty_database_url) for _ in range(4)]
+    try:
+        await asyncio.gather(*(migrate(replica) for replica in replicas))
+        for replica in replicas:
+            await require_current(replica)
+    finally:
+        for replica in replicas:
+            await replica.close()
+
+
+async def test_an_empty_database_is_behind(empty: Database) -> None:
+    with pytest.raises(SchemaBehind, match="at nothing") as caught:
+        await require_current(empty)
+    assert "Run `dlr migrate`" in caught.value.detail
+
+
+async def test_a_database_of_another_version_is_not_taken(empty: Database) -> None:
+    await migrate(empty)
+    async with empty.write() as connection:
+        await connection.execute(text("update alembic_version set version_num = '9999'"))
+    with pytest.raises(SchemaBehind, match="9999"):
+        await require_current(empty)
+
+
+async def test_a_database_that_is_away_is_not_behind() -> None:
+    away = Database(f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
+    with pytest.raises(StoreUnavailable):
+        await require_current(away)
+    await away.close()
+
+
+def test_there_is_one_head() -> None:
+    made = Config()
+    made.set_main_option("script_location", str(MIGRATIONS))
+    assert len(ScriptDirectory.from_config(made).get_heads()) == 1

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from app.errors import SchemaBehind, Unavailable
+from app.errors import Unavailable
 from app.metrics import Metrics
 from app.receive.spool_queue import SpoolQueue
 from app.store.watch import DatabaseWatch
@@ -27,9 +25,7 @@ def health_routes(*, watch: DatabaseWatch, spool: SpoolQueue, metrics: Metrics) 
         """503 with the reasons while degraded. /dlr still takes receipts then: send it traffic."""
         reasons = []
         depth = None
-        if watch.is_up:
-            with suppress(SchemaBehind):  # it is the reason then
-                await watch.check_now()
+        await watch.check_if_old()
         if watch.reason is not None:
             reasons.append(f"database: {watch.reason}")
         try:

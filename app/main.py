@@ -30,7 +30,8 @@ from app.web import handle_errors
 class Service(FastAPI):
     """FastAPI, but for `/dlr`, which is answered before any of it: speed is durability there.
 
-    So is a lookup by id, of which there are most: it costs less than the framework's routing.
+    So are a send, and a lookup by id, of which there are most: the framework's routing would cost
+    as much as they do.
     """
 
     runtime: Runtime
@@ -41,6 +42,8 @@ class Service(FastAPI):
             await self.runtime.dlr(scope, receive, send)
         elif scope["type"] == "http" and self.runtime.messages_by_id.takes(scope):
             await self.runtime.messages_by_id(scope, receive, send)
+        elif scope["type"] == "http" and self.runtime.send.takes(scope):
+            await self.runtime.send(scope, receive, send)
         else:
             if scope["type"] == "http" and scope["path"] == STREAM_PATH:
                 remember_connection(scope, send)

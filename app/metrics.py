@@ -31,6 +31,10 @@ class Metrics:
         self.credentials_refused = self._counter(
             "iovox_credentials_refused", "Answers 401 or 403 of iovox: our keys are at fault"
         )
+        self.streams_open = self._gauge("streams_open", "Event streams that are being read")
+        self.webhook_attempts = Counter(
+            "dlr_webhook_attempts", "Calls to webhooks", ["outcome"], registry=self.registry
+        )
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -13,7 +13,7 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_PATIENCE = 10.0
-"""Seconds for a request's head to arrive; what waits longer holds a connection for nothing."""
+"""Seconds for a request's head to arrive, once it has begun to."""
 LINGER = 1.0
 """Seconds that an idle connection is kept when we stop: far more than a request is on its way."""
 
@@ -27,12 +27,13 @@ class PatientHttp(HttpToolsProtocol):
 
     _leaving = False
     _in_head = False
+    _head_timed = False
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A caller connected; it has HEAD_PATIENCE to ask for something."""
+        """A caller connected; it may wait to ask as long as between two requests."""
         super().connection_made(transport)
-        self._timer = self.loop.call_later(HEAD_PATIENCE, self._give_up)
+        self._timer = self.loop.call_later(self.timeout_keep_alive, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -42,8 +43,10 @@ class PatientHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Some bytes of one request, or of several."""
         super().data_received(data)
-        if self._in_head and self._timer is None and self.parser is not None:
+        if self._in_head and not self._head_timed and self.parser is not None:
+            self._cancel_timer()
             self._timer = self.loop.call_later(HEAD_PATIENCE, self._give_up)
+            self._head_timed = True
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
@@ -52,7 +55,7 @@ class PatientHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole, and the request is begun."""
-        self._in_head = False
+        self._in_head = self._head_timed = False
         self._cancel_timer()
         super().on_headers_complete()
         if self._leaving and self.cycle is not None:

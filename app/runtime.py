@@ -15,6 +15,7 @@ from app.errors import ConfigurationError, SchemaBehind, StoreUnavailable
 from app.iovox.callback import CallbackHeaders
 from app.iovox.client import IovoxClient
 from app.lifecycle import Background, Close, close_in_order
+from app.limits import raise_file_limit
 from app.lookup.endpoint import MessageEndpoint
 from app.lookup.lookups import Lookups
 from app.lookup.waiting import WaitingRoom
@@ -31,6 +32,7 @@ from app.receive.routes import PATH as DLR_PATH
 from app.receive.routes import DlrEndpoint
 from app.receive.spool import Spool
 from app.receive.spool_queue import SpoolQueue
+from app.send.endpoint import SendEndpoint
 from app.send.gate import Breaker, Gate
 from app.send.queue import QueueWorker
 from app.send.rates import KeyRates
@@ -58,7 +60,7 @@ from app.store.webhooks import WebhookStore
 INTAKE_CONNECTIONS = 6
 """To the database, for receipts alone: two batches, the drainer, a check, and two that hang. Taken
 out of the common pool they would have to wait for whatever the API's callers ask for."""
-SHARE_FOR_PARTS = 0.5
+SHARE_FOR_PARTS = 0.3
 """Of the time that a stop may take: the rest is for the requests that are being answered."""
 
 KEPT_FOR_CALLERS = 4
@@ -171,6 +173,9 @@ class Runtime:
             horizon=timedelta(seconds=settings.schedule_horizon),
             retry_for=timedelta(seconds=settings.retry_for),
         )
+        self.send = SendEndpoint(
+            sender=self.sender, rates=self.key_rates, authenticator=self.authenticator
+        )
 
     def _build_lookup(self) -> None:
         patience = timedelta(seconds=self.settings.overdue_after)
@@ -190,6 +195,8 @@ class Runtime:
         self.feed = FeedStore(self.database)
         self.hub = Hub(
             feed=self.feed,
+            metrics=self.metrics,
+            most=raise_file_limit() // 2,  # the other half is for whoever does not stay
             heartbeat=self.settings.stream_heartbeat,
             valid_keys=self.keys.valid,
         )
@@ -214,6 +221,7 @@ class Runtime:
                 concurrency=settings.webhook_concurrency,
             ),
             targets=targets,
+            metrics=self.metrics,
             keep_for=settings.webhook_keep_for,
         )
 

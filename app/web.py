@@ -48,8 +48,13 @@ async def read_json(request: Request) -> Any:
                 chunks.append(chunk)
     except TimeoutError:
         raise RequestTimeout(f"The body did not arrive within {BODY_PATIENCE:g} s") from None
+    return json_of(b"".join(chunks))
+
+
+def json_of(body: bytes) -> Any:
+    """The JSON that these bytes are. Raises BadRequest."""
     try:
-        return json.loads(b"".join(chunks).decode(), parse_constant=_not_json)
+        return json.loads(body.decode(), parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise BadRequest(f"The body is not JSON: {why}"[:300]) from None

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 
+from app.metrics import Metrics
 from app.model.webhook import Delivery, Webhook, WebhookState, event_payload
 from app.notify.poster import Answer, Poster
 from app.notify.schedule import Schedule
@@ -48,6 +49,7 @@ class Courier:
         schedule: Schedule,
         targets: Targets,
         tls: ssl.SSLContext,
+        metrics: Metrics,
         lease: UUID,
         held_until: float,
     ) -> None:
@@ -57,6 +59,7 @@ class Courier:
         self._schedule = schedule
         self._targets = targets
         self._tls = tls
+        self._metrics = metrics
         self._lease = lease
         self._clock = asyncio.get_running_loop().time
         self._known_at = self._clock()
@@ -188,6 +191,8 @@ class Courier:
 
     async def _record(self) -> None:
         ended, self._ended = self._ended, []
+        for _, answer in ended:
+            self._metrics.webhook_attempts.labels("taken" if answer.was_taken else "failed").inc()
         now = datetime.now(UTC)
         health = self._schedule.health(self._webhook, [answer for _, answer in ended], now)
         attempts = [

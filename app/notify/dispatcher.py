@@ -17,6 +17,7 @@ import httpx
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
+from app.metrics import Metrics
 from app.model.webhook import Webhook
 from app.notify.courier import Courier
 from app.notify.schedule import Schedule
@@ -40,11 +41,18 @@ class Dispatcher:
     """The couriers of one process. ``keep_for``: seconds that ended deliveries can be looked up."""
 
     def __init__(
-        self, *, outbox: OutboxStore, schedule: Schedule, targets: Targets, keep_for: float
+        self,
+        *,
+        outbox: OutboxStore,
+        schedule: Schedule,
+        targets: Targets,
+        metrics: Metrics,
+        keep_for: float,
     ) -> None:
         self._outbox = outbox
         self._schedule = schedule
         self._targets = targets
+        self._metrics = metrics
         self._keep_for = timedelta(seconds=keep_for)
         self._lease = uuid4()
         self._couriers: dict[UUID, tuple[Courier, asyncio.Task[None]]] = {}
@@ -121,6 +129,7 @@ class Dispatcher:
                 schedule=self._schedule,
                 targets=self._targets,
                 tls=self._tls,
+                metrics=self._metrics,
                 lease=self._lease,
                 held_until=held_until,
             )

@@ -13,6 +13,7 @@ from contextlib import suppress
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable, Unavailable
+from app.metrics import Metrics
 from app.model.event import Event, event_id
 from app.notify.streams import HEARTBEAT, QUEUE, Stream, encode, opening
 from app.store.feed import FeedStore
@@ -23,7 +24,6 @@ LOOK_EVERY = 0.5
 SQLite's never reach another process."""
 PAUSE = 0.01
 """Seconds between two looks, however many wake-ups come: under load one look fetches many."""
-MOST_STREAMS = 5_000
 CLOSE_PATIENCE = 2.0
 """Seconds that open streams have to end by themselves before their connections are cut."""
 CHECK_KEYS_EVERY = 30.0
@@ -36,18 +36,23 @@ log = structlog.get_logger(__name__)
 class Hub:
     """Open streams, and the reader that feeds them once ``run`` runs.
 
-    ``heartbeat``: seconds after which a silent stream is sent a comment. ``valid_keys`` answers
-    which of these key ids are still valid: a stream does not outlive its key for long.
+    ``most``: streams that may be open. ``heartbeat``: seconds after which a silent one is sent a
+    comment. ``valid_keys`` answers which of these key ids are still valid: a stream does not
+    outlive its key for long.
     """
 
     def __init__(
         self,
         *,
         feed: FeedStore,
+        metrics: Metrics,
+        most: int,
         heartbeat: float,
         valid_keys: Callable[[set[str]], Awaitable[set[str]]],
     ) -> None:
         self._feed = feed
+        self._metrics = metrics
+        self._most = most
         self._heartbeat = heartbeat
         self._valid_keys = valid_keys
         self._open: set[Stream] = set()
@@ -67,13 +72,15 @@ class Hub:
 
     def enter(self, stream: Stream) -> None:
         """Know of a stream. Raises Unavailable while shutting down, or where there are too many."""
-        if self._is_closed or len(self._open) >= MOST_STREAMS:
+        if self._is_closed or len(self._open) >= self._most:
             raise Unavailable("This server takes no further stream now; try again")
         self._open.add(stream)
+        self._metrics.streams_open.set(len(self._open))
 
     def leave(self, stream: Stream) -> None:
         """Forget a stream."""
         self._open.discard(stream)
+        self._metrics.streams_open.set(len(self._open))
         same_app = self._live.get(stream.view.app, set())
         same_app.discard(stream)
         if not same_app:

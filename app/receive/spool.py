@@ -244,7 +244,9 @@ class Spool:
         aside = self.path.with_name(f"{FILE}.damaged-{stamp}")
         with exclusive(self._folder / LOCK):
             is_ours = self._is_in_place()  # or another process was first: what is there is new
-            for suffix in SUFFIXES if is_ours else ():
+            # The log first: a database without one loses nothing more, one without its database
+            # would be deleted by whoever opens the path next.
+            for suffix in reversed(SUFFIXES) if is_ours else ():
                 part = Path(f"{self.path}{suffix}")
                 if part.exists():
                     part.rename(f"{aside}{suffix}")
@@ -267,8 +269,11 @@ class Spool:
             connection.execute("begin immediate")  # nobody writes to it from here on
             last = connection.execute("select max(seq) from arrivals").fetchone()[0]
             if last == self._passed and self._is_in_place():
-                for suffix in SUFFIXES:
+                empty = self.path.with_name(f"{FILE}.new")
+                empty.write_bytes(b"")
+                for suffix in SUFFIXES[1:]:
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+                empty.replace(self.path)  # never missing, which would look like taken away
                 log.info("spool_begun_anew", why="its disk had no room to delete what is drained")
             connection.execute("rollback")
         if not self._is_in_place():

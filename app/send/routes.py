@@ -14,16 +14,14 @@ from app.auth import Authenticator, Caller, Scope, secured_router
 from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooManyRequests
 from app.model.status import Status
 from app.openapi import BODY_PROBLEMS, header, json_body, parameter, problems
-from app.send.answers import single
+from app.send.answers import JSON, single
 from app.send.idempotency import HEADER, REPLAYED, read_key
 from app.send.rates import KeyRates
 from app.send.requests import SendRequest
 from app.send.sender import Answered, Sender
-from app.send.submitter import Sent
-from app.web import problem, read_json
+from app.web import read_json
 
 LARGEST_BATCH = 1_000
-JSON = "application/json"
 
 
 def send_routes(*, sender: Sender, rates: KeyRates, authenticator: Authenticator) -> APIRouter:
@@ -31,13 +29,9 @@ def send_routes(*, sender: Sender, rates: KeyRates, authenticator: Authenticator
     router = secured_router(authenticator, Scope.SEND, plain=True, tags=["send"])
 
     @router.post("/v1/messages", summary="Send one message", **_SEND)
-    async def send(request: Request) -> Response:
+    async def send(_request: Request) -> Response:
         """201 with iovox's id, or 202 while it is QUEUED or UNCONFIRMED."""
-        caller: Caller = request.state.caller
-        rates.take(caller.key_id)
-        body = await read_json(request)
-        key = read_key(request.headers.get(HEADER), "send", body)
-        return _response(await sender.send(caller.app, body, key))
+        raise NotFound("This is answered before the framework, by SendEndpoint")
 
     @router.post("/v1/messages/batch", summary="Queue up to 1,000 messages", **_BATCH)
     async def send_batch(request: Request) -> Response:
@@ -97,22 +91,10 @@ def _uuid(request: Request) -> UUID:
 
 
 def _response(answered: Answered) -> Response:
-    sent = answered.sent
-    headers = {"Location": f"/v1/messages/{sent.message_id}"}
-    if answered.replayed:
-        headers[REPLAYED] = "true"
-    if sent.status is Status.REJECTED:
-        return _refused(sent, headers)
-    status = 201 if sent.status is Status.SUBMITTED else 202
-    body = single(sent, answered.message)
-    return Response(body, status_code=status, media_type=JSON, headers=headers)
-
-
-def _refused(sent: Sent, headers: dict[str, str]) -> Response:
-    error = Refused(*(fault.message for fault in sent.errors))
-    error.errors = sent.errors
-    error.headers = headers
-    return problem(error, id=str(sent.message_id), status_of_message=sent.status)
+    answer = single(answered.sent, answered.message, replayed=answered.replayed)
+    return Response(
+        answer.body, status_code=answer.status, media_type=answer.kind, headers=answer.headers
+    )
 
 
 # What the OpenAPI document says of the routes.

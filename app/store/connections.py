@@ -18,18 +18,20 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 DEAD_AFTER = 15
 """Seconds without a sign of life after which either side gives a connection up."""
-IDLE_IN_TRANSACTION = 30
-"""Seconds between two statements of one transaction. Ours follow each other at once."""
-
 SERVER_SETTINGS = {
     "tcp_user_timeout": f"{DEAD_AFTER}s",
     "tcp_keepalives_idle": f"{DEAD_AFTER // 3}s",
     "tcp_keepalives_interval": f"{DEAD_AFTER // 3}s",
     "tcp_keepalives_count": "3",
-    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION}s",
+    "idle_in_transaction_session_timeout": f"{DEAD_AFTER}s",
 }
 """What the server is told of its end, which dies just as silently."""
 
+# A server may be set to answer a commit before it is on disk, and we never answer 2xx from memory.
+_COMMIT_TO_DISK = """
+select set_config('synchronous_commit', 'on', false)
+where current_setting('synchronous_commit') = 'off'
+"""
 # A statement that waits for a lock would go on doing so after we have given it up and gone, and
 # the next one beside it, until there is no connection left. PostgreSQL 13 has no such setting.
 _NOTICE_WE_LEFT = """
@@ -86,5 +88,6 @@ class Connections:
 
 
 async def _tell_server(driver: asyncpg.Connection) -> None:
+    await driver.execute(_COMMIT_TO_DISK)
     with suppress(asyncpg.PostgresError):  # not every system can tell
         await driver.execute(_NOTICE_WE_LEFT, f"{DEAD_AFTER}s")

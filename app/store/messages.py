@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import FieldError
 from app.model.message import Acceptance, Message, Outcome, Request, Step
 from app.model.status import Status
-from app.store.binding import meet_and_bind, meet_and_bind_directly
+from app.store.accepting import accept_directly
+from app.store.binding import meet_and_bind
 from app.store.claiming import NEXT_DUE, choose
 from app.store.engine import Database
 from app.store.events import NewEvent, append
@@ -192,7 +193,7 @@ class MessageStore:
             async with self._database.write(patience=PATIENCE) as connection:
                 return await meet_and_bind(connection, batch, now)
         async with self._database.direct(patience=PATIENCE) as driver:
-            return await meet_and_bind_directly(driver, batch)
+            return await accept_directly(driver, batch)
 
     async def _find(
         self, which: ColumnElement[bool], order: ColumnElement[Any], limit: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
@@ -13,6 +14,8 @@ CHECK_EVERY = 0.5
 """Seconds between checks while it is away: short, since every one of them ends an outage."""
 CHECK_PATIENCE = 2.0
 """Seconds that a check may take; a silent connection is as good as none."""
+FRESH = 1.0
+"""Seconds for which nobody need ask again, however many want to know."""
 STEADY = 10.0
 """Seconds that it must have been up for a failure to count as a new one."""
 LONGEST_REST = 5.0
@@ -40,6 +43,7 @@ class DatabaseWatch:
         self._up_since = float("-inf")
         self._rest = 0.0
         self._checks_failed = 0
+        self._checked_at = float("-inf")
         self.reason: str | None = "not checked yet"
 
     @property
@@ -65,6 +69,7 @@ class DatabaseWatch:
 
     async def check_now(self) -> None:
         """Check, within CHECK_PATIENCE, and note the outcome. Raises SchemaBehind alone."""
+        self._checked_at = asyncio.get_running_loop().time()
         try:
             await self._check_bounded()
         except SchemaBehind as error:
@@ -77,6 +82,12 @@ class DatabaseWatch:
             self.report_down(f"the check itself failed: {type(error).__name__}")
         else:
             self._report_up()
+
+    async def check_if_old(self) -> None:
+        """Check where it counts as up and nobody has for a while: anybody may ask, and often."""
+        if self.is_up and asyncio.get_running_loop().time() - self._checked_at >= FRESH:
+            with suppress(SchemaBehind):  # it is the reason then
+                await self.check_now()
 
     async def run(self) -> None:
         """Check again and again while it is away. Runs until cancelled."""

@@ -31,7 +31,7 @@ POSTS = 24
 """Connections by which iovox posts receipts, to each server."""
 TOGETHER = 40
 """Fewer than all senders, or the last ones would wait for each other for ever."""
-STORMS = 24
+STORMS = 60
 IN_A_STORM = 48
 SEED = 20200506
 
@@ -133,13 +133,13 @@ async def send_all(servers: list[Service], count: int, key: str) -> Counter[int]
 async def storms(servers: list[Service], of: list[Plan], chance: random.Random) -> int:
     """The same ids in batches of both servers, in opposite orders, each time with a new status.
 
-    The servers are held meanwhile, so that the batches are large and meet. Every other storm
+    The servers are held meanwhile, so that the batches are large and meet. Every third storm
     brings each of them other receipts of those ids. Answers how many receipts it all took.
     """
     async with posting_to(servers, IN_A_STORM) as (one, other):
         for storm in range(STORMS):
             struck = chance.sample(of, IN_A_STORM)
-            seconds = (100 + 2 * storm, 100 + 2 * storm + storm % 2)
+            seconds = (100 + 2 * storm, 100 + 2 * storm + (storm % 3 == 0))
             for server in servers:
                 server.process.pause()
             answers = asyncio.gather(

@@ -46,7 +46,7 @@ async def run(database: Database, statement: str) -> object:
 async def test_both_ends_are_told_to_give_up_a_dead_link(database: Database) -> None:
     wanted = {
         "client_connection_check_interval": "15s",
-        "idle_in_transaction_session_timeout": "30s",
+        "idle_in_transaction_session_timeout": "15s",
         "tcp_keepalives_idle": "5",
         "tcp_user_timeout": "15000",
     }
@@ -56,6 +56,21 @@ async def test_both_ends_are_told_to_give_up_a_dead_link(database: Database) -> 
         link = driver._transport.get_extra_info("socket")
         assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
+
+
+@pytest.mark.parametrize(
+    ("configured", "used"),
+    [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply", "remote_apply")],
+)
+async def test_a_commit_is_on_disk_when_it_is_answered(
+    postgres_url: str, configured: str, used: str
+) -> None:
+    name = urlsplit(postgres_url).path.removeprefix("/")
+    database = Database(postgres_url)
+    await run(database, f'alter database "{name}" set synchronous_commit = {configured}')
+    await database.close()
+    assert await run(database, "show synchronous_commit") == used
+    await database.close()
 
 
 async def test_connections_that_were_closed_while_idle_fail_nobody(

@@ -1,0 +1,109 @@
+"""``POST /v1/messages``, in front of the framework. The caller holds a key with the scope ``send``;
+its JSON may be anything.
+
+A bare ASGI callable, like the ones that take receipts and look messages up: finding the route and
+calling it the framework's way costs as much as recording the message. The framework has the route
+all the same, for its document and for other methods.
+
+Once a request is on the wire no failure of ours answers 5xx: the caller would send it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import structlog
+
+from app.auth import Authenticator, Scope
+from app.errors import BodyTooLarge, RequestTimeout, ServiceError, problem_body
+from app.openapi import PROBLEM
+from app.send.answers import Answer, single
+from app.send.idempotency import HEADER, read_key
+from app.send.rates import KeyRates
+from app.send.sender import Sender
+from app.web import BODY_PATIENCE, LARGEST_BODY, json_of
+
+PATH = "/v1/messages"
+_KEY = HEADER.lower().encode()
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+
+class SendEndpoint:
+    """Sends a message and tells what became of it, or what is wrong. Never raises."""
+
+    def __init__(self, *, sender: Sender, rates: KeyRates, authenticator: Authenticator) -> None:
+        self._sender = sender
+        self._rates = rates
+        self._authenticator = authenticator
+
+    def takes(self, scope: MutableMapping[str, Any]) -> bool:
+        """Whether a request is for it; everything else is the framework's."""
+        return bool(scope["path"] == PATH and scope["method"] == "POST")
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            answer = await self._answer(scope, receive)
+        except _CallerGoneError:
+            return
+        except ServiceError as error:
+            answer = _problem(error)
+        except Exception as error:
+            log.exception("request_failed", method="POST", path=PATH, exc_info=error)
+            failure = ServiceError("The failure is logged. Nothing is known of its effects.")
+            answer = _problem(failure)
+        headers = {"Content-Type": answer.kind, "Content-Length": str(len(answer.body))}
+        raw = [
+            (name.lower().encode(), value.encode("latin-1"))
+            for name, value in (headers | answer.headers).items()
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: MutableMapping[str, Any], receive: Receive) -> Answer:
+        given = dict(scope["headers"])
+        authorization = given.get(b"authorization", b"").decode("latin-1")
+        caller = await self._authenticator.authenticate(authorization, Scope.SEND)
+        self._rates.take(caller.key_id)
+        body = json_of(await _read(receive))
+        header = given.get(_KEY)
+        key = read_key(header.decode("latin-1") if header is not None else None, "send", body)
+        told = await self._sender.send(caller.app, body, key)
+        return single(told.sent, told.message, replayed=told.replayed)
+
+
+class _CallerGoneError(Exception):
+    """It hung up before its request was whole; there is nobody to answer."""
+
+
+async def _read(receive: Receive) -> bytes:
+    """The whole body. Raises BodyTooLarge or RequestTimeout."""
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    try:
+        async with asyncio.timeout(BODY_PATIENCE):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _CallerGoneError
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > LARGEST_BODY:
+                    raise BodyTooLarge(
+                        f"A body has at most {LARGEST_BODY} bytes", headers={"Connection": "close"}
+                    )
+                more = message.get("more_body", False)
+    except TimeoutError:
+        raise RequestTimeout(f"The body did not arrive within {BODY_PATIENCE:g} s") from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _problem(error: ServiceError) -> Answer:
+    return Answer(error.status, error.headers, problem_body(error), PROBLEM)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # not on this system
-    resource = None  # type: ignore[assignment]
 
 WANTED = 65_536
 WITHOUT_LIMITS = 10_000
@@ -19,7 +18,7 @@ def raise_file_limit() -> int:
     Many systems start a process with 1,024, which as many open streams would use up: then nobody
     could connect, iovox least of all.
     """
-    if resource is None:
+    if sys.platform == "win32":
         return WITHOUT_LIMITS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)

@@ -7,6 +7,7 @@ framework adds of its own and we never answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,6 +48,7 @@ Every operation under `/v1` takes an API key as `Authorization: Bearer <key>`. W
 | UNKNOWN | known only from receipts whose statuses nobody knows |
 """
 
+_PARAMETER = re.compile(r"\\\{[^}]*\}")
 _NOT_OURS = ("HTTPValidationError", "ValidationError")
 
 _HEADERS = {
@@ -155,6 +157,14 @@ def parameter(
 def header(description: str, **schema: Any) -> Json:
     """One header of an answer."""
     return {"description": description, "schema": {"type": "string", **schema}}
+
+
+def offered_methods(document: Json, path: str) -> str:
+    """The methods of a path, of all its routes together; the framework knows only the first's."""
+    for template in sorted(document["paths"], key=lambda name: "{" in name):
+        if re.fullmatch(_PARAMETER.sub("[^/]+", re.escape(template)), path):
+            return ", ".join(sorted(method.upper() for method in document["paths"][template]))
+    return ""
 
 
 def complete(

@@ -14,6 +14,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_PATIENCE = 10.0
 """Seconds for a request's head to arrive, once it has begun to."""
+REST_PATIENCE = 10.0
+"""Seconds for what is left of a body once its request is answered: a refused one, mostly. It is
+read and dropped, since closing on bytes unread resets a connection and takes the answer with it;
+but not for as long as a byte comes now and then."""
 LINGER = 1.0
 """Seconds that an idle connection is kept when we stop: far more than a request is on its way."""
 
@@ -25,8 +29,10 @@ _TOO_SLOW = (
 class PatientHttp(HttpToolsProtocol):
     """One connection."""
 
+    rest_patience = REST_PATIENCE
     _leaving = False
     _in_head = False
+    _in_body = False
     _head_timed = False
     _timer: asyncio.TimerHandle | None = None
 
@@ -56,10 +62,23 @@ class PatientHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole, and the request is begun."""
         self._in_head = self._head_timed = False
+        self._in_body = True
         self._cancel_timer()
         super().on_headers_complete()
         if self._leaving and self.cycle is not None:
             self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request; for most of them the first bytes were with it."""
+        self._in_body = False
+        self._cancel_timer()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """A request is answered."""
+        super().on_response_complete()
+        if self._in_body and self._is_idle() and not self.transport.is_closing():
+            self._timer = self.loop.call_later(self.rest_patience, self._give_up)
 
     def shutdown(self) -> None:
         """We were told to stop: finish what is being answered, and linger where nothing is."""

@@ -22,6 +22,7 @@ from app.errors import (
     ServiceError,
     problem_body,
 )
+from app.openapi import offered_methods
 
 LARGEST_BODY = 4 * 1024 * 1024
 """Bytes: a batch of 1,000 messages, each with 160 escaped emoji, has room."""
@@ -104,7 +105,8 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _framework(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
-            allowed = (error.headers or {}).get("Allow", "")
+            first = (error.headers or {}).get("Allow", "")
+            allowed = offered_methods(app.openapi(), request.url.path) or first
             return problem(
                 MethodNotAllowed(
                     f"{request.method} is not offered at this path", headers={"Allow": allowed}

@@ -27,7 +27,7 @@ LONGEST_TEXT = 255
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+\- ]\d\d:\d\d)?", re.ASCII
 )
-_SECONDS = re.compile(r"\d{1,3}(\.\d{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"\d{1,4}", re.ASCII)
 _PUNCTUATION = re.compile(r"[\s().-]+")
 
@@ -163,7 +163,7 @@ def _grouping(text: str) -> str:
 
 
 def _wait(text: str) -> float:
-    if not _SECONDS.fullmatch(text) or float(text) > LONGEST_WAIT:
+    if not _NUMBER.fullmatch(text) or float(text) > LONGEST_WAIT:
         raise ValueError(f"must be a number of seconds from 0 to {LONGEST_WAIT}")
     return float(text)
 
@@ -187,7 +187,7 @@ WAIT: Mapping[str, Parameter] = {
         {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
         "Seconds to hold the answer until the status changes, unless it is final; with "
         "`If-None-Match`, only as long as the message is the one you know",
-        20,
+        1,
     )
 }
 

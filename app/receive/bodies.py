@@ -9,24 +9,12 @@ from starlette.types import Receive
 
 from app.errors import BodyTooLarge, RequestTimeout
 
-DROPPED = 16 * 1024 * 1024
-"""Bytes of a refused body that are read and dropped, so that its sender gets to the answer."""
 LOOK_EVERY = 0.5
 """Seconds between looks for bodies that take too long."""
 
 
 class ClientGone(Exception):
     """The connection was cut before the body was whole; there is nobody to answer."""
-
-
-async def drop(receive: Receive) -> None:
-    """Read what is left of a body, to its end or up to DROPPED, and keep nothing."""
-    size = 0
-    while size <= DROPPED:
-        message = await receive()
-        size += len(message.get("body", b""))
-        if not message.get("more_body"):
-            return
 
 
 class BodyReader:

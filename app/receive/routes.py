@@ -6,7 +6,6 @@ stack per request costs more than all the rest.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from uuid import UUID
@@ -17,7 +16,6 @@ from uuid_utils.compat import uuid7
 
 from app.errors import (
     BadRequest,
-    BodyTooLarge,
     Invalid,
     MethodNotAllowed,
     NotAuthenticated,
@@ -27,7 +25,7 @@ from app.errors import (
 from app.iovox.callback import MESSAGE_ID_HEADER, CallbackHeaders
 from app.metrics import Metrics
 from app.model.receipt import Arrival, Receipt, Rejection
-from app.receive.bodies import BodyReader, ClientGone, drop
+from app.receive.bodies import BodyReader, ClientGone
 from app.receive.inbox import Inbox
 
 PATH = "/dlr"
@@ -58,7 +56,6 @@ class DlrEndpoint:
     ) -> None:
         """``body_patience``: seconds for a body to arrive."""
         self._inbox = inbox
-        self._patience = body_patience
         self._bodies = BodyReader(largest=LARGEST_BODY, patience=body_patience)
         self._headers = headers
         self._metrics = metrics
@@ -71,8 +68,6 @@ class DlrEndpoint:
             await self._take(scope, receive)
         except ClientGone:
             return
-        except (NotAuthenticated, MethodNotAllowed, BodyTooLarge) as error:
-            await self._refuse_unread(scope, receive, send, error)
         except ServiceError as error:
             await _answer_problem(send, error)
         else:
@@ -93,26 +88,6 @@ class DlrEndpoint:
         call = await self._inbox.accept(arrival)
         if not isinstance(call, Receipt):
             raise _refusal(call)
-
-    async def _refuse_unread(
-        self, scope: Scope, receive: Receive, send: Send, error: ServiceError
-    ) -> None:
-        """Answer at once, whatever of the body is still to come, and then drop that.
-
-        Left alone, the server would wait for it as long as a byte comes now and then; and a
-        connection that is closed with bytes unread is reset, the answer with it.
-        """
-        rest = None if _asks_first(scope) else asyncio.create_task(drop(receive))
-        await asyncio.sleep(0)  # what came along with the head is read in this turn
-        if rest is not None and rest.done():
-            await _answer_problem(send, error)
-            return
-        error.headers["Connection"] = "close"
-        await _answer_problem(send, error, is_last=False)
-        rest = rest or asyncio.create_task(drop(receive))
-        await asyncio.wait({rest}, timeout=self._patience)
-        rest.cancel()
-        await send(_EMPTY)
 
     def _complain(self, scope: Scope) -> None:
         self._metrics.callbacks_refused.inc()
@@ -135,11 +110,6 @@ def _message_id(headers: list[tuple[bytes, bytes]]) -> UUID | None:
     return None
 
 
-def _asks_first(scope: Scope) -> bool:
-    """Whether the client sends its body only once it is told to, as reading would do."""
-    return any(name == b"expect" for name, _ in scope["headers"])
-
-
 def _refusal(rejection: Rejection) -> ServiceError:
     kept = f"{rejection.reason}. The call is kept as {rejection.arrival.id}."
     if rejection.http_status == 400:
@@ -147,11 +117,10 @@ def _refusal(rejection: Rejection) -> ServiceError:
     return Invalid(kept, errors=rejection.errors)
 
 
-async def _answer_problem(send: Send, error: ServiceError, *, is_last: bool = True) -> None:
-    """The whole answer; unless ``is_last``, the server hears later that it is over."""
+async def _answer_problem(send: Send, error: ServiceError) -> None:
     body = problem_body(error)
     headers = [(b"content-type", b"application/problem+json")]
     headers.append((b"content-length", str(len(body)).encode()))
     headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": not is_last})
+    await send({"type": "http.response.body", "body": body})

@@ -127,7 +127,7 @@ async def test_another_apps_message_is_not_waited_for(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["wait=61", "wait=-1", "wait=", "wait=soon", "wait=1&wait=2", "wait=nan", "wait=1e1"]
+    "query", ["wait=61", "wait=-1", "wait=", "wait=soon", "wait=1&wait=2", "wait=nan", "wait=1e3"]
 )
 async def test_bad_waits_are_named(world: World, query: str) -> None:
     assert "wait" in faults(await world.admin.get(f"/v1/messages/{uuid4()}?{query}"))

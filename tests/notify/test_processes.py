@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 
+from app.errors import StoreUnavailable
 from app.model.message import Message
 from app.notify.courier import READY
 from app.store.engine import Database
 from app.store.feed import FeedStore
+from tests.support.postgresql import PostgresServer
 
 from .receiver import Answer, always, receiving
 from .servers import Replica, replica
 from .sse import listening, slow_reader
-from .world import SECRET, Writer, activity_id, until
+from .world import SECRET, Writer, activity_id, serving, until
 
 pytestmark = pytest.mark.crash
 
@@ -162,3 +164,36 @@ async def test_a_stop_ends_streams_at_once(sqlite_url: str) -> None:
         assert took < 8, server.process.output()
         assert "Traceback" not in server.process.output()
         assert code in (0, -15)
+
+
+@pytest.mark.postgresql
+async def test_a_stream_outlives_its_database(
+    own_postgres: PostgresServer, postgres_url: str
+) -> None:
+    async with serving(postgres_url) as world:
+        key = await world.key()
+        async with listening(world.client, key) as reader:
+            await world.queue(1)
+            await reader.until(1)
+            await asyncio.to_thread(own_postgres.stop, "immediate")
+            await asyncio.sleep(1)
+            await asyncio.to_thread(own_postgres.start)
+            await until(lambda: world.runtime.watch.is_up, "the database to be back")
+            await _tried_until_done(lambda: world.queue(3))
+            await reader.until(4)
+        answer = await world.client.get("/v1/events", headers=key)
+        assert [event["id"] for event in answer.json()["events"]] == [
+            event["id"] for event in reader.events
+        ]
+
+
+async def _tried_until_done(work: Callable[[], Awaitable[object]]) -> None:
+    """The pool's connections are of before the crash, and each fails once."""
+    for _ in range(20):
+        try:
+            await work()
+        except StoreUnavailable:
+            await asyncio.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the database stayed away")

@@ -67,7 +67,8 @@ async def test_a_commit_is_on_disk_when_it_is_answered(
 ) -> None:
     name = urlsplit(postgres_url).path.removeprefix("/")
     database = Database(postgres_url)
-    await run(database, f'alter database "{name}" set synchronous_commit = {configured}')
+    async with database.direct() as driver:
+        await driver.execute(f'alter database "{name}" set synchronous_commit = {configured}')
     await database.close()
     assert await run(database, "show synchronous_commit") == used
     await database.close()

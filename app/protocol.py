@@ -29,7 +29,9 @@ _TOO_SLOW = (
 class PatientHttp(HttpToolsProtocol):
     """One connection."""
 
+    head_patience = HEAD_PATIENCE
     rest_patience = REST_PATIENCE
+    linger = LINGER
     _leaving = False
     _in_head = False
     _in_body = False
@@ -51,7 +53,7 @@ class PatientHttp(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and not self._head_timed and self.parser is not None:
             self._cancel_timer()
-            self._timer = self.loop.call_later(HEAD_PATIENCE, self._give_up)
+            self._timer = self.loop.call_later(self.head_patience, self._give_up)
             self._head_timed = True
 
     def on_message_begin(self) -> None:
@@ -84,7 +86,7 @@ class PatientHttp(HttpToolsProtocol):
         """We were told to stop: finish what is being answered, and linger where nothing is."""
         self._leaving = True
         if self._is_idle():
-            self.loop.call_later(LINGER, self._close_if_idle)
+            self.loop.call_later(self.linger, self._close_if_idle)
         else:
             super().shutdown()
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from typing import Any
 
 from uvicorn import Server
-
-from app.protocol import PatientHttp
 
 TURNS_TO_CLOSE = 5
 """Turns of the event loop, after which its own hold on a listening socket is gone."""
@@ -42,13 +41,16 @@ class PatientServer(Server):
     async def _serve_queued(self, caller: socket.socket) -> None:
         loop = asyncio.get_running_loop()
 
-        def protocol() -> PatientHttp:
-            return PatientHttp(
+        make: Any = self.config.http_protocol_class
+
+        def protocol() -> asyncio.Protocol:
+            made: asyncio.Protocol = make(
                 config=self.config,
                 server_state=self.server_state,
                 app_state=self.lifespan.state,
                 _loop=loop,
             )
+            return made
 
         await loop.connect_accepted_socket(protocol, caller, ssl=self.config.ssl)
 

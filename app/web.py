@@ -10,6 +10,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.errors import (
     BadRequest,
@@ -35,7 +36,10 @@ log = structlog.get_logger(__name__)
 
 
 async def read_json(request: Request) -> Any:
-    """The JSON of a body. Raises BadRequest, BodyTooLarge or RequestTimeout."""
+    """The JSON of a body. Raises BadRequest, BodyTooLarge or RequestTimeout.
+
+    After a refusal the server reads what is left and drops it, so that the answer is seen.
+    """
     chunks: list[bytes] = []
     size = 0
     try:
@@ -43,12 +47,14 @@ async def read_json(request: Request) -> Any:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > LARGEST_BODY:
-                    raise BodyTooLarge(
-                        f"A body has at most {LARGEST_BODY} bytes", headers={"Connection": "close"}
-                    )
+                    raise BodyTooLarge(f"A body has at most {LARGEST_BODY} bytes")
                 chunks.append(chunk)
     except TimeoutError:
-        raise RequestTimeout(f"The body did not arrive within {BODY_PATIENCE:g} s") from None
+        raise RequestTimeout(
+            f"The body did not arrive within {BODY_PATIENCE:g} s", headers={"Connection": "close"}
+        ) from None
+    except ClientDisconnect:  # there is nobody to read the answer, and nothing to log
+        raise BadRequest("The connection was cut before the body was whole") from None
     return json_of(b"".join(chunks))
 
 

@@ -13,6 +13,16 @@ from app.store.schema import migrate as migrate_schema
 
 pytest_plugins = ["tests.support.fixtures"]
 
+SLOWEST = ("crash", "send", "cli", "receive", "notify", "lookup")
+"""Folders whose tests start processes and wait for them. They go first, so that no worker is left
+alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first; otherwise as they come."""
+    places = {name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
+
 
 @pytest.fixture(scope="session")
 def migrate() -> Callable[[str], None]:

@@ -23,6 +23,8 @@ LARGEST_PAGE = 500
 PAGE = 50
 LONGEST_WAIT = 60
 LONGEST_TEXT = 255
+LONGEST_NUMBER = 15
+"""Digits, in E.164."""
 
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+\- ]\d\d:\d\d)?", re.ASCII
@@ -129,19 +131,22 @@ def _yes_or_no(text: str) -> bool:
 
 
 def _destination(text: str) -> str:
-    compact = _PUNCTUATION.sub("", text)
+    compact = _PUNCTUATION.sub("", _text(text))
     digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 15:
+    if not _is_number(digits):
         raise ValueError("must be a phone number in international form, such as 447700900123")
     return digits
 
 
 def _origin(text: str) -> str:
     """As sends have it: digits without + or 00, or the letters as they are."""
-    compact = text.strip().removeprefix("+")
-    if compact.isascii() and compact.isdigit():
-        return compact.removeprefix("00") if compact == text.strip() else compact
-    return _text(text)
+    compact = _text(text).strip()
+    digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
+    return digits if _is_number(digits) else text
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
 
 
 def _text(text: str) -> str:

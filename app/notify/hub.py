@@ -67,8 +67,9 @@ class Hub:
         return len(self._open)
 
     def wake(self) -> None:
-        """There are new events."""
-        self._wake.set()
+        """There are new events. Costs nothing while nobody waits for any."""
+        if self._live:
+            self._wake.set()
 
     def enter(self, stream: Stream) -> None:
         """Know of a stream. Raises Unavailable while shutting down, or where there are too many."""

@@ -96,12 +96,12 @@ async def _read(receive: Receive) -> bytes:
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > LARGEST_BODY:
-                    raise BodyTooLarge(
-                        f"A body has at most {LARGEST_BODY} bytes", headers={"Connection": "close"}
-                    )
+                    raise BodyTooLarge(f"A body has at most {LARGEST_BODY} bytes")
                 more = message.get("more_body", False)
     except TimeoutError:
-        raise RequestTimeout(f"The body did not arrive within {BODY_PATIENCE:g} s") from None
+        raise RequestTimeout(
+            f"The body did not arrive within {BODY_PATIENCE:g} s", headers={"Connection": "close"}
+        ) from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -32,6 +32,8 @@ class Breaker:
         self._clock = clock
         self._refusals = 0
         self._next_probe_at: float | None = None
+        self.is_behind = False
+        """Whether messages that were held back may still wait; ``caught_up`` says that none do."""
 
     @property
     def is_open(self) -> bool:
@@ -68,6 +70,11 @@ class Breaker:
         self._refusals += 1
         if self._refusals >= REFUSALS_TO_OPEN:
             self._next_probe_at = self._clock() + OPEN_FOR
+            self.is_behind = True
+
+    def caught_up(self) -> None:
+        """Nothing waits that could go now."""
+        self.is_behind = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +90,16 @@ class Gate:
 
     The rate, in messages a second, is shared by all replicas through ``pace``. What the database
     held up then goes no faster: each process keeps to the rate by itself, too.
+
+    ``has_queue``: this process works the queue off. Then, after an outage, new messages line up
+    behind those that it held back, the oldest of which finds out whether it is over.
     """
 
-    def __init__(self, *, breaker: Breaker, pace: PaceStore | None, rate: float | None) -> None:
+    def __init__(
+        self, *, breaker: Breaker, pace: PaceStore | None, rate: float | None, has_queue: bool
+    ) -> None:
         self.breaker = breaker
+        self._has_queue = has_queue
         self.pace = pace
         self._window = Window(rate) if rate else None
         self._moments: Batcher[None, datetime | None] = Batcher(
@@ -95,6 +108,8 @@ class Gate:
 
     async def admit(self) -> Admission:
         """Whether one message may go while its caller waits. Raises StoreUnavailable."""
+        if self._has_queue and self.breaker.is_behind:
+            return Admission(None)
         probing = self.breaker.is_open
         if not self.breaker.admit(1):
             return Admission(None)

@@ -82,6 +82,7 @@ class QueueWorker:
         if self._gate.breaker.opens_in:
             return min(LOOK_EVERY, self._gate.breaker.opens_in)
         if not self._more_is_due and (pause := await self._until_due()):
+            self._gate.breaker.caught_up()
             return pause
         wanted = self._gate.breaker.admit(free)
         claimed = await self._claim(wanted) if wanted else []

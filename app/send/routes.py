@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.auth import Authenticator, Caller, Scope, secured_router
 from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooManyRequests
@@ -22,10 +23,18 @@ from app.send.sender import Answered, Sender
 from app.web import read_json
 
 LARGEST_BATCH = 1_000
+MESSAGE_ID = "message_id"
+
+
+class MessageIdConvertor(StringConvertor):
+    """Any one segment of a path but the names of other routes, which answer 405 by themselves."""
+
+    regex = "(?!(?:batch|lookup)$)[^/]+"
 
 
 def send_routes(*, sender: Sender, rates: KeyRates, authenticator: Authenticator) -> APIRouter:
     """``POST /v1/messages`` and what rides on the same queue."""
+    register_url_convertor(MESSAGE_ID, MessageIdConvertor())
     router = secured_router(authenticator, Scope.SEND, plain=True, tags=["send"])
 
     @router.post("/v1/messages", summary="Send one message", **_SEND)
@@ -45,7 +54,7 @@ def send_routes(*, sender: Sender, rates: KeyRates, authenticator: Authenticator
         headers = {REPLAYED: "true"} if answer.replayed else {}
         return Response(answer.body, status_code=202, media_type=JSON, headers=headers)
 
-    @router.delete("/v1/messages/{id}", summary="Take back a message that is QUEUED", **_CANCEL)
+    @router.delete(f"/v1/messages/{{id:{MESSAGE_ID}}}", summary="Take back a message that is QUEUED", **_CANCEL)
     async def cancel(request: Request) -> Response:
         """200 with the status CANCELLED; 409 where it is beyond that."""
         caller: Caller = request.state.caller

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, literal, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
-from app.store.tables import UtcTime, pace
+from app.store.tables import pace
 
 _NAME = "iovox"
 _FURTHEST = timedelta(minutes=1)
 """How far ahead the next moment can lie in truth. Further means that a clock was set back."""
+_DRIFT = timedelta(milliseconds=1)
+"""How much two clocks may part between two looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class PaceStore:
     def __init__(self, database: Database, *, every: timedelta) -> None:
         self._database = database
         self._every = every
+        self._ahead: timedelta | None = None
 
     async def take(
         self, wanted: int, *, within: timedelta, patience: float | None = None
@@ -52,11 +55,21 @@ class PaceStore:
         self, connection: AsyncConnection, wanted: int, *, within: timedelta
     ) -> Coming:
         """The next moments, kept from others until the transaction ends, and not yet used up."""
-        next_at, now = await self._locked(connection)
+        next_at = await self._locked(connection)
+        now = await _time_at(connection)  # not before: for the lock one may have to wait
+        ahead = self._clock_ahead(datetime.now(UTC) - now)
         first = next_at if now < next_at < now + _FURTHEST else now
-        ahead = datetime.now(UTC) - now
         moments = (first + self._every * turn for turn in range(wanted))
         return Coming([at + ahead for at in moments if at <= now + within], first)
+
+    def _clock_ahead(self, seen: timedelta) -> timedelta:
+        """By how much our clock is ahead of the database's: the least that was seen lately.
+
+        What is seen includes the time that the answer took to come, which only ever adds to it.
+        """
+        lately = seen if self._ahead is None else self._ahead + _DRIFT
+        self._ahead = min(seen, lately)
+        return self._ahead
 
     async def use(self, connection: AsyncConnection, coming: Coming, count: int) -> None:
         """Use up the first ``count`` of those that came; the rest stay for others."""
@@ -64,15 +77,21 @@ class PaceStore:
             later = update(pace).where(pace.c.name == _NAME)
             await connection.execute(later.values(next_at=coming.first + self._every * count))
 
-    async def _locked(self, connection: AsyncConnection) -> tuple[datetime, datetime]:
-        """The row's moment, and what time it is there."""
-        is_sqlite = connection.dialect.name == "sqlite"
-        clock = literal(datetime.now(UTC), UtcTime) if is_sqlite else func.clock_timestamp()
-        query = select(pace.c.next_at, clock).where(pace.c.name == _NAME).with_for_update()
-        found = (await connection.execute(query)).one_or_none()
-        if found is None:
-            insert = lite.insert if is_sqlite else pg.insert
-            first = insert(pace).values(name=_NAME, next_at=clock)
-            await connection.execute(first.on_conflict_do_nothing())
-            found = (await connection.execute(query)).one()
-        return found[0], found[1]
+    async def _locked(self, connection: AsyncConnection) -> datetime:
+        query = select(pace.c.next_at).where(pace.c.name == _NAME).with_for_update()
+        found: datetime | None = (await connection.execute(query)).scalar_one_or_none()
+        if found is not None:
+            return found
+        insert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
+        first = insert(pace).values(name=_NAME, next_at=datetime.now(UTC))
+        await connection.execute(first.on_conflict_do_nothing())
+        created: datetime = (await connection.execute(query)).scalar_one()
+        return created
+
+
+async def _time_at(connection: AsyncConnection) -> datetime:
+    """What time it is where the database is."""
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    found: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+    return found

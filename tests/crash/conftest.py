@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -53,6 +54,7 @@ def service(tmp_path: Path, database: str, proxy: TcpProxy) -> Iterator[Service]
     try:
         yield service
     finally:
+        sys.stdout.write(service.output()[-6_000:])  # shown where the test has failed
         service.close()
 
 

@@ -23,6 +23,7 @@ from tests.crash.ledger import Key, Row
 from tests.crash.waiting import until
 from tests.support.ports import free_port
 from tests.support.process import ServerProcess, clean_environment
+from tests.support.processes import wait_until
 
 SECRET = "crash-test-secret"
 HEADERS = {"Content-Type": "application/json", "X-Custom-Header": SECRET}
@@ -89,6 +90,9 @@ class Service:
         if self._forked is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._forked, signal.SIGKILL)
+            wait_until(
+                lambda: not self.alive, timeout=10, every=0.001
+            )  # until then it has the port
             self._forked = None
         if self.process is not None:
             self.process.kill()

@@ -20,6 +20,9 @@ from tests.support.proxy import Mode, TcpProxy
 
 log = logging.getLogger(__name__)
 
+HALTED = 3.0 if ROUNDS == 1 else 10.0
+"""Seconds. More than a commit may take."""
+
 pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(60 + 60 * ROUNDS)]
 
 PATIENCE = 2.0
@@ -45,7 +48,7 @@ async def killed_and_restarted(
         log.info("away %.1f s, spooled after %.2f s, drained after %.2f s", away, spooled, drained)
 
 
-async def halted_for_ten_seconds(
+async def halted(
     postgres: PostgresServer, _proxy: TcpProxy, service: Service
 ) -> None:
     """Its connections stay, and nothing answers any more."""
@@ -54,7 +57,7 @@ async def halted_for_ten_seconds(
         postgres.pause()
         try:
             log.info("spooled after %.1f s", await service.until_spooled())
-            await asyncio.sleep(10)
+            await asyncio.sleep(HALTED)
         finally:
             postgres.resume()
         log.info("drained after %.1f s", await service.until_drained())
@@ -90,7 +93,7 @@ async def a_way_that_comes_and_goes(
     "outage",
     [
         killed_and_restarted,
-        halted_for_ten_seconds,
+        halted,
         a_black_hole_on_the_way,
         a_way_that_comes_and_goes,
     ],

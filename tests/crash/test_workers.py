@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 from contextlib import suppress
 
 import psutil
@@ -15,6 +16,7 @@ from tests.crash.conftest import ROUNDS
 from tests.crash.ledger import Ledger
 from tests.crash.service import HEADERS, Service, stored
 from tests.crash.waiting import until
+from tests.support.processes import ended
 from tests.support.proxy import Mode, TcpProxy
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,25 @@ async def test_connections_made_while_all_of_them_end_are_answered_or_refused(
     await asyncio.gather(*callers)
     assert set(outcomes) == {"200", "refused"}, "none was connected and then cut off"
     assert ledger.faults(await stored(database)) == []
+
+
+async def test_without_their_parent_they_finish_and_leave_the_port(
+    service: Service, database: str
+) -> None:
+    ledger = Ledger("orphans", HEADERS, repeat=0)
+    await service.start("--workers", str(WORKERS))
+    assert service.process is not None
+    workers = workers_of(service)
+    assert len(workers) == WORKERS
+    async with Clients(service.port, ledger, patience=0.2) as clients:
+        await clients.answered(20, within=20)
+        psutil.Process(service.process.pid).kill()
+        await until(lambda: all(map(ended, workers)), within=20)
+    assert set(clients.result.errors) <= {"not sent"}, "cut without an answer"
+    assert ledger.faults(await stored(database)) == []
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", service.port))
 
 
 async def call_anew(port: int, ledger: Ledger, outcomes: list[str], ended: asyncio.Event) -> None:

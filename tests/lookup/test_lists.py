@@ -159,7 +159,7 @@ async def test_filters_together(
     patience = timedelta(hours=72)
     lists = ListStore(database, patience=patience, candidates=candidates, probed=probed)
     monkeypatch.setattr(world.service.runtime.lookups, "_lists", lists)
-    for _ in range(25):
+    for _ in range(10):
         names = chance.sample(sorted(CHOICES), chance.randint(1, 4))
         params = {name: chance.choice(CHOICES[name]) for name in names}
         for app in ("billing", "admin"):

@@ -1,0 +1,95 @@
+"""iovox is down for a while under a steady load: every message goes out once, in order, in time.
+
+With DLR_TEST_LONG=1 it is down for 60 s; otherwise for 6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.send.processes import LONG, Stage, stage, wait_for
+from tests.support.load import drive
+
+pytestmark = pytest.mark.postgresql
+
+DOWN = 60.0 if LONG else 6.0
+UP_BEFORE, UP_AFTER = 3.0, 5.0
+PER_SECOND = 50
+RATE = 100
+"""Messages a second that we are allowed towards iovox."""
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("outage", ["503", "500"])
+def test_all_go_out_once_in_order_and_no_faster_than_allowed(
+    postgres_url: str, outage: str
+) -> None:
+    if outage != "503" and not LONG:
+        pytest.skip("one outage is enough, but for DLR_TEST_LONG=1")
+    with stage(postgres_url, DLR_IOVOX_RATE=str(RATE)) as here:
+        here.behave(answer_delay=0.05)
+        here.start()
+        told = asyncio.run(_load(here, outage))
+        count = len(told)
+        wait_for(lambda: here.accepted() >= count, "the queue to drain", patience=DOWN + 60)
+        time.sleep(1)  # for what would be too many
+        sent = here.sent_at()
+        assert here.counts()["by_message_id"] == dict.fromkeys(told, 1)
+    _check_rate(sorted(sent.values()))
+    _check_order(told, list(sent))
+
+
+async def _load(here: Stage, outage: str) -> list[str]:
+    """A steady load through the outage; the ids in the order in which they were given out."""
+    told: list[tuple[int, str, str]] = []
+
+    def on_body(number: int, body: bytes) -> None:
+        answer = json.loads(body)
+        told.append((number, answer["id"], answer["status"]))
+
+    down = threading.Timer(UP_BEFORE, here.behave, kwargs={"down": outage})
+    up = threading.Timer(UP_BEFORE + DOWN, here.behave, kwargs={"down": None})
+    down.start()
+    up.start()
+    result = await drive("127.0.0.1", here.ports[0], _steady(here), 64, on_body=on_body)
+    down.join()
+    up.join()
+    assert set(result.statuses) <= {201, 202}, result
+    assert not result.errors
+    statuses = [status for _, _, status in told]
+    assert statuses.count("QUEUED") > PER_SECOND * DOWN * 0.8
+    assert set(statuses) == {"SUBMITTED", "QUEUED"}
+    return [message_id for _, message_id, _ in sorted(told)]
+
+
+async def _steady(here: Stage) -> AsyncIterator[bytes]:
+    request = here.request()
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    for number in range(int(PER_SECOND * (UP_BEFORE + DOWN + UP_AFTER))):
+        await asyncio.sleep(max(0.0, start + number / PER_SECOND - loop.time()))
+        yield request
+
+
+def _check_rate(seconds: list[float]) -> None:
+    """In no second more than the rate, as seen at iovox; some jitter of the way is allowed for."""
+    most = max(bisect_left(seconds, moment + 1.0) - n for n, moment in enumerate(seconds))
+    assert most <= RATE * 1.15, f"{most} in one second"
+
+
+def _check_order(told: list[str], sent: list[str]) -> None:
+    """What was asked for earlier is not overtaken by what came seconds later."""
+    place = {message_id: number for number, message_id in enumerate(told)}
+    behind = 0
+    worst = 0
+    for message_id in sent:
+        behind = max(behind, place[message_id])
+        worst = max(worst, behind - place[message_id])
+    assert worst <= PER_SECOND * 5, f"overtaken by {worst}, of {PER_SECOND} a second"

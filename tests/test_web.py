@@ -1,0 +1,107 @@
+"""JSON bodies in, problem details out: on every route that takes a body, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.architecture.routes import Offered, offered
+from tests.receive.serving import Service, bearer, serve
+from tests.support import load
+
+LARGEST = 4 * 1024 * 1024
+TAKES_A_BODY = [
+    route
+    for route in offered()
+    if str(route) in {"POST /v1/messages", "POST /v1/messages/batch", "POST /v1/messages/lookup"}
+]
+
+
+@pytest.fixture(scope="module")
+def service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("web")
+    shutil.copytree(sqlite_template, folder, dirs_exist_ok=True)
+    running = serve(f"sqlite:///{folder / 'dlr.db'}")
+    yield running
+    running.process.close()
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[httpx.Client]:
+    key = service.key("send", "read")
+    with httpx.Client(base_url=service.url, headers=bearer(key), timeout=10) as made:
+        yield made
+
+
+NOT_JSON = [
+    ("nothing", b""),
+    ("words", b"hello"),
+    ("cut off", b'{"origin": "4479'),
+    ("NaN", b'{"expiry": NaN}'),
+    ("deep", b"[" * 100_000),
+    ("not UTF-8", b'{"message": "caf\xe9"}'),
+    ("NUL", b"\x00"),
+    ("a number of 5,000 digits", b'{"expiry": ' + b"9" * 5_000 + b"}"),
+]
+
+
+@pytest.mark.parametrize("route", TAKES_A_BODY, ids=str)
+def test_what_is_not_json(client: httpx.Client, route: Offered) -> None:
+    for label, sent in NOT_JSON:
+        answer = client.request(route.method, route.target, content=sent)
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            400,
+            "application/problem+json",
+        ), label
+        assert answer.json()["type"] == "urn:iovox-receipts:problem:bad-request", label
+
+
+@pytest.mark.parametrize("route", TAKES_A_BODY, ids=str)
+def test_too_much_is_said_to_be(client: httpx.Client, route: Offered) -> None:
+    for content in (b" " * (LARGEST + 1), b" " * 3 * LARGEST, iter([b" " * LARGEST] * 2)):
+        answer = client.request(route.method, route.target, content=content)
+        assert answer.status_code == 413
+    at_most = client.request(route.method, route.target, content=b" " * (LARGEST - 2) + b"{}")
+    assert at_most.status_code == 422
+
+
+@pytest.mark.parametrize("route", TAKES_A_BODY, ids=str)
+def test_who_hangs_up_half_way_is_no_news(
+    service: Service, client: httpx.Client, route: Offered
+) -> None:
+    before = service.process.output()
+    whole = load.request(route.method, route.target, dict(client.headers), b"x" * 1_000)
+    for _ in range(3):
+        with service.connect() as connection:
+            connection.sendall(whole[:-500])
+    assert client.get("/healthz").status_code == 200
+    assert service.process.output() == before
+
+
+def test_there_are_routes_to_test() -> None:
+    assert len(TAKES_A_BODY) == 3
+
+
+NOWHERE = [
+    ("no such path", "GET", "/v1/nothing", 404),
+    ("the root of nothing", "GET", "/v1", 404),
+    ("an empty id", "POST", "/v1/messages/", 405),
+    ("no such method", "PATCH", "/v1/messages", 405),
+    ("no such method here", "PUT", "/healthz", 405),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [pytest.param(*row[1:], id=row[0]) for row in NOWHERE]
+)
+def test_nowhere(client: httpx.Client, method: str, path: str, status: int) -> None:
+    answer = client.request(method, path, content=b"{}")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert json.loads(answer.content)["status"] == answer.status_code == status
+    if status == 405:
+        assert answer.headers["allow"]

@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 QUIET_TURNS = 2
 """Turns of the event loop, some microseconds each, without news before a batch starts."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Told_contra = TypeVar("Told_contra", contravariant=True)
+
+
+class Ticket(Protocol[Told_contra]):
+    """Who is told of an item's end: a future, or something that costs less. It must not raise."""
+
+    def done(self) -> bool:
+        """Whether nobody wants to know any more."""
+
+    def set_result(self, result: Told_contra, /) -> None:
+        """It was written."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """It was not."""
 
 
 class BatcherFull(Exception):
@@ -46,7 +60,7 @@ class Batcher(Generic[Item, Result]):
         self._largest = largest
         self._capacity = capacity
         self._writers = writers
-        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._waiting: list[tuple[Item, Ticket[Result]]] = []
         self._writing: set[asyncio.Task[None]] = set()
         self._starting = False
         self._closed = False
@@ -58,15 +72,18 @@ class Batcher(Generic[Item, Result]):
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Hand an item in; await the answer. Raises BatcherFull or BatcherClosed at once."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.hand_in(item, future)
+        return future
+
+    def hand_in(self, item: Item, ticket: Ticket[Result]) -> None:
+        """Hand an item in, and have the ticket told, later. Raises BatcherFull or BatcherClosed."""
         if self._closed:
             raise BatcherClosed
         if self.is_full:
             raise BatcherFull
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
-        self._waiting.append((item, future))
+        self._waiting.append((item, ticket))
         self._start_soon()
-        return future
 
     async def close(self) -> None:
         """Take nothing more, and return when all that was taken has been written."""
@@ -105,19 +122,19 @@ class Batcher(Generic[Item, Result]):
         self._writing.discard(task)
         self._start_soon()
 
-    async def _run(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _run(self, batch: Sequence[tuple[Item, Ticket[Result]]]) -> None:
         try:
             results = await self._write([item for item, _ in batch])
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(results)} results for a batch of {len(batch)}")
         except BaseException as error:
             failure = error if isinstance(error, Exception) else BatcherClosed()
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(failure)
+            for _, ticket in batch:
+                if not ticket.done():
+                    ticket.set_exception(failure)
             if not isinstance(error, Exception):
                 raise
             return
-        for (_, future), result in zip(batch, results, strict=True):
-            if not future.done():
-                future.set_result(result)
+        for (_, ticket), result in zip(batch, results, strict=True):
+            if not ticket.done():
+                ticket.set_result(result)

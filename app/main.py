@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from app.openapi import DESCRIPTION, complete
 from app.receive import documentation as dlr
 from app.receive.admin_routes import admin_routes
 from app.receive.routes import PATH as DLR_PATH
+from app.receive.routes import WholeCall
 from app.runtime import Runtime
 from app.send.routes import send_routes
 from app.settings import NEEDED_TO_SERVE, Settings, load
@@ -35,6 +36,11 @@ class Service(FastAPI):
     """
 
     runtime: Runtime
+
+    @property
+    def whole_posts(self) -> Mapping[bytes, Callable[[WholeCall], None]]:
+        """What the connection itself hands over, where it can: most receipts."""
+        return {DLR_PATH.encode(): self.runtime.dlr.answer_whole}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one connection."""

@@ -4,13 +4,22 @@ The caller is the open internet: a connection that sends no request is closed af
 is iovox, which documents no retry: a receipt sent down a connection that we are just closing is
 lost. So when we are told to stop, idle connections stay open for a moment, and what still comes is
 answered, with the word that it was the last.
+
+An application may name paths in ``whole_posts``. A POST to one whose last byte came with its first
+is given to the function there as it is: a task, a scope and an event for each would cost more
+than parsing the request and keeping a receipt together. Whatever comes in pieces, or while another
+request of its connection is being answered, goes the usual way.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+Headers = list[tuple[bytes, bytes]]
 
 HEAD_PATIENCE = 10.0
 """Seconds for a request's head to arrive, once it has begun to."""
@@ -26,6 +35,48 @@ _TOO_SLOW = (
 )
 
 
+class _Nobody:
+    """Stands where uvicorn would wake a request's task up."""
+
+    def set(self) -> None:
+        """Wake nobody up."""
+
+
+_NOBODY = _Nobody()
+
+
+class _Built:
+    of: object = None
+    answer = b""
+
+
+class WholeCall:
+    """A request that came whole, and the way to answer it.
+
+    To uvicorn it is what is being answered on the connection, like a cycle of its own.
+    """
+
+    __slots__ = (
+        "_connection", "body", "client", "disconnected", "headers", "keep_alive", "message_event",
+        "response_complete",
+    )  # fmt: skip
+
+    def __init__(self, connection: PatientHttp, body: bytes, *, keep_alive: bool) -> None:
+        self._connection = connection
+        self.headers = connection.headers
+        self.body = body
+        self.client = connection.client
+        self.keep_alive = keep_alive
+        self.response_complete = False
+        self.disconnected = False
+        self.message_event = _NOBODY
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Write the answer, unless the caller has gone."""
+        self.response_complete = True
+        self._connection.answered(self, status, headers, body)
+
+
 class PatientHttp(HttpToolsProtocol):
     """One connection."""
 
@@ -37,6 +88,15 @@ class PatientHttp(HttpToolsProtocol):
     _in_body = False
     _head_timed = False
     _timer: asyncio.TimerHandle | None = None
+    _idle_since: float | None = None
+    _held: list[bytes] | None = None
+    """The body, so far, of a request that may turn out to be whole."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        application: object = self.app
+        posts: Mapping[bytes, Callable[[WholeCall], None]] = getattr(application, "whole_posts", {})
+        self._whole_posts = posts
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A caller connected; it may wait to ask as long as between two requests."""
@@ -46,41 +106,113 @@ class PatientHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._cancel_timer()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Some bytes of one request, or of several."""
         super().data_received(data)
+        if self._held is not None:
+            self._go_the_usual_way()
         if self._in_head and not self._head_timed and self.parser is not None:
             self._cancel_timer()
             self._timer = self.loop.call_later(self.head_patience, self._give_up)
             self._head_timed = True
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
+        """The first byte of a request. Its scope is made when it is needed."""
         self._in_head = True
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
         """The head is whole, and the request is begun."""
         self._in_head = self._head_timed = False
         self._in_body = True
         self._cancel_timer()
-        super().on_headers_complete()
-        if self._leaving and self.cycle is not None:
-            self.cycle.keep_alive = False
+        if self.url in self._whole_posts and self._may_be_whole():
+            self._held = []
+        else:
+            self._begin_cycle()
+
+    def on_body(self, body: bytes) -> None:
+        """Some bytes of a body."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held.append(body)
 
     def on_message_complete(self) -> None:
         """The last byte of a request; for most of them the first bytes were with it."""
         self._in_body = False
         self._cancel_timer()
-        super().on_message_complete()
+        if self._held is None:
+            super().on_message_complete()
+            return
+        keep_alive = not self._leaving and self.parser.should_keep_alive()
+        call = WholeCall(self, b"".join(self._held), keep_alive=keep_alive)
+        self._held = None
+        self.cycle = call  # type: ignore[assignment]
+        self._whole_posts[self.url](call)
+
+    def answered(self, call: WholeCall, status: int, headers: Headers, body: bytes) -> None:
+        """Write what a call is answered."""
+        if call.disconnected or self.transport.is_closing():
+            return
+        if status == 200 and not body and call.keep_alive:
+            self.transport.write(self._empty_200())
+            self.on_response_complete()
+            return
+        lines = [STATUS_LINE[status]]
+        for name, value in (*self.server_state.default_headers, *headers):
+            lines += (name, b": ", value, b"\r\n")
+        if not call.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines += (b"content-length: %d\r\n\r\n" % len(body), body)
+        self.transport.write(b"".join(lines))
+        if not call.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
-        """A request is answered."""
-        super().on_response_complete()
+        """A request is answered.
+
+        uvicorn cancels a timer and makes a new one for each. Here one goes on, and looks for how
+        long nothing has come.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = self.loop.time()
+            if self.timeout_keep_alive_task is None:
+                self._look_in(self.timeout_keep_alive)
         if self._in_body and self._is_idle() and not self.transport.is_closing():
             self._timer = self.loop.call_later(self.rest_patience, self._give_up)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for too long."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None or self.transport.is_closing():
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._look_in(left)
+        else:
+            self.transport.close()
+
+    def _look_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
 
     def shutdown(self) -> None:
         """We were told to stop: finish what is being answered, and linger where nothing is."""
@@ -89,6 +221,43 @@ class PatientHttp(HttpToolsProtocol):
             self.loop.call_later(self.linger, self._close_if_idle)
         else:
             super().shutdown()
+
+    def _empty_200(self) -> bytes:
+        """The most frequent answer, made once for every second's Date."""
+        headers = self.server_state.default_headers
+        if _Built.of is not headers:
+            lines = (b"%s: %s\r\n" % pair for pair in headers)
+            _Built.of = headers
+            _Built.answer = b"".join((STATUS_LINE[200], *lines, b"content-length: 0\r\n\r\n"))
+        return _Built.answer
+
+    def _may_be_whole(self) -> bool:
+        """Whether a request may be answered without a task, should its body be here."""
+        return (
+            self._is_idle()
+            and not self.expect_100_continue
+            and not self.parser.should_upgrade()
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+        )
+
+    def _go_the_usual_way(self) -> None:
+        """Something of the body is still to come, or was not HTTP."""
+        parts, self._held = self._held or [], None
+        if self.parser is None or self.transport.is_closing():
+            return
+        self._begin_cycle()
+        for part in parts:
+            super().on_body(part)
+
+    def _begin_cycle(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)  # which the scope has by now
+        super().on_headers_complete()
+        if self._leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

@@ -145,9 +145,7 @@ class Runtime:
         breaker = Breaker()
         rate = settings.iovox_rate
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
-        gate = Gate(
-            breaker=breaker, pace=pace, rate=rate, has_queue=settings.queue_workers
-        )
+        gate = Gate(breaker=breaker, pace=pace, rate=rate, has_queue=settings.queue_workers)
         keys = IdempotencyStore(self.database)
         most = settings.iovox_max_connections
         self.submitter = Submitter(

@@ -9,17 +9,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from app.errors import FieldError
-from app.model.london import TimeQuality, to_utc
-from app.model.status import status_key, weight_of
+from app.model.london import TimeQuality, read, to_utc
+from app.model.status import microseconds, status_key, weight_of
 
 LONGEST_ID = 255
+LONGEST_REMEMBERED = 1_000
+"""Bytes of a body whose meaning is remembered for the next one; iovox's have about 200."""
 _TOO_DEEP = "The body is not JSON that can be read: it is nested too deeply"
 _Text = TypeVar("_Text", str, str | None)
+_Texts = tuple[str | None, str | None, str | None, str]
+"""delivery_status, status_reason, receipt_timestamp and status, as they came."""
 
 
 # Named tuples, as several are made for every call: a frozen dataclass costs three times as much.
@@ -50,6 +55,22 @@ class Receipt(NamedTuple):
     key: int
     flag: int
     digest: bytes
+    at_microseconds: int
+
+
+class _Meaning(NamedTuple):
+    """What a receipt's texts say, whichever message it is of and whenever it came."""
+
+    status: str
+    delivery_status: str | None
+    status_reason: str | None
+    receipt_timestamp: str | None
+    at: datetime
+    time_quality: TimeQuality
+    key: int
+    flag: int
+    digest: bytes
+    at_microseconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +110,12 @@ def _understand(arrival: Arrival, fields: object) -> Receipt | Rejection:
         fault = FieldError("body", "must be a JSON object")
         return Rejection(arrival, 422, "The body is JSON, but not an object", (fault,))
     sms_activity_id, status = _text(fields.get("sms_activity_id")), _text(fields.get("status"))
-    faults = _faults(sms_activity_id, status, fields)
-    if faults or sms_activity_id is None or status is None:
-        named = "; ".join(f"{f.field} {f.message}" for f in faults)
-        return Rejection(arrival, 422, f"The receipt cannot be told apart: {named}", faults)
-    return _receipt(arrival, sms_activity_id, status, fields)
+    if not _is_usual(fields.get("sms_activity_id"), status):
+        faults = _faults(sms_activity_id, status, fields)
+        if faults or sms_activity_id is None or status is None:
+            named = "; ".join(f"{f.field} {f.message}" for f in faults)
+            return Rejection(arrival, 422, f"The receipt cannot be told apart: {named}", faults)
+    return _receipt(arrival, str(sms_activity_id), str(status), fields)
 
 
 def _receipt(
@@ -103,22 +125,42 @@ def _receipt(
         _text(fields.get("delivery_status")),
         _text(fields.get("status_reason")),
         _text(fields.get("receipt_timestamp")),
+        status,
     )
-    at, quality = to_utc(texts[2], arrival.received_at)
+    # Two readings depend on when the receipt came: October's repeated hour, and no time at all.
+    meaning = _lasting_meaning(texts) if len(arrival.body) <= LONGEST_REMEMBERED else None
+    if meaning is None:
+        meaning = _meaning(texts, *to_utc(texts[2], arrival.received_at))
+    return Receipt(arrival, sms_activity_id, *meaning)
+
+
+@lru_cache(maxsize=4096)
+def _lasting_meaning(texts: _Texts) -> _Meaning | None:
+    """What the texts mean whenever they come; None where that depends on it.
+
+    Remembered, since receipts of the same second say the same but for their ids.
+    """
+    reading = read(texts[2]) if texts[2] is not None else None
+    if reading is None or reading.quality is TimeQuality.REPEATED:
+        return None
+    return _meaning(texts, reading.earlier, reading.quality)
+
+
+def _meaning(texts: _Texts, at: datetime, quality: TimeQuality) -> _Meaning:
+    delivery_status, status_reason, receipt_timestamp, status = texts
     known = status.strip().upper()
     weight = weight_of(known)
-    return Receipt(
-        arrival=arrival,
-        sms_activity_id=sms_activity_id,
+    return _Meaning(
         status=known if weight.rank else _showable(status),
-        delivery_status=_showable(texts[0]),
-        status_reason=_showable(texts[1]),
-        receipt_timestamp=_showable(texts[2]),
+        delivery_status=_showable(delivery_status),
+        status_reason=_showable(status_reason),
+        receipt_timestamp=_showable(receipt_timestamp),
         at=at,
         time_quality=quality,
         key=status_key(weight, at),
         flag=weight.flag,
-        digest=_digest(*texts, status),
+        digest=_digest(*texts),
+        at_microseconds=microseconds(at),
     )
 
 
@@ -140,6 +182,20 @@ def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_usual(sms_activity_id: object, status: str | None) -> bool:
+    """Whether nothing can be wrong with them; to look closer costs as much as all the rest."""
+    return (
+        isinstance(sms_activity_id, str)
+        and sms_activity_id.isascii()
+        and sms_activity_id.isprintable()
+        and 0 < len(sms_activity_id) <= LONGEST_ID
+        and not sms_activity_id.isspace()
+        and bool(status)
+        and status is not None
+        and not status.isspace()
+    )
 
 
 def _faults(

@@ -54,6 +54,10 @@ class BodyReader:
             self._late.discard(task)
             del self._reading[task]
 
+    def too_large(self) -> BodyTooLarge:
+        """What to raise of a body that is."""
+        return BodyTooLarge(f"A receipt has at most {self._largest} bytes")
+
     async def _read(self, receive: Receive) -> bytes:
         message = await receive()
         chunks: list[bytes] = [message.get("body", b"")]
@@ -65,7 +69,7 @@ class BodyReader:
         if message["type"] == "http.disconnect":
             raise ClientGone
         if size > self._largest:
-            raise BodyTooLarge(f"A receipt has at most {self._largest} bytes")
+            raise self.too_large()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _look(self) -> None:

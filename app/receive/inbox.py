@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from app.batcher import Batcher, BatcherClosed, BatcherFull
+from app.batcher import Batcher, BatcherClosed, BatcherFull, Ticket
 from app.errors import StoreUnavailable, Unavailable
 from app.metrics import Metrics
 from app.model.receipt import Arrival, Rejection, interpret
@@ -56,18 +56,31 @@ class Inbox:
         self._patience = patience
         self._complained_at = float("-inf")
         self._commits: set[Commit] = set()
+        self._keeping: set[asyncio.Task[None]] = set()
         self._batches: Batcher[tuple[float, Call], None] = Batcher(
             self._write, largest=LARGEST_BATCH, capacity=CAPACITY, writers=WRITERS
         )
 
     async def accept(self, arrival: Arrival) -> Call:
         """Keep a call; answers what it was understood as. Raises Unavailable."""
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        call = self.take(arrival, kept)
+        await kept
+        return call
+
+    def take(self, arrival: Arrival, ticket: Ticket[None]) -> Call:
+        """What a call is understood as, at once. Later the ticket is told that it is kept.
+
+        Raises Unavailable, or tells the ticket of it.
+        """
         call = _understand(arrival)
         try:
-            await self._batches.submit((time.monotonic(), call))
+            self._batches.hand_in((time.monotonic(), call), ticket)
         except BatcherFull:
             self._complain("more receipts than it keeps up with")
-            await self._keep([call])
+            keeping = asyncio.create_task(self._keep_alone(call, ticket))
+            self._keeping.add(keeping)
+            keeping.add_done_callback(self._keeping.discard)
         except BatcherClosed:
             raise Unavailable("The service is shutting down") from None
         return call
@@ -75,6 +88,8 @@ class Inbox:
     async def close(self) -> None:
         """Take nothing more; return when everything taken is durable."""
         await self._batches.close()
+        if self._keeping:
+            await asyncio.wait(set(self._keeping))
 
     async def _write(self, items: Sequence[tuple[float, Call]]) -> Sequence[None]:
         calls = [call for _, call in items]
@@ -99,6 +114,16 @@ class Inbox:
         finally:
             if commit is not None:
                 commit.cancel()
+
+    async def _keep_alone(self, call: Call, ticket: Ticket[None]) -> None:
+        try:
+            await self._keep([call])
+        except Exception as error:  # noqa: BLE001  whoever waits is told
+            if not ticket.done():
+                ticket.set_exception(error)
+        else:
+            if not ticket.done():
+                ticket.set_result(None)
 
     async def _keep(self, calls: Sequence[Call]) -> None:
         await self._spool.append([call.arrival for call in calls])

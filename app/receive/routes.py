@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Protocol
 from uuid import UUID
 
 import structlog
 from starlette.types import Receive, Scope, Send
-from uuid_utils.compat import uuid7
 
 from app.errors import (
     BadRequest,
@@ -27,6 +27,8 @@ from app.metrics import Metrics
 from app.model.receipt import Arrival, Receipt, Rejection
 from app.receive.bodies import BodyReader, ClientGone
 from app.receive.inbox import Inbox
+from app.receive.recorder import Call
+from app.store.ids import id_of, new_id
 
 PATH = "/dlr"
 LARGEST_BODY = 64 * 1024
@@ -41,6 +43,19 @@ _STORED = {
 _EMPTY = {"type": "http.response.body", "body": b""}
 
 log = structlog.get_logger(__name__)
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class WholeCall(Protocol):
+    """A POST whose last byte came with its first, as the connection hands it over."""
+
+    headers: Headers
+    body: bytes
+    client: tuple[str, int] | None
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Write the answer; to be called once, at any time, also when the caller is gone."""
 
 
 class DlrEndpoint:
@@ -74,37 +89,80 @@ class DlrEndpoint:
             await send(_STORED)
             await send(_EMPTY)
 
+    def answer_whole(self, call: WholeCall) -> None:
+        """Answer a POST that was there at once, as most are, without a task of its own."""
+        try:
+            self._authenticate(call.headers, call.client)
+            if len(call.body) > LARGEST_BODY:
+                raise self._bodies.too_large()
+            ticket = _Ticket(call)
+            ticket.understood = self._inbox.take(_arrival(call.headers, call.body), ticket)
+        except ServiceError as error:
+            call.answer(error.status, *_problem(error))
+
     async def _take(self, scope: Scope, receive: Receive) -> None:
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
-        if not self._headers.verify(headers):
-            self._complain(scope)
-            raise NotAuthenticated("The call does not carry the secret header of our callbacks")
+        headers: Headers = scope["headers"]
+        self._authenticate(headers, scope.get("client"))
         if scope["method"] != "POST":
             raise MethodNotAllowed("Receipts are POSTed", headers={"Allow": "POST"})
         body = await self._bodies.read(receive)
-        arrival = Arrival(
-            id=uuid7(), received_at=datetime.now(UTC), body=body, hint=_message_id(headers)
-        )
-        call = await self._inbox.accept(arrival)
-        if not isinstance(call, Receipt):
-            raise _refusal(call)
+        understood = await self._inbox.accept(_arrival(headers, body))
+        if not isinstance(understood, Receipt):
+            raise _refusal(understood)
 
-    def _complain(self, scope: Scope) -> None:
+    def _authenticate(self, headers: Headers, client: tuple[str, int] | None) -> None:
+        if not self._headers.verify(headers):
+            self._complain(client)
+            raise NotAuthenticated("The call does not carry the secret header of our callbacks")
+
+    def _complain(self, client: tuple[str, int] | None) -> None:
         self._metrics.callbacks_refused.inc()
         self._refused_since_complaint += 1
         now = time.monotonic()
         if now - self._complained_at >= COMPLAIN_EVERY:
-            client = scope.get("client") or ("unknown",)
-            log.warning("callbacks_refused", count=self._refused_since_complaint, last=client[0])
+            last = client[0] if client else "unknown"
+            log.warning("callbacks_refused", count=self._refused_since_complaint, last=last)
             self._complained_at, self._refused_since_complaint = now, 0
 
 
-def _message_id(headers: list[tuple[bytes, bytes]]) -> UUID | None:
+class _Ticket:
+    """A call that waits to be kept, and is answered then and not before."""
+
+    __slots__ = ("_call", "understood")
+    understood: Call
+
+    def __init__(self, call: WholeCall) -> None:
+        self._call = call
+
+    def done(self) -> bool:
+        """It is told once, and wants to be."""
+        return False
+
+    def set_result(self, _result: None, /) -> None:
+        """It is durable."""
+        if isinstance(self.understood, Receipt):
+            self._call.answer(200, [], b"")
+        else:
+            self.set_exception(_refusal(self.understood))
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """There was no way to keep it, or nothing to be understood."""
+        if not isinstance(exception, ServiceError):
+            log.error("receipt_not_kept", exc_info=exception)
+            exception = ServiceError("The failure is logged. Nothing is known of its effects.")
+        self._call.answer(exception.status, *_problem(exception))
+
+
+def _arrival(headers: Headers, body: bytes) -> Arrival:
+    return Arrival(new_id(), datetime.now(UTC), body, _message_id(headers))
+
+
+def _message_id(headers: Headers) -> UUID | None:
     """Our own id of the message, as we asked iovox to send it along; a malformed one is ignored."""
     for name, value in headers:
         if name == MESSAGE_ID_HEADER:
             try:
-                return UUID(value.decode("ascii").strip())
+                return id_of(value.decode("ascii").strip())
             except ValueError:
                 log.warning("message_id_header_ignored", why="it is not a UUID")
     return None
@@ -118,9 +176,12 @@ def _refusal(rejection: Rejection) -> ServiceError:
 
 
 async def _answer_problem(send: Send, error: ServiceError) -> None:
-    body = problem_body(error)
-    headers = [(b"content-type", b"application/problem+json")]
+    headers, body = _problem(error)
     headers.append((b"content-length", str(len(body)).encode()))
-    headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _problem(error: ServiceError) -> tuple[Headers, bytes]:
+    headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    return [(b"content-type", b"application/problem+json"), *headers], problem_body(error)

@@ -54,7 +54,9 @@ def send_routes(*, sender: Sender, rates: KeyRates, authenticator: Authenticator
         headers = {REPLAYED: "true"} if answer.replayed else {}
         return Response(answer.body, status_code=202, media_type=JSON, headers=headers)
 
-    @router.delete(f"/v1/messages/{{id:{MESSAGE_ID}}}", summary="Take back a message that is QUEUED", **_CANCEL)
+    @router.delete(
+        f"/v1/messages/{{id:{MESSAGE_ID}}}", summary="Take back a message that is QUEUED", **_CANCEL
+    )
     async def cancel(request: Request) -> Response:
         """200 with the status CANCELLED; 409 where it is beyond that."""
         caller: Caller = request.state.caller

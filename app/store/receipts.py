@@ -136,7 +136,7 @@ def _columns(receipts: Sequence[Receipt]) -> tuple[list[object], ...]:
             r.digest,
             r.status,
             r.key,
-            microseconds(r.at),
+            r.at_microseconds,
             microseconds(r.arrival.received_at),
             r.arrival.body,
             r.arrival.hint,

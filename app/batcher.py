@@ -100,8 +100,8 @@ class Batcher(Generic[Item, Result]):
     def _look(self, seen: int, turns_left: int) -> None:
         """Start once nothing new has come for some turns of the event loop, or a batch is full.
 
-        When a batch is done its callers all come back within a few turns of each other. Without
-        the wait the first of them would make a batch of its own, and batches stay small.
+        What the network has brought at once is read in a few turns. Without the wait the first of
+        it would make a batch of its own.
         """
         waiting = len(self._waiting)
         if waiting >= self._largest or turns_left == 0:
@@ -116,15 +116,16 @@ class Batcher(Generic[Item, Result]):
             batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._writing.add(task)
-            task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._writing.discard(task)
-        self._start_soon()
+            task.add_done_callback(self._writing.discard)
 
     async def _run(self, batch: Sequence[tuple[Item, Ticket[Result]]]) -> None:
         try:
-            results = await self._write([item for item, _ in batch])
+            try:
+                results = await self._write([item for item, _ in batch])
+            finally:
+                # Before anyone is told: the next batch is written while these are being answered.
+                self._writing.discard(asyncio.current_task())
+                self._start()
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(results)} results for a batch of {len(batch)}")
         except BaseException as error:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
+from asyncpg import DivisionByZeroError
 from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
@@ -20,6 +23,7 @@ from app.store.binding import bind, bind_directly
 from app.store.engine import Database
 from app.store.tables import rejected_receipts
 
+Columns = tuple[list[object], ...]
 Hint = tuple[UUID, str]
 """What a call says: this message of ours has this sms_activity_id."""
 
@@ -69,8 +73,16 @@ class ReceiptStore:
 
     async def _add_directly(self, receipts: Sequence[Receipt], now: datetime) -> Stored:
         """The usual batch, by asyncpg's own connection: SQLAlchemy would cost as much again."""
-        async with self._database.direct() as driver, driver.transaction():
-            rows = await driver.fetch(postgresql.RECEIVE, *_columns(receipts))
+        columns = _columns(receipts)
+        async with self._database.direct() as driver:
+            with suppress(DivisionByZeroError):
+                await driver.execute(postgresql.RECEIVE_ALONE, *columns)
+                return Stored()
+            return await self._add_and_bind(driver, columns, now)
+
+    async def _add_and_bind(self, driver: Any, columns: Columns, now: datetime) -> Stored:
+        async with driver.transaction():
+            rows = await driver.fetch(postgresql.RECEIVE, *columns)
             hints = [(row["hint"], row["sid"]) for row in rows]
             bound = await bind_directly(driver, _acceptances(hints, now)) if hints else {}
         return _ignoring(hints, bound)
@@ -127,7 +139,7 @@ def _ignoring(hints: Sequence[Hint], bound: Mapping[UUID, str]) -> Stored:
     return Stored(tuple(hint for hint in hints if bound.get(hint[0]) != hint[1]))
 
 
-def _columns(receipts: Sequence[Receipt]) -> tuple[list[object], ...]:
+def _columns(receipts: Sequence[Receipt]) -> Columns:
     """The batch as one array a column, in the order that RECEIVE numbers them."""
     rows = [
         (

@@ -161,7 +161,7 @@ class PatientHttp(HttpToolsProtocol):
         """Write what a call is answered."""
         if call.disconnected or self.transport.is_closing():
             return
-        if status == 200 and not body and call.keep_alive:
+        if status == 200 and call.keep_alive and not headers and not body:
             self.transport.write(self._empty_200())
             self.on_response_complete()
             return

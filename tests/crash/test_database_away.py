@@ -48,9 +48,7 @@ async def killed_and_restarted(
         log.info("away %.1f s, spooled after %.2f s, drained after %.2f s", away, spooled, drained)
 
 
-async def halted(
-    postgres: PostgresServer, _proxy: TcpProxy, service: Service
-) -> None:
+async def halted(postgres: PostgresServer, _proxy: TcpProxy, service: Service) -> None:
     """Its connections stay, and nothing answers any more."""
     for _ in range(ROUNDS):
         await asyncio.sleep(0.3)

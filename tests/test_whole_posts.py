@@ -16,7 +16,7 @@ from tests.receive.serving import RawAnswer, hung_up, read_answer
 from tests.simulator.running import running
 
 KEEP_ALIVE = 1
-LATER = 0.2
+LATER = 0.4
 """Seconds that an answer takes where the body asks for it."""
 
 
@@ -183,7 +183,7 @@ def test_what_is_under_way_at_a_stop_is_answered_as_the_last() -> None:
         address = server.servers[0].sockets[0].getsockname()
         with socket.create_connection(address, timeout=10) as connection:
             connection.sendall(post(b"later"))
-            time.sleep(LATER / 2)
+            time.sleep(LATER / 8)  # it looks ten times a second whether it is to stop
             server.should_exit = True
             answer = read_answer(connection)
             assert (took(answer), answer.headers["connection"]) == (("whole", b"later"), "close")

@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
-
-from uuid_utils.compat import uuid7
+from uuid import UUID
 
 from app.errors import Conflict, FieldError, Invalid, NotFound, StoreUnavailable, Unavailable
-from app.model.message import Message, Request
+from app.model.message import Message, Request, expiry_time
 from app.model.status import Status
 from app.send.answers import batch, queued_item, refused_item
 from app.send.gate import Admission, Gate
@@ -20,6 +18,7 @@ from app.send.recorder import Recorder
 from app.send.requests import check
 from app.send.submitter import Sent, Submitter
 from app.store.idempotency import IdempotencyKey, IdempotencyStore
+from app.store.ids import new_id
 from app.store.messages import MessageStore, NewMessage
 
 BREATH = 50
@@ -184,7 +183,7 @@ class Sender:
         return replace(
             message,
             state=Status.SENDING,
-            lease=uuid4(),
+            lease=new_id(),
             lease_until=self._submitter.lease_until(admission.moment),
             announced=admission.probe,
         )
@@ -209,16 +208,16 @@ class Sender:
     def _new(
         self, app: str, request: Request, now: datetime, resend_of: UUID | None = None
     ) -> Message:
-        message = Message(
-            id=uuid7(),
+        start = request.send_at or now
+        expiry = request.expiry
+        return Message(
+            id=new_id(),
             app=app,
             request=request,
             created_at=now,
             state=Status.QUEUED,
+            give_up_at=start + self._retry_for if expiry is None else expiry_time(start, expiry),
             resend_of=resend_of,
-        )
-        return replace(
-            message, give_up_at=message.expires_at or message.starts_at + self._retry_for
         )
 
     async def _owned(self, sees: str | None, message_id: UUID) -> Message:

@@ -47,7 +47,7 @@ class Iovox:
     async def reset(self) -> None:
         """Forget what came, and answer and send receipts at once."""
         quick = {"receipt_delay": 0.01, "answer_delay": 0.0, "withheld": 5.0, "down": None}
-        await self.behave(**quick)
+        await self.behave(receipts=True, **quick)
         (await self._client.post("/_simulator/reset")).raise_for_status()
 
     async def behave(self, **knobs: object) -> None:

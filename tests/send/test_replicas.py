@@ -1,4 +1,4 @@
-"""Several processes share one queue: 2,000 messages, or 10,000 with DLR_TEST_LONG=1."""
+"""Several processes share one queue: 1,000 messages, or 10,000 with DLR_TEST_LONG=1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.send.processes import LONG, stage, wait_for
 from tests.send.world import HELLO
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(300)]
-COUNT = 10_000 if LONG else 2_000
+COUNT = 10_000 if LONG else 1_000
 
 
 def test_each_is_sent_once_by_two_replicas(postgres_url: str) -> None:

@@ -111,7 +111,8 @@ class Service:
             status = (await self.look(message_id))["status"]
             return status in statuses
 
-        await until(arrived, f"{message_id} to become {statuses}", patience=patience)
+        what = f"{message_id} to become {statuses}"
+        await until(arrived, what, patience=patience, every=0.05)
         return status
 
     async def states(self) -> dict[str, int]:

@@ -120,10 +120,11 @@ async def test_an_expiry_ends_it_also_while_nothing_may_be_sent(world: World) ->
     await service.becomes(told["id"], "UNSENT", patience=4)
 
 
-async def test_the_breaker_keeps_callers_from_waiting(world: World) -> None:
+@pytest.mark.postgresql
+async def test_the_breaker_keeps_callers_from_waiting(postgres_world: World) -> None:
     """While it is open a send is queued at once, and iovox is left alone but for one in 5 s."""
-    iovox = await world.iovox(down="503")
-    service = await world.service(iovox)
+    iovox = await postgres_world.iovox(down="503")
+    service = await postgres_world.service(iovox)
     for _ in range(20):
         assert (await service.send()).status_code == 202
     await iovox.behave(answer_delay=0)

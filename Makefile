@@ -9,7 +9,7 @@
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-WORKERS ?= 2
+WORKERS ?= 3
 ROUNDS ?= 5
 UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"

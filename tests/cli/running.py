@@ -50,11 +50,11 @@ def running(
     settings = settings_for(database_url, folder, ports[1], simulator) | (env or {})
     key = make_key(settings, "billing", "send", "read")
     with (
-        ServerProcess.start(
+        ServerProcess.fork(
             ["simulator", "--port", str(ports[0])],
             ready_url=f"{simulator}/_simulator/counts",
         ),
-        ServerProcess.start(
+        ServerProcess.fork(
             ["serve", "--port", str(ports[1]), *serve], settings, ready_url=f"{url}/healthz"
         ),
     ):

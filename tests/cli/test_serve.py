@@ -24,7 +24,7 @@ def test_what_is_queued_waits_for_a_worker(tmp_path: Path) -> None:
             [{"origin": "447923221231", "destination": "447700900105", "message": "Hello"}]
         )
         assert accepted(service.simulator) == 0
-        with ServerProcess.start(["worker"], service.settings) as worker:
+        with ServerProcess.fork(["worker"], service.settings) as worker:
             for message in client.watch(queued["id"]):
                 if message.status == "SUBMITTED":
                     break

@@ -11,27 +11,12 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import pytest_asyncio
 
-from tests.crash import nursery as nursery_module
 from tests.crash.service import Service
 from tests.support.postgresql import PostgresServer
-from tests.support.process import ServerProcess
-from tests.support.processes import wait_until
 from tests.support.proxy import TcpProxy
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
 """How many times over the quick version."""
-
-
-@pytest.fixture(scope="session")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The address of a running nursery."""
-    address = tmp_path_factory.mktemp("n") / "socket"
-    process = ServerProcess([str(address)], env={}, cwd=None, module=nursery_module.__name__)
-    try:
-        assert wait_until(address.exists, timeout=60), process.output()
-        yield address
-    finally:
-        process.close()
 
 
 @pytest.fixture

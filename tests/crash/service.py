@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import socket
 import sqlite3
 import time
@@ -18,12 +16,11 @@ from typing import Any
 
 import asyncpg
 
-from tests.crash import nursery
 from tests.crash.ledger import Key, Row
 from tests.crash.waiting import until
+from tests.support.nursery import Forked
 from tests.support.ports import free_port
-from tests.support.process import ServerProcess, clean_environment
-from tests.support.processes import wait_until
+from tests.support.process import ServerProcess, clean_environment, nursery
 
 SECRET = "crash-test-secret"
 HEADERS = {"Content-Type": "application/json", "X-Custom-Header": SECRET}
@@ -48,7 +45,7 @@ class Service:
             "DLR_DATABASE_URL": database_url,
             "DLR_SPOOL_DIR": str(self.spool),
         }
-        self._forked: int | None = None
+        self._forked: Forked | None = None
         self.process: ServerProcess | None = None
 
     # --- starting and ending
@@ -69,30 +66,27 @@ class Service:
         )
         return time.monotonic() - began
 
-    async def fork(
-        self, address: Path, *, ready: bool = True, largest_file: int | None = None
-    ) -> None:
+    async def fork(self, *, ready: bool = True, largest_file: int | None = None) -> None:
         """The same out of the nursery."""
-        self._forked = await asyncio.to_thread(
-            nursery.start,
-            address,
-            args=["serve", "--port", str(self.port)],
+        self._forked = await asyncio.to_thread(self._fork, largest_file)
+        if ready:
+            await self.until_up()
+
+    def _fork(self, largest_file: int | None) -> Forked:
+        return Forked(
+            nursery(),
+            ["serve", "--port", str(self.port)],
             env=clean_environment(self._env),
             cwd=self.folder,
             log=self.log,
             largest_file=largest_file,
         )
-        if ready:
-            await self.until_up()
 
     def kill(self) -> None:
         """SIGKILL, in the middle of whatever it does."""
         if self._forked is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._forked, signal.SIGKILL)
-            wait_until(
-                lambda: not self.alive, timeout=10, every=0.001
-            )  # until then it has the port
+            self._forked.kill()
+            self._forked.wait(10)  # until then it has the port
             self._forked = None
         if self.process is not None:
             self.process.kill()
@@ -104,7 +98,7 @@ class Service:
             began = time.monotonic()
             await asyncio.to_thread(self.process.terminate, within)
             return time.monotonic() - began
-        os.kill(self._forked, signal.SIGTERM)
+        self._forked.terminate()
         return await until(lambda: not self.alive, within=within)
 
     def close(self) -> None:
@@ -118,11 +112,7 @@ class Service:
         """Whether it runs."""
         if self._forked is None:
             return self.process is not None and self.process.running
-        try:
-            os.kill(self._forked, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        return self._forked.poll() is None
 
     def output(self) -> str:
         """What it has logged."""

@@ -7,7 +7,6 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -98,14 +97,13 @@ async def a_way_that_comes_and_goes(
 )
 async def test_every_receipt_is_answered_200_and_stored_once(
     service: Service,
-    nursery: Path,
     own_postgres: PostgresServer,
     proxy: TcpProxy,
     database: str,
     outage: Callable[[PostgresServer, TcpProxy, Service], Awaitable[None]],
 ) -> None:
     ledger = Ledger(outage.__name__, HEADERS)
-    await service.fork(nursery)
+    await service.fork()
     async with Clients(service.port, ledger) as clients:
         await clients.answered(50, within=20)
         await outage(own_postgres, proxy, service)

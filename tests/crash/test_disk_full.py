@@ -32,14 +32,12 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(str(reason))
 
 
-async def test_a_full_disk(
-    disk: Path, tmp_path: Path, nursery: Path, proxy: TcpProxy, database: str
-) -> None:
+async def test_a_full_disk(disk: Path, tmp_path: Path, proxy: TcpProxy, database: str) -> None:
     """Full, with room again, and full again, while the database is away; then it comes back."""
     service = Service(tmp_path, through(proxy, database), spool=disk / "spool")
     ledger = Ledger("disk", HEADERS)
     try:
-        await service.fork(nursery)
+        await service.fork()
         async with Clients(service.port, ledger) as clients:
             await clients.answered(50, within=20)
             await proxy.switch(Mode.REFUSE)
@@ -62,12 +60,10 @@ async def test_a_full_disk(
         service.close()
 
 
-async def test_files_that_may_not_grow(
-    service: Service, nursery: Path, proxy: TcpProxy, database: str
-) -> None:
+async def test_files_that_may_not_grow(service: Service, proxy: TcpProxy, database: str) -> None:
     """A quota instead of a full disk, where nobody may mount one; the spool fills by itself."""
     ledger = Ledger("quota", HEADERS)
-    await service.fork(nursery, largest_file=256 * KIB)
+    await service.fork(largest_file=256 * KIB)
     async with Clients(service.port, ledger) as clients:
         await clients.answered(50, within=20)
         await proxy.switch(Mode.REFUSE)

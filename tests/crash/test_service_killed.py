@@ -7,7 +7,6 @@ import logging
 import random
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,12 +29,12 @@ ROAD = (Mode.PASS, Mode.REFUSE, Mode.PASS)
 
 
 async def test_whatever_was_acknowledged_is_stored_once(
-    service: Service, nursery: Path, proxy: TcpProxy, database: str
+    service: Service, proxy: TcpProxy, database: str
 ) -> None:
     chance = random.Random(ROUNDS)
     ledger = Ledger("kill", HEADERS)
     spooled = []
-    await service.fork(nursery)
+    await service.fork()
     async with Clients(service.port, ledger, per_second=500) as clients:
         for number in range(KILLS):
             await proxy.switch(ROAD[number % len(ROAD)])
@@ -46,7 +45,7 @@ async def test_whatever_was_acknowledged_is_stored_once(
                 spooled.append(service.spooled())
             await asyncio.sleep(chance.uniform(0, 0.4))
             service.kill()
-            await service.fork(nursery, ready=False)
+            await service.fork(ready=False)
         await proxy.switch(Mode.PASS)
         await clients.answered(100, within=30)
     await service.until_drained()
@@ -62,7 +61,6 @@ async def test_whatever_was_acknowledged_is_stored_once(
 @pytest.mark.parametrize("number", range(3 * ROUNDS))
 async def test_killed_between_the_commit_and_the_clearing_of_the_spool(
     service: Service,
-    nursery: Path,
     own_postgres: PostgresServer,
     proxy: TcpProxy,
     database: str,
@@ -70,7 +68,7 @@ async def test_killed_between_the_commit_and_the_clearing_of_the_spool(
 ) -> None:
     ledger = Ledger(f"drain-{number}", HEADERS, repeat=0.05 * number, seed=number)
     await proxy.switch(Mode.REFUSE)
-    await service.fork(nursery)
+    await service.fork()
     async with Clients(service.port, ledger, per_second=1_000) as clients:
         await clients.answered(250, within=20)
     waiting = service.spooled()
@@ -85,7 +83,7 @@ async def test_killed_between_the_commit_and_the_clearing_of_the_spool(
         spool.execute("rollback")
     rows = await stored(database)
     assert ledger.faults(rows) == [], "all were committed"
-    await service.fork(nursery)
+    await service.fork()
     await service.until_drained()
     assert ledger.faults(await stored(database)) == [], "and the replay changed nothing"
     assert await stored(database) == rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 
 import pytest
 
@@ -22,10 +21,10 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(60 
 
 @pytest.mark.parametrize("database_is", [Mode.PASS, Mode.REFUSE, Mode.BLACKHOLE])
 async def test_nothing_that_was_sent_stays_unanswered(
-    service: Service, nursery: Path, proxy: TcpProxy, database: str, database_is: Mode
+    service: Service, proxy: TcpProxy, database: str, database_is: Mode
 ) -> None:
     ledger = Ledger(f"stop-{database_is}", HEADERS)
-    await service.fork(nursery)
+    await service.fork()
     idle = await asyncio.open_connection("127.0.0.1", service.port)
     async with Clients(service.port, ledger, per_second=600, patience=0.2) as clients:
         await clients.answered(100, within=20)
@@ -38,18 +37,16 @@ async def test_nothing_that_was_sent_stays_unanswered(
     assert set(clients.result.errors) <= {"not sent"}, "cut without an answer"
     assert set(ledger.statuses) <= {200, None}
     await proxy.switch(Mode.PASS)
-    await service.fork(nursery)
+    await service.fork()
     await service.until_drained()
     faults = ledger.faults(await stored(database))
     assert not faults, faults[:10]
 
 
-async def test_a_body_that_is_still_coming_is_waited_for(
-    service: Service, nursery: Path, database: str
-) -> None:
+async def test_a_body_that_is_still_coming_is_waited_for(service: Service, database: str) -> None:
     ledger = Ledger("slow", HEADERS)
     request = ledger.next_request()
-    await service.fork(nursery)
+    await service.fork()
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(request[:-20])
     await writer.drain()
@@ -66,12 +63,10 @@ async def test_a_body_that_is_still_coming_is_waited_for(
     assert ledger.faults(await stored(database)) == []
 
 
-async def test_an_idle_connection_may_still_ask_once(
-    service: Service, nursery: Path, database: str
-) -> None:
+async def test_an_idle_connection_may_still_ask_once(service: Service, database: str) -> None:
     """The request was on its way when we were told to stop: iovox would not send it again."""
     ledger = Ledger("late", HEADERS)
-    await service.fork(nursery)
+    await service.fork()
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(post("/dlr", {}, b""))
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401")

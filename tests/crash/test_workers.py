@@ -34,7 +34,7 @@ async def test_workers_killed_one_by_one_share_one_spool(
     await service.start("--workers", str(WORKERS))
     async with Clients(service.port, ledger) as clients:
         await clients.answered(50, within=30)
-        for _ in range(2 * ROUNDS):
+        for _ in range(ROUNDS):
             await proxy.switch(Mode.REFUSE)
             await service.until_spooled(50)
             chance.choice(workers_of(service)).kill()

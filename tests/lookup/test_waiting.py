@@ -179,7 +179,7 @@ async def test_a_server_that_stops_keeps_nobody_waiting(
         "DLR_IOVOX_URL": "http://127.0.0.1:9",
     }
     args = ["serve", "--port", str(port), "--no-workers"]
-    server = await asyncio.to_thread(ServerProcess.start, args, env, f"{url}/healthz", cwd=tmp_path)
+    server = await asyncio.to_thread(ServerProcess.fork, args, env, f"{url}/healthz", cwd=tmp_path)
     with server:
         async with httpx.AsyncClient(headers={"Authorization": f"Bearer {secret}"}) as client:
             path = f"{url}/v1/messages/{message.id}?wait=60"

@@ -78,9 +78,13 @@ class Receiver:
         self, scope: MutableMapping[str, Any], receive: Callable[[], Any], send: Callable[..., Any]
     ) -> None:
         body = b""
-        while (event := await receive()).get("more_body"):
+        more = True
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                return  # whoever called was killed before all of it had come
             body += event["body"]
-        body += event.get("body", b"")
+            more = event["more_body"]
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         call = Call(scope["path"], headers, body, asyncio.get_running_loop().time())
         self.calls.append(call)

@@ -43,7 +43,9 @@ async def replica(
         "DLR_IOVOX_SECURE_KEY": "a-key",
     } | {f"DLR_{name.upper()}": str(value) for name, value in settings.items()}
     args = ["serve", "--port", str(port), "--workers", str(workers)]
-    process = await asyncio.to_thread(ServerProcess.start, args, env, f"{url}/healthz")
+    # Several server processes have to be started by a real one, which they are copies of.
+    start = ServerProcess.fork if workers == 1 else ServerProcess.start
+    process = await asyncio.to_thread(start, args, env, f"{url}/healthz")
     started = Replica(process, url)
     try:
         yield started

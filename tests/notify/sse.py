@@ -57,7 +57,7 @@ class Reader:
         while len(self.events) < count:
             late = asyncio.get_running_loop().time() > deadline
             assert not late, f"{len(self.events)} of {count} events came"
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
         return self.events
 
 

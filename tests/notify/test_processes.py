@@ -28,8 +28,10 @@ pytestmark = pytest.mark.crash
 @asynccontextmanager
 async def writing(database_url: str) -> AsyncIterator[Writer]:
     database = Database(database_url)
-    yield Writer(database)
-    await database.close()
+    try:
+        yield Writer(database)
+    finally:
+        await database.close()
 
 
 async def post_receipt(server: Replica, message: Message, status: str, second: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -25,6 +26,11 @@ QUICK: Json = {
 @pytest.fixture(scope="module")
 def settings() -> Json:
     return QUICK
+
+
+async def a_moment() -> None:
+    """Between two looks: without it they would keep the machine from what they wait for."""
+    await asyncio.sleep(0.02)
 
 
 async def subscribe(world: World, key: dict[str, str], url: str, **fields: object) -> Json:
@@ -141,7 +147,7 @@ async def test_receivers_that_fail_for_a_while(world: World) -> None:
         for fault, (receiver, webhook) in receivers.items():
             await receiver.until_called(6)
             while not (failing := await look(world, key, webhook))["failing_since"]:
-                pass
+                await a_moment()
             assert (failing["state"], receiver.taken) == ("ACTIVE", []), fault
         await world.receive("DELIVERED", *messages, second=2)
         for receiver, _ in receivers.values():
@@ -154,7 +160,7 @@ async def test_receivers_that_fail_for_a_while(world: World) -> None:
             for call in receiver.calls:
                 call.verify(webhook["secret"])
             while (await look(world, key, webhook))["failing_since"]:
-                pass
+                await a_moment()
 
 
 async def test_the_asked_time_is_given(world: World) -> None:
@@ -178,6 +184,7 @@ async def test_gone_ends_it(world: World) -> None:
         await until(lambda: receiver.calls, "the attempt")
         while (ended := await look(world, key, webhook))["state"] != "ENDED":
             assert len(receiver.calls) == 1
+            await a_moment()
         assert "410" in ended["reason"]
         await world.reject(*await world.messages(1))
         for path, method in (("", "PATCH"), ("/test", "POST"), ("/replay", "POST")):
@@ -204,6 +211,7 @@ async def test_days_of_failure_pause_it_and_resuming_loses_nothing(database_url:
         await world.reject(*await world.messages(3))
         while (paused := await look(world, key, webhook))["state"] == "ACTIVE":
             assert paused["reason"] is None
+            await a_moment()
         assert (paused["state"], paused["paused"]) == ("PAUSED", True)
         assert "it answered 500" in paused["reason"]
         calls = len(receiver.calls)
@@ -233,6 +241,7 @@ async def test_what_it_cannot_stomach_is_given_up_and_holds_up_nothing_else(
         while not given_up:
             await world.reject(*await world.messages(1))
             others += 1
+            await a_moment()
             given_up = await deliveries(world, key, webhook, state="FAILED")
         await receiver.until(others)
         assert given_up[0]["payload"]["data"]["reference"] == "bad"
@@ -302,7 +311,7 @@ async def test_a_test_event(world: World, receiver: Receiver) -> None:
     assert answer.json()["id"] == call.id
     path = f"/v1/webhooks/{webhook['id']}/deliveries/{call.id}"
     while (told := (await world.client.get(path, headers=key)).json())["state"] == "PENDING":
-        pass
+        await a_moment()
     assert (told["state"], told["attempts"], told["status_code"]) == ("DELIVERED", 1, 200)
 
 
@@ -315,7 +324,7 @@ async def test_replays(world: World, receiver: Receiver) -> None:
         await world.reject(message)
     await receiver.until(5)
     while any(d["state"] != "DELIVERED" for d in await deliveries(world, key, webhook)):
-        pass
+        await a_moment()
     listed = (await deliveries(world, key, webhook))[::-1]
     assert [d["message_id"] for d in listed] == [str(message.id) for message in messages]
     receiver.calls.clear()

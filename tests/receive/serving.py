@@ -70,7 +70,7 @@ class Service:
 def serve(database_url: str, *, port: int | None = None, **more: str) -> Service:
     """Start a server. Its ``process`` is the caller's to close."""
     port = port or free_port()
-    process = ServerProcess.start(
+    process = ServerProcess.fork(
         ["serve", "--port", str(port)],
         environment(database_url, **more),
         f"http://127.0.0.1:{port}/healthz",

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.here import dlr
 from tests.crash.clients import Clients
 from tests.crash.ledger import Ledger
 from tests.crash.service import HEADERS, SETTINGS, Service, stored
 from tests.crash.waiting import until
 from tests.support.ports import free_port
 from tests.support.postgresql import PostgresServer
-from tests.support.process import run_dlr
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def test_a_database_that_is_down_is_no_reason_not_to_receive(
     await asyncio.to_thread(own_postgres.stop)
     service, ledger = Service(folder, postgres_url), Ledger("down", HEADERS)
     started.append(service)
-    await service.start()
+    await service.fork()
     await send(service, ledger, 60)
     status, body = await service.ready()
     assert (status, body["status"]) == (503, "degraded")
@@ -60,12 +60,16 @@ async def test_a_database_that_is_down_is_no_reason_not_to_receive(
 
 @pytest.mark.postgresql
 async def test_one_that_appears_unmigrated_is_waited_for(
-    own_postgres: PostgresServer, empty_postgres_url: str, folder: Path, started: list[Service]
+    own_postgres: PostgresServer,
+    empty_postgres_url: str,
+    migrate: Callable[[str], None],
+    folder: Path,
+    started: list[Service],
 ) -> None:
     await asyncio.to_thread(own_postgres.stop)
     service, ledger = Service(folder, empty_postgres_url), Ledger("unmigrated", HEADERS)
     started.append(service)
-    await service.start()
+    await service.fork()
     await send(service, ledger, 10)
     await asyncio.to_thread(own_postgres.start)
     await until(lambda: "dlr migrate" in service.output(), within=20)
@@ -73,10 +77,7 @@ async def test_one_that_appears_unmigrated_is_waited_for(
     assert status == 503
     assert "dlr migrate" in body["reasons"][0]
     await send(service, ledger, 10)
-    migrated = await asyncio.to_thread(
-        run_dlr, ["migrate"], {"DLR_DATABASE_URL": empty_postgres_url}
-    )
-    assert migrated.returncode == 0
+    await asyncio.to_thread(migrate, empty_postgres_url)
     await service.until_drained()
     assert ledger.faults(await stored(empty_postgres_url)) == []
     assert service.output().count("dlr migrate") < 5, "said, and not twice a second"
@@ -85,7 +86,7 @@ async def test_one_that_appears_unmigrated_is_waited_for(
 async def test_sqlite_where_it_cannot_be_opened_yet(folder: Path, started: list[Service]) -> None:
     service = Service(folder, f"sqlite:///{folder / 'later' / 'dlr.db'}")
     started.append(service)
-    await service.start()
+    await service.fork()
     await send(service, Ledger("later", HEADERS), 10)
     assert (await service.ready())[0] == 503
     (folder / "later").mkdir()
@@ -95,11 +96,8 @@ async def test_sqlite_where_it_cannot_be_opened_yet(folder: Path, started: list[
 
 @pytest.mark.postgresql
 def test_a_schema_that_is_behind_stops_the_start(empty_postgres_url: str, folder: Path) -> None:
-    done = run_dlr(
-        ["serve", "--port", str(free_port())],
-        {**SETTINGS, "DLR_DATABASE_URL": empty_postgres_url},
-        cwd=folder,
-    )
+    settings = {"DLR_DATABASE_URL": empty_postgres_url, "DLR_SPOOL_DIR": str(folder / "spool")}
+    done = dlr(["serve", "--port", str(free_port())], SETTINGS | settings)
     assert done.returncode == 2
     assert "dlr migrate" in done.stderr
     assert "Traceback" not in done.stderr
@@ -119,10 +117,15 @@ REFUSALS: list[tuple[str, dict[str, str], list[str]]] = [
 
 @pytest.mark.parametrize(("label", "settings", "named"), REFUSALS, ids=[r[0] for r in REFUSALS])
 def test_one_clear_message_says_what_stops_it(
-    folder: Path, label: str, settings: dict[str, str], named: list[str]
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    label: str,
+    settings: dict[str, str],
+    named: list[str],
 ) -> None:
+    monkeypatch.chdir(folder)
     (folder / "a-file").write_text("not a folder")
-    done = run_dlr(["serve", "--port", str(free_port())], SETTINGS | settings, cwd=folder)
+    done = dlr(["serve", "--port", str(free_port())], SETTINGS | settings)
     assert done.returncode == 2, label
     for name in named:
         assert name in done.stderr
@@ -135,6 +138,6 @@ def test_a_damaged_spool_does_not_stop_it(folder: Path, started: list[Service]) 
     (folder / "spool" / "receipts.db").write_text("this is no spool" * 100)
     service = Service(folder, f"sqlite:///{folder / 'dlr.db'}")
     started.append(service)
-    asyncio.run(service.start())
+    asyncio.run(service.fork())
     assert "spool_damaged" in service.output()
     assert list((folder / "spool").glob("receipts.db.damaged-*"))

@@ -13,10 +13,11 @@ from typing import Any
 
 import httpx
 
+from tests.cli.running import make_key
 from tests.send.world import HELLO, SECRET
 from tests.support.load import post
 from tests.support.ports import free_port
-from tests.support.process import ServerProcess, run_dlr
+from tests.support.process import ServerProcess
 
 LONG = bool(os.environ.get("DLR_TEST_LONG"))
 """Whether to take as long, and as many, as the promises say; otherwise some of it."""
@@ -37,13 +38,13 @@ class Stage:
         port = free_port()
         self.ports.append(port)
         env = {**self.env, "DLR_PUBLIC_URL": f"http://127.0.0.1:{port}", **settings}
-        server = ServerProcess.start(
+        server = ServerProcess.fork(
             ["serve", "--port", str(port), *args], env, f"http://127.0.0.1:{port}/healthz"
         )
         return self.stack.enter_context(server)
 
     def start_worker(self, **settings: str) -> ServerProcess:
-        return self.stack.enter_context(ServerProcess.start(["worker"], {**self.env, **settings}))
+        return self.stack.enter_context(ServerProcess.fork(["worker"], {**self.env, **settings}))
 
     def request(self, fields: dict[str, object] | None = None, **headers: str) -> bytes:
         body = json.dumps(fields or HELLO).encode()
@@ -95,7 +96,7 @@ def stage(database_url: str, **settings: str) -> Iterator[Stage]:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         stack.enter_context(
-            ServerProcess.start(["simulator", "--port", str(port)], {}, f"{url}/_simulator/counts")
+            ServerProcess.fork(["simulator", "--port", str(port)], {}, f"{url}/_simulator/counts")
         )
         env = {
             "DLR_DATABASE_URL": database_url,
@@ -110,8 +111,7 @@ def stage(database_url: str, **settings: str) -> Iterator[Stage]:
         client = stack.enter_context(httpx.Client(base_url=url, trust_env=False, timeout=30))
         set_up = Stage(stack, env, client)
         set_up.behave(receipts=False)
-        made = run_dlr(["keys", "create", "billing", "--scope", "send", "--scope", "read"], env)
-        set_up.key = made.stdout.split()[-1]
+        set_up.key = make_key(env, "billing", "send", "read")
         yield set_up
 
 

@@ -20,7 +20,7 @@ from tests.support.load import drive
 pytestmark = pytest.mark.postgresql
 
 DOWN = 60.0 if LONG else 6.0
-UP_BEFORE, UP_AFTER = 3.0, 5.0
+UP_BEFORE, UP_AFTER = 2.0, 3.0
 PER_SECOND = 50
 RATE = 100
 """Messages a second that we are allowed towards iovox."""

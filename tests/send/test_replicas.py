@@ -1,4 +1,4 @@
-"""Several processes share one queue: 2,000 messages, or 10,000 with DLR_TEST_LONG=1."""
+"""Several processes share one queue: 1,000 messages, or 10,000 with DLR_TEST_LONG=1."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import partial
 import httpx
 import pytest
 
-from tests.send.processes import LONG, Stage, stage, wait_for
+from tests.cli.running import make_key
+from tests.send.processes import LONG, stage, wait_for
 from tests.send.world import HELLO
-from tests.support.process import run_dlr
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(300)]
-COUNT = 10_000 if LONG else 2_000
+COUNT = 10_000 if LONG else 1_000
 
 
 def test_each_is_sent_once_by_two_replicas(postgres_url: str) -> None:
@@ -35,7 +35,7 @@ def test_one_text_is_not_held_up_by_anothers_thousands(postgres_url: str) -> Non
         here.start()
         here.start("--no-workers")
         here.queue(1000)
-        key = _another_key(here)
+        key = make_key(here.env, "another-app", "send")
         time.sleep(0.5)
         with httpx.Client(trust_env=False, timeout=30) as client:
             waits = []
@@ -69,8 +69,3 @@ def test_a_worker_sends_what_replicas_without_workers_queue(postgres_url: str) -
         assert time.monotonic() - asked < 0.9
         assert set(here.counts()["by_message_id"]) == {alone, second}
         assert worker.terminate() == 0
-
-
-def _another_key(here: Stage) -> str:
-    made = run_dlr(["keys", "create", "another-app", "--scope", "send"], here.env)
-    return made.stdout.split()[-1]

@@ -47,7 +47,7 @@ class Iovox:
     async def reset(self) -> None:
         """Forget what came, and answer and send receipts at once."""
         quick = {"receipt_delay": 0.01, "answer_delay": 0.0, "withheld": 5.0, "down": None}
-        await self.behave(**quick)
+        await self.behave(receipts=True, **quick)
         (await self._client.post("/_simulator/reset")).raise_for_status()
 
     async def behave(self, **knobs: object) -> None:
@@ -111,7 +111,8 @@ class Service:
             status = (await self.look(message_id))["status"]
             return status in statuses
 
-        await until(arrived, f"{message_id} to become {statuses}", patience=patience)
+        what = f"{message_id} to become {statuses}"
+        await until(arrived, what, patience=patience, every=0.05)
         return status
 
     async def states(self) -> dict[str, int]:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ import psutil
 
 from tests.support import processes
 from tests.support.guard import Guard
+from tests.support.nursery import Forked
 from tests.support.ports import free_port
 
 __all__ = ["PROJECT", "ServerProcess", "free_port", "run_dlr"]
@@ -40,6 +42,7 @@ class ServerProcess:
         env: Mapping[str, str],
         cwd: Path | None,
         module: str = "app.cli",
+        nursery: Path | None = None,
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="dlr-server-"))
         self.cwd = cwd or self._folder
@@ -47,16 +50,22 @@ class ServerProcess:
         self._cpu = 0.0
         self._memory = 0
         self._owner = os.getpid()
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *args],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.cwd,
-                env=clean_environment(env),
-                start_new_session=True,
+        self._process: subprocess.Popen[bytes] | Forked
+        if nursery is not None:
+            self._process = Forked(
+                nursery, [*args], env=clean_environment(env), cwd=self.cwd, log=self._log
             )
+        else:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", module, *args],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.cwd,
+                    env=clean_environment(env),
+                    start_new_session=True,
+                )
         self._guard: Guard | None = Guard(-self._process.pid, folder=str(self._folder))
         atexit.register(self._close_at_exit)
 
@@ -76,13 +85,21 @@ class ServerProcess:
         It blocks: a server that needs the caller's event loop to become ready is started by
         ``asyncio.to_thread``.
         """
-        server = cls(args, env=env or {}, cwd=cwd, module=module)
-        try:
-            server.wait_ready(ready_url, timeout)
-        except BaseException:
-            server.close()
-            raise
-        return server
+        return cls(args, env=env or {}, cwd=cwd, module=module)._when_ready(ready_url, timeout)
+
+    @classmethod
+    def fork(
+        cls,
+        args: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        ready_url: str | None = None,
+        timeout: float = 30.0,
+        *,
+        cwd: Path | None = None,
+    ) -> Self:
+        """Like ``start``, in a fraction of the time; for a command that is one process."""
+        server = cls(args, env=env or {}, cwd=cwd, nursery=nursery())
+        return server._when_ready(ready_url, timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +116,14 @@ class ServerProcess:
     def running(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.poll() is None
+
+    def _when_ready(self, url: str | None, timeout: float) -> Self:
+        try:
+            self.wait_ready(url, timeout)
+        except BaseException:
+            self.close()
+            raise
+        return self
 
     def wait_ready(self, url: str | None, timeout: float = 30.0) -> None:
         """Waits for a 200. Without a URL there is nothing to wait for."""
@@ -186,6 +211,18 @@ class ServerProcess:
         if os.getpid() == self._owner:  # not in a fork of ours
             with suppress(Exception):
                 self.close()
+
+
+@cache
+def nursery() -> Path:
+    """The address of this process's nursery, which is started when first asked for."""
+    process = ServerProcess(["socket"], env={}, cwd=None, module="tests.support.nursery")
+    address = process.cwd / "socket"
+    came = processes.wait_until(lambda: not process.running or address.exists(), timeout=60)
+    if not came or not process.running:
+        process.close()
+        raise RuntimeError(f"the nursery did not start:\n{process.output()}")
+    return address
 
 
 def run_dlr(

@@ -58,7 +58,7 @@ from app.store.webhook_deliveries import WebhookDeliveryStore
 from app.store.webhooks import WebhookStore
 
 INTAKE_CONNECTIONS = 6
-"""To the database, for receipts alone: two batches, the drainer, a check, and two that hang. Taken
+"""To the database, for receipts alone: a batch, the drainer, a check, and some that hang. Taken
 out of the common pool they would have to wait for whatever the API's callers ask for."""
 SHARE_FOR_PARTS = 0.3
 """Of the time that a stop may take: the rest is for the requests that are being answered."""

@@ -22,8 +22,9 @@ from app.receive.spool_queue import SpoolQueue
 from app.store.watch import DatabaseWatch
 
 LARGEST_BATCH = 256
-WRITERS = 2
-"""Two batches at once: one is prepared here while PostgreSQL works on the other."""
+WRITERS = 1
+"""One batch at a time: the next is read and understood here while PostgreSQL works on it. There a
+second one would only wait for the event lock that the first one holds."""
 CAPACITY = 2_000
 """Receipts that may wait for their batch; with more, the database is behind and the spool helps."""
 SHARE_OF_WAITING = 0.5

@@ -44,6 +44,7 @@ class QueueWorker:
         self._wake = asyncio.Event()
         self._turn: asyncio.Task[float] | None = None
         self._more_is_due = False
+        self._served_last = ""
 
     def wake(self) -> None:
         """There is work."""
@@ -95,13 +96,17 @@ class QueueWorker:
         return 0.0
 
     async def _claim(self, wanted: int) -> list[tuple[Message, datetime]]:
-        return await self._store.claim(
+        claimed = await self._store.claim(
             limit=wanted,
             lease=uuid4(),
             lease_until=self._submitter.lease_until(datetime.now(UTC) + AHEAD),
             pace=self._gate.pace,
             within=AHEAD,
+            behind=self._served_last,
         )
+        if claimed:
+            self._served_last = claimed[-1][0].app
+        return claimed
 
     async def _until_due(self) -> float:
         """Seconds until something is due; 0 where something is."""

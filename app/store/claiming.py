@@ -1,8 +1,10 @@
 """Which queued messages go next: every app that has something due gets its turn.
 
 The oldest of each app are numbered, and the lowest numbers go first, whoever else has a hundred
-thousand waiting. The apps are found by hopping over the index, one seek each, and of each app only
-as many messages are looked at as could go: the cost follows what is claimed, not what waits.
+thousand waiting. Within a turn the apps follow each other by name, beginning behind the one that
+was served last: where a claim takes fewer messages than there are apps, the next one goes on there.
+The apps are found by hopping over the index, one seek each, and of each app only as many messages
+are looked at as could go: the cost follows what is claimed, not what waits.
 """
 
 from __future__ import annotations
@@ -35,41 +37,48 @@ CANDIDATES = 4
 _TURNS = f"""
 {_APPS},
 fair as materialized (
-  select due.id, due.next_attempt_at,
+  select due.id, apps.app,
     row_number() over (partition by apps.app order by due.next_attempt_at, due.id) turn
   from apps cross join lateral (
     select m.id, m.next_attempt_at from messages m
     where m.state = 'QUEUED' and m.app = apps.app and m.next_attempt_at <= $1::timestamptz
     order by m.next_attempt_at, m.id limit $2::int * {CANDIDATES}) due
-  order by turn, next_attempt_at limit $2::int * {CANDIDATES})
+  order by turn, apps.app <= $3::text, apps.app limit $2::int * {CANDIDATES})
 select m.id from messages m join fair on fair.id = m.id
 where m.state = 'QUEUED'
-order by fair.turn, fair.next_attempt_at limit $2::int
+order by fair.turn, fair.app <= $3::text, fair.app limit $2::int
 for update of m skip locked
 """
 
 _SQLITE_APPS = f"{_APPS} select app from apps where app is not null"
 _SQLITE_DUE = """
-select id, next_attempt_at from messages
+select id from messages
 where state = 'QUEUED' and app = ? and next_attempt_at <= ?
 order by next_attempt_at, id limit ?
 """
 
 
-async def choose(connection: AsyncConnection, *, limit: int, now: datetime) -> list[UUID]:
-    """Up to ``limit`` messages that are due, in the order of their turns; locked until commit."""
+async def choose(
+    connection: AsyncConnection, *, limit: int, now: datetime, behind: str
+) -> list[UUID]:
+    """Up to ``limit`` messages that are due, in the order of their turns; locked until commit.
+
+    ``behind``: the app that was served last, or nothing.
+    """
     if connection.dialect.name == "sqlite":
-        return await _choose_alone(connection, limit, now)
-    rows = await connection.exec_driver_sql(_TURNS, (now, limit))
+        return await _choose_alone(connection, limit, now, behind)
+    rows = await connection.exec_driver_sql(_TURNS, (now, limit, behind))
     return [row.id for row in rows]
 
 
-async def _choose_alone(connection: AsyncConnection, limit: int, now: datetime) -> list[UUID]:
+async def _choose_alone(
+    connection: AsyncConnection, limit: int, now: datetime, behind: str
+) -> list[UUID]:
     """On SQLite there is one writer at a time, and nobody to be skipped."""
     moment = now.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
     apps = await connection.exec_driver_sql(_SQLITE_APPS)
-    due: list[tuple[int, str, str]] = []
+    due: list[tuple[int, bool, str, str]] = []
     for app in apps.scalars().all():
         rows = await connection.exec_driver_sql(_SQLITE_DUE, (app, moment, limit))
-        due += [(turn, row.next_attempt_at, row.id) for turn, row in enumerate(rows)]
-    return [UUID(name) for _, _, name in sorted(due)[:limit]]
+        due += [(turn, app <= behind, app, row.id) for turn, row in enumerate(rows)]
+    return [UUID(name) for *_, name in sorted(due)[:limit]]

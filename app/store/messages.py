@@ -139,8 +139,11 @@ class MessageStore:
         lease_until: datetime,
         pace: PaceStore | None = None,
         within: timedelta = timedelta(0),
+        behind: str = "",
     ) -> list[tuple[Message, datetime]]:
         """Lease up to ``limit`` messages that are due, taking turns between apps.
+
+        The turns begin behind the app that was served last.
 
         Each comes with the moment at which it may be sent: now, or what ``pace`` gives out, no
         further ahead than ``within``. Moments are used up only by messages that there are.
@@ -151,7 +154,9 @@ class MessageStore:
             if pace is not None:
                 coming = await pace.coming(connection, limit, within=within)
             limit = len(coming.moments)
-            ids = await choose(connection, limit=limit, now=now) if limit else []
+            ids: list[UUID] = []
+            if limit:
+                ids = await choose(connection, limit=limit, now=now, behind=behind)
             leased = await _lease(connection, ids, now, lease, lease_until) if ids else []
             if pace is not None:
                 await pace.use(connection, coming, len(leased))

@@ -61,6 +61,18 @@ async def test_apps_take_turns(store: MessageStore) -> None:
     assert ids(await claim(store, 100)) == ids(many[3:])
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_a_claim_goes_on_where_the_last_one_left_off(store: MessageStore, limit: int) -> None:
+    """Also where each takes fewer than there are apps, and the first has waited longest."""
+    waiting = [one for app in "abc" for one in queued(app, due_in=-600 + ord(app), count=20)]
+    await store.add(recorded(*waiting))
+    served: list[str] = []
+    while len(served) < 12:
+        last = served[-1] if served else ""
+        served += [one.app for one in await claim(store, limit, behind=last)]
+    assert served == ["a", "b", "c"] * 4
+
+
 async def test_the_oldest_of_an_app_go_first(store: MessageStore) -> None:
     late, early = queued("a", due_in=-5), queued("a", due_in=-50)
     await store.add(recorded(*late, *early))
@@ -171,6 +183,7 @@ async def test_a_hundred_thousand_hold_nobody_up_and_cost_no_more(
             assert await _pages(database, NEXT_DUE) < 100
             now = "now()"
             claiming = _TURNS.replace("$1::timestamptz", now).replace("$2::int", "64")
+            claiming = claiming.replace("$3::text", "''")
             assert await _pages(database, claiming) < 2_000
             async with database.write() as connection:
                 await connection.exec_driver_sql("analyze messages")

@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 Headers = list[tuple[bytes, bytes]]
@@ -30,8 +31,16 @@ but not for as long as a byte comes now and then."""
 LINGER = 1.0
 """Seconds that an idle connection is kept when we stop: far more than a request is on its way."""
 
+MOST_BARREN = 64 * 1024
+"""Bytes of a head, or behind a body. The parser copies all of a header for each piece of it that
+comes, so that one without an end would keep everybody else waiting."""
+
 _TOO_SLOW = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"  # half a head
+)
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"connection: close\r\ncontent-length: 0\r\n\r\n"
 )
 
 
@@ -87,6 +96,8 @@ class PatientHttp(HttpToolsProtocol):
     _in_head = False
     _in_body = False
     _head_timed = False
+    _barren = 0
+    """Bytes since something was whole: a head, or a part of a body."""
     _timer: asyncio.TimerHandle | None = None
     _idle_since: float | None = None
     _held: list[bytes] | None = None
@@ -112,9 +123,22 @@ class PatientHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes of one request, or of several."""
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._barren += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._held = None
+            self.send_400_response("Invalid HTTP request received.")
+            return
         if self._held is not None:
             self._go_the_usual_way()
+        if self._barren > MOST_BARREN:
+            self._give_up(_TOO_LARGE)
+            return
         if self._in_head and not self._head_timed and self.parser is not None:
             self._cancel_timer()
             self._timer = self.loop.call_later(self.head_patience, self._give_up)
@@ -123,15 +147,24 @@ class PatientHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request. Its scope is made when it is needed."""
         self._in_head = True
+        self._barren = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header. Those behind a body in chunks are not: who asks is decided before it."""
+        if not self._in_body:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole, and the request is begun."""
         self._in_head = self._head_timed = False
         self._in_body = True
+        self._barren = 0
         self._cancel_timer()
+        if self.parser.should_upgrade():
+            return  # the parser takes the body for another protocol, and breaks off: see below
         if self.url in self._whole_posts and self._may_be_whole():
             self._held = []
         else:
@@ -139,6 +172,7 @@ class PatientHttp(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Some bytes of a body."""
+        self._barren = 0
         if self._held is None:
             super().on_body(body)
         else:
@@ -147,7 +181,10 @@ class PatientHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The last byte of a request; for most of them the first bytes were with it."""
         self._in_body = False
+        self._barren = 0
         self._cancel_timer()
+        if self.parser.should_upgrade():
+            return
         if self._held is None:
             super().on_message_complete()
             return
@@ -236,7 +273,6 @@ class PatientHttp(HttpToolsProtocol):
         return (
             self._is_idle()
             and not self.expect_100_continue
-            and not self.parser.should_upgrade()
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
         )
@@ -249,6 +285,26 @@ class PatientHttp(HttpToolsProtocol):
         self._begin_cycle()
         for part in parts:
             super().on_body(part)
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Go on as if no other protocol had been offered, as HTTP allows.
+
+        Some clients offer one with every request. The parser has skipped the body for it, so it is
+        given the head once more, without the offer, and what came after the head.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":  # is nothing but an upgrade
+            self.send_400_response("Invalid HTTP request received.")
+            return
+        lines = [b"%s %s HTTP/1.1" % (method, self.url)]
+        for name, value in self.headers:
+            if name == b"connection" and b"close" in value.lower():
+                lines.append(b"connection: close")
+            elif name not in (b"connection", b"upgrade"):
+                lines.append(b"%s: %s" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def _begin_cycle(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -266,11 +322,11 @@ class PatientHttp(HttpToolsProtocol):
         if self._is_idle() and not self.transport.is_closing():
             self.transport.close()
 
-    def _give_up(self) -> None:
+    def _give_up(self, why: bytes = _TOO_SLOW) -> None:
         self._timer = None
         if not self.transport.is_closing():
             if self._in_head:
-                self.transport.write(_TOO_SLOW)
+                self.transport.write(why)
             self.transport.close()
 
     def _cancel_timer(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -28,7 +29,8 @@ class Application:
 
     def take_whole(self, call: WholeCall) -> None:
         def answer() -> None:
-            call.answer(200, [(b"way", b"whole")], call.body)
+            seen = b" ".join(name for name, _ in call.headers)
+            call.answer(200, [(b"way", b"whole"), (b"seen", seen)], call.body)
 
         if call.body == b"empty":
             call.answer(200, [], b"")
@@ -125,6 +127,75 @@ def test_what_comes_in_pieces_is_put_together(connection: socket.socket, cut: in
     assert took(read_answer(connection)) == (way, b"abcdef")
     connection.sendall(post(b"next"))
     assert took(read_answer(connection)) == ("whole", b"next")
+
+
+OFFERS = [
+    ("h2c", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
+    ("websocket", "Connection: upgrade\r\nUpgrade: websocket\r\n"),
+]
+
+
+@pytest.mark.parametrize("offer", [one[1] for one in OFFERS], ids=[one[0] for one in OFFERS])
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "in pieces"])
+def test_another_protocol_is_declined_and_nothing_is_lost(
+    connection: socket.socket, offer: str, *, at_once: bool
+) -> None:
+    head, body = post(b"abc", more=offer)[:-3], b"abc"
+    connection.sendall(head + body if at_once else head)
+    if not at_once:
+        time.sleep(0.1)
+        connection.sendall(body)
+    assert took(read_answer(connection)) == ("whole" if at_once else "usual", b"abc")
+    connection.sendall(post(b"def", more=offer) + post(b"ghi"))
+    found = b""
+    while b"ghi" not in found:
+        found += connection.recv(4096)
+    assert (found.count(b"HTTP/1.1 200 OK"), found.count(b"def")) == (2, 1)
+
+
+def test_an_offer_to_close_as_well_is_heard(connection: socket.socket) -> None:
+    connection.sendall(post(b"abc", more="Connection: close, Upgrade\r\nUpgrade: h2c\r\n"))
+    assert took(read_answer(connection)) == ("whole", b"abc")
+    assert hung_up(connection, within=1)
+
+
+def test_a_tunnel_is_not_offered(connection: socket.socket) -> None:
+    connection.sendall(b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_answer(connection).status == 400
+    assert hung_up(connection, within=1)
+
+
+ENDLESS = [
+    ("a header", b"POST /dlr HTTP/1.1\r\nHost: x\r\nX: ", 431),
+    ("a path", b"POST /", 431),
+    ("a header behind the body", CHUNKED + b"1\r\na\r\n0\r\nX: ", None),
+]
+
+
+@pytest.mark.parametrize(
+    ("begun", "status"), [one[1:] for one in ENDLESS], ids=[one[0] for one in ENDLESS]
+)
+def test_what_has_no_end_is_hung_up_on(
+    connection: socket.socket, begun: bytes, status: int | None
+) -> None:
+    """Long before it keeps others waiting, which it does by its length squared."""
+    connection.sendall(begun)
+    sent = 0
+    with suppress(ConnectionError):
+        while sent < 4_000_000:
+            time.sleep(0.005)  # so that it comes in pieces
+            connection.sendall(b"a" * 10_000)
+            sent += 10_000
+    assert sent < 1_000_000
+    if status is not None:
+        with suppress(ConnectionError):
+            assert read_answer(connection).status == status
+
+
+def test_a_secret_behind_the_body_is_none(connection: socket.socket) -> None:
+    connection.sendall(CHUNKED + b"3\r\nabc\r\n0\r\nX-Custom-Header: late\r\n\r\n")
+    answer = read_answer(connection)
+    assert (took(answer), answer.headers["seen"]) == (("whole", b"abc"), "host transfer-encoding")
 
 
 def test_nothing_is_read_of_who_waits_to_be_told_to_go_on(connection: socket.socket) -> None:

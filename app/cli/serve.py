@@ -56,6 +56,7 @@ def serve(
         workers=workers,
         loop="uvloop",
         http="app.protocol:PatientHttp",
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

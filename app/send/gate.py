@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from app.batcher import Batcher
 from app.store.pace import PaceStore
@@ -24,13 +25,15 @@ PATIENCE = 5.0
 class Breaker:
     """Opens after so many refusals in a row; then lets one through after a while, to find out.
 
+    They have to be of different messages: one that is refused for ever says nothing of the others.
+
     Each process has its own. One that was let through and never heard of again keeps nobody back:
     the next one goes after the same while.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._refusals = 0
+        self._refused: set[UUID] = set()
         self._next_probe_at: float | None = None
         self.is_behind = False
         """Whether messages that were held back may still wait; ``caught_up`` says that none do."""
@@ -63,12 +66,14 @@ class Breaker:
 
     def answered(self) -> None:
         """iovox answered something else than 'later': it is there."""
-        self._refusals, self._next_probe_at = 0, None
+        self._next_probe_at = None
+        self._refused.clear()
 
-    def refused(self) -> None:
+    def refused(self, message_id: UUID) -> None:
         """It was surely not sent."""
-        self._refusals += 1
-        if self._refusals >= REFUSALS_TO_OPEN:
+        if len(self._refused) < REFUSALS_TO_OPEN:
+            self._refused.add(message_id)
+        if len(self._refused) >= REFUSALS_TO_OPEN:
             self._next_probe_at = self._clock() + OPEN_FOR
             self.is_behind = True
 

@@ -85,8 +85,9 @@ class QueueWorker:
         if not self._more_is_due and (pause := await self._until_due()):
             self._gate.breaker.caught_up()
             return pause
+        probing = self._gate.breaker.is_open
         wanted = self._gate.breaker.admit(free)
-        claimed = await self._claim(wanted) if wanted else []
+        claimed = await self._claim(wanted, probing=probing) if wanted else []
         self._more_is_due = len(claimed) == wanted
         if not claimed:
             self._gate.breaker.unused()
@@ -95,7 +96,7 @@ class QueueWorker:
             self._start(message, moment)
         return 0.0
 
-    async def _claim(self, wanted: int) -> list[tuple[Message, datetime]]:
+    async def _claim(self, wanted: int, *, probing: bool) -> list[tuple[Message, datetime]]:
         claimed = await self._store.claim(
             limit=wanted,
             lease=uuid4(),
@@ -103,6 +104,7 @@ class QueueWorker:
             pace=self._gate.pace,
             within=AHEAD,
             behind=self._served_last,
+            probing=probing,
         )
         if claimed:
             self._served_last = claimed[-1][0].app

@@ -198,7 +198,7 @@ class Submitter:
         self._metrics.sends.labels(error.code).inc()
         if isinstance(error, NotSent):
             if not error.busy:
-                self._breaker.refused()
+                self._breaker.refused(message.id)
         elif not isinstance(error, OutcomeUnknown):  # which says neither that it is there nor not
             self._breaker.answered()
         if isinstance(error, NotSent) and error.credentials:

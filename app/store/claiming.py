@@ -50,11 +50,34 @@ order by fair.turn, fair.app <= $3::text, fair.app limit $2::int
 for update of m skip locked
 """
 
+PROBED = 1_000
+"""Messages of each app among which the one that was tried least often is looked for."""
+
+_PROBES = f"""
+{_APPS},
+due as materialized (
+  select each.id, each.attempts, each.next_attempt_at
+  from apps cross join lateral (
+    select m.id, m.attempts, m.next_attempt_at from messages m
+    where m.state = 'QUEUED' and m.app = apps.app and m.next_attempt_at <= $1::timestamptz
+    order by m.next_attempt_at, m.id limit {PROBED}) each)
+select m.id from messages m join due on due.id = m.id
+where m.state = 'QUEUED'
+order by due.attempts, due.next_attempt_at limit $2::int
+for update of m skip locked
+"""
+
 _SQLITE_APPS = f"{_APPS} select app from apps where app is not null"
 _SQLITE_DUE = """
 select id from messages
 where state = 'QUEUED' and app = ? and next_attempt_at <= ?
 order by next_attempt_at, id limit ?
+"""
+
+
+_SQLITE_PROBES = """
+select id from messages where state = 'QUEUED' and next_attempt_at <= ?
+order by attempts, next_attempt_at limit ?
 """
 
 
@@ -71,14 +94,27 @@ async def choose(
     return [row.id for row in rows]
 
 
+async def choose_probes(connection: AsyncConnection, *, limit: int, now: datetime) -> list[UUID]:
+    """Up to ``limit`` messages that are due, those first that were tried least often."""
+    if connection.dialect.name == "sqlite":
+        rows = await connection.exec_driver_sql(_SQLITE_PROBES, (_sqlite_time(now), limit))
+        return [UUID(row.id) for row in rows]
+    rows = await connection.exec_driver_sql(_PROBES, (now, limit))
+    return [row.id for row in rows]
+
+
 async def _choose_alone(
     connection: AsyncConnection, limit: int, now: datetime, behind: str
 ) -> list[UUID]:
     """On SQLite there is one writer at a time, and nobody to be skipped."""
-    moment = now.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    moment = _sqlite_time(now)
     apps = await connection.exec_driver_sql(_SQLITE_APPS)
     due: list[tuple[int, bool, str, str]] = []
     for app in apps.scalars().all():
         rows = await connection.exec_driver_sql(_SQLITE_DUE, (app, moment, limit))
         due += [(turn, app <= behind, app, row.id) for turn, row in enumerate(rows)]
     return [UUID(name) for *_, name in sorted(due)[:limit]]
+
+
+def _sqlite_time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

@@ -17,7 +17,7 @@ from app.model.message import Acceptance, Message, Outcome, Request, Step
 from app.model.status import Status
 from app.store.accepting import accept_directly
 from app.store.binding import meet_and_bind
-from app.store.claiming import NEXT_DUE, choose
+from app.store.claiming import NEXT_DUE, choose, choose_probes
 from app.store.engine import Database
 from app.store.events import NewEvent, append
 from app.store.idempotency import IdempotencyKey, claim, release
@@ -140,10 +140,12 @@ class MessageStore:
         pace: PaceStore | None = None,
         within: timedelta = timedelta(0),
         behind: str = "",
+        probing: bool = False,
     ) -> list[tuple[Message, datetime]]:
         """Lease up to ``limit`` messages that are due, taking turns between apps.
 
-        The turns begin behind the app that was served last.
+        The turns begin behind the app that was served last. With ``probing`` those come first that
+        were tried least often: to find out how iovox is, not once more whether it takes this one.
 
         Each comes with the moment at which it may be sent: now, or what ``pace`` gives out, no
         further ahead than ``within``. Moments are used up only by messages that there are.
@@ -156,7 +158,11 @@ class MessageStore:
             limit = len(coming.moments)
             ids: list[UUID] = []
             if limit:
-                ids = await choose(connection, limit=limit, now=now, behind=behind)
+                ids = (
+                    await choose_probes(connection, limit=limit, now=now)
+                    if probing
+                    else await choose(connection, limit=limit, now=now, behind=behind)
+                )
             leased = await _lease(connection, ids, now, lease, lease_until) if ids else []
             if pace is not None:
                 await pace.use(connection, coming, len(leased))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -30,7 +31,7 @@ def breaker(clock: Clock) -> Breaker:
 
 def refuse(breaker: Breaker, times: int) -> None:
     for _ in range(times):
-        breaker.refused()
+        breaker.refused(uuid4())
 
 
 def test_it_takes_twenty_refusals_in_a_row(breaker: Breaker) -> None:
@@ -39,9 +40,18 @@ def test_it_takes_twenty_refusals_in_a_row(breaker: Breaker) -> None:
     breaker.answered()
     refuse(breaker, REFUSALS_TO_OPEN - 1)
     assert breaker.admit(64) == 64
-    breaker.refused()
+    breaker.refused(uuid4())
     assert breaker.is_open
     assert breaker.admit(64) == 0
+
+
+def test_one_message_alone_does_not_open_it(breaker: Breaker) -> None:
+    one = uuid4()
+    for _ in range(REFUSALS_TO_OPEN * 3):
+        breaker.refused(one)
+    assert breaker.admit(64) == 64
+    refuse(breaker, REFUSALS_TO_OPEN - 1)
+    assert breaker.is_open
 
 
 def test_one_is_let_through_after_five_seconds(breaker: Breaker, clock: Clock) -> None:
@@ -60,7 +70,7 @@ def test_what_it_finds_decides(breaker: Breaker, clock: Clock) -> None:
     clock.now += OPEN_FOR
     assert breaker.admit(1) == 1
     clock.now += 2
-    breaker.refused()
+    breaker.refused(uuid4())
     clock.now += OPEN_FOR - 0.01
     assert breaker.admit(1) == 0
     clock.now += 0.01

@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import update
 
 from app.errors import NotSent
+from app.send.gate import REFUSALS_TO_OPEN
 from app.store.tables import messages
 from tests.iovox.scripted import Scripted, errors, http
 from tests.iovox.test_xml import nodes
-from tests.send.world import HELLO, Iovox, Service, World, to, until
+from tests.send.world import HELLO, UNAUTHORIZED, Iovox, Service, World, to, until
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -112,7 +113,7 @@ async def test_given_up_when_its_time_is_over(
 async def test_an_expiry_ends_it_also_while_nothing_may_be_sent(world: World) -> None:
     service = await world.service(f"http://127.0.0.1:{free_port()}")
     for _ in range(20):
-        service.runtime.submitter._breaker.refused()
+        service.runtime.submitter._breaker.refused(uuid4())
     told = (await service.send({**HELLO, "expiry": 1})).json()
     async with service.runtime.database.write() as connection:
         mine = update(messages).where(messages.c.id == UUID(told["id"]))
@@ -149,13 +150,31 @@ async def test_the_breaker_keeps_callers_from_waiting(postgres_world: World) -> 
     assert not service.runtime.submitter._breaker.is_open
 
 
+async def test_what_is_refused_for_ever_holds_up_nothing_else(world: World) -> None:
+    """Enough of it opens the breaker. Then the others find out that iovox is there."""
+    service = await world.service(await world.iovox())
+    breaker = service.runtime.submitter._breaker
+    breaker._clock = lambda: time.monotonic() * 10  # five seconds are half a one
+    items = [to(UNAUTHORIZED) for _ in range(REFUSALS_TO_OPEN)]
+    await service.post("/v1/messages/batch", {"messages": items})
+
+    async def is_open() -> bool:
+        return breaker.is_open
+
+    await until(is_open, "the breaker to open")
+    told = [(await service.send()).json() for _ in range(3)]
+    assert {one["status"] for one in told} == {"QUEUED"}
+    for one in told:
+        await service.becomes(one["id"], "SUBMITTED", "ACKNOWLEDGED", "DELIVERED")
+
+
 async def test_a_probe_that_takes_long_keeps_nobody_waiting(sqlite_world: World) -> None:
     """Also where no worker runs: then one of the callers' own messages finds out."""
     iovox = await sqlite_world.iovox()
     service = await sqlite_world.service(iovox, queue_workers=False)
     breaker = service.runtime.submitter._breaker
     for _ in range(20):
-        breaker.refused()
+        breaker.refused(uuid4())
     breaker.unused()  # as if five seconds had passed
     await iovox.behave(answer_delay=1.0)
     started = time.monotonic()

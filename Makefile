@@ -27,7 +27,7 @@ demo: $(INSTALLED)  ## the whole service against a simulated iovox; KEEP=1 leave
 
 .PHONY: test
 test: $(INSTALLED)  ## all tests; ARGS="-k spool -n 0" for some of them
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: crash
 crash: $(INSTALLED)  ## the crash tests of `test`, longer and with their figures; ROUNDS=20

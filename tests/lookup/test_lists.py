@@ -16,7 +16,7 @@ from tests.lookup.world import NOW, Json, World, all_pages, faults
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-MESSAGES = 96
+MESSAGES = 64
 SPAN = timedelta(days=8)
 ORIGINS = ("447923221231", "Brand", "A.B C", "447000000000")
 DESTINATIONS = ("447700900001", "447700900002", "33612345678")

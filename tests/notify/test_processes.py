@@ -62,7 +62,7 @@ async def test_readers_miss_nothing_while_two_servers_write(postgres_url: str) -
 
     Six writers post receipts to both servers in turn, a seventh accepts the messages.
     """
-    count, writers = 300, 6
+    count, writers = 200, 6
     async with (
         writing(postgres_url) as writer,
         writing(postgres_url) as reader,

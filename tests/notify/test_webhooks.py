@@ -113,9 +113,10 @@ async def test_a_receiver_that_hangs_does_not_slow_the_others(world: World) -> N
         for _ in range(5):
             messages = await world.messages(20)
             await world.reject(*messages)
-        began = [call.came_at for call in await quick.until(100, patience=5)]
+        began = [call.came_at for call in await quick.until(100)]
         assert slow.calls
-        assert max(began) - min(began) < 4
+        # Eight at once behind a receiver that takes its second each time would need twelve.
+        assert max(began) - min(began) < 8
 
 
 FAULTS = {

@@ -12,21 +12,23 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATH = "/v1/messages/batch"
 
 
-async def test_three_bad_ones_of_a_thousand(service: Service, iovox: Iovox) -> None:
+async def test_three_bad_ones_of_many(service: Service, iovox: Iovox) -> None:
+    """A thousand of them on PostgreSQL; on SQLite fewer, since all is one process there."""
+    many = 200 if service.runtime.database.is_sqlite else 1_000
     await iovox.behave(receipts=False)  # it is about the sends
-    messages = [to(ACCEPTED, reference=f"order-{index}") for index in range(1000)]
+    messages = [to(ACCEPTED, reference=f"order-{index}") for index in range(many)]
     messages[7] |= {"destination": "abc"}
-    messages[500] = {"message": "Hello"}
-    messages[999] |= {"expiry": 0, "expirey": 3}
+    messages[many // 2] = {"message": "Hello"}
+    messages[-1] |= {"expiry": 0, "expirey": 3}
     answer = await service.post(PATH, {"messages": messages})
     assert answer.status_code == 202
     items: list[dict[str, Any]] = answer.json()["messages"]
-    assert [item["index"] for item in items] == list(range(1000))
+    assert [item["index"] for item in items] == list(range(many))
     bad = {item["index"]: item for item in items if item["errors"]}
     assert {index: {e["field"] for e in item["errors"]} for index, item in bad.items()} == {
         7: {"destination"},
-        500: {"origin", "destination"},
-        999: {"expiry", "expirey"},
+        many // 2: {"origin", "destination"},
+        many - 1: {"expiry", "expirey"},
     }
     assert {(item["id"], item["status"]) for item in bad.values()} == {(None, "REJECTED")}
     good = [item for item in items if not item["errors"]]
@@ -35,9 +37,9 @@ async def test_three_bad_ones_of_a_thousand(service: Service, iovox: Iovox) -> N
     }
 
     async def all_sent() -> bool:
-        return await service.states() == {"SUBMITTED": 997}
+        return await service.states() == {"SUBMITTED": many - 3}
 
-    await until(all_sent, "997 texts", patience=60, every=0.2)
+    await until(all_sent, "the good ones", patience=60, every=0.2)
     counts = await iovox.counts()
     assert counts["attempts_by_message_id"] == {item["id"]: 1 for item in good}
     first = await service.look(items[0]["id"])

@@ -60,6 +60,12 @@ def messages(database: Database) -> MessageStore:
     return MessageStore(database)
 
 
+@pytest.fixture(scope="module")
+def shared_history(shared_database: Database) -> HistoryStore:
+    """Compiling its statements takes longer than most of its tests."""
+    return HistoryStore(shared_database)
+
+
 @pytest.fixture
-def history(database: Database) -> HistoryStore:
-    return HistoryStore(database)
+def history(database: Database, shared_history: HistoryStore) -> HistoryStore:
+    return shared_history

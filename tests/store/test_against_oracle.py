@@ -183,7 +183,7 @@ class Play:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(program=st.lists(operations, max_size=9))
 async def test_both_databases_do_as_the_rules_say(

@@ -12,17 +12,20 @@ from typing import Any, TypeVar
 from app.errors import ConfigurationError
 from app.settings import Settings, report
 from app.store.engine import Database
-from app.store.schema import migrate
+from app.store.schema import migrate, require_current
 
 Answer = TypeVar("Answer")
 
 
 def with_database(
-    settings: Settings, work: Callable[[Database], Coroutine[Any, Any, Answer]]
+    settings: Settings,
+    work: Callable[[Database], Coroutine[Any, Any, Answer]],
+    *,
+    is_migration: bool = False,
 ) -> Answer:
     """Run something against the database; SQLite is migrated first, having no one else to do it.
 
-    Raises ConfigurationError for a URL that is none, StoreUnavailable and StoreRefused.
+    Raises ConfigurationError for a URL that is none, SchemaBehind, StoreUnavailable, StoreRefused.
     """
 
     async def run() -> Answer:
@@ -30,6 +33,8 @@ def with_database(
         try:
             if database.is_sqlite:
                 await migrate(database)
+            elif not is_migration:
+                await require_current(database)
             return await work(database)
         finally:
             await database.close()

@@ -16,5 +16,5 @@ def add_to(cli: typer.Typer) -> None:
 
 def migrate() -> None:
     """Bring the database's schema up to date. Safe to run twice, or from two places."""
-    with_database(load(), migrate_schema)
+    with_database(load(), migrate_schema, is_migration=True)
     typer.echo("The schema is up to date.")

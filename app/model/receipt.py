@@ -88,7 +88,8 @@ def _not_json(word: str) -> None:
 
 
 # Numbers stay the text they came as: 8 and "8" are one receipt, and a 30-digit id keeps its digits.
-_decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_not_json)
+# A line break as it is, inside a text, is odd and no more.
+_decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_not_json, strict=False)
 
 
 def interpret(arrival: Arrival) -> Receipt | Rejection:
@@ -148,7 +149,7 @@ def _lasting_meaning(texts: _Texts) -> _Meaning | None:
 
 def _meaning(texts: _Texts, at: datetime, quality: TimeQuality) -> _Meaning:
     delivery_status, status_reason, receipt_timestamp, status = texts
-    known = status.strip().upper()
+    known = status.strip().upper() if status.isascii() else status  # not a dotless i for an I
     weight = weight_of(known)
     return _Meaning(
         status=known if weight.rank else _showable(status),

@@ -105,6 +105,8 @@ class DlrEndpoint:
         self._authenticate(headers, scope.get("client"))
         if scope["method"] != "POST":
             raise MethodNotAllowed("Receipts are POSTed", headers={"Allow": "POST"})
+        if _declared_size(headers) > LARGEST_BODY:
+            raise self._bodies.too_large()  # before a client that asks is told to go on
         body = await self._bodies.read(receive)
         understood = await self._inbox.accept(_arrival(headers, body))
         if not isinstance(understood, Receipt):
@@ -155,6 +157,13 @@ class _Ticket:
 
 def _arrival(headers: Headers, body: bytes) -> Arrival:
     return Arrival(new_id(), datetime.now(UTC), body, _message_id(headers))
+
+
+def _declared_size(headers: Headers) -> int:
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
 
 
 def _message_id(headers: Headers) -> UUID | None:

@@ -89,6 +89,14 @@ def test_a_database_that_is_away_is_a_failure_in_one_line() -> None:
     assert "hunter2" not in done.stderr
 
 
+@pytest.mark.postgresql
+@pytest.mark.parametrize("command", [["keys", "list"], ["receipts", "rejected"]], ids=" ".join)
+def test_a_schema_that_is_behind_is_said_so(empty_postgres_url: str, command: list[str]) -> None:
+    done = dlr(command, {"DLR_DATABASE_URL": empty_postgres_url})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "dlr migrate" in done.stderr
+
+
 def test_a_database_that_is_none_is_wrong_configuration() -> None:
     done = dlr(["keys", "list"], {"DLR_DATABASE_URL": "mysql://dlr:hunter2@127.0.0.1/dlr"})
     assert (done.returncode, done.stdout) == (2, "")

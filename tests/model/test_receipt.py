@@ -106,6 +106,12 @@ ACCEPTED: list[tuple[str, bytes, dict[str, Any]]] = [
     ("true for a status", raw(status=True), {"status": "true", "key": 0}),
     ("a list for a text", raw(delivery_status=["a", {"b": "é"}]),
      {"delivery_status": '["a",{"b":"é"}]'}),
+    (
+        "a line break as it is",
+        raw(delivery_status="@").replace(b"@", b"a\nb"),
+        {"delivery_status": "a\nb"},
+    ),
+    ("a dotless i is no I", raw(status="FA\u0131LED"), {"status": "FA\u0131LED", "key": 0}),
     ("NUL", raw(delivery_status="a\x00b"), {"delivery_status": "a\ufffdb"}),
     ("NUL in a status", raw(status="a\x00b"), {"status": "a\ufffdb", "key": 0}),
     ("a lone surrogate", raw(delivery_status="a\ud800b"), {"delivery_status": "a\ufffdb"}),

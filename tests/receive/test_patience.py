@@ -43,6 +43,7 @@ HANGING = [
 ]
 AT_ONCE = [
     ("a part of too much", head(TODAYS, "Content-Length: 900000") + b"x" * 70_000, 413),
+    ("the announcement of too much", head(TODAYS, "Content-Length: 65537"), 413),
     ("half, of a stranger", head("", "Content-Length: 100") + b'{"sms_', 401),
     ("nothing, of a stranger", head("", "Content-Length: 100"), 401),
     ("a chunk, of a stranger", head("", "Transfer-Encoding: chunked") + b"2\r\n{}\r\n", 401),

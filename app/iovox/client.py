@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
+from collections import deque
 
 import httpx
 
@@ -63,7 +64,7 @@ class IovoxClient:
             else _borrowed(max_connections, self._url, headers, connect_timeout, transport)
         )
         self._idle = list(self._wires)
-        self._free = asyncio.Semaphore(max_connections)
+        self._waiting: deque[asyncio.Future[Wire]] = deque()
 
     def __repr__(self) -> str:
         return f"IovoxClient({self._url.host})"
@@ -91,13 +92,12 @@ class IovoxClient:
             )
         except ValueError as exc:
             raise Refused(str(exc)) from exc
-        await self._wait_for_connection()
-        wire = self._idle.pop()  # the one used last is the likeliest to be still connected
+        # The one used last is the likeliest to be still connected.
+        wire = self._idle.pop() if self._idle else await self._wait_for_wire()
         try:
             reply = await self._exchange(wire, body)
         finally:
-            self._idle.append(wire)
-            self._free.release()
+            self._give_back(wire)
         return read_outcome(reply, retry_on_500=self._retry_on_500, redact=self._redact)
 
     async def aclose(self) -> None:
@@ -105,15 +105,28 @@ class IovoxClient:
         for wire in self._wires:
             await wire.aclose()
 
-    async def _wait_for_connection(self) -> None:
-        if not self._free.locked():
-            await self._free.acquire()
-            return
+    async def _wait_for_wire(self) -> Wire:
+        wire: asyncio.Future[Wire] = asyncio.get_running_loop().create_future()
+        self._waiting.append(wire)
         try:
             async with asyncio.timeout(self._connect_timeout):
-                await self._free.acquire()
-        except TimeoutError as exc:
-            raise NotSent("all connections to iovox are in use", reached=False, busy=True) from exc
+                return await wire
+        except BaseException as exc:
+            if wire.done() and not wire.cancelled():  # it came at the last moment
+                self._give_back(wire.result())
+            if not isinstance(exc, TimeoutError):
+                raise
+            why = "all connections to iovox are in use"
+            raise NotSent(why, reached=False, busy=True) from exc
+
+    def _give_back(self, wire: Wire) -> None:
+        """To whoever has waited longest, or to those that are idle."""
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(wire)
+                return
+        self._idle.append(wire)
 
     async def _exchange(self, wire: Wire, body: bytes) -> Reply:
         status = retry_after = None

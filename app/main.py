@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from app import logs
+from app.calls import WholeCall
 from app.docs.routes import add_docs
 from app.exits import on_exit
 from app.health import health_routes
@@ -21,8 +22,8 @@ from app.openapi import DESCRIPTION, complete
 from app.receive import documentation as dlr
 from app.receive.admin_routes import admin_routes
 from app.receive.routes import PATH as DLR_PATH
-from app.receive.routes import WholeCall
 from app.runtime import Runtime
+from app.send.endpoint import PATH as SEND_PATH
 from app.send.routes import send_routes
 from app.settings import NEEDED_TO_SERVE, Settings, load
 from app.web import handle_errors
@@ -39,8 +40,11 @@ class Service(FastAPI):
 
     @property
     def whole_posts(self) -> Mapping[bytes, Callable[[WholeCall], None]]:
-        """What the connection itself hands over, where it can: most receipts."""
-        return {DLR_PATH.encode(): self.runtime.dlr.answer_whole}
+        """What the connection itself hands over, where it can: most receipts and sends."""
+        return {
+            DLR_PATH.encode(): self.runtime.dlr.answer_whole,
+            SEND_PATH.encode(): self.runtime.send.answer_whole,
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one connection."""

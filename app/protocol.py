@@ -20,7 +20,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-Headers = list[tuple[bytes, bytes]]
+from app.calls import Headers
 
 HEAD_PATIENCE = 10.0
 """Seconds for a request's head to arrive, once it has begun to."""

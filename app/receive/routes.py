@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
 from uuid import UUID
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from app.calls import Headers, WholeCall
 from app.errors import (
     BadRequest,
     Invalid,
@@ -43,19 +43,6 @@ _STORED = {
 _EMPTY = {"type": "http.response.body", "body": b""}
 
 log = structlog.get_logger(__name__)
-
-Headers = list[tuple[bytes, bytes]]
-
-
-class WholeCall(Protocol):
-    """A POST whose last byte came with its first, as the connection hands it over."""
-
-    headers: Headers
-    body: bytes
-    client: tuple[str, int] | None
-
-    def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Write the answer; to be called once, at any time, also when the caller is gone."""
 
 
 class DlrEndpoint:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 import structlog
 
 from app.auth import Authenticator, Scope
+from app.calls import Headers, WholeCall
 from app.errors import BodyTooLarge, RequestTimeout, ServiceError, problem_body
 from app.openapi import PROBLEM
 from app.send.answers import Answer, single
@@ -41,6 +43,7 @@ class SendEndpoint:
         self._sender = sender
         self._rates = rates
         self._authenticator = authenticator
+        self._calls: set[asyncio.Task[None]] = set()
 
     def takes(self, scope: MutableMapping[str, Any]) -> bool:
         """Whether a request is for it; everything else is the framework's."""
@@ -49,29 +52,46 @@ class SendEndpoint:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            answer = await self._answer(scope, receive)
+            answer = await self._answer(scope["headers"], partial(_read, receive))
         except _CallerGoneError:
             return
+        headers = [*_headers(answer), (b"content-length", b"%d" % len(answer.body))]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def answer_whole(self, call: WholeCall) -> None:
+        """Answer a request that was there at once, as most are."""
+        task = asyncio.get_running_loop().create_task(self._answer_call(call))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def _answer_call(self, call: WholeCall) -> None:
+        async def body() -> bytes:
+            if len(call.body) > LARGEST_BODY:
+                raise _too_large()
+            return call.body
+
+        answer = await self._answer(call.headers, body)
+        call.answer(answer.status, _headers(answer), answer.body)
+
+    async def _answer(self, headers: Headers, read: Callable[[], Awaitable[bytes]]) -> Answer:
+        try:
+            return await self._told(headers, read)
+        except _CallerGoneError:
+            raise
         except ServiceError as error:
-            answer = _problem(error)
+            return _problem(error)
         except Exception as error:
             log.exception("request_failed", method="POST", path=PATH, exc_info=error)
             failure = ServiceError("The failure is logged. Nothing is known of its effects.")
-            answer = _problem(failure)
-        headers = {"Content-Type": answer.kind, "Content-Length": str(len(answer.body))}
-        raw = [
-            (name.lower().encode(), value.encode("latin-1"))
-            for name, value in (headers | answer.headers).items()
-        ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-        await send({"type": "http.response.body", "body": answer.body})
+            return _problem(failure)
 
-    async def _answer(self, scope: MutableMapping[str, Any], receive: Receive) -> Answer:
-        given = dict(scope["headers"])
+    async def _told(self, headers: Headers, read: Callable[[], Awaitable[bytes]]) -> Answer:
+        given = dict(headers)
         authorization = given.get(b"authorization", b"").decode("latin-1")
         caller = await self._authenticator.authenticate(authorization, Scope.SEND)
         self._rates.take(caller.key_id)
-        body = json_of(await _read(receive))
+        body = json_of(await read())
         header = given.get(_KEY)
         key = read_key(header.decode("latin-1") if header is not None else None, "send", body)
         told = await self._sender.send(caller.app, body, key)
@@ -96,13 +116,22 @@ async def _read(receive: Receive) -> bytes:
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > LARGEST_BODY:
-                    raise BodyTooLarge(f"A body has at most {LARGEST_BODY} bytes")
+                    raise _too_large()
                 more = message.get("more_body", False)
     except TimeoutError:
         raise RequestTimeout(
             f"The body did not arrive within {BODY_PATIENCE:g} s", headers={"Connection": "close"}
         ) from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"A body has at most {LARGEST_BODY} bytes")
+
+
+def _headers(answer: Answer) -> Headers:
+    more = ((name.lower().encode(), v.encode("latin-1")) for name, v in answer.headers.items())
+    return [(b"content-type", answer.kind.encode()), *more]
 
 
 def _problem(error: ServiceError) -> Answer:

@@ -28,11 +28,12 @@ from app.lookup.answers import (
 from app.lookup.cursor import cursor_after
 from app.lookup.export import CSV, JSON, csv_header, csv_lines, json_lines, preferred
 from app.lookup.lookups import Lookups
-from app.lookup.query import PAGE, SEARCH, STATS, WAIT, chosen_statuses, documented, read_query
+from app.lookup.query import PAGE, SEARCH, STATS, WAIT, chosen_statuses
 from app.lookup.stats import summarise
 from app.lookup.texts import json_bytes
 from app.model.search import Search
 from app.openapi import BODY_PROBLEMS, json_body, parameter, problems
+from app.query import documented, read_query
 from app.web import read_json
 
 LONGEST_RANGE = timedelta(days=31)

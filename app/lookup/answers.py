@@ -244,7 +244,9 @@ PAGE_ANSWERS = _answers(
     "MessagePage",
     f"A page of at most {PAGE} unless `limit` says otherwise; or, by `Accept`, a file of all",
     Link=header('The next page, as `rel="next"`, where there is one'),
+    Vary=header("Always `Accept`"),
 )
+PAGE_ANSWERS[200]["headers"]["Content-Disposition"] = header("Of a file: its name")
 PAGE_ANSWERS[200]["content"] |= {
     CSV: {
         "schema": _text("A line of column names, then a line for each message. Text that a "

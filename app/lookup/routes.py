@@ -41,6 +41,14 @@ USUAL_RANGE = timedelta(days=1)
 
 _ID = parameter("id", {"type": "string"}, "Ours, or iovox's `sms_activity_id`", where="path")
 
+_KNOWN = parameter(
+    "If-None-Match",
+    {"type": "string"},
+    "The `ETag` of what you know: 304 as long as that is still so",
+    where="header",
+    example='"0f5ea1d9c8b74a2e91d36c07"',
+)
+
 
 def lookup_routes(*, lookups: Lookups, authenticator: Authenticator) -> APIRouter:
     """``/v1/messages`` and ``/v1/stats``, for keys with the scope ``read``."""
@@ -84,7 +92,7 @@ def lookup_routes(*, lookups: Lookups, authenticator: Authenticator) -> APIRoute
         "/v1/messages/{id:path}",
         summary="What became of one message",
         responses=MESSAGE_ANSWERS | problems(NotFound, Invalid),
-        openapi_extra={"parameters": [_ID, *documented(WAIT)]},
+        openapi_extra={"parameters": [_ID, *documented(WAIT), _KNOWN]},
     )
     async def look_up_message(_request: Request) -> Response:
         """By our id or by iovox's, with its whole history."""

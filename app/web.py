@@ -24,6 +24,7 @@ from app.errors import (
     problem_body,
 )
 from app.openapi import offered_methods
+from app.query import only_named
 
 LARGEST_BODY = 4 * 1024 * 1024
 """Bytes: a batch of 1,000 messages, each with 160 escaped emoji, has room."""
@@ -72,15 +73,10 @@ def _not_json(word: str) -> None:
 
 
 def only_parameters(request: Request, *known: str) -> None:
-    """Raises Invalid for a query parameter that the route does not know: a typo is no filter."""
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        raise Invalid(
-            "The query has parameters that are not known here",
-            errors=tuple(
-                FieldError(name[:100], f"is not one of: {', '.join(known)}") for name in unknown
-            ),
-        )
+    """Raises Invalid for a query parameter that the route does not know, since a typo is no filter;
+    and for one that is empty or repeated, since only one of its values would count.
+    """
+    only_named(request.query_params.multi_items(), *known)
 
 
 def problem(error: ServiceError, **members: str) -> Response:

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from app.auth import Scope
 from app.docs.routes import PACKAGE, find_assets
+from app.model.event import event_id
 from app.model.status import Status
 from tests.lookup.world import NOW, World, living
 
@@ -124,13 +125,45 @@ async def test_messages_are_as_documented(world: World, document: Json, status: 
         documented = document["paths"][path]["get"]["responses"]["200"]
         assert answer.status_code == 200
         _require(document, documented["content"]["application/json"]["schema"], answer.json())
-        assert set(documented["headers"]) - {"Link"} <= {
+        assert set(documented["headers"]) - {"Link", "Content-Disposition"} <= {
             header.title().replace("Etag", "ETag") for header in answer.headers
         }
     ids = {"ids": [str(name), "nothing"]}
     found = await world.admin.post("/v1/messages/lookup", json=ids)
     documented = document["paths"]["/v1/messages/lookup"]["post"]["responses"]["200"]
     _require(document, documented["content"]["application/json"]["schema"], found.json())
+
+
+async def test_an_event_of_the_stream_is_as_documented(document: Json) -> None:
+    operation = document["paths"]["/v1/events/stream"]["get"]
+    schema = operation["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    _require(document, schema, {"id": event_id(1)})
+    _require(document, schema, {"id": event_id(1), "event": "message", "data": "{}"})
+
+
+async def test_health_is_as_documented(world: World, document: Json) -> None:
+    for path in ("/healthz", "/readyz"):
+        answers = document["paths"][path]["get"]["responses"]
+        answer = await world.nobody.get(path)
+        documented = answers[str(answer.status_code)]["content"]["application/json"]
+        _require(document, documented["schema"], answer.json())
+    assert set(document["paths"]["/readyz"]["get"]["responses"]) == {"200", "503"}
+    metrics = await world.nobody.get("/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert set(document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]) == {
+        "text/plain"
+    }
+
+
+async def test_headers_are_documented(document: Json) -> None:
+    def of(path: str, method: str, status: int) -> set[str]:
+        return set(document["paths"][path][method]["responses"][str(status)]["headers"])
+
+    for path in ("/v1/messages", "/v1/messages/{id}/resend"):
+        assert "Retry-After" in of(path, "post", 409)
+    assert of("/v1/messages", "get", 200) == {"Link", "Content-Disposition", "Vary"}
+    asked = document["paths"]["/v1/messages/{id}"]["get"]["parameters"]
+    assert {one["name"]: one["in"] for one in asked}["If-None-Match"] == "header"
 
 
 async def test_the_page_loads_nothing_from_elsewhere(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -11,6 +12,20 @@ from app.cli.history import headline, history_table
 from app.cli.output import AsJson, console, harmless, print_json
 from app.cli.service import connect
 from app.client import Message
+
+FACTS = (
+    "id",
+    "sms_activity_id",
+    "app",
+    "reference",
+    "origin",
+    "destination",
+    "send_at",
+    "expires_at",
+    "resend_of",
+    "resent_as",
+    "c2c_failover_link_id",
+)
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -38,14 +53,23 @@ def status(
             _print(message, as_json=as_json)
 
 
+def _facts(message: Message) -> Iterator[tuple[str, object]]:
+    """What is set, by the names that the API has for it."""
+    for name in FACTS:
+        if value := message.raw.get(name):
+            yield name, ", ".join(value) if isinstance(value, list) else value
+    if message.failover is not None:
+        after = " or ".join(message.failover.after)
+        when = "now" if message.failover.called else f"after {after}"
+        yield "failover", f"iovox calls it {when}"
+
+
 def _print(message: Message, *, as_json: bool) -> None:
     if as_json:
         print_json(message.raw)
         return
     out = console()
     out.print(headline(message))
-    for name in ("id", "sms_activity_id", "app", "reference", "origin", "destination"):
-        if message.raw.get(name) is not None:
-            text = harmless(f"  {name}: {message.raw[name]}")
-            out.print(text, markup=False, highlight=False)
+    for name, value in _facts(message):
+        out.print(harmless(f"  {name}: {value}"), markup=False, highlight=False)
     out.print(history_table(message, width=out.width))

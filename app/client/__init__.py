@@ -28,7 +28,7 @@ from app.client.errors import (
     TryLater,
     Unreachable,
 )
-from app.client.models import Entry, Event, Found, Message, Page, Sent
+from app.client.models import Entry, Event, Failover, Found, Message, Page, Sent
 from app.client.subscriptions import Delivery, Webhook
 from app.client.webhooks import verify_webhook
 
@@ -40,6 +40,7 @@ __all__ = [
     "Delivery",
     "Entry",
     "Event",
+    "Failover",
     "FieldError",
     "Found",
     "Invalid",

@@ -56,6 +56,18 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Failover:
+    """The call flow of a message, the statuses that iovox calls it after, and whether it is so.
+
+    ``called`` is the service's reading of iovox's documentation: no receipt says so.
+    """
+
+    link_id: str = field(repr=False)
+    after: tuple[str, ...]
+    called: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What became of a message. Times are aware and in UTC.
 
@@ -81,6 +93,7 @@ class Message:
     reference: str | None = field(default=None, repr=False)
     expiry: int | None = None
     c2c_failover_link_id: str | None = field(default=None, repr=False)
+    failover: Failover | None = None
     history: tuple[Entry, ...] = field(default=(), repr=False)
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
@@ -152,6 +165,7 @@ def message(raw: Json) -> Message:
         reference=raw.get("reference"),
         expiry=raw.get("expiry"),
         c2c_failover_link_id=raw.get("c2c_failover_link_id"),
+        failover=_failover(raw.get("failover")),
         history=tuple(_entry(one) for one in raw.get("history") or ()),
         raw=raw,
     )
@@ -178,6 +192,10 @@ def moment(text: str | None) -> datetime | None:
 
 def _required(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+def _failover(raw: Json | None) -> Failover | None:
+    return Failover(raw["link_id"], tuple(raw["after"]), raw["called"]) if raw else None
 
 
 def _entry(raw: Json) -> Entry:

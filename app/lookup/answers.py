@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.lookup.export import CSV, JSON_LINES
+from app.lookup.history import FAILOVER_AFTER
 from app.lookup.query import FROM, PAGE, TO
 from app.model.london import TimeQuality
 from app.model.status import Status
@@ -18,7 +19,8 @@ _EXAMPLE: Json = {
     "destination": "447723443321",
     "message": "Hello there, my name is John",
     "expiry": 3,
-    "c2c_failover_link_id": None,
+    "c2c_failover_link_id": "123456",
+    "failover": {"link_id": "123456", "after": [*FAILOVER_AFTER], "called": False},
     "created_at": "2020-05-06T17:37:36.120432Z",
     "send_at": None,
     "expires_at": "2020-05-06T17:40:36.120432Z",
@@ -88,6 +90,26 @@ _SUMMARY: Json = {
     "message": _or_null("string", "The text"),
     "expiry": _or_null("integer", "Minutes"),
     "c2c_failover_link_id": _or_null("string", "iovox's call flow for a text that fails"),
+    "failover": {
+        "description": "What becomes of that call flow; null where there is none. `called` is our "
+        "reading of iovox's documentation, which calls once the text has FAILED or EXPIRED: no "
+        "receipt says so",
+        "oneOf": [
+            _object(
+                {
+                    "link_id": _text("The call flow"),
+                    "after": {
+                        "type": "array",
+                        "items": {"type": "string", "enum": [*FAILOVER_AFTER]},
+                        "description": "The statuses that it is called after",
+                    },
+                    "called": {"type": "boolean", "description": "The status is one of those"},
+                },
+                "A call flow",
+            ),
+            {"type": "null"},
+        ],
+    },
     "created_at": _time_or_null("When it was asked for"),
     "send_at": _time_or_null("When it is to be sent, if not at once"),
     "expires_at": _time_or_null("When its expiry has passed"),
@@ -222,7 +244,9 @@ PAGE_ANSWERS = _answers(
     "MessagePage",
     f"A page of at most {PAGE} unless `limit` says otherwise; or, by `Accept`, a file of all",
     Link=header('The next page, as `rel="next"`, where there is one'),
+    Vary=header("Always `Accept`"),
 )
+PAGE_ANSWERS[200]["headers"]["Content-Disposition"] = header("Of a file: its name")
 PAGE_ANSWERS[200]["content"] |= {
     CSV: {
         "schema": _text("A line of column names, then a line for each message. Text that a "

@@ -14,6 +14,9 @@ _VERSION = b"\x01"
 _CHECKSUM = 7
 """Bytes; with the version and an id they make 24, which base64 writes without padding."""
 
+CURSOR_PATTERN = "^A[Q-Za-f][A-Za-z0-9_-]{30}$"
+"""As far as a pattern can say it: the version, and the length."""
+
 
 def cursor_after(message_id: UUID) -> str:
     """The cursor of what is older than this message."""

@@ -18,9 +18,10 @@ import structlog
 from app.auth import Authenticator, Scope
 from app.errors import MethodNotAllowed, ServiceError, problem_body
 from app.lookup.lookups import Lookups
-from app.lookup.query import WAIT, read_query
+from app.lookup.query import WAIT
 from app.lookup.texts import json_bytes
 from app.openapi import PROBLEM
+from app.query import read_query
 
 PREFIX = "/v1/messages/"
 

@@ -20,7 +20,7 @@ _MEANT = {
 
 COLUMNS = (
     "id", "sms_activity_id", "app", "reference", "origin", "destination", "message", "expiry",
-    "c2c_failover_link_id", "status", "status_at", "final", "contradictory", "overdue",
+    "c2c_failover_link_id", "failover", "status", "status_at", "final", "contradictory", "overdue",
     "created_at", "send_at", "submitted_at", "expires_at", "resend_of", "resent_as", "errors",
 )  # fmt: skip
 
@@ -67,6 +67,8 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict):  # of a call flow, whose id has a column of its own
+        return "called" if value["called"] else "not called"
     if isinstance(value, list):
         return _harmless("; ".join(_item(one) for one in value))
     return _harmless(value) if isinstance(value, str) else str(value)

@@ -8,6 +8,9 @@ from app.lookup.texts import rfc3339
 from app.model.message import Message, Record, Step, StoredReceipt
 from app.model.status import Status
 
+FAILOVER_AFTER = (Status.FAILED, Status.EXPIRED)
+"""The statuses after which iovox calls through a message's call flow, as it documents."""
+
 
 def describe(record: Record, *, now: datetime, patience: timedelta) -> dict[str, object]:
     """The whole answer. ``patience``: when a message without expiry counts as overdue."""
@@ -19,6 +22,7 @@ def summary(record: Record, *, now: datetime, patience: timedelta) -> dict[str, 
     return {
         **_request(record.message),
         "sms_activity_id": record.sms_activity_id,
+        "failover": _failover(record),
         "status": record.status,
         "status_at": rfc3339(record.status_at),
         "final": record.final,
@@ -47,6 +51,14 @@ def _request(message: Message | None) -> dict[str, object]:
         "expires_at": rfc3339(message.expires_at) if message else None,
         "resend_of": str(message.resend_of) if message and message.resend_of else None,
     }
+
+
+def _failover(record: Record) -> dict[str, object] | None:
+    """What becomes of the call flow: our reading, since iovox sends no receipt of its call."""
+    link = record.message.request.c2c_failover_link_id if record.message else None
+    if not link:
+        return None
+    return {"link_id": link, "after": FAILOVER_AFTER, "called": record.status in FAILOVER_AFTER}
 
 
 def _history(record: Record) -> list[dict[str, object]]:

@@ -28,17 +28,26 @@ from app.lookup.answers import (
 from app.lookup.cursor import cursor_after
 from app.lookup.export import CSV, JSON, csv_header, csv_lines, json_lines, preferred
 from app.lookup.lookups import Lookups
-from app.lookup.query import PAGE, SEARCH, STATS, WAIT, chosen_statuses, documented, read_query
+from app.lookup.query import PAGE, SEARCH, STATS, WAIT, chosen_statuses
 from app.lookup.stats import summarise
 from app.lookup.texts import json_bytes
 from app.model.search import Search
 from app.openapi import BODY_PROBLEMS, json_body, parameter, problems
+from app.query import documented, read_query
 from app.web import read_json
 
 LONGEST_RANGE = timedelta(days=31)
 USUAL_RANGE = timedelta(days=1)
 
 _ID = parameter("id", {"type": "string"}, "Ours, or iovox's `sms_activity_id`", where="path")
+
+_KNOWN = parameter(
+    "If-None-Match",
+    {"type": "string"},
+    "The `ETag` of what you know: 304 as long as that is still so",
+    where="header",
+    example='"0f5ea1d9c8b74a2e91d36c07"',
+)
 
 
 def lookup_routes(*, lookups: Lookups, authenticator: Authenticator) -> APIRouter:
@@ -83,7 +92,7 @@ def lookup_routes(*, lookups: Lookups, authenticator: Authenticator) -> APIRoute
         "/v1/messages/{id:path}",
         summary="What became of one message",
         responses=MESSAGE_ANSWERS | problems(NotFound, Invalid),
-        openapi_extra={"parameters": [_ID, *documented(WAIT)]},
+        openapi_extra={"parameters": [_ID, *documented(WAIT), _KNOWN]},
     )
     async def look_up_message(_request: Request) -> Response:
         """By our id or by iovox's, with its whole history."""

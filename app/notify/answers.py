@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from app.model.event import ID_PATTERN, event_id
 from app.model.webhook import DeliveryState, WebhookState
 from app.notify.filters import SHOWN
@@ -175,8 +177,16 @@ STREAM_ANSWER: Responses = {
         "has an id and no data; comments are heartbeats",
         "content": {
             "text/event-stream": {
-                "schema": {"type": "string"},
-                "example": f"id: {_EVENT_EXAMPLE['id']}\ndata: {{...}}\n\n",
+                "schema": _object(
+                    "One of them, once its lines are read",
+                    {},
+                    also={
+                        "id": EVENT_ID,
+                        "event": _text("Always left out, which stands for `message`"),
+                        "data": _text("An Event, as JSON"),
+                    },
+                ),
+                "example": {"id": _EVENT_EXAMPLE["id"], "data": json.dumps(_EVENT_EXAMPLE)},
             }
         },
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.model.event import Event, event_number
+from app.model.event import Event
 from app.model.status import Status
 
 SHOWN = tuple(s for s in Status if s not in (Status.SENDING, Status.UNKNOWN))
@@ -38,8 +38,3 @@ def read_statuses(values: Iterable[str]) -> frozenset[str]:
         if name.upper() not in SHOWN:
             raise ValueError(f"{name[:40]!r} is none of {', '.join(SHOWN)}")
     return frozenset(name.upper() for name in named)
-
-
-def read_cursor(text: str | None) -> int | None:
-    """The place in the log after which to read; None for none. Raises ValueError."""
-    return None if text is None else event_number(text)

@@ -5,34 +5,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import WithJsonSchema
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from app.auth import Authenticator, Caller, CurrentCaller, Scope, secured_router
 from app.errors import Conflict, FieldError, Invalid, NotFound, StoreRefused, StoreUnavailable
-from app.model.event import event_body, event_id
-from app.model.webhook import DeliveryState
+from app.model.event import event_body, event_id, event_number
 from app.notify.answers import (
     CREATED,
-    EVENT_ID,
     NEW_WEBHOOK,
     REPLAY,
-    STATUS,
     STREAM_ANSWER,
     WEBHOOK_CHANGE,
     answer,
 )
-from app.notify.filters import View, read_cursor, read_statuses
+from app.notify.filters import View
 from app.notify.hub import Hub
+from app.notify.query import DELIVERIES, FEED, LAST_EVENT_ID, PAGE, RESUME, STREAM
 from app.notify.requests import (
     NewWebhook,
     ReplayRequest,
@@ -43,14 +40,11 @@ from app.notify.requests import (
 from app.notify.streams import Stream
 from app.notify.subscriptions import Subscriptions, show, show_delivery
 from app.openapi import BODY_PROBLEMS, json_body, problems
+from app.query import documented, read_query
 from app.store.feed import FeedStore
 from app.web import only_parameters, read_json
 
-EventId = Annotated[str, WithJsonSchema(EVENT_ID)]
-StatusName = Annotated[str, WithJsonSchema(STATUS)]
-
 STREAM_PATH = "/v1/events/stream"
-LARGEST_PAGE = 500
 _CONNECTION = "dlr.connection"
 
 log = structlog.get_logger(__name__)
@@ -61,18 +55,16 @@ def feed_routes(*, feed: FeedStore, hub: Hub, authenticator: Authenticator) -> A
     router = secured_router(authenticator, Scope.READ, tags=["events"])
 
     @router.get(
-        "/v1/events", summary="Every status change, in the order of commits", responses=_EVENTS
+        "/v1/events",
+        summary="Every status change, in the order of commits",
+        responses=_EVENTS,
+        openapi_extra={"parameters": documented(FEED)},
     )
-    async def read_events(
-        request: Request,
-        caller: CurrentCaller,
-        after: Annotated[EventId | None, Query(description="an event's `id`, or `next`")] = None,
-        limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 100,
-    ) -> JSONResponse:
+    async def read_events(request: Request, caller: CurrentCaller) -> JSONResponse:
         """Ask again with ``after`` set to ``next``: nothing is missed, and nothing comes twice."""
-        only_parameters(request, "after", "limit")
-        start = await _place(feed, "after", after) or 0
-        page = await feed.page(after=start, app=caller.sees, limit=limit)
+        values = read_query(request.query_params.multi_items(), FEED)
+        start = await _place(feed, "after", values.get("after")) or 0
+        page = await feed.page(after=start, app=caller.sees, limit=values.get("limit", PAGE))
         end = page[-1].number if page else start
         return JSONResponse({"events": [event_body(e) for e in page], "next": event_id(end)})
 
@@ -82,24 +74,16 @@ def feed_routes(*, feed: FeedStore, hub: Hub, authenticator: Authenticator) -> A
         status_code=200,
         response_class=EventStream,
         responses=STREAM_ANSWER | problems(NotFound, Invalid, Conflict),
+        openapi_extra={"parameters": [*documented(STREAM), RESUME]},
     )
-    async def stream_events(
-        request: Request,
-        caller: CurrentCaller,
-        message: Annotated[str | None, Query(description="a message's id, ours or iovox's")] = None,
-        status: Annotated[list[StatusName] | None, Query(description="one, or several")] = None,
-        reference: Annotated[str | None, Query()] = None,
-        after: Annotated[EventId | None, Query(description="like `Last-Event-ID`")] = None,
-        last_event_id: Annotated[
-            EventId | None, Header(description="the last event that was seen; without it, from now")
-        ] = None,
-    ) -> Response:
+    async def stream_events(request: Request, caller: CurrentCaller) -> Response:
         """Server-sent events; each one's ``id`` is the event's. Reconnect with Last-Event-ID."""
-        only_parameters(request, "message", "status", "reference", "after")
+        values = read_query(request.query_params.multi_items(), STREAM)
         # A browser that reconnects keeps its URL, so the header is the newer of the two.
-        name, place = ("Last-Event-ID", last_event_id) if last_event_id else ("after", after)
+        seen = _last_seen(request)
+        name, place = ("after", values.get("after")) if seen is None else (LAST_EVENT_ID, seen)
         start = await _place(feed, name, place)
-        view = await _view(feed, caller, message, status or [], reference)
+        view = await _view(feed, caller, values)
         return EventStream(hub, view, key_id=caller.key_id, after=start)
 
     return router
@@ -164,22 +148,16 @@ def _add_delivery_routes(router: APIRouter, subscriptions: Subscriptions) -> Non
         return JSONResponse(show_delivery(delivery), status_code=202)
 
     @router.get("/{id}/deliveries", summary="What was sent, newest first", **_LISTED)
-    async def list_deliveries(
-        id: str,  # noqa: A002
-        request: Request,
-        caller: CurrentCaller,
-        state: DeliveryState | None = None,
-        cursor: Annotated[
-            str | None,
-            Query(description="`next` of the page before", json_schema_extra={"format": "uuid"}),
-        ] = None,
-        limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 100,
-    ) -> JSONResponse:
+    async def list_deliveries(id: str, request: Request, caller: CurrentCaller) -> JSONResponse:  # noqa: A002
         """With what came of each."""
-        only_parameters(request, "state", "cursor", "limit")
-        below = _delivery_cursor(cursor)
+        values = read_query(request.query_params.multi_items(), DELIVERIES)
+        limit = values.get("limit", PAGE)
         page = await subscriptions.deliveries(
-            _webhook(id), sees=caller.sees, state=state, below=below, limit=limit
+            _webhook(id),
+            sees=caller.sees,
+            state=values.get("state"),
+            below=values.get("cursor"),
+            limit=limit,
         )
         end = str(page[-1].id) if len(page) == limit else None
         return JSONResponse({"deliveries": [show_delivery(each) for each in page], "next": end})
@@ -219,7 +197,8 @@ _SENT: dict[str, Any] = {
     "responses": answer("Delivery", "What will be sent", status=202) | problems(NotFound, Conflict)
 }
 _LISTED: dict[str, Any] = {
-    "responses": answer("DeliveryPage", "A page, newest first") | problems(NotFound, Invalid)
+    "responses": answer("DeliveryPage", "A page, newest first") | problems(NotFound, Invalid),
+    "openapi_extra": {"parameters": documented(DELIVERIES)},
 }
 _CREATE: dict[str, Any] = {
     "responses": CREATED | problems(Conflict, Invalid, *BODY_PROBLEMS),
@@ -297,45 +276,37 @@ async def _until_left(receive: Receive, stream: Stream) -> None:
     stream.end()
 
 
-async def _place(feed: FeedStore, name: str, text: str | None) -> int | None:
-    """The place in the log that a cursor names. Raises Invalid where it names none, and Conflict
-    where the log does not reach there: after a restore from a backup, say.
-    """
+def _last_seen(request: Request) -> int | None:
+    """The place that a reader who reconnects goes on after. Raises Invalid where it is none."""
+    text = request.headers.get(LAST_EVENT_ID)
+    if not text:  # as some readers write that they have seen none
+        return None
     try:
-        number = read_cursor(text)
+        return event_number(text)
     except ValueError as error:
-        raise _at_fault(name, str(error)) from None
+        fault = FieldError(LAST_EVENT_ID, str(error))
+        raise Invalid("A header is at fault", errors=(fault,)) from None
+
+
+async def _place(feed: FeedStore, name: str, number: int | None) -> int | None:
+    """The place in the log that a cursor names. Raises Conflict where the log does not reach there:
+    after a restore from a backup, say.
+    """
     if number and not await feed.was_given(number):
         fault = FieldError(name, "there is no such event yet; was the database restored?")
         raise Conflict("The log of events does not reach as far as that", errors=(fault,))
     return number
 
 
-async def _view(
-    feed: FeedStore, caller: Caller, message: str | None, status: list[str], reference: str | None
-) -> View:
-    try:
-        statuses = read_statuses(status)
-    except ValueError as error:
-        raise _at_fault("status", str(error)) from None
+async def _view(feed: FeedStore, caller: Caller, values: Mapping[str, Any]) -> View:
     message_id = None
-    if message is not None:
-        message_id = await feed.message_named(message, app=caller.sees)
+    if "message" in values:
+        message_id = await feed.message_named(values["message"], app=caller.sees)
         if message_id is None:
             raise NotFound("There is no message with this id")
-    return View(caller.sees, message_id, statuses, reference)
+    statuses = values.get("status", frozenset())
+    return View(caller.sees, message_id, statuses, values.get("reference"))
 
 
 def _webhook(text: str) -> UUID:
     return read_uuid(text, "webhook")
-
-
-def _delivery_cursor(text: str | None) -> UUID | None:
-    try:
-        return None if text is None else read_uuid(text, "delivery")
-    except NotFound:
-        raise _at_fault("cursor", "is not one that this service gave") from None
-
-
-def _at_fault(name: str, why: str) -> Invalid:
-    return Invalid("A parameter is at fault", errors=(FieldError(name, why),))

@@ -14,7 +14,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from app.auth import Authenticator, Caller, Scope, secured_router
 from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooManyRequests
 from app.model.status import Status
-from app.openapi import BODY_PROBLEMS, header, json_body, parameter, problems
+from app.openapi import BODY_PROBLEMS, Responses, header, json_body, parameter, problems
 from app.send.answers import JSON, single
 from app.send.idempotency import HEADER, REPLAYED, read_key
 from app.send.rates import KeyRates
@@ -172,6 +172,13 @@ def _answer(description: str, schema: dict[str, Any], **headers: Any) -> dict[st
     }
 
 
+def _in_flight(answers: Responses) -> Responses:
+    """With what a 409 says where the first request with this key is still being answered."""
+    words = "Whole seconds; only where the first request with this key is still being answered"
+    answers[409]["headers"] = {"Retry-After": header(words)}
+    return answers
+
+
 _LINKS = {
     "Location": header("Where the message can be looked up"),
     "Idempotency_Replayed": header("`true` where this repeats an earlier answer"),
@@ -185,7 +192,8 @@ _EXAMPLE = SendRequest.model_config["json_schema_extra"]["examples"][0]  # type:
 _SCHEMA = SendRequest.model_json_schema()
 _SEND: dict[str, Any] = {
     "status_code": 201,
-    "responses": _ANSWERS | problems(*BODY_PROBLEMS, Conflict, Invalid, Refused, TooManyRequests),
+    "responses": _ANSWERS
+    | _in_flight(problems(*BODY_PROBLEMS, Conflict, Invalid, Refused, TooManyRequests)),
     "openapi_extra": json_body(_SCHEMA, example=_EXAMPLE) | {"parameters": [_KEY]},
 }
 _BATCH: dict[str, Any] = {
@@ -220,6 +228,7 @@ _CANCEL: dict[str, Any] = {
 }
 _RESEND: dict[str, Any] = {
     "status_code": 201,
-    "responses": _ANSWERS | problems(NotFound, Conflict, Invalid, Refused, TooManyRequests),
+    "responses": _ANSWERS
+    | _in_flight(problems(NotFound, *BODY_PROBLEMS, Conflict, Invalid, Refused, TooManyRequests)),
     "openapi_extra": {"parameters": [_ID, _KEY]},
 }

@@ -53,6 +53,19 @@ def test_a_text_is_sent_and_watched_to_its_end(service: Running) -> None:
         assert words in shown.stdout
 
 
+def test_a_message_tells_of_its_call_flow_and_its_times(service: Running) -> None:
+    sent = send(service, "447700900101", "--expiry", "3", "--c2c-failover-link-id", "777")
+    dlr(["status", sent["id"], "--watch", "--timeout", "30"], service.env)
+    shown = dlr(["status", sent["id"]], service.env).stdout
+    assert "c2c_failover_link_id: 777" in shown
+    assert "failover: iovox calls it now" in shown
+    assert "expires_at: 20" in shown
+    assert "send_at" not in shown
+    again = json.loads(dlr(["resend", sent["id"], "--json"], service.env).stdout)
+    assert f"resent_as: {again['id']}" in dlr(["status", sent["id"]], service.env).stdout
+    assert f"resend_of: {sent['id']}" in dlr(["status", again["id"]], service.env).stdout
+
+
 def test_a_text_is_sent_for_people(service: Running) -> None:
     done = dlr(send_words("447700900105"), service.env)
     assert done.returncode == 0

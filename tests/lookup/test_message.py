@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import timedelta
 from urllib.parse import quote
 from uuid import uuid4
@@ -9,12 +11,14 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import update
 
+from app.lookup.export import COLUMNS, csv_lines
 from app.model.status import Status
 from app.store.tables import api_keys
 from tests.lookup.world import NOW, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+FINAL_OF_IOVOX = (Status.FAILED, Status.EXPIRED, Status.DELIVERED)
 PRIVATE = {"id", "app", "reference", "origin", "destination", "message", "created_at"}
 
 
@@ -72,6 +76,26 @@ async def test_a_refusal_says_why(world: World) -> None:
     assert body["errors"] == [{"field": "destination", "message": "Destination Invalid"}]
     assert body["sms_activity_id"] is None
     assert body["history"][-1]["reasons"] == ["as the test says"]
+
+
+@pytest.mark.parametrize("status", [Status.BUFFERED, *FINAL_OF_IOVOX])
+async def test_a_call_flow_is_called_once_the_text_has_failed(world: World, status: Status) -> None:
+    message = await world.message(status, c2c_failover_link_id="777")
+    found = await world.as_app("billing").get(f"/v1/messages/{message.id}")
+    called = status in (Status.FAILED, Status.EXPIRED)
+    assert found.json()["failover"] == {
+        "link_id": "777",
+        "after": ["FAILED", "EXPIRED"],
+        "called": called,
+    }
+    (line,) = csv.DictReader(io.StringIO(csv_lines([found.json()]).decode()), COLUMNS)
+    assert line["failover"] == ("called" if called else "not called")
+
+
+async def test_without_a_call_flow_there_is_no_failover(world: World) -> None:
+    message = await world.message(Status.FAILED)
+    found = await world.as_app("billing").get(f"/v1/messages/{message.id}")
+    assert found.json()["failover"] is None
 
 
 async def test_a_message_and_the_one_that_repeats_it_know_each_other(world: World) -> None:

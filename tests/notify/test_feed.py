@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from app.model.event import event_id
@@ -107,7 +109,7 @@ async def test_a_receipt_that_raises_nothing_is_no_event(world: World) -> None:
 
 
 GOOD = event_id(1)
-AT_FAULT = {
+AT_FAULT: dict[str, tuple[dict[str, Any], str]] = {
     "no cursor": ({"after": ""}, "after"),
     "nonsense": ({"after": "x"}, "after"),
     "a number": ({"after": "1"}, "after"),
@@ -123,6 +125,10 @@ AT_FAULT = {
     "too many": ({"limit": "501"}, "limit"),
     "below none": ({"limit": "-1"}, "limit"),
     "not a number": ({"limit": "ten"}, "limit"),
+    "a number with a sign": ({"limit": "+1"}, "limit"),
+    "a number with a point": ({"limit": "1.0"}, "limit"),
+    "a number with a space": ({"limit": " 1"}, "limit"),
+    "two limits": ({"limit": ["1", "2"]}, "limit"),
     "unknown": ({"befor": GOOD}, "befor"),
     "of another route": ({"status": "DELIVERED"}, "status"),
 }

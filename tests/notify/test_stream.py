@@ -172,7 +172,11 @@ async def test_a_parameter_at_fault_is_named(world: World) -> None:
         "bytes in the header": ({}, {"Last-Event-ID": b"\xff\xfe"}, 422, ["Last-Event-ID"]),
         "from the future": ({}, {"Last-Event-ID": event_id(9**9)}, 409, ["Last-Event-ID"]),
         "no such message": ({"message": "nothing"}, {}, 404, []),
-        "NUL": ({"message": "\x00"}, {}, 404, []),
+        "NUL": ({"message": "\x00"}, {}, 422, ["message"]),
+        "an empty reference": ({"reference": ""}, {}, 422, ["reference"]),
+        "NUL in a reference": ({"reference": "\x00"}, {}, 422, ["reference"]),
+        "two references": ({"reference": ["a", "b"]}, {}, 422, ["reference"]),
+        "two messages": ({"message": ["x", "y"]}, {}, 422, ["message"]),
         "another app's message": ({"message": str(theirs.id)}, {}, 404, []),
         "another app's id of iovox's": ({"message": activity_id(theirs)}, {}, 404, []),
     }

@@ -13,12 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import structlog
 
 from app.auth import Authenticator, Scope
 from app.errors import BodyTooLarge, RequestTimeout, ServiceError, problem_body
 from app.openapi import PROBLEM
+from app.query import only_named
 from app.send.answers import Answer, single
 from app.send.idempotency import HEADER, read_key
 from app.send.rates import KeyRates
@@ -70,10 +72,12 @@ class SendEndpoint:
         given = dict(scope["headers"])
         authorization = given.get(b"authorization", b"").decode("latin-1")
         caller = await self._authenticator.authenticate(authorization, Scope.SEND)
+        if query := scope["query_string"]:
+            only_named(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
         self._rates.take(caller.key_id)
         body = json_of(await _read(receive))
-        header = given.get(_KEY)
-        key = read_key(header.decode("latin-1") if header is not None else None, "send", body)
+        keys = [value.decode("latin-1") for name, value in scope["headers"] if name == _KEY]
+        key = read_key(keys, "send", body)
         told = await self._sender.send(caller.app, body, key)
         return single(told.sent, told.message, replayed=told.replayed)
 

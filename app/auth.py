@@ -20,6 +20,7 @@ from fastapi.routing import APIRoute
 from app.errors import NotAllowed, NotAuthenticated
 from app.openapi import secured
 from app.store.keys import KeyStore
+from app.web import only_parameters
 
 KEY_PREFIX = "dlr_"
 TRUSTED_FOR = 0.05
@@ -124,15 +125,21 @@ def secured_router(
             rest["responses"], rest["openapi_extra"] = secured(
                 scope, rest.get("responses"), rest.get("openapi_extra")
             )
+            documented = rest["openapi_extra"].get("parameters", [])
+            self._reads_query = any(one["in"] == "query" for one in documented)
             super().__init__(path, endpoint, **rest)
 
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             """FastAPI reads the body before it looks at dependencies, so this stands in front."""
             handle = self.endpoint if plain else super().get_route_handler()
+            # Where nothing is asked for, whatever is given is a mistake.
+            reads_query = self._reads_query or bool(self.dependant.query_params)
 
             async def authenticated(request: Request) -> Response:
                 header = request.headers.get("authorization")
                 request.state.caller = await authenticator.authenticate(header, scope)
+                if request.scope["query_string"] and not reads_query:
+                    only_parameters(request)
                 response: Response = await handle(request)
                 return response
 

@@ -19,8 +19,9 @@ LARGEST_PAGE = 500
 LONGEST_TEXT = 255
 
 _TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+\- ]\d\d:\d\d)?", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
+_LOST_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 _WHOLE = re.compile(r"\d{1,4}", re.ASCII)
 
 
@@ -84,13 +85,18 @@ def documented(parameters: Mapping[str, Parameter]) -> list[Json]:
 
 def moment(text: str) -> datetime:
     """An RFC 3339 time. A plus that nobody has escaped arrives as a space, and is taken for one."""
+    return rfc3339(_LOST_PLUS.sub("+", text))
+
+
+def rfc3339(text: str) -> datetime:
+    """The time in UTC. Raises ValueError."""
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError("must be an RFC 3339 time, such as 2026-11-22T09:00:00Z")
     date, time, fraction, offset = match.groups()
     if offset is None:
         raise ValueError("must carry its offset, such as Z or +01:00")
-    offset = "+00:00" if offset in "Zz" else offset.replace(" ", "+")
+    offset = "+00:00" if offset in "Zz" else offset
     try:
         return datetime.fromisoformat(f"{date}T{time}.{fraction or '0':0<6.6}{offset}").astimezone(
             UTC

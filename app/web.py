@@ -37,7 +37,12 @@ log = structlog.get_logger(__name__)
 
 
 async def read_json(request: Request) -> Any:
-    """The JSON of a body. Raises BadRequest, BodyTooLarge or RequestTimeout.
+    """The JSON of a body. Raises BadRequest, BodyTooLarge or RequestTimeout."""
+    return json_of(await read_body(request))
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole of a body. Raises BadRequest, BodyTooLarge or RequestTimeout.
 
     After a refusal the server reads what is left and drops it, so that the answer is seen.
     """
@@ -56,7 +61,7 @@ async def read_json(request: Request) -> Any:
         ) from None
     except ClientDisconnect:  # there is nobody to read the answer, and nothing to log
         raise BadRequest("The connection was cut before the body was whole") from None
-    return json_of(b"".join(chunks))
+    return b"".join(chunks)
 
 
 def json_of(body: bytes) -> Any:
@@ -64,12 +69,23 @@ def json_of(body: bytes) -> Any:
     try:
         return json.loads(body.decode(), parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
-        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise BadRequest(f"The body is not JSON: {why}"[:300]) from None
+        raise BadRequest(f"The body is not JSON: {_why(error)}"[:300]) from None
+
+
+class _NotJsonError(ValueError):
+    """A word that Python reads as JSON, and nobody else."""
 
 
 def _not_json(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")
+    raise _NotJsonError(f"{word} is not JSON")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | _NotJsonError):
+        return str(error)
+    return "a number is too long"  # Python has its own words, which are for programmers
 
 
 def only_parameters(request: Request, *known: str) -> None:

@@ -87,6 +87,20 @@ def test_there_are_routes_to_test() -> None:
     assert len(TAKES_A_BODY) == 3
 
 
+def test_a_number_too_long_is_told_in_our_words(client: httpx.Client) -> None:
+    answer = client.post("/v1/messages", content=b'{"expiry": ' + b"9" * 5_000 + b"}")
+    assert answer.json()["detail"] == "The body is not JSON: a number is too long"
+
+
+@pytest.mark.parametrize("route", [route for route in offered() if route.scope], ids=str)
+def test_a_query_parameter_that_no_route_knows(service: Service, route: Offered) -> None:
+    headers = bearer(service.key("admin"))
+    target = f"{service.url}{route.target}?colour=red"
+    answer = httpx.request(route.method, target, headers=headers, content=b"{}")
+    assert answer.status_code == 422
+    assert [fault["field"] for fault in answer.json()["errors"]] == ["colour"]
+
+
 NOWHERE = [
     ("no such path", "GET", "/v1/nothing", 404),
     ("the root of nothing", "GET", "/v1", 404),

@@ -47,6 +47,12 @@ def list_messages(
     ] = None,
     since: Since = None,
     until: Until = None,
+    status_since: Annotated[
+        str | None, typer.Option("--status-from", help="Has its status since then or later.")
+    ] = None,
+    status_until: Annotated[
+        str | None, typer.Option("--status-to", help="Has its status since before.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show, newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -62,6 +68,8 @@ def list_messages(
         "contradictory": contradictory,
         "from_": since,
         "to": until,
+        "status_from": status_since,
+        "status_to": status_until,
     }
     with connect() as client:
         found = islice(client.all(**where), limit)

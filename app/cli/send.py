@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 
@@ -9,7 +12,7 @@ import typer
 
 from app.cli.output import AsJson, coloured, print_json, print_table
 from app.cli.service import connect
-from app.client import Sent
+from app.client import Rejected, Sent
 
 MessageId = Annotated[str, typer.Argument(help="The id that the send was answered with.")]
 
@@ -48,7 +51,7 @@ def send(
     as_json: AsJson = False,
 ) -> None:
     """Send one text, and say what iovox made of it."""
-    with connect() as client:
+    with connect() as client, _refusal_shown(as_json=as_json):
         sent = client.send(
             origin,
             destination,
@@ -74,9 +77,21 @@ def cancel(message_id: MessageId, as_json: AsJson = False) -> None:
 
 def resend(message_id: MessageId, as_json: AsJson = False) -> None:
     """Deliberately send a message's text again: a new message, and a second text."""
-    with connect() as client:
+    with connect() as client, _refusal_shown(as_json=as_json):
         sent = client.resend(message_id)
     _print(sent, as_json=as_json)
+
+
+@contextmanager
+def _refusal_shown(*, as_json: bool) -> Iterator[None]:
+    """A text that iovox refuses has a record all the same, which a machine wants to know of."""
+    try:
+        yield
+    except Rejected as refused:
+        if as_json:
+            errors = [asdict(fault) for fault in refused.errors]
+            print_json({"id": refused.message_id, "status": "REJECTED", "errors": errors})
+        raise
 
 
 def _print(sent: Sent, *, as_json: bool) -> None:

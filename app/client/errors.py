@@ -87,6 +87,9 @@ class Invalid(Problem):
 class Rejected(Invalid):
     """iovox refused the text, in its own words; the attempt is on record as ``message_id``."""
 
+    def _words(self) -> str:
+        return f"{super()._words()}; on record as {self.message_id}"
+
     @property
     def message_id(self) -> str:
         """The record of the refused message."""

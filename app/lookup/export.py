@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.lookup.texts import json_bytes
 
 CSV, JSON_LINES, JSON = "text/csv", "application/x-ndjson", "application/json"
 _MEANT = {
-    **{name: name for name in (CSV, JSON_LINES, JSON)},
-    "application/jsonl": JSON_LINES,
-    "application/ndjson": JSON_LINES,
-    "text/*": CSV,
-    "application/*": JSON,
-    "*/*": JSON,
+    **{name: (name,) for name in (CSV, JSON_LINES, JSON)},
+    "application/jsonl": (JSON_LINES,),
+    "application/ndjson": (JSON_LINES,),
+    "text/*": (CSV,),
+    "application/*": (JSON, JSON_LINES),
+    "*/*": (JSON, CSV, JSON_LINES),
 }
+"""What a name can stand for, best first; the exact names come before the wider ones."""
 
 COLUMNS = (
     "id", "sms_activity_id", "app", "reference", "origin", "destination", "message", "expiry",
@@ -31,14 +32,15 @@ _FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 
 def preferred(accept: str | None) -> str:
     """Which of the three an Accept header asks for; JSON where it asks for none of them."""
-    best, kind = (0.0, False), JSON
-    for part in (accept or "").split(","):
-        name, *options = (piece.strip().lower() for piece in part.split(";"))
-        meant = _MEANT.get(name)
-        rank = _weight(options), not name.endswith("*")
-        if meant and rank[0] and rank > best:
-            best, kind = rank, meant
-    return kind
+    asked = list(_asked(accept or ""))
+    unwanted = {kind for kind in _MEANT["*/*"] if _weight_of(kind, dict(asked)) == 0}
+    best, found = (0.0, False), JSON
+    for name, weight in asked:
+        kind = next((one for one in _MEANT[name] if one not in unwanted), None)
+        rank = weight, not name.endswith("*")
+        if kind and weight and rank > best:
+            best, found = rank, kind
+    return found
 
 
 def csv_header() -> bytes:
@@ -80,6 +82,18 @@ def _item(value: object) -> str:
 
 def _harmless(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULAS) else text
+
+
+def _asked(accept: str) -> Iterator[tuple[str, float]]:
+    for part in accept.split(","):
+        name, *options = (piece.strip().lower() for piece in part.split(";"))
+        if name in _MEANT:
+            yield name, _weight(options)
+
+
+def _weight_of(kind: str, asked: Mapping[str, float]) -> float | None:
+    """What the narrowest name for it says; None where none is asked for."""
+    return next((asked[n] for n, kinds in _MEANT.items() if kind in kinds and n in asked), None)
 
 
 def _weight(options: Sequence[str]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from app.model.event import event_number
 from app.model.status import FINAL
 from app.model.webhook import DeliveryState, Replay
 from app.notify.filters import SHOWN, read_statuses
+from app.query import rfc3339
 
 LONGEST_APP = 100
 BY_DEFAULT = tuple(status for status in SHOWN if status in FINAL)
@@ -40,17 +41,10 @@ def _app(value: str) -> str:
     return value
 
 
-def _moment(value: object) -> object:
+def _moment(value: object) -> datetime:
     if not isinstance(value, str):
         raise ValueError("must be a time such as 2026-11-22T09:00:00Z")  # noqa: TRY004  pydantic's
-    return value
-
-
-def _utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("lies outside of the calendar") from None
+    return rfc3339(value)
 
 
 def _event(value: object) -> int:
@@ -61,7 +55,7 @@ def _event(value: object) -> int:
 
 _Statuses = Annotated[list[StrictStr], Field(min_length=1), AfterValidator(_statuses)]
 _EventNumber = Annotated[int, BeforeValidator(_event)]
-_Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_utc)]
+_Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 
 
 class NewWebhook(BaseModel):

@@ -31,7 +31,9 @@ LONGEST_URL = 2_000
 RESOLVERS = 16
 """Threads of their own: a name server that does not answer must not hold up who else resolves."""
 
-_HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")  # a name, IPv4 or IPv6
+_LABEL = rb"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = rb"(?=.{1,253}\.?$)" + _LABEL + rb"(?:\." + _LABEL + rb")*\.?"
+_HOST = re.compile(_NAME + rb"|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")  # a name or IPv4, or IPv6
 _NAT64 = ip_network("64:ff9b::/96")
 # Not global, whatever the version of Python says of them.
 _SPECIAL = tuple(
@@ -73,7 +75,7 @@ class Targets:
             also = " or http://" if self._allow_http else ""
             raise TargetRefused(f"must start with https://{also}")
         if not _HOST.fullmatch(url.raw_host):
-            raise TargetRefused("names no host")
+            raise TargetRefused("names no host that can be resolved")
         if url.port is not None and not 1 <= url.port <= 65_535:
             raise TargetRefused("names no port that there is")
         if url.userinfo or url.fragment:

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl
 
 import structlog
 
@@ -21,6 +22,7 @@ from app.auth import Authenticator, Scope
 from app.calls import Headers, WholeCall
 from app.errors import BodyTooLarge, RequestTimeout, ServiceError, problem_body
 from app.openapi import PROBLEM
+from app.query import only_named
 from app.send.answers import Answer, single
 from app.send.idempotency import HEADER, read_key
 from app.send.rates import KeyRates
@@ -32,6 +34,8 @@ _KEY = HEADER.lower().encode()
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+ReadBody = Callable[[], Awaitable[bytes]]
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +56,8 @@ class SendEndpoint:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            answer = await self._answer(scope["headers"], partial(_read, receive))
+            read = partial(_read, receive)
+            answer = await self._answer(scope["headers"], read, query=scope["query_string"])
         except _CallerGoneError:
             return
         headers = [*_headers(answer), (b"content-length", b"%d" % len(answer.body))]
@@ -74,9 +79,9 @@ class SendEndpoint:
         answer = await self._answer(call.headers, body)
         call.answer(answer.status, _headers(answer), answer.body)
 
-    async def _answer(self, headers: Headers, read: Callable[[], Awaitable[bytes]]) -> Answer:
+    async def _answer(self, headers: Headers, read: ReadBody, query: bytes = b"") -> Answer:
         try:
-            return await self._told(headers, read)
+            return await self._told(headers, read, query)
         except _CallerGoneError:
             raise
         except ServiceError as error:
@@ -86,14 +91,16 @@ class SendEndpoint:
             failure = ServiceError("The failure is logged. Nothing is known of its effects.")
             return _problem(failure)
 
-    async def _told(self, headers: Headers, read: Callable[[], Awaitable[bytes]]) -> Answer:
+    async def _told(self, headers: Headers, read: ReadBody, query: bytes) -> Answer:
         given = dict(headers)
         authorization = given.get(b"authorization", b"").decode("latin-1")
         caller = await self._authenticator.authenticate(authorization, Scope.SEND)
+        if query:
+            only_named(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
         self._rates.take(caller.key_id)
         body = json_of(await read())
-        header = given.get(_KEY)
-        key = read_key(header.decode("latin-1") if header is not None else None, "send", body)
+        keys = [value.decode("latin-1") for name, value in headers if name == _KEY]
+        key = read_key(keys, "send", body)
         told = await self._sender.send(caller.app, body, key)
         return single(told.sent, told.message, replayed=told.replayed)
 

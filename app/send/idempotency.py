@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -18,6 +19,8 @@ from app.store.messages import Tracked
 LONGEST_KEY = 255
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
+VISIBLE = "[!-~]"
+_VISIBLE = re.compile(f"{VISIBLE}{{1,{LONGEST_KEY}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +37,29 @@ class KeyedBody:
         return IdempotencyKey(app, self.key, self.fingerprint, message_id, answer)
 
 
-def read_key(header: str | None, route: str, body: object) -> KeyedBody | None:
+def read_key(headers: Sequence[str], route: str, body: object) -> KeyedBody | None:
     """The key of a request, or None. Raises Invalid for a key that is none.
 
     The draft writes it as a quoted string; most clients leave the quotes out, so both are one key.
     """
-    if header is None:
+    if not headers:
         return None
-    key = header.strip()
+    if len(headers) > 1:
+        raise _useless("is given more than once")
+    key = headers[0].strip()
     if len(key) >= 2 and key.startswith('"') and key.endswith('"'):
         key = key[1:-1]
-    if not key or len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
-        fault = FieldError(HEADER, f"must be 1 to {LONGEST_KEY} visible ASCII characters")
-        raise Invalid("The idempotency key cannot be used", errors=(fault,))
+    if not _VISIBLE.fullmatch(key):
+        raise _useless(f"must be 1 to {LONGEST_KEY} visible ASCII characters, no spaces")
     try:
         text = json.dumps([route, body], sort_keys=True)
     except RecursionError:  # what could just be read is too deep to be written again
         raise BadRequest("The body is not JSON that we read: it is nested too deeply") from None
     return KeyedBody(key, blake2b(text.encode(), digest_size=16).digest())
+
+
+def _useless(why: str) -> Invalid:
+    return Invalid("The idempotency key cannot be used", errors=(FieldError(HEADER, why),))
 
 
 def require_same(used: IdempotencyKey, now: KeyedBody) -> None:

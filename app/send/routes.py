@@ -16,11 +16,11 @@ from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooMany
 from app.model.status import Status
 from app.openapi import BODY_PROBLEMS, Responses, header, json_body, parameter, problems
 from app.send.answers import JSON, single
-from app.send.idempotency import HEADER, REPLAYED, read_key
+from app.send.idempotency import HEADER, LONGEST_KEY, REPLAYED, VISIBLE, read_key
 from app.send.rates import KeyRates
 from app.send.requests import SendRequest
 from app.send.sender import Answered, Sender
-from app.web import read_json
+from app.web import json_of, read_body, read_json
 
 LARGEST_BATCH = 1_000
 MESSAGE_ID = "message_id"
@@ -49,7 +49,7 @@ def send_routes(*, sender: Sender, rates: KeyRates, authenticator: Authenticator
         body = await read_json(request)
         messages = _messages(body)
         rates.take(caller.key_id, len(messages))
-        key = read_key(request.headers.get(HEADER), "batch", body)
+        key = read_key(request.headers.getlist(HEADER), "batch", body)
         answer = await sender.send_batch(caller.app, messages, key)
         headers = {REPLAYED: "true"} if answer.replayed else {}
         return Response(answer.body, status_code=202, media_type=JSON, headers=headers)
@@ -70,7 +70,8 @@ def send_routes(*, sender: Sender, rates: KeyRates, authenticator: Authenticator
         caller: Caller = request.state.caller
         rates.take(caller.key_id)
         message_id = _uuid(request)
-        key = read_key(request.headers.get(HEADER), f"resend {message_id}", None)
+        _require_nothing(await read_body(request))
+        key = read_key(request.headers.getlist(HEADER), f"resend {message_id}", None)
         return _response(await sender.resend(caller.app, caller.sees, message_id, key))
 
     return router
@@ -87,6 +88,18 @@ def _messages(body: object) -> list[object]:
     if faults or not isinstance(messages, list):
         raise Invalid("The batch cannot be read; nothing is stored", errors=tuple(faults))
     return messages
+
+
+def _require_nothing(content: bytes) -> None:
+    """A resend repeats the message as it was: there is nothing to say of it."""
+    body = json_of(content) if content else {}
+    if not isinstance(body, dict):
+        fault = FieldError("body", "must be empty, or an object without fields")
+        raise Invalid("Nothing is sent again", errors=(fault,))
+    if body:
+        why = "is not a field of this request"
+        faults = tuple(FieldError(name[:100], why) for name in body)
+        raise Invalid("Nothing is sent again", errors=faults)
 
 
 def _uuid(request: Request) -> UUID:
@@ -115,7 +128,7 @@ _ID = parameter(
 )
 _KEY = parameter(
     HEADER,
-    {"type": "string", "minLength": 1, "maxLength": 255},
+    {"type": "string", "pattern": f"^{VISIBLE}+$", "maxLength": LONGEST_KEY},
     "One key and one body make one text, for 24 hours: a repetition is told what the first was, "
     f"with `{REPLAYED}: true`",
     where="header",
@@ -230,5 +243,17 @@ _RESEND: dict[str, Any] = {
     "status_code": 201,
     "responses": _ANSWERS
     | _in_flight(problems(NotFound, *BODY_PROBLEMS, Conflict, Invalid, Refused, TooManyRequests)),
-    "openapi_extra": {"parameters": [_ID, _KEY]},
+    "openapi_extra": {
+        "parameters": [_ID, _KEY],
+        "requestBody": {
+            "required": False,
+            "description": "Nothing, or an object without fields",
+            "content": {
+                JSON: {
+                    "schema": {"type": "object", "properties": {}, "additionalProperties": False},
+                    "example": {},
+                }
+            },
+        },
+    },
 }

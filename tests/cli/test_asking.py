@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -32,10 +33,10 @@ def send_words(destination: str, *more: str) -> list[str]:
     return [*words, "--message", "Hello there, my name is John", *more]
 
 
-def send(service: Running, destination: str, *more: str, expect: int = 0) -> dict[str, str]:
+def send(service: Running, destination: str, *more: str, expect: int = 0) -> dict[str, Any]:
     done = dlr(send_words(destination, "--json", *more), service.env)
     assert done.returncode == expect, done.stderr
-    answer: dict[str, str] = json.loads(done.stdout or "{}")
+    answer: dict[str, Any] = json.loads(done.stdout or "{}")
     return answer
 
 
@@ -64,6 +65,23 @@ def test_a_message_tells_of_its_call_flow_and_its_times(service: Running) -> Non
     again = json.loads(dlr(["resend", sent["id"], "--json"], service.env).stdout)
     assert f"resent_as: {again['id']}" in dlr(["status", sent["id"]], service.env).stdout
     assert f"resend_of: {sent['id']}" in dlr(["status", again["id"]], service.env).stdout
+
+
+def test_what_iovox_refuses_is_on_record(service: Running) -> None:
+    told = send(service, "447700900111", expect=2)
+    assert (told["status"], told["errors"][0]["field"]) == ("REJECTED", "destination")
+    assert "REJECTED" in dlr(["status", told["id"]], service.env).stdout
+    done = dlr(send_words("447700900111"), service.env)
+    assert re.search(r"on record as [0-9a-f-]{36}$", done.stderr.strip())
+
+
+def test_lists_by_the_time_of_the_status(service: Running) -> None:
+    sent = send(service, "447700900105")
+    words = ["list", "--json", "--status-from"]
+    assert sent["id"] in dlr([*words, "2020-01-01T00:00:00Z"], service.env).stdout
+    assert dlr([*words, "2999-01-01T00:00:00Z"], service.env).stdout == ""
+    before = dlr(["list", "--json", "--status-to", "2020-01-01T00:00:00Z"], service.env)
+    assert before.stdout == ""
 
 
 def test_a_text_is_sent_for_people(service: Running) -> None:

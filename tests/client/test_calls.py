@@ -147,7 +147,10 @@ def test_a_refusal_of_iovox_names_its_record() -> None:
     answer = problem(422, "refused-by-iovox", "Origin Empty", errors=faults, id="0193")
     with pytest.raises(Rejected) as raised:
         Script([answer]).client().send("a", "b", "c")
-    assert (raised.value.message_id, str(raised.value)) == ("0193", "Origin Empty")
+    assert (raised.value.message_id, str(raised.value)) == (
+        "0193",
+        "Origin Empty; on record as 0193",
+    )
 
 
 @pytest.mark.parametrize("errors", ["no", [1, None], {"a": "b"}, [{}]])

@@ -176,6 +176,12 @@ def test_a_refusal_fits_in_a_cell() -> None:
         ("text/csv;q=many", JSON),
         ("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", JSON),
         (",;q=,text/csv", CSV),
+        ("application/json;q=0, */*", CSV),
+        ("application/*;q=0, */*", CSV),
+        ("application/json;q=0, application/*", JSON_LINES),
+        ("*/*;q=0, text/csv", CSV),
+        ("*/*;q=0, application/json", JSON),
+        ("application/json;q=0", JSON),
     ],
 )
 def test_who_asks_for_what(accept: str | None, kind: str) -> None:

@@ -88,6 +88,39 @@ async def test_one_internal_address_among_many_is_enough() -> None:
         await targets.addresses(targets.check("https://receiver.test/"))
 
 
+LONG = ".".join(["a" * 63] * 4)
+HOSTS = {
+    "a dot": (".", False),
+    "a hyphen": ("-", False),
+    "an empty label": ("a..b", False),
+    "a leading dot": (".example.com", False),
+    "a leading hyphen": ("-a.example.com", False),
+    "a trailing hyphen": ("a-.example.com", False),
+    "a long label": ("a" * 300, False),
+    "a label too long by one": ("a" * 64 + ".com", False),
+    "a long name": (LONG, False),
+    "a name": ("receiver.test", True),
+    "one label": ("receiver", True),
+    "the root": ("receiver.test.", True),
+    "an underscore": ("my_app.example.com", True),
+    "two hyphens": ("xn--bcher-kva.example", True),
+    "as long as can be": (LONG[:253], True),
+    "IPv4": ("8.8.8.8", True),
+    "IPv6": ("[2606:4700::1111]", True),
+    "IPv6 with IPv4": ("[::ffff:8.8.8.8]", True),
+}
+
+
+@pytest.mark.parametrize(("host", "possible"), HOSTS.values(), ids=HOSTS)
+def test_names_that_no_server_can_have(host: str, *, possible: bool) -> None:
+    targets = Targets(allow_http=False)
+    if possible:
+        assert targets.check(f"https://{host}/events").host
+    else:
+        with pytest.raises(TargetRefused):
+            targets.check(f"https://{host}/events")
+
+
 @pytest.mark.parametrize(
     ("address", "allowed"),
     [

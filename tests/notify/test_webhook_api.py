@@ -168,6 +168,8 @@ async def test_replays_and_lists_at_fault(world: World) -> None:
         "reversed times": ({"from": late, "to": early}, ["to"]),
         "a time without zone": ({"from": "2026-01-01T00:00:00"}, ["from"]),
         "seconds since 1970": ({"from": 1}, ["from"]),
+        "the same as text": ({"from": "1700000000"}, ["from"]),
+        "a day": ({"from": "2026-01-01"}, ["from"]),
         "a time that is none": ({"to": "yesterday"}, ["to"]),
         "a time out of reach": ({"to": "9999-12-31T23:59:59-23:59"}, ["to"]),
         "no state": ({"state": "LOST"}, ["state"]),

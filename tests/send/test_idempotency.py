@@ -88,6 +88,23 @@ async def test_what_was_refused_by_us_leaves_the_key_free(service: Service, key:
     assert (await service.send(idempotency_key=key)).status_code == 201
 
 
+@pytest.mark.parametrize("bad", ["a b", "", '""', "x" * 256, "a\tb", "caf\u00e9"])
+async def test_what_is_no_key(service: Service, bad: str) -> None:
+    named = [(b"Idempotency-Key", bad.encode("latin-1"))]
+    answer = await service.client.post("/v1/messages", json=HELLO, headers=named)
+    assert "visible ASCII" in faults(answer)["Idempotency-Key"]
+
+
+@pytest.mark.parametrize("path", ["", "/batch", "/{id}/resend"])
+async def test_two_keys_are_none(service: Service, key: str, path: str) -> None:
+    sent = (await service.send()).json()
+    named = [("Idempotency-Key", key), ("Idempotency-Key", f"{key}-2")]
+    body: object = {"": HELLO, "/batch": {"messages": [HELLO]}}.get(path, {})
+    target = "/v1/messages" + path.replace("{id}", sent["id"])
+    answer = await service.client.post(target, json=body, headers=named)
+    assert "more than once" in faults(answer)["Idempotency-Key"]
+
+
 async def test_while_the_first_is_in_flight(service: Service, iovox: Iovox, key: str) -> None:
     await iovox.behave(answer_delay=0.6)
     first = asyncio.create_task(service.send(idempotency_key=key))
@@ -169,12 +186,12 @@ async def test_old_keys_are_deleted_a_bounded_number_at_a_time(service: Service)
     database = service.runtime.database
     keys = IdempotencyStore(database)
     for number in range(5):
-        await service.send(idempotency_key=f"{service.app} {number}")
+        await service.send(idempotency_key=f"{service.app}-{number}")
     async with database.write() as connection:
         mine = idempotency_keys.c.app == service.app
         ages = [timedelta(hours=25)] * 4 + [timedelta(hours=23)]
         for number, age in enumerate(ages):
-            one = mine & (idempotency_keys.c.key == f"{service.app} {number}")
+            one = mine & (idempotency_keys.c.key == f"{service.app}-{number}")
             created_at = datetime.now(UTC) - age
             await connection.execute(
                 update(idempotency_keys).where(one).values(created_at=created_at)

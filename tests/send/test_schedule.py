@@ -116,6 +116,14 @@ async def test_sent_again_on_purpose(service: Service, iovox: Iovox) -> None:
     await iovox.behave(receipts=True)
 
 
+async def test_there_is_nothing_to_say_of_a_resend(service: Service) -> None:
+    path = f"/v1/messages/{(await service.send()).json()['id']}/resend"
+    assert set(faults(await service.post(path, {"expiry": 1, "x": 1}))) == {"expiry", "x"}
+    assert set(faults(await service.post(path, []))) == {"body"}
+    assert (await service.post(path, {})).status_code == 201
+    assert (await service.post(path)).status_code == 201
+
+
 async def test_an_admin_sends_again_for_the_app(service: Service) -> None:
     old = (await service.send()).json()
     admin = await service.key("ops", "admin")

@@ -134,7 +134,6 @@ class OutboxStore:
         What was delivered is delivered, whoever holds the lease by now.
         """
         async with self._database.write() as connection:
-            await connection.execute(sql.ATTEMPTED, [_attempted(attempt) for attempt in attempts])
             values = {
                 "webhook": webhook_id,
                 "ours": lease,
@@ -144,8 +143,10 @@ class OutboxStore:
                 "new_since": health.failing_since,
                 "new_not_before": health.not_before,
             }
-            counted = await connection.execute(sql.HEALTH, values)
-            if counted.one_or_none() is not None:
+            # The webhook before its deliveries, as whoever removes it takes them.
+            counted = (await connection.execute(sql.HEALTH, values)).one_or_none()
+            await connection.execute(sql.ATTEMPTED, [_attempted(attempt) for attempt in attempts])
+            if counted is not None:
                 await _settle_others(connection, webhook_id, health, now)
 
     async def forget(self, *, before: datetime, limit: int) -> int:

@@ -29,7 +29,7 @@ Headers = list[tuple[bytes, bytes]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 # Names of other routes: nobody's message is called so, and a GET there is not offered.
-ONLY_POSTED_TO = ("batch", "lookup")
+_POSTED_TO = ("batch", "lookup")
 _POSTED_TO_BELOW = "/resend"
 
 _PRIVATE = (b"cache-control", b"private, no-cache")
@@ -65,7 +65,7 @@ class MessageEndpoint:
 
     async def _answer(self, scope: MutableMapping[str, Any]) -> tuple[int, Headers, bytes]:
         name = scope["path"][len(PREFIX) :]
-        if name in ONLY_POSTED_TO or name.endswith(_POSTED_TO_BELOW):
+        if name in _POSTED_TO or name.endswith(_POSTED_TO_BELOW):
             raise MethodNotAllowed("GET is not offered at this path", headers={"Allow": "POST"})
         given = dict(scope["headers"])
         key = given.get(b"authorization", b"").decode("latin-1")

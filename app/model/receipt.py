@@ -149,7 +149,8 @@ def _lasting_meaning(texts: _Texts) -> _Meaning | None:
 
 def _meaning(texts: _Texts, at: datetime, quality: TimeQuality) -> _Meaning:
     delivery_status, status_reason, receipt_timestamp, status = texts
-    known = status.strip().upper() if status.isascii() else status  # not a dotless i for an I
+    known = status.strip()
+    known = known.upper() if known.isascii() else known  # not a dotless i for an I
     weight = weight_of(known)
     return _Meaning(
         status=known if weight.rank else _showable(status),
@@ -193,9 +194,8 @@ def _is_usual(sms_activity_id: object, status: str | None) -> bool:
         and sms_activity_id.isprintable()
         and 0 < len(sms_activity_id) <= LONGEST_ID
         and not sms_activity_id.isspace()
-        and bool(status)
         and status is not None
-        and not status.isspace()
+        and status.strip() != ""
     )
 
 

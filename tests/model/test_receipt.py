@@ -111,6 +111,7 @@ ACCEPTED: list[tuple[str, bytes, dict[str, Any]]] = [
         raw(delivery_status="@").replace(b"@", b"a\nb"),
         {"delivery_status": "a\nb"},
     ),
+    ("spaces of any kind", raw(status="\u00a0delivered"), {"status": "DELIVERED", "flag": 1}),
     ("a dotless i is no I", raw(status="FA\u0131LED"), {"status": "FA\u0131LED", "key": 0}),
     ("NUL", raw(delivery_status="a\x00b"), {"delivery_status": "a\ufffdb"}),
     ("NUL in a status", raw(status="a\x00b"), {"status": "a\ufffdb", "key": 0}),

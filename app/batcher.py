@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 QUIET_TURNS = 2
-"""Turns of the event loop, some microseconds each, without news before a batch starts."""
+"""Turns of the event loop, some microseconds each, without news before a small batch starts."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,6 +42,10 @@ class BatcherClosed(Exception):
 class Batcher(Generic[Item, Result]):
     """Calls ``write`` with up to ``largest`` items at a time, ``writers`` calls at once at most.
 
+    A batch of ``enough`` items starts beside the ones that are being written; a smaller one waits
+    until nothing is. Without that all callers would end up in one batch, then wait for each other:
+    nothing would be written while they are answered.
+
     ``write`` answers one result an item, in order; what it raises, every item of that batch gets.
     Every item that was taken is answered exactly once, when its own batch has been written and
     never before. A caller that is cancelled while it waits does not take its item out: it is
@@ -55,11 +59,13 @@ class Batcher(Generic[Item, Result]):
         largest: int,
         capacity: int,
         writers: int = 1,
+        enough: int | None = None,
     ) -> None:
         self._write = write
         self._largest = largest
         self._capacity = capacity
         self._writers = writers
+        self._enough = largest if enough is None else enough
         self._waiting: list[tuple[Item, Ticket[Result]]] = []
         self._writing: set[asyncio.Task[None]] = set()
         self._starting = False
@@ -93,26 +99,34 @@ class Batcher(Generic[Item, Result]):
             await asyncio.wait(set(self._writing))
 
     def _start_soon(self) -> None:
-        if self._waiting and not self._starting and len(self._writing) < self._writers:
+        if self._starting or not self._may_start():
+            return
+        if self._writing:
+            self._start()
+        else:
             self._starting = True
             asyncio.get_running_loop().call_soon(self._look, len(self._waiting), QUIET_TURNS)
 
     def _look(self, seen: int, turns_left: int) -> None:
-        """Start once nothing new has come for some turns of the event loop, or a batch is full.
+        """Start once nothing new has come for some turns of the event loop, or it is enough.
 
         What the network has brought at once is read in a few turns. Without the wait the first of
         it would make a batch of its own.
         """
         waiting = len(self._waiting)
-        if waiting >= self._largest or turns_left == 0:
+        if waiting >= self._enough or turns_left == 0:
+            self._starting = False
             self._start()
             return
         turns_left = QUIET_TURNS if waiting > seen else turns_left - 1
         asyncio.get_running_loop().call_soon(self._look, waiting, turns_left)
 
+    def _may_start(self) -> bool:
+        waiting, writing = len(self._waiting), len(self._writing)
+        return writing < self._writers and waiting >= (self._enough if writing else 1)
+
     def _start(self) -> None:
-        self._starting = False
-        while self._waiting and len(self._writing) < self._writers:
+        while self._may_start():
             batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._writing.add(task)

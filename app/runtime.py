@@ -57,8 +57,11 @@ from app.store.watch import DatabaseWatch
 from app.store.webhook_deliveries import WebhookDeliveryStore
 from app.store.webhooks import WebhookStore
 
+WRITERS, WRITERS_ON_SQLITE = 2, 1
+"""Batches of receipts under way at once. While PostgreSQL flushes one to disk it works on the
+other. SQLite has one writer at a time in any case."""
 INTAKE_CONNECTIONS = 6
-"""To the database, for receipts alone: a batch, the drainer, a check, and some that hang. Taken
+"""To the database, for receipts alone: two batches, the drainer, a check, and some that hang. Taken
 out of the common pool they would have to wait for whatever the API's callers ask for."""
 SHARE_FOR_PARTS = 0.3
 """Of the time that a stop may take: the rest is for the requests that are being answered."""
@@ -112,6 +115,7 @@ class Runtime:
             watch=self.watch,
             metrics=self.metrics,
             patience=settings.commit_timeout,
+            writers=WRITERS_ON_SQLITE if self.intake.is_sqlite else WRITERS,
         )
         self.drainer = Drainer(
             spool=self.spool,

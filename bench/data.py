@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from sqlalchemy import create_engine, insert
 
 from app.model.status import microseconds
@@ -27,23 +29,29 @@ REQUEST = (
 REQUEST_COLUMNS = "app, reference, origin, destination, message, created_at"
 CREATED_KEY = traffic.SQL_CREATED_KEY.format(n="n")
 
+# Just now, as it is where receipts come within seconds; whatever time their ids say.
+_NOW = "lateral (select timestamptz '{just_now}' just_now) j"
+_NOW_KEY = "(extract(epoch from just_now) * 2000000)::bigint"
 _SUBMITTED = (
     f"""insert into messages (id, {REQUEST_COLUMNS}, state, state_at, sms_activity_id, submitted_at)
-    select id, {REQUEST}, 'SUBMITTED', made_at, sid, made_at {NUMBERED}""",
+    select id, {REQUEST.replace("made_at", "just_now")}, 'SUBMITTED', just_now, sid, just_now
+    {NUMBERED}, {_NOW}""",
     f"""insert into deliveries
       (sms_activity_id, message_id, app, status, created_key, submitted_key)
-    select sid, id, '{traffic.APP}', 'SUBMITTED', {CREATED_KEY}, {CREATED_KEY} {NUMBERED}""",
+    select sid, id, '{traffic.APP}', 'SUBMITTED', {_NOW_KEY}, {_NOW_KEY} {NUMBERED}, {_NOW}""",
     f"""insert into events (message_id, app, sms_activity_id, status, at, recorded_at)
-    select id, '{traffic.APP}', sid, 'SUBMITTED', made_at, made_at {NUMBERED}""",
+    select id, '{traffic.APP}', sid, 'SUBMITTED', just_now, just_now {NUMBERED}, {_NOW}""",
 )
 
 
 def submit_all(postgres: PostgresServer, database: str, first: int, count: int) -> None:
     """Messages ``first`` to ``first + count`` that iovox has accepted and sent no receipt of."""
+    just_now = datetime.now(UTC) - timedelta(minutes=1)
     for start in range(first, first + count, CHUNK):
         last = min(start + CHUNK, first + count) - 1
         for statement in _SUBMITTED:
-            postgres.execute(statement.format(first=start, last=last), database=database)
+            filled = statement.format(first=start, last=last, just_now=just_now)
+            postgres.execute(filled, database=database)
     settle(postgres, database)
 
 

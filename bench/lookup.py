@@ -7,20 +7,20 @@ from contextlib import closing
 from bench import servers, traffic
 from bench.client import Job
 from bench.data import NUMBERED, settle
-from bench.measure import Figures, measure, middle, run_load
+from bench.measure import Figures, measure, run_load
 from bench.population import Population
 from bench.report import FIGURES, Mark, Section, bounds_of, figure_cells
 from bench.servers import Server
 from bench.stage import SMALL, Stage
+from bench.turns import TURNS, WARM_UP, Contender, in_turns
 
 CONNECTIONS = 64
-WARM_UP = 1.0
 
 NOTE = (
     "`GET /v1/messages/{{id}}` by our id over {connections} connections, ids scattered over all of "
     "{messages:,} messages with two receipts each. The service checks the key and answers the "
     "whole history; the tutorial checks nothing: one ORM session, two SELECTs, a response_model. "
-    "Medians of {rounds} rounds of {seconds:g} s, the contenders in turn."
+    "Medians of {turns} turns of {seconds:g} s, the contenders one after the other in each."
 )
 
 # The same messages and receipts as the tutorial keeps them.
@@ -40,32 +40,33 @@ select sid, status, 'delivery report', '1', to_char(made_at, 'YYYY-MM-DD HH24:MI
 def compare(stage: Stage) -> Section:
     """(a) tutorial, (b) no-op and the service."""
     population = stage.populated(SMALL)
-    found: dict[str, list[Figures]] = {"noop": [], "tutorial": [], "service": []}
     url = stage.postgres.url(population.database)
-    for number in range(stage.rounds):
-        for name in ("noop", "tutorial"):
-            stage.say(f"round {number + 1}: {name}")
-            server = servers.rival(name, url)
-            if name == "tutorial" and not number:  # it has made its tables now
-                _fill(stage, population)
-            found[name].append(look_up(stage, server, population))
-        stage.say(f"round {number + 1}: the service")
-        found["service"].append(look_up(stage, servers.serve(url), population))
-    return _section(stage, population, {name: middle(each) for name, each in found.items()})
+    tutorial = servers.rival("tutorial", url)
+    _fill(stage, population)  # it has made its tables now
+    contenders = {
+        "noop": _contender(servers.rival("noop", url), population),
+        "tutorial": _contender(tutorial, population),
+        "service": _contender(servers.serve(url), population),
+    }
+    return _section(stage, population, in_turns(stage, contenders))
+
+
+def _contender(server: Server, population: Population) -> Contender:
+    return Contender(server, lambda seconds: _job(server, population, seconds))
 
 
 def look_up(stage: Stage, server: Server, population: Population) -> Figures:
     """Warm up, measure, stop the server."""
-    options = {"first": population.known, "count": population.messages, "key": population.key}
-
-    def job(seconds: float) -> Job:
-        return Job(server.port, "lookups", options, seconds, CONNECTIONS)
-
     with closing(server.process):
-        run_load(job(WARM_UP))
-        figures, _ = measure(server, job(stage.seconds), stage.postgres)
+        run_load(_job(server, population, WARM_UP))
+        figures, _ = measure(server, _job(server, population, stage.seconds), stage.postgres)
         server.process.terminate()
     return figures
+
+
+def _job(server: Server, population: Population, seconds: float) -> Job:
+    options = {"first": population.known, "count": population.messages, "key": population.key}
+    return Job(server.port, "lookups", options, seconds, CONNECTIONS)
 
 
 def _fill(stage: Stage, population: Population) -> None:
@@ -88,8 +89,8 @@ def _section(stage: Stage, population: Population, found: dict[str, Figures]) ->
         note=NOTE.format(
             connections=CONNECTIONS,
             messages=population.messages,
-            rounds=stage.rounds,
-            seconds=stage.seconds,
+            turns=stage.rounds * TURNS,
+            seconds=stage.seconds / TURNS,
         ),
         columns=("", *FIGURES),
         rows=[[names[name], *figure_cells(figures)] for name, figures in found.items()],

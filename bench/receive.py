@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 from bench import data, servers
 from bench.client import Job
-from bench.measure import Figures, measure, middle, run_load
+from bench.measure import Figures, measure, run_load
 from bench.report import FIGURES, Mark, Section, bounds_of, figure_cells
 from bench.servers import Server
 from bench.stage import Stage
+from bench.turns import TURNS, WARM_UP, Contender, in_turns
 from tests.support.postgresql import PostgresServer
 
 DIRECT = "receipts, one worker on PostgreSQL"
 """Under what name the figures are kept for later scenarios."""
-WARM_UP = 1.5
-"""Seconds of the same load before a window: caches, prepared statements, the allocator."""
 FASTEST = 16_000
 """Receipts a second that the service is given messages for; should it be faster, it runs out."""
 
@@ -24,8 +23,8 @@ NOTE = (
     "Unique receipts over 64 connections, two for each message that the database knows "
     "(ACKNOWLEDGED, then DELIVERED), every answer checked and the stored rows counted. One worker, "
     "uvloop, httptools, no access log for all. The load process has the machine's cores in common "
-    "with the server and PostgreSQL and is not counted; medians of {rounds} rounds of {seconds:g} s"
-    ", the contenders in turn."
+    "with the server and PostgreSQL and is not counted; medians of {turns} turns of {seconds:g} s, "
+    "the contenders one after the other in each."
 )
 
 
@@ -51,28 +50,28 @@ class Source:
 
 def compare(stage: Stage) -> Section:
     """(a) tutorial, (b) no-op, (c) bare, and the service on PostgreSQL."""
-    rounds, seconds, postgres = stage.rounds, stage.seconds, stage.postgres
-    found: dict[str, list[Figures]] = {"bare": [], "noop": [], "tutorial": [], "service": []}
+    postgres = stage.postgres
     database = stage.migrated_database()
-    known = known_for(stage, rounds=rounds)
+    known = known_for(stage, rounds=stage.rounds)
     stage.say(f"loading {known:,} known messages")
-    data.submit_all(stage.postgres, database, 0, known)
+    data.submit_all(postgres, database, 0, known)
     service, tutorial = Source(known=known), Source()
-    for number in range(rounds):
-        for name in ("bare", "noop"):
-            stage.say(f"round {number + 1}: {name}")
-            found[name].append(window(servers.rival(name), Source(), seconds, postgres))
-        stage.say(f"round {number + 1}: tutorial")
-        rival = servers.rival("tutorial", stage.postgres.url(database))
-        found["tutorial"].append(window(rival, tutorial, seconds, postgres))
-        stage.say(f"round {number + 1}: the service")
-        ours = servers.serve(stage.postgres.url(database))
-        found["service"].append(window(ours, service, seconds, postgres))
+    url = postgres.url(database)
+    contenders = {
+        "bare": _contender(servers.rival("bare"), Source()),
+        "noop": _contender(servers.rival("noop"), Source()),
+        "tutorial": _contender(servers.rival("tutorial", url), tutorial),
+        "service": _contender(servers.serve(url), service),
+    }
+    medians = in_turns(stage, contenders)
     check_stored(postgres, database, service.answered, tutorial.answered)
     stage.postgres.drop_database(database)
-    medians = {name: middle(each) for name, each in found.items()}
     stage.found[DIRECT] = medians["service"]
     return _section(stage, medians)
+
+
+def _contender(server: Server, source: Source) -> Contender:
+    return Contender(server, lambda seconds: source.job(server.port, seconds), source.sent)
 
 
 def window(
@@ -110,7 +109,7 @@ def direct(stage: Stage) -> Figures:
 
 def known_for(stage: Stage, *, rounds: int) -> int:
     """Messages enough for so many windows."""
-    return int(rounds * (stage.seconds + WARM_UP) * FASTEST / 2) + rounds * 4096
+    return int((rounds * stage.seconds + WARM_UP) * FASTEST / 2) + (rounds * TURNS + 1) * 1024
 
 
 def check_stored(
@@ -138,7 +137,7 @@ def _section(stage: Stage, found: dict[str, Figures]) -> Section:
     }
     return Section(
         title="Receipts: the service beside its rivals",
-        note=NOTE.format(rounds=stage.rounds, seconds=stage.seconds),
+        note=NOTE.format(turns=stage.rounds * TURNS, seconds=stage.seconds / TURNS),
         columns=("", *FIGURES),
         rows=[[names[name], *figure_cells(figures)] for name, figures in found.items()],
         marks=marks(found),

@@ -22,9 +22,9 @@ from app.receive.spool_queue import SpoolQueue
 from app.store.watch import DatabaseWatch
 
 LARGEST_BATCH = 256
-WRITERS = 1
-"""One batch at a time: the next is read and understood here while PostgreSQL works on it. There a
-second one would only wait for the event lock that the first one holds."""
+ENOUGH = 32
+"""Receipts that are worth a transaction of their own: a statement costs PostgreSQL about as much as
+five receipts, whatever is in it."""
 CAPACITY = 2_000
 """Receipts that may wait for their batch; with more, the database is behind and the spool helps."""
 SHARE_OF_WAITING = 0.5
@@ -48,8 +48,12 @@ class Inbox:
         watch: DatabaseWatch,
         metrics: Metrics,
         patience: float,
+        writers: int,
     ) -> None:
-        """``patience``: seconds that a receipt waits for the database before the spool is used."""
+        """``patience``: seconds that a receipt waits for the database before the spool is used.
+
+        ``writers``: how many batches the database works on at once with advantage.
+        """
         self._recorder = recorder
         self._spool = spool
         self._watch = watch
@@ -59,7 +63,7 @@ class Inbox:
         self._commits: set[Commit] = set()
         self._keeping: set[asyncio.Task[None]] = set()
         self._batches: Batcher[tuple[float, Call], None] = Batcher(
-            self._write, largest=LARGEST_BATCH, capacity=CAPACITY, writers=WRITERS
+            self._write, largest=LARGEST_BATCH, capacity=CAPACITY, writers=writers, enough=ENOUGH
         )
 
     async def accept(self, arrival: Arrival) -> Call:

@@ -7,6 +7,7 @@ an answer, on the other side a transaction that holds the event lock against eve
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +15,7 @@ import asyncpg
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 DEAD_AFTER = 15
 """Seconds without a sign of life after which either side gives a connection up."""
@@ -85,6 +86,54 @@ class Connections:
         # The driver knows when the other side has closed; the pool would find out by failing.
         if connection.driver_connection.is_closed():
             raise DisconnectionError("the connection was closed while it was idle")
+
+
+class AtHand:
+    """A few connections between one use and the next, without a way through the pool in between.
+
+    That way costs more than many a statement. A connection goes it all the same after ``KEPT_FOR``
+    seconds, since the pool is who replaces old ones.
+    """
+
+    KEPT_FOR = 60.0
+
+    def __init__(self, engine: AsyncEngine, *, most: int) -> None:
+        """``most`` of them are out of the pool's other users' reach while they are kept."""
+        self._engine = engine
+        self._most = most
+        self._kept: list[tuple[PoolProxiedConnection, float]] = []
+
+    async def take(self) -> tuple[PoolProxiedConnection, float]:
+        """A connection, the one used last if there is one, and since when it has been at hand."""
+        while self._kept:
+            pooled, since = self._kept.pop()
+            if pooled.driver_connection.is_closed():  # type: ignore[union-attr]
+                pooled.invalidate()
+            elif time.monotonic() - since > self.KEPT_FOR:
+                pooled.close()
+            else:
+                return pooled, since
+        return await self._engine.raw_connection(), time.monotonic()
+
+    def keep(self, pooled: PoolProxiedConnection, since: float) -> None:
+        """Done with it, and nothing failed."""
+        if len(self._kept) < self._most:
+            self._kept.append((pooled, since))
+        else:
+            pooled.close()
+
+    def drop(self) -> None:
+        """Close them all, without a word to the server."""
+        kept, self._kept = self._kept, []
+        for pooled, _ in kept:
+            discard(pooled)
+
+
+def discard(pooled: PoolProxiedConnection) -> None:
+    """Never use a connection again. Closing politely waits for a server that may be silent."""
+    driver: Any = pooled.driver_connection
+    driver.terminate()
+    pooled.invalidate()
 
 
 async def _tell_server(driver: asyncpg.Connection) -> None:

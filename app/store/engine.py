@@ -20,10 +20,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.errors import StoreRefused, StoreUnavailable
-from app.store.connections import SERVER_SETTINGS, Connections
+from app.store.connections import SERVER_SETTINGS, AtHand, Connections, discard
 
 BUSY_TIMEOUT = 5.0
 """Seconds an SQLite writer waits for another process's; a commit takes milliseconds."""
+
+SHARE_AT_HAND = 3
+"""One in so many of a pool's connections is kept at hand for ``Database.direct``."""
 
 # PostgreSQL's error classes: data exceptions, broken constraints, and limits such as a key that is
 # too long for an index. Everything else (no connection, no space, no table, read-only, shutting
@@ -82,6 +85,7 @@ class Database:
         else:
             self._writer = _postgresql_engine(self.url, pool_size, connect_timeout)
             self._connections = Connections(self._writer)
+            self._at_hand = AtHand(self._writer, most=pool_size // SHARE_AT_HAND)
             # The same pool. A reader needs no BEGIN and no ROLLBACK: two round trips less each.
             self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -112,15 +116,13 @@ class Database:
         """
         with translated():
             async with asyncio.timeout(patience):
-                pooled = await self._writer.raw_connection()
-                driver: Any = pooled.driver_connection
+                pooled, since = await self._at_hand.take()
                 try:
-                    yield driver
+                    yield pooled.driver_connection
                 except BaseException:
-                    driver.terminate()  # closing politely waits for a server that may be silent
-                    pooled.invalidate()
+                    discard(pooled)
                     raise
-                pooled.close()
+                self._at_hand.keep(pooled, since)
 
     @asynccontextmanager
     async def listening(
@@ -147,6 +149,7 @@ class Database:
     def drop_idle(self) -> None:
         """Use no connection again that there is now: what failed once may fail silently next."""
         if not self.is_sqlite:
+            self._at_hand.drop()
             self._connections.drop_idle()
 
     async def close(self) -> None:

@@ -8,6 +8,8 @@ without each of them. READ COMMITTED is assumed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 EVENT_LOCK = 7001
 
 MOST_ARRIVALS_KEPT = 100
@@ -17,32 +19,76 @@ replay of an older one is counted again."""
 _US = "interval '1 microsecond'"
 
 # Every parameter is an array with one element a receipt, in the order of arrival; times come as
-# microseconds since 1970, which asyncpg packs four times as fast as datetimes. Answers the
-# (hint, sms_activity_id) pairs that BIND has to look at in the same transaction.
-_RECEIVE = f"""
-with b as materialized (
-  select distinct on (id) id, sid, digest, status, key, timestamptz 'epoch' + at * {_US} as at,
+# microseconds since 1970, which asyncpg packs four times as fast as datetimes.
+_COLUMNS = f"""id, sid, digest, status, key, timestamptz 'epoch' + at * {_US} as at,
     timestamptz 'epoch' + received_at * {_US} as received_at, body, hint, flag, delivery_status,
-    status_reason, receipt_timestamp, time_quality, ord
-  from unnest(
+    status_reason, receipt_timestamp, time_quality, ord"""
+_ARRIVALS = """unnest(
     $1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
     $8::bytea[], $9::uuid[], $10::int[], $11::text[], $12::text[], $13::text[], $14::text[])
     with ordinality
     t(id, sid, digest, status, key, at, received_at, body, hint, flag, delivery_status,
-      status_reason, receipt_timestamp, time_quality, ord)
-  order by id, ord),
+      status_reason, receipt_timestamp, time_quality, ord)"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What the statement has to reckon with inside of a batch, as pieces of it."""
+
+    arrivals: str
+    """The CTE b, with every arrival once."""
+    receipts: str
+    """Which CTE has every receipt once."""
+    also: str
+    times_seen: str
+    best_before: str
+    """The greatest key that another receipt of the batch brought the same message before."""
+    of_each: str
+    """One row of an sms_activity_id, the one with the greatest key."""
+    flags: str
+
+
+_OF_ANY = _Batch(
+    arrivals=f"""
+b as materialized (
+  select distinct on (id) {_COLUMNS} from {_ARRIVALS} order by id, ord),
 f as materialized (
   select distinct on (sid, digest) *, array_agg(id) over same ids,
     bool_or(hint is not null) over same named
-  from b window same as (partition by sid, digest) order by sid, digest, ord),
+  from b window same as (partition by sid, digest) order by sid, digest, ord)""",
+    receipts="f",
+    also="nullif(array_remove(ids, id), '{}')",
+    times_seen="cardinality(ids)",
+    best_before="""max(key) over (partition by sid order by ord
+    rows between unbounded preceding and 1 preceding)""",
+    of_each="distinct on (sid)",
+    flags="bit_or(flag) over (partition by sid)",
+)
+# Of what is nearly always the case, that no two are of one message, PostgreSQL knows nothing, and
+# would sort and compare all the same: an eighth of its work.
+_OF_EACH_ONE = _Batch(
+    arrivals=f"""
+b as materialized (select {_COLUMNS}, hint is not null named from {_ARRIVALS})""",
+    receipts="b",
+    also="null",
+    times_seen="1",
+    best_before="null::bigint",
+    of_each="",
+    flags="flag",
+)
+
+
+def _receive(of: _Batch) -> str:
+    """All of RECEIVE but its answer."""
+    return f"""
+with {of.arrivals.strip()},
 r as (
   insert into receipts (id, sms_activity_id, digest, status, status_key, delivery_status,
     status_reason, receipt_timestamp, at, time_quality, received_at, body, message_hint, also,
     times_seen)
   select id, sid, digest, status, key, delivery_status, status_reason, receipt_timestamp, at,
-    time_quality, received_at, body, hint, nullif(array_remove(ids, id), '{{}}'),
-    cardinality(ids)
-  from f order by sid, digest
+    time_quality, received_at, body, hint, {of.also}, {of.times_seen}
+  from {of.receipts} order by sid, digest
   on conflict (sms_activity_id, digest) do update set (also, times_seen) = (
     select (array_agg(a order by a desc))[1:{MOST_ARRIVALS_KEPT}],
       count(*) + receipts.times_seen - coalesce(cardinality(receipts.also), 0)
@@ -53,18 +99,17 @@ r as (
   where excluded.id <> receipts.id or excluded.also is not null
   returning id),
 fresh as materialized (
-  select *, max(key) over (partition by sid order by ord
-    rows between unbounded preceding and 1 preceding) best_before
+  select *, {of.best_before} best_before
   from (
     -- a repetition raises nothing, but it may be the first to name its message
     select sid, ord, status, at, status_reason, case when r.id is null then 0 else key end key,
       case when r.id is null then 0 else flag end flag
-    from f left join r using (id) where r.id is not null or named) z),
+    from {of.receipts} left join r using (id) where r.id is not null or named) z),
 u as (
   insert into deliveries (sms_activity_id, status, status_key, status_at, reason, seen)
-  select distinct on (sid) sid, case when key > 0 then status else 'UNKNOWN' end, key,
+  select {of.of_each} sid, case when key > 0 then status else 'UNKNOWN' end, key,
     case when key > 0 then at end, case when key > 0 then status_reason end,
-    bit_or(flag) over (partition by sid)
+    {of.flags}
   from fresh order by sid, key desc
   on conflict (sms_activity_id) do update set
     prev_key = deliveries.status_key,
@@ -97,11 +142,17 @@ e as (
   insert into events (message_id, app, sms_activity_id, status, at, recorded_at)
   select message_id, app, sid, status, at, clock_timestamp() from due cross join l order by ord)
 """
-RECEIVE = f"{_RECEIVE} select hint, sid from need order by ord"
+
+
+# Answers the (hint, sms_activity_id) pairs that BIND has to look at in the same transaction.
+RECEIVE = f"{_receive(_OF_ANY)} select hint, sid from need order by ord"
 
 # Most batches leave BIND nothing to do, so that this one statement is their transaction: a third of
 # the round trips. Where there is something, dividing by zero takes all of it back.
-RECEIVE_ALONE = f"{_RECEIVE} select 1 / (case when exists (select from need) then 0 else 1 end)"
+_NONE_TO_BIND = "select 1 / (case when exists (select from need) then 0 else 1 end)"
+RECEIVE_ALONE = f"{_receive(_OF_ANY)} {_NONE_TO_BIND}"
+RECEIVE_ALONE_OF_EACH_ONE = f"{_receive(_OF_EACH_ONE)} {_NONE_TO_BIND}"
+"""For batches in which no sms_activity_id stands twice."""
 
 # Creates the deliveries or locks them ("where false" still locks). $1: sms_activity_ids.
 MEET = """

@@ -74,9 +74,13 @@ class ReceiptStore:
     async def _add_directly(self, receipts: Sequence[Receipt], now: datetime) -> Stored:
         """The usual batch, by asyncpg's own connection: SQLAlchemy would cost as much again."""
         columns = _columns(receipts)
+        are_of_each_one = len({receipt.sms_activity_id for receipt in receipts}) == len(receipts)
+        statement = (
+            postgresql.RECEIVE_ALONE_OF_EACH_ONE if are_of_each_one else postgresql.RECEIVE_ALONE
+        )
         async with self._database.direct() as driver:
             with suppress(DivisionByZeroError):
-                await driver.execute(postgresql.RECEIVE_ALONE, *columns)
+                await driver.execute(statement, *columns)
                 return Stored()
             return await self._add_and_bind(driver, columns, now)
 

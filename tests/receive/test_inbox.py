@@ -21,6 +21,7 @@ from app.store.watch import DatabaseWatch
 from tests.receive.arrivals import arrival, arrivals
 from tests.receive.played import AWAY, PlayedRecorder, never_down
 
+WRITERS = 2
 PATIENCE = 0.3
 BESIDES = 0.3
 """Seconds that everything but the patience may take, on a busy machine."""
@@ -62,7 +63,14 @@ def inbox(recorder: PlayedRecorder, spool: SpoolQueue, watch: DatabaseWatch) -> 
 def made(
     recorder: PlayedRecorder, spool: SpoolQueue, watch: DatabaseWatch, *, patience: float = PATIENCE
 ) -> Inbox:
-    return Inbox(recorder=recorder, spool=spool, watch=watch, metrics=Metrics(), patience=patience)
+    return Inbox(
+        recorder=recorder,
+        spool=spool,
+        watch=watch,
+        metrics=Metrics(),
+        patience=patience,
+        writers=WRITERS,
+    )
 
 
 async def spooled(spool: SpoolQueue) -> list[Arrival]:
@@ -126,7 +134,7 @@ async def test_what_waits_behind_slow_batches_does_not_wait_longer(
     patience = PATIENCE * 4  # or a busy machine is as slow as what must not be
     inbox = made(recorder, spool, watch, patience=patience)
     recorder.seconds = patience * 0.9  # never too slow by itself
-    calls = arrivals(range(module.LARGEST_BATCH * module.WRITERS * 3))
+    calls = arrivals(range(module.LARGEST_BATCH * WRITERS * 3))
     assert await accept_all(inbox, calls) < patience * 1.5 + BESIDES
     kept = {call.arrival.id for call in recorder.landed} | {a.id for a in await spooled(spool)}
     assert kept == {call.id for call in calls}

@@ -44,7 +44,8 @@ operations = st.one_of(
     # In one batch an id has one name: which of two rivals wins there is nobody's promise.
     st.tuples(
         st.just("add"),
-        st.lists(a_receipt, min_size=1, max_size=6),
+        st.lists(a_receipt, min_size=1, max_size=6)
+        | st.lists(a_receipt, min_size=2, max_size=IDS, unique_by=lambda r: r[0]),
         st.lists(one_message, min_size=IDS, max_size=IDS),
     ),
     st.tuples(st.just("replay"), st.lists(st.integers(0, 30), min_size=1, max_size=4)),

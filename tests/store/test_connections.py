@@ -11,7 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import pytest_asyncio
 
-from app.errors import StoreUnavailable
+from app.errors import StoreRefused, StoreUnavailable
+from app.store.connections import AtHand
 from app.store.engine import Database
 from tests.support.proxy import Mode, TcpProxy
 
@@ -121,3 +122,60 @@ async def test_an_outage_says_unavailable_and_is_over_when_it_is_over(
         await run(database, "select 1")
     await proxy.switch(Mode.PASS)
     assert await run(database, "select 1") == 1
+
+
+async def backend(database: Database) -> int:
+    async with database.direct() as driver:
+        return int(await driver.fetchval("select pg_backend_pid()"))
+
+
+async def test_one_at_hand_is_used_again(database: Database) -> None:
+    async with database.direct() as first, database.direct() as second:
+        pids = {await each.fetchval("select pg_backend_pid()") for each in (first, second)}
+    assert len(pids) == 2
+    assert {await backend(database) for _ in range(5)} < pids
+    assert await asyncio.gather(*(run(database, "select 1") for _ in range(POOL))) == [1] * POOL
+
+
+async def test_one_at_hand_goes_back_to_the_pool_in_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await backend(database)
+    assert database._at_hand._kept
+    monkeypatch.setattr(AtHand, "KEPT_FOR", -1.0)
+    await backend(database)
+    async with database.direct(), database.direct(), database.direct() as driver:
+        assert kept in {
+            row["pid"]
+            for row in await driver.fetch(
+                "select pid from pg_stat_activity where datname = current_database()"
+            )
+        }, "it was not closed"
+
+
+async def test_one_at_hand_that_was_closed_fails_nobody(
+    database: Database, proxy: TcpProxy
+) -> None:
+    before = await backend(database)
+    await proxy.cut()
+    await asyncio.sleep(0.1)
+    assert await backend(database) != before
+
+
+async def test_one_at_hand_is_left_behind_with_the_idle(
+    database: Database, proxy: TcpProxy
+) -> None:
+    before = await backend(database)
+    await proxy.switch(Mode.BLACKHOLE)
+    database.drop_idle()
+    proxy.mode = Mode.PASS
+    async with asyncio.timeout(2):
+        assert await backend(database) != before
+
+
+async def test_one_that_failed_is_not_kept(database: Database) -> None:
+    before = await backend(database)
+    with pytest.raises(StoreRefused):
+        async with database.direct() as driver:
+            await driver.execute("select 1 / 0")
+    assert await backend(database) != before

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -20,6 +20,8 @@ import uvloop
 
 from bench import traffic
 from tests.support.load import drive
+
+Requests = Iterable[bytes] | AsyncIterable[bytes]
 
 SOURCES: dict[str, Callable[..., Iterator[bytes]]] = {
     "receipts": traffic.receipts,
@@ -66,7 +68,11 @@ class Came:
     groups: list[list[float]] = field(default_factory=list)
 
 
-def until(seconds: float, requests: Iterator[bytes]) -> Iterator[bytes]:
+MOST_PER_SECOND = 40_000
+"""Requests that are made for a second of load, before it starts: more than any server answers."""
+
+
+def until(seconds: float, requests: Iterable[bytes]) -> Iterator[bytes]:
     """The requests, until the time is over."""
     ends_at = time.perf_counter() + seconds
     for request in requests:
@@ -86,8 +92,10 @@ async def paced(rate: float, requests: Iterator[bytes]) -> AsyncIterator[bytes]:
 async def work(job: Job) -> Came:
     """Drive one load."""
     source = islice(SOURCES[job.source](**job.options), job.most)
-    timed = until(job.seconds, source)
-    requests = paced(job.rate, timed) if job.rate else timed
+    if job.rate:
+        requests: Requests = paced(job.rate, until(job.seconds, source))
+    else:  # what making them costs is not to be taken from the server
+        requests = until(job.seconds, list(islice(source, int(job.seconds * MOST_PER_SECOND))))
     groups = [array("d") for _ in range(job.groups)]
 
     def note(index: int, _status: int, seconds: float) -> None:

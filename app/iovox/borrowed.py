@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import cast
 
@@ -29,17 +30,27 @@ class BorrowedWire:
         url: httpx.URL,
         headers: Headers,
         connect_timeout: float,
+        read_timeout: float,
         largest_body: int,
     ) -> None:
         self._transport = transport
         self._url = url
         self._headers = headers
         self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
         self._largest_body = largest_body
         self._response: httpx.Response | None = None
+        self._ends_at: float | None = None
 
-    async def ask(self, body: bytes, *, going_out: Callable[[], None]) -> tuple[int, Headers]:
-        """Raises NotConnectedError, or what the transport raises."""
+    async def ask(self, body: bytes) -> tuple[int, Headers]:
+        """Raises NotConnectedError, TimeoutError, or what the transport raises."""
+        loop = asyncio.get_running_loop()
+
+        def going_out() -> None:
+            """The time for connecting is over, the time for the exchange begins."""
+            self._ends_at = loop.time() + self._read_timeout
+            deadline.reschedule(self._ends_at)
+
         request = httpx.Request(
             "POST",
             self._url,
@@ -48,7 +59,8 @@ class BorrowedWire:
             extensions={"timeout": {"connect": self._connect_timeout}},
         )
         try:
-            self._response = await self._transport.handle_async_request(request)
+            async with asyncio.timeout(2 * self._connect_timeout + self._read_timeout) as deadline:
+                self._response = await self._transport.handle_async_request(request)
         except _NOT_CONNECTED as error:
             raise NotConnectedError(f"{type(error).__name__}: {error}") from error
         found = [(name.lower(), value) for name, value in self._response.headers.raw]
@@ -58,10 +70,11 @@ class BorrowedWire:
         """No more than a byte beyond the limit is taken in."""
         body = bytearray()
         stream = cast("httpx.Response", self._response).stream
-        async for chunk in cast("httpx.AsyncByteStream", stream):
-            body += chunk
-            if len(body) > self._largest_body:
-                break
+        async with asyncio.timeout_at(self._ends_at):
+            async for chunk in cast("httpx.AsyncByteStream", stream):
+                body += chunk
+                if len(body) > self._largest_body:
+                    break
         return bytes(body[: self._largest_body + 1])
 
     async def release(self) -> None:

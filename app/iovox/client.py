@@ -59,9 +59,19 @@ class IovoxClient:
         self._read_timeout = read_timeout
         self._retry_on_500 = retry_on_500
         self._wires = (
-            _wires(max_connections, self._url, headers, connect_timeout)
+            _wires(max_connections, self._url, headers, connect_timeout, read_timeout)
             if transport is None
-            else _borrowed(max_connections, self._url, headers, connect_timeout, transport)
+            else [
+                BorrowedWire(
+                    transport,
+                    url=self._url,
+                    headers=headers,
+                    connect_timeout=connect_timeout,
+                    read_timeout=read_timeout,
+                    largest_body=ANSWER_LIMIT,
+                )
+                for _ in range(max_connections)
+            ]
         )
         self._idle = list(self._wires)
         self._waiting: deque[asyncio.Future[Wire]] = deque()
@@ -72,11 +82,7 @@ class IovoxClient:
     @property
     def longest_wait(self) -> float:
         """Seconds that one send can take at most: a lease on it has to be longer."""
-        return self._connect_timeout + self._longest_exchange
-
-    @property
-    def _longest_exchange(self) -> float:
-        return 2 * self._connect_timeout + self._read_timeout
+        return 3 * self._connect_timeout + self._read_timeout
 
     async def send(self, submission: Submission) -> str:
         """Ask iovox to send one message, once; its sms_activity_id.
@@ -130,20 +136,13 @@ class IovoxClient:
 
     async def _exchange(self, wire: Wire, body: bytes) -> Reply:
         status = retry_after = None
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._longest_exchange) as deadline:
-
-                def going_out() -> None:
-                    """The time for connecting is over, the time for the exchange begins."""
-                    deadline.reschedule(loop.time() + self._read_timeout)
-
-                try:
-                    status, headers = await wire.ask(body, going_out=going_out)
-                    retry_after = _value(headers, b"retry-after")
-                    answer = _decode(headers, await wire.answer())
-                finally:
-                    await wire.release()
+            try:
+                status, headers = await wire.ask(body)
+                retry_after = _value(headers, b"retry-after")
+                answer = _decode(headers, await wire.answer())
+            finally:
+                await wire.release()
         except NotConnectedError as exc:
             reason = f"iovox could not be reached: {self._redact(exc.reason)}"
             raise NotSent(reason, reached=False) from exc
@@ -218,7 +217,9 @@ def _headers(url: httpx.URL, username: str, secure_key: str) -> Headers:
     ]
 
 
-def _wires(number: int, url: httpx.URL, headers: Headers, connect_timeout: float) -> list[Wire]:
+def _wires(
+    number: int, url: httpx.URL, headers: Headers, connect_timeout: float, read_timeout: float
+) -> list[Wire]:
     """All with one set of verified TLS settings."""
     is_https = url.scheme == "https"
     context = httpx.create_ssl_context(verify=True)
@@ -232,26 +233,8 @@ def _wires(number: int, url: httpx.URL, headers: Headers, connect_timeout: float
             context=context if is_https else None,
             head=head,
             connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
             keepalive=KEEPALIVE,
-            largest_body=ANSWER_LIMIT,
-        )
-        for _ in range(number)
-    ]
-
-
-def _borrowed(
-    number: int,
-    url: httpx.URL,
-    headers: Headers,
-    connect_timeout: float,
-    transport: httpx.AsyncBaseTransport,
-) -> list[Wire]:
-    return [
-        BorrowedWire(
-            transport,
-            url=url,
-            headers=headers,
-            connect_timeout=connect_timeout,
             largest_body=ANSWER_LIMIT,
         )
         for _ in range(number)

@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import select
 import ssl
-from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
+
+from app.alarm import Alarm
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -40,13 +41,11 @@ class LostAnswerError(Exception):
 class Wire(Protocol):
     """A way to iovox for one request at a time: ``ask``, ``answer``, ``release``."""
 
-    async def ask(self, body: bytes, *, going_out: Callable[[], None]) -> tuple[int, Headers]:
-        """Send a request; the status and headers of its answer. ``going_out`` is called just
-        before its first byte is written.
-        """
+    async def ask(self, body: bytes) -> tuple[int, Headers]:
+        """Send a request; the status and headers of its answer. Raises TimeoutError."""
 
     async def answer(self) -> bytes:
-        """The body of the answer."""
+        """The body of the answer. Raises TimeoutError, reckoned from the request's first byte."""
 
     async def release(self) -> None:
         """Done with the answer, read or not."""
@@ -59,8 +58,9 @@ class DirectWire:
     """A connection that is made when it is needed, and kept while it is as good as new.
 
     ``head`` is the request's head but for its Content-Length. ``connect_timeout`` is meant for each
-    of TCP and TLS; an idle connection is kept for ``keepalive``. All in seconds. Of a body at most
-    one byte more than ``largest_body`` is handed on: enough to see that it is too large.
+    of TCP and TLS; ``read_timeout`` lasts from a request's first byte to its answer's last; an idle
+    connection is kept for ``keepalive``. All in seconds. Of a body at most one byte more than
+    ``largest_body`` is handed on: enough to see that it is too large.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class DirectWire:
         context: ssl.SSLContext | None,
         head: bytes,
         connect_timeout: float,
+        read_timeout: float,
         keepalive: float,
         largest_body: int,
     ) -> None:
@@ -79,16 +80,19 @@ class DirectWire:
         self._context = context
         self._head = head
         self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
         self._keepalive = keepalive
         self._largest_body = largest_body
         self._connection: _Connection | None = None
-        self._goodbye: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._time_is_over)
 
-    async def ask(self, body: bytes, *, going_out: Callable[[], None]) -> tuple[int, Headers]:
-        """Raises NotConnectedError; or LostAnswerError, as does a cancelled one in truth."""
+    async def ask(self, body: bytes) -> tuple[int, Headers]:
+        """Raises NotConnectedError; or LostAnswerError, as does a cancelled one in truth; or
+        TimeoutError.
+        """
         connection = self._connection = self._idle() or await self._connect()
         request = b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(body), body)
-        going_out()
+        self._alarm.set(self._read_timeout)
         connection.send(request, self._largest_body)
         try:
             return await connection.head
@@ -97,27 +101,29 @@ class DirectWire:
             raise
 
     async def answer(self) -> bytes:
-        """Raises LostAnswerError."""
+        """Raises LostAnswerError or TimeoutError."""
         return await cast("_Connection", self._connection).body
 
     async def release(self) -> None:
         """Keep the connection for a moment, or close it where anything about it is odd."""
-        connection = self._connection
-        if connection is not None and connection.finish():
-            loop = asyncio.get_running_loop()
-            self._goodbye = loop.call_later(self._keepalive, connection.abort)
+        if self._connection is not None and self._connection.finish():
+            self._alarm.set(self._keepalive)
+        else:
+            self._alarm.stop()
 
     async def aclose(self) -> None:
         """Close the connection."""
-        if self._goodbye is not None:
-            self._goodbye.cancel()
+        self._alarm.close()
         if self._connection is not None:
             self._connection.abort()
 
+    def _time_is_over(self) -> None:
+        """For the answer, or for keeping an idle connection."""
+        if self._connection is not None:
+            self._connection.give_up()
+
     def _idle(self) -> _Connection | None:
-        if self._goodbye is not None:
-            self._goodbye.cancel()
-            self._goodbye = None
+        self._alarm.stop()
         connection = self._connection
         if connection is None or not connection.usable:
             return None
@@ -190,9 +196,14 @@ class _Connection(asyncio.Protocol):
             self.abort()
         return self.usable
 
+    def give_up(self) -> None:
+        """Close, as whoever waits for an answer is told that it did not come in time."""
+        self._fail(TimeoutError())
+        self.abort()
+
     def abort(self) -> None:
         """Close at once."""
-        self._fail("the connection was closed on our side")
+        self._fail(LostAnswerError("the connection was closed on our side"))
         if self._transport is not None:
             self._transport.abort()
 
@@ -221,7 +232,8 @@ class _Connection(asyncio.Protocol):
         self._break_off("closed before the answer was complete")
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._fail(f"lost: {type(error).__name__ if error else 'closed'}")
+        why = type(error).__name__ if error else "closed"
+        self._fail(LostAnswerError(f"lost: {why}"))
 
     # What the parser calls.
 
@@ -260,15 +272,15 @@ class _Connection(asyncio.Protocol):
         self._exchanging = False
 
     def _break_off(self, why: str) -> None:
-        self._fail(why)
+        self._fail(LostAnswerError(why))
         self.abort()
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, error: Exception) -> None:
         self._gone = True
         if not self._exchanging:
             return
         self._exchanging = False
         for future in (self.head, self.body):
             if not future.done():
-                future.set_exception(LostAnswerError(why))
+                future.set_exception(error)
                 future.exception()  # seen: whoever waits for the other one is told already

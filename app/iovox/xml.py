@@ -56,6 +56,8 @@ _UNREADABLE = Answer(readable=False)
 
 def forbidden_characters(text: str) -> tuple[str, ...]:
     """The characters of ``text`` that XML 1.0 cannot carry, as ``U+0007``, each once, in order."""
+    if _FORBIDDEN.search(text) is None:
+        return ()
     return tuple(f"U+{ord(char):04X}" for char in dict.fromkeys(_FORBIDDEN.findall(text)))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from app.alarm import Deadlines
 from app.batcher import Batcher, BatcherClosed, BatcherFull
 from app.errors import StoreRefused, StoreUnavailable, Unavailable
 from app.model.message import Message
@@ -40,6 +41,7 @@ class Recorder:
     def __init__(self, store: MessageStore, *, patience: float = PATIENCE) -> None:
         self._store = store
         self._patience = patience
+        self._deadlines = Deadlines(patience)
         self._records: Batcher[NewMessage, bool | StoreRefused] = Batcher(
             careful(store.add), largest=LARGEST_BATCH, capacity=CAPACITY
         )
@@ -51,12 +53,13 @@ class Recorder:
             future = self._records.submit(new)
         except (BatcherFull, BatcherClosed):
             raise Unavailable("Nothing was sent: too many requests wait, or we shut down") from None
-        done, _ = await asyncio.wait({future}, timeout=self._patience)
-        if not done:
-            self._undo([new.message], new.key, after=future)
-            raise Unavailable(f"Nothing was sent: the database took more than {self._patience:g} s")
+        self._deadlines.watch(future)
         try:
-            recorded = future.result()
+            recorded = await future
+        except TimeoutError:
+            self._undo([new.message], new.key, is_under_way=True)
+            why = f"Nothing was sent: the database took more than {self._patience:g} s"
+            raise Unavailable(why) from None
         except StoreUnavailable as error:
             log.warning("not_recorded", reason=error.detail, consequence="503")
             self._undo([new.message], new.key)
@@ -85,21 +88,17 @@ class Recorder:
         new: Sequence[Message],
         key: IdempotencyKey | None,
         *,
-        after: asyncio.Future[bool | StoreRefused] | None = None,
+        is_under_way: bool = False,
     ) -> None:
-        task = asyncio.create_task(self._undo_later(new, key, after))
+        task = asyncio.create_task(self._undo_later(new, key, is_under_way))
         self._undoing.add(task)
         task.add_done_callback(self._undoing.discard)
 
     async def _undo_later(
-        self,
-        new: Sequence[Message],
-        key: IdempotencyKey | None,
-        after: asyncio.Future[bool | StoreRefused] | None,
+        self, new: Sequence[Message], key: IdempotencyKey | None, is_under_way: bool
     ) -> None:
-        if after is not None:
-            await asyncio.wait({after})
-            after.exception()  # seen: the caller has its answer
+        if is_under_way:
+            await self._records.flush()
         for _ in range(int(UNDO_FOR / UNDO_EVERY)):
             try:
                 undone = await self._store.disown(new, key, _TOLD)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 
 import phonenumbers
@@ -34,6 +35,9 @@ LONGEST_DIGITS = 15
 """Of an E.164 number."""
 LARGEST_EXPIRY = 2**31 - 1
 """iovox says INT, in minutes."""
+NUMBERS_REMEMBERED = 10_000
+"""Who is texted today is often texted again, and a number takes longer to read than all the rest
+of a request."""
 
 _ALPHANUMERIC_ORIGIN = re.compile(r"[A-Za-z0-9 .]{1,11}")
 _DIGITS = re.compile(r"[0-9]+")
@@ -64,18 +68,24 @@ def _destination(value: str) -> str:
         raise ValueError("Destination Empty")
     compact = _PUNCTUATION.sub("", value)
     digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
-    if _DIGITS.fullmatch(digits) and not digits.startswith("0"):
-        try:
-            number = phonenumbers.parse(f"+{digits}")
-        except phonenumbers.NumberParseException:
-            pass
-        else:
-            if phonenumbers.is_possible_number(number):
-                e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-                return e164.removeprefix("+")
+    if _DIGITS.fullmatch(digits) and not digits.startswith("0") and (e164 := _e164(digits)):
+        return e164
     raise ValueError(
         f"Destination Invalid: {value} (write it in international form, such as +447700900123)"
     )
+
+
+@lru_cache(maxsize=NUMBERS_REMEMBERED)
+def _e164(digits: str) -> str | None:
+    """The number's E.164 digits, which may be fewer; None where there is no such number."""
+    try:
+        number = phonenumbers.parse(f"+{digits}")
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return e164.removeprefix("+")
 
 
 def _message(value: str) -> str:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import structlog
 
+from app.alarm import Deadlines
 from app.batcher import Batcher, BatcherClosed, BatcherFull
 from app.errors import (
     FieldError,
@@ -84,6 +85,7 @@ class Submitter:
         self._outcomes: Batcher[Outcome, bool | StoreRefused] = Batcher(
             careful(_counted(store.settle, announce)), largest=LARGEST_BATCH, capacity=CAPACITY
         )
+        self._deadlines = Deadlines(RECORD_PATIENCE)
         self._behind: set[asyncio.Task[None]] = set()
 
     def lease_until(self, start: datetime) -> datetime:
@@ -164,8 +166,9 @@ class Submitter:
     ) -> tuple[bool, Result | None]:
         """(True, the answer) once it is committed; (False, None) where that will be later."""
         try:
-            async with asyncio.timeout(RECORD_PATIENCE):
-                result = await batcher.submit(item)
+            future = batcher.submit(item)
+            self._deadlines.watch(future)
+            result = await future
         except (TimeoutError, StoreUnavailable, BatcherFull, BatcherClosed) as error:
             log.error("outcome_not_recorded", consequence="tried again", reason=str(error))
             task = asyncio.create_task(self._record_later(batcher, item))

@@ -71,7 +71,7 @@ messages = Table(
     Column("expires_at", UtcTime),
     Column("state", Text, nullable=False),
     Column("state_at", UtcTime, nullable=False),
-    Column("sms_activity_id", Text, unique=True),
+    Column("sms_activity_id", Text),
     Column("submitted_at", UtcTime),
     Column("errors", Text),  # JSON: [{"field", "message"}] of the refusal
     Column("steps", Text),  # JSON: what we did before iovox accepted it, oldest first
@@ -82,6 +82,15 @@ messages = Table(
     Column("lease_until", UtcTime),  # SENDING: when it becomes UNCONFIRMED
     Column("announced", Integer, nullable=False, server_default=text("0")),  # QUEUED has its event
     Column("resend_of", Uuid, ForeignKey("messages.id")),
+)
+# Not of those that have none: were they in it, a plan might look through all of them, the hundred
+# thousand that wait in the queue included, for the one that was just accepted.
+Index(
+    "messages_by_sms_activity_id",
+    messages.c.sms_activity_id,
+    unique=True,
+    postgresql_where=text("sms_activity_id is not null"),
+    sqlite_where=text("sms_activity_id is not null"),
 )
 # A page of a list is read from one of these, newest first, whatever it is filtered by. Each costs
 # two entries a message, so there is one for a filter that is offered, and none without the app:

@@ -138,7 +138,6 @@ def upgrade() -> None:
             ["messages.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("sms_activity_id"),
     )
     op.create_index(
         "messages_by_app", "messages", ["app", sa.literal_column("id DESC")], unique=False
@@ -162,6 +161,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("reference is not null"),
         sqlite_where=sa.text("reference is not null"),
+    )
+    op.create_index(
+        "messages_by_sms_activity_id",
+        "messages",
+        ["sms_activity_id"],
+        unique=True,
+        postgresql_where=sa.text("sms_activity_id is not null"),
+        sqlite_where=sa.text("sms_activity_id is not null"),
     )
     op.create_index(
         "messages_by_state",
@@ -356,6 +363,12 @@ def downgrade() -> None:
         table_name="messages",
         postgresql_where=sa.text("state = 'QUEUED'"),
         sqlite_where=sa.text("state = 'QUEUED'"),
+    )
+    op.drop_index(
+        "messages_by_sms_activity_id",
+        table_name="messages",
+        postgresql_where=sa.text("sms_activity_id is not null"),
+        sqlite_where=sa.text("sms_activity_id is not null"),
     )
     op.drop_index(
         "messages_by_state",

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 QUIET_TURNS = 2
-"""Turns of the event loop, some microseconds each, without news before a small batch starts."""
+"""Turns of the event loop without news before a small batch starts: some microseconds each as a
+rule, and a millisecond or more where each brings much to do."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,12 +61,14 @@ class Batcher(Generic[Item, Result]):
         capacity: int,
         writers: int = 1,
         enough: int | None = None,
+        quiet_turns: int = QUIET_TURNS,
     ) -> None:
         self._write = write
         self._largest = largest
         self._capacity = capacity
         self._writers = writers
         self._enough = largest if enough is None else enough
+        self._quiet_turns = quiet_turns
         self._waiting: list[tuple[Item, Ticket[Result]]] = []
         self._taken = 0
         self._writing: set[asyncio.Task[None]] = set()
@@ -91,7 +94,8 @@ class Batcher(Generic[Item, Result]):
             raise BatcherFull
         self._waiting.append((item, ticket))
         self._taken += 1
-        self._start_soon()
+        if not self._starting and self._may_start():
+            self._start_soon()
 
     async def flush(self) -> None:
         """Return when all that was taken so far has been written, or could not be."""
@@ -110,13 +114,11 @@ class Batcher(Generic[Item, Result]):
             await asyncio.wait(set(self._writing))
 
     def _start_soon(self) -> None:
-        if self._starting or not self._may_start():
-            return
         if self._writing:
             self._start()
         else:
             self._starting = True
-            asyncio.get_running_loop().call_soon(self._look, len(self._waiting), QUIET_TURNS)
+            asyncio.get_running_loop().call_soon(self._look, len(self._waiting), self._quiet_turns)
 
     def _look(self, seen: int, turns_left: int) -> None:
         """Start once nothing new has come for some turns of the event loop, or it is enough.
@@ -129,7 +131,7 @@ class Batcher(Generic[Item, Result]):
             self._starting = False
             self._start()
             return
-        turns_left = QUIET_TURNS if waiting > seen else turns_left - 1
+        turns_left = self._quiet_turns if waiting > seen else turns_left - 1
         asyncio.get_running_loop().call_soon(self._look, waiting, turns_left)
 
     def _may_start(self) -> bool:

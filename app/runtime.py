@@ -57,9 +57,6 @@ from app.store.watch import DatabaseWatch
 from app.store.webhook_deliveries import WebhookDeliveryStore
 from app.store.webhooks import WebhookStore
 
-WRITERS, WRITERS_ON_SQLITE = 2, 1
-"""Batches of receipts under way at once. While PostgreSQL flushes one to disk it works on the
-other. SQLite has one writer at a time in any case."""
 INTAKE_CONNECTIONS = 6
 """To the database, for receipts alone: two batches, the drainer, a check, and some that hang. Taken
 out of the common pool they would have to wait for whatever the API's callers ask for."""
@@ -115,7 +112,7 @@ class Runtime:
             watch=self.watch,
             metrics=self.metrics,
             patience=settings.commit_timeout,
-            writers=WRITERS_ON_SQLITE if self.intake.is_sqlite else WRITERS,
+            writers=self.intake.writes_at_once,
         )
         self.drainer = Drainer(
             spool=self.spool,

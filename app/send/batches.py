@@ -1,18 +1,40 @@
-"""What a batch of ours does when the database will not have it: one bad item fails alone."""
+"""Batches on a send's way: small and early, since a caller waits for two of them in turn.
+
+Where the database will not have one, its bad item fails alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from app.batcher import Batcher
 from app.errors import StoreRefused, StoreUnavailable
 from app.store.engine import is_transient
 
+LARGEST = 128
+ENOUGH = 2
+"""Items that do not wait for the batch before theirs. With 1, PostgreSQL would have nearly twice
+the work of them, and the next ones would wait for that."""
 TRIES = 3
 """Of a transaction that lost to another one, such as in a deadlock."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def early(
+    write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, capacity: int, writers: int
+) -> Batcher[Item, Result | StoreRefused]:
+    """A batcher of what callers wait for."""
+    return Batcher(
+        careful(write),
+        largest=LARGEST,
+        capacity=capacity,
+        writers=writers,
+        enough=ENOUGH,
+        quiet_turns=0,
+    )
 
 
 def careful(

@@ -14,14 +14,13 @@ from collections.abc import Sequence
 import structlog
 
 from app.alarm import Deadlines
-from app.batcher import Batcher, BatcherClosed, BatcherFull
+from app.batcher import BatcherClosed, BatcherFull
 from app.errors import StoreRefused, StoreUnavailable, Unavailable
 from app.model.message import Message
-from app.send.batches import careful
+from app.send.batches import early
 from app.store.idempotency import IdempotencyKey
 from app.store.messages import MessageStore, NewMessage
 
-LARGEST_BATCH = 128
 CAPACITY = 2_000
 PATIENCE = 5.0
 """Seconds that a caller waits for its message to be recorded before it is told 503."""
@@ -42,9 +41,7 @@ class Recorder:
         self._store = store
         self._patience = patience
         self._deadlines = Deadlines(patience)
-        self._records: Batcher[NewMessage, bool | StoreRefused] = Batcher(
-            careful(store.add), largest=LARGEST_BATCH, capacity=CAPACITY
-        )
+        self._records = early(store.add, capacity=CAPACITY, writers=store.writes_at_once)
         self._undoing: set[asyncio.Task[None]] = set()
 
     async def record(self, new: NewMessage) -> bool:

@@ -32,11 +32,10 @@ from app.metrics import Metrics
 from app.model.message import Acceptance, Message, Outcome, Submission
 from app.model.status import Status
 from app.send import outcomes
-from app.send.batches import careful
+from app.send.batches import early
 from app.send.gate import Breaker
 from app.store.messages import MessageStore
 
-LARGEST_BATCH = 128
 CAPACITY = 10_000
 RECORD_PATIENCE = 5.0
 """Seconds that a caller waits for its outcome to be recorded before it is told UNCONFIRMED."""
@@ -79,12 +78,11 @@ class Submitter:
         self._longest_wait = timedelta(seconds=client.longest_wait)
         self._breaker = breaker
         self._metrics = metrics
-        self._acceptances: Batcher[Acceptance, str | StoreRefused | None] = Batcher(
-            careful(_in_order(store.accepted, announce)), largest=LARGEST_BATCH, capacity=CAPACITY
+        writers = store.writes_at_once
+        self._acceptances = early(
+            _in_order(store.accepted, announce), capacity=CAPACITY, writers=writers
         )
-        self._outcomes: Batcher[Outcome, bool | StoreRefused] = Batcher(
-            careful(_counted(store.settle, announce)), largest=LARGEST_BATCH, capacity=CAPACITY
-        )
+        self._outcomes = early(_counted(store.settle, announce), capacity=CAPACITY, writers=writers)
         self._deadlines = Deadlines(RECORD_PATIENCE)
         self._behind: set[asyncio.Task[None]] = set()
 

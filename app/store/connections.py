@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -39,6 +40,9 @@ _NOTICE_WE_LEFT = """
 select set_config(name, $1, false) from pg_settings
 where name = 'client_connection_check_interval'
 """
+
+_PLAN_ONCE = "set plan_cache_mode = force_generic_plan"
+_PLAN_AS_EVER = "reset plan_cache_mode"
 
 # Not every system has every one of them.
 _SOCKET_OPTIONS = (
@@ -93,6 +97,10 @@ class AtHand:
 
     That way costs more than many a statement. A connection goes it all the same after ``KEPT_FOR``
     seconds, since the pool is who replaces old ones.
+
+    Each statement is planned once, for arrays of any length. PostgreSQL would plan again for every
+    execution, because a plan for two elements looks cheaper to it than one for ten; planning takes
+    longer than running it.
     """
 
     KEPT_FOR = 60.0
@@ -107,33 +115,54 @@ class AtHand:
         """A connection, the one used last if there is one, and since when it has been at hand."""
         while self._kept:
             pooled, since = self._kept.pop()
-            if pooled.driver_connection.is_closed():  # type: ignore[union-attr]
+            if _driver(pooled).is_closed():
                 pooled.invalidate()
             elif time.monotonic() - since > self.KEPT_FOR:
-                pooled.close()
+                await self._give_back(pooled)
             else:
                 return pooled, since
-        return await self._engine.raw_connection(), time.monotonic()
+        pooled = await self._engine.raw_connection()
+        with discarding(pooled):
+            await _driver(pooled).execute(_PLAN_ONCE)
+        return pooled, time.monotonic()
 
-    def keep(self, pooled: PoolProxiedConnection, since: float) -> None:
+    async def keep(self, pooled: PoolProxiedConnection, since: float) -> None:
         """Done with it, and nothing failed."""
         if len(self._kept) < self._most:
             self._kept.append((pooled, since))
         else:
-            pooled.close()
+            await self._give_back(pooled)
 
     def drop(self) -> None:
         """Close them all, without a word to the server."""
         kept, self._kept = self._kept, []
         for pooled, _ in kept:
-            discard(pooled)
+            _discard(pooled)
+
+    async def _give_back(self, pooled: PoolProxiedConnection) -> None:
+        with discarding(pooled):
+            await _driver(pooled).execute(_PLAN_AS_EVER)
+        pooled.close()
 
 
-def discard(pooled: PoolProxiedConnection) -> None:
-    """Never use a connection again. Closing politely waits for a server that may be silent."""
-    driver: Any = pooled.driver_connection
-    driver.terminate()
+@contextmanager
+def discarding(pooled: PoolProxiedConnection) -> Iterator[Any]:
+    """The driver's connection, which is never used again where anything fails."""
+    try:
+        yield _driver(pooled)
+    except BaseException:
+        _discard(pooled)
+        raise
+
+
+def _discard(pooled: PoolProxiedConnection) -> None:
+    """Closing politely waits for a server that may be silent."""
+    _driver(pooled).terminate()
     pooled.invalidate()
+
+
+def _driver(pooled: PoolProxiedConnection) -> Any:
+    return pooled.driver_connection
 
 
 async def _tell_server(driver: asyncpg.Connection) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.errors import StoreRefused, StoreUnavailable
-from app.store.connections import SERVER_SETTINGS, AtHand, Connections, discard
+from app.store.connections import SERVER_SETTINGS, AtHand, Connections, discarding
 
 BUSY_TIMEOUT = 5.0
 """Seconds an SQLite writer waits for another process's; a commit takes milliseconds."""
@@ -89,6 +89,13 @@ class Database:
             # The same pool. A reader needs no BEGIN and no ROLLBACK: two round trips less each.
             self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
 
+    @property
+    def writes_at_once(self) -> int:
+        """How many transactions of one kind it works on with advantage: while PostgreSQL flushes
+        one to disk it works on the other. SQLite has one writer at a time in any case.
+        """
+        return 1 if self.is_sqlite else 2
+
     @asynccontextmanager
     async def write(self, *, patience: float | None = None) -> AsyncIterator[AsyncConnection]:
         """One transaction; committed at the end, rolled back by any exception.
@@ -117,12 +124,9 @@ class Database:
         with translated():
             async with asyncio.timeout(patience):
                 pooled, since = await self._at_hand.take()
-                try:
-                    yield pooled.driver_connection
-                except BaseException:
-                    discard(pooled)
-                    raise
-                self._at_hand.keep(pooled, since)
+                with discarding(pooled) as driver:
+                    yield driver
+                await self._at_hand.keep(pooled, since)
 
     @asynccontextmanager
     async def listening(

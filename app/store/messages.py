@@ -50,6 +50,7 @@ class MessageStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.writes_at_once = database.writes_at_once
 
     async def add(self, new: Sequence[NewMessage]) -> list[bool]:
         """Record messages, each SENDING with a lease or QUEUED, with the events they are worth.

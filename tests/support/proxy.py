@@ -45,18 +45,18 @@ class TcpProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._stop_listening()
+        await self._stop_listening()
         await self.cut()
 
     async def switch(self, mode: Mode | str, *, delay: float | None = None) -> None:
         """Does something else from now on; ``delay`` stays as it is unless given."""
         before, self.mode = self.mode, Mode(mode)
         self.delay = self.delay if delay is None else delay
+        if self.mode is Mode.REFUSE:
+            await self._stop_listening()
         if self.mode in {Mode.REFUSE, Mode.RESET} or before is Mode.BLACKHOLE:
             await self.cut()
-        if self.mode is Mode.REFUSE:
-            self._stop_listening()
-        else:
+        if self.mode is not Mode.REFUSE:
             await self._listen()
 
     async def cut(self) -> None:
@@ -75,10 +75,17 @@ class TcpProxy:
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(lambda: _Caller(self), self.host, self.port)
 
-    def _stop_listening(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+    async def _stop_listening(self) -> None:
+        server, self._server = self._server, None
+        if server is None:
+            return
+        loop = asyncio.get_running_loop()
+        for listener in server.sockets:
+            loop.remove_reader(listener)
+        await asyncio.sleep(
+            0
+        )  # what was just accepted becomes a side: asyncio forgets it otherwise
+        server.close()
 
 
 class _Side(asyncio.Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from app.errors import FieldError, NotSent, Refused, SubmissionError
@@ -72,6 +73,12 @@ def not_sent(
 def postponed(message: Message, now: datetime, *reasons: str) -> Outcome:
     """Back to the queue without an attempt."""
     return _queued(message, now, now + retry_delay(0), reasons, attempted=False)
+
+
+def outlived(message: Message, steps: Sequence[Step], now: datetime) -> Outcome:
+    """Its time is over: given up, with why the last attempt did not succeed if there was one."""
+    queued = [step.reasons for step in steps if step.status is Status.QUEUED and step.reasons]
+    return given_up(message, now, TOO_LATE, *(queued[-1] if queued else ()))
 
 
 def given_up(message: Message, now: datetime, *reasons: str) -> Outcome:

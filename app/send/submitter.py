@@ -29,7 +29,7 @@ from app.errors import (
 )
 from app.iovox.client import IovoxClient
 from app.metrics import Metrics
-from app.model.message import Acceptance, Message, Outcome, Submission
+from app.model.message import Acceptance, Message, Outcome, Step, Submission
 from app.model.status import Status
 from app.send import outcomes
 from app.send.batches import early
@@ -74,6 +74,7 @@ class Submitter:
         announce: Callable[[], None],
     ) -> None:
         """``announce`` is called after every commit that wrote events."""
+        self._store = store
         self._client = client
         self._longest_wait = timedelta(seconds=client.longest_wait)
         self._breaker = breaker
@@ -101,7 +102,7 @@ class Submitter:
 
     async def _attempt(self, message: Message) -> Sent:
         now = datetime.now(UTC)
-        if not_now := self._not_now(message, now):
+        if not_now := await self._not_now(message, now):
             return await self._settle(not_now)
         try:
             sms_activity_id = await self._client.send(_submission(message, now))
@@ -118,13 +119,20 @@ class Submitter:
         self._metrics.sends.labels("submitted").inc()
         return await self._accept(message, sms_activity_id)
 
-    def _not_now(self, message: Message, now: datetime) -> Outcome | None:
+    async def _not_now(self, message: Message, now: datetime) -> Outcome | None:
         """Why it must not go out at all any more, or not under this lease."""
         if message.give_up_at is not None and now >= message.give_up_at:
-            return outcomes.given_up(message, now, outcomes.TOO_LATE)
+            return outcomes.outlived(message, await self._steps_of(message), now)
         if message.lease_until is not None and self._longest_wait > message.lease_until - now:
             return outcomes.postponed(message, now, "our own database took too long")
         return None
+
+    async def _steps_of(self, message: Message) -> Sequence[Step]:
+        try:
+            found = await self._store.find(message.id)
+        except StoreUnavailable:
+            return ()
+        return found.steps if found else ()
 
     async def settle(self, outcome: Outcome) -> Sent:
         """Record an outcome that needed no attempt."""

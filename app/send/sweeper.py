@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
-from app.model.status import Status
 from app.send import outcomes
 from app.send.submitter import Submitter
 from app.store.idempotency import IdempotencyStore
-from app.store.messages import MessageStore, Tracked
+from app.store.messages import MessageStore
 
 SWEEP_EVERY = 1.0
 FORGET_EVERY = 60.0
@@ -70,9 +69,7 @@ class Sweeper:
             log.warning("given_up", message_id=str(found.message.id), consequence="UNSENT")
         await asyncio.gather(
             *(
-                self._submitter.settle(
-                    outcomes.given_up(found.message, now, outcomes.TOO_LATE, *_last_words(found))
-                )
+                self._submitter.settle(outcomes.outlived(found.message, found.steps, now))
                 for found in outlived
             )
         )
@@ -81,12 +78,6 @@ class Sweeper:
     async def forget_keys(self) -> int:
         """One bounded deletion; answers how many went."""
         return await self._keys.forget_old(now=datetime.now(UTC), limit=KEYS_AT_ONCE)
-
-
-def _last_words(found: Tracked) -> tuple[str, ...]:
-    """Why the last attempt did not succeed, where there was one."""
-    queued = [step.reasons for step in found.steps if step.status is Status.QUEUED and step.reasons]
-    return queued[-1] if queued else ()
 
 
 async def _surviving(look: Callable[[], Awaitable[int]]) -> int:

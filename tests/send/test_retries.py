@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -108,6 +109,24 @@ async def test_given_up_when_its_time_is_over(
     assert "QUEUED" in [step["status"] for step in found["history"]]
     events = (await service.client.get("/v1/events")).json()["events"]
     assert [event["status"] for event in events] == ["QUEUED", "UNSENT"]
+
+
+async def test_who_finds_it_too_late_for_an_attempt_says_what_kept_it(world: World) -> None:
+    service = await world.service(f"http://127.0.0.1:{free_port()}")
+    told = (await service.send()).json()
+    leased = {"state": "SENDING", "lease": uuid4(), "next_attempt_at": None}
+    async with service.runtime.database.write() as connection:
+        mine = update(messages).where(messages.c.id == UUID(told["id"]))
+        await connection.execute(
+            mine.values(**leased, lease_until=datetime.now(UTC) + timedelta(minutes=1))
+        )
+    tracked = await service.runtime.messages.find(UUID(told["id"]))
+    assert tracked is not None
+    late = replace(tracked.message, give_up_at=datetime.now(UTC))
+    sent = await service.runtime.submitter.attempt(late)
+    assert sent.status == "UNSENT"
+    assert "time was over" in sent.errors[0].message
+    assert "could not be reached" in sent.errors[1].message
 
 
 async def test_an_expiry_ends_it_also_while_nothing_may_be_sent(world: World) -> None:

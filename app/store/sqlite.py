@@ -8,17 +8,17 @@ the same answers.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Acceptance
-from app.model.receipt import Receipt
+from app.model.receipt import Arrival, Receipt
 from app.model.status import Status, microseconds
 from app.store.events import NewEvent, append
 from app.store.postgresql import MOST_ARRIVALS_KEPT
@@ -36,18 +36,45 @@ class _Delivery:
     reason: str | None = None
 
 
+@dataclass(slots=True)
+class _Kept:
+    """A receipt as it is stored, or will be."""
+
+    id: UUID
+    also: list[str]
+    times_seen: int
+    received_at: datetime
+    is_changed: bool = False
+
+    def count(self, arrival: Arrival) -> None:
+        """The same receipt once more, unless it is the same arrival."""
+        again = str(arrival.id)
+        if arrival.id == self.id or again in self.also:
+            return
+        self.also = sorted([*self.also, again], reverse=True)[:MOST_ARRIVALS_KEPT]
+        self.times_seen += 1
+        # What waited in a spool may have come first.
+        self.received_at = min(self.received_at, arrival.received_at)
+        self.is_changed = True
+
+    def columns(self) -> dict[str, object]:
+        return {
+            "also": json.dumps(self.also) if self.also else None,
+            "times_seen": self.times_seen,
+            "received_at": self.received_at,
+        }
+
+
 async def receive(
     connection: AsyncConnection, batch: Sequence[Receipt], now: datetime
 ) -> list[tuple[UUID, str]]:
     """Store receipts, raise statuses, write events; answers the hints that are left to bind."""
-    fresh = [receipt for receipt in batch if await _store(connection, receipt)]
+    fresh = await _store(connection, batch)
     known = await _deliveries(connection, {receipt.sms_activity_id for receipt in batch})
     due: list[NewEvent] = []
     for receipt in fresh:
         due += _raise_status(known, receipt)
-    touched = {receipt.sms_activity_id for receipt in fresh}
-    for sms_activity_id in sorted(touched):
-        await _save(connection, sms_activity_id, known[sms_activity_id])
+    await _save(connection, {r.sms_activity_id: known[r.sms_activity_id] for r in fresh})
     await append(connection, due, now)
     # A repetition may be the first to name the message, so every receipt's hint counts.
     return list(
@@ -60,32 +87,53 @@ async def receive(
     )
 
 
-async def _store(connection: AsyncConnection, receipt: Receipt) -> bool:
-    """Insert the receipt or count it; True where it is new."""
-    same = (receipts.c.sms_activity_id == receipt.sms_activity_id) & (
-        receipts.c.digest == receipt.digest
+async def _store(connection: AsyncConnection, batch: Sequence[Receipt]) -> list[Receipt]:
+    """Insert the receipts or count them; answers those that are new. Each statement costs a thread
+    its turn, so there are as many for a batch as for one receipt, but for what is repeated.
+    """
+    kept = await _kept(connection, batch)
+    fresh: list[Receipt] = []
+    for receipt in batch:
+        name = (receipt.sms_activity_id, receipt.digest)
+        if name in kept:
+            kept[name].count(receipt.arrival)
+        else:
+            kept[name] = _Kept(receipt.arrival.id, [], 1, receipt.arrival.received_at)
+            fresh.append(receipt)
+    new = [
+        _columns(receipt) | kept.pop((receipt.sms_activity_id, receipt.digest)).columns()
+        for receipt in fresh
+    ]
+    if new:
+        await connection.execute(insert(receipts), new)
+    for (sms_activity_id, digest), one in kept.items():
+        if one.is_changed:
+            same = (receipts.c.sms_activity_id == sms_activity_id) & (receipts.c.digest == digest)
+            await connection.execute(update(receipts).where(same).values(**one.columns()))
+    return fresh
+
+
+async def _kept(
+    connection: AsyncConnection, batch: Sequence[Receipt]
+) -> dict[tuple[str, bytes], _Kept]:
+    """The receipts of the batch that are stored already."""
+    names = tuple_(receipts.c.sms_activity_id, receipts.c.digest)
+    found = await connection.execute(
+        select(
+            receipts.c.sms_activity_id,
+            receipts.c.digest,
+            receipts.c.id,
+            receipts.c.also,
+            receipts.c.times_seen,
+            receipts.c.received_at,
+        ).where(names.in_([(receipt.sms_activity_id, receipt.digest) for receipt in batch]))
     )
-    query = select(
-        receipts.c.id, receipts.c.also, receipts.c.times_seen, receipts.c.received_at
-    ).where(same)
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        await connection.execute(insert(receipts).values(**_columns(receipt)))
-        return True
-    arrival = str(receipt.arrival.id)
-    also: list[str] = json.loads(row.also) if row.also else []
-    if receipt.arrival.id != row.id and arrival not in also:
-        kept = sorted([*also, arrival], reverse=True)[:MOST_ARRIVALS_KEPT]
-        counted = update(receipts).where(same)
-        await connection.execute(
-            counted.values(
-                also=json.dumps(kept),
-                times_seen=row.times_seen + 1,
-                # What waited in a spool may have come first.
-                received_at=min(row.received_at, receipt.arrival.received_at),
-            )
+    return {
+        (row.sms_activity_id, row.digest): _Kept(
+            row.id, json.loads(row.also) if row.also else [], row.times_seen, row.received_at
         )
-    return False
+        for row in found
+    }
 
 
 def _columns(receipt: Receipt) -> dict[str, object]:
@@ -100,7 +148,6 @@ def _columns(receipt: Receipt) -> dict[str, object]:
         "receipt_timestamp": receipt.receipt_timestamp,
         "at": receipt.at,
         "time_quality": receipt.time_quality,
-        "received_at": receipt.arrival.received_at,
         "body": receipt.arrival.body,
         "message_hint": receipt.arrival.hint,
     }
@@ -142,18 +189,19 @@ def _raise_status(known: dict[str, _Delivery], receipt: Receipt) -> list[NewEven
     ]
 
 
-async def _save(connection: AsyncConnection, sms_activity_id: str, delivery: _Delivery) -> None:
-    values = {
-        "status": delivery.status,
-        "status_key": delivery.status_key,
-        "status_at": delivery.status_at,
-        "reason": delivery.reason,
-        "seen": delivery.seen,
-    }
+async def _save(connection: AsyncConnection, changed: Mapping[str, _Delivery]) -> None:
+    if not changed:
+        return
+    new = upsert(deliveries)
+    values = ("status", "status_key", "status_at", "reason", "seen")
     await connection.execute(
-        upsert(deliveries)
-        .values(sms_activity_id=sms_activity_id, **values)
-        .on_conflict_do_update(index_elements=["sms_activity_id"], set_=values)
+        new.on_conflict_do_update(
+            index_elements=["sms_activity_id"], set_={name: new.excluded[name] for name in values}
+        ),
+        [
+            {"sms_activity_id": sid, **{name: getattr(delivery, name) for name in values}}
+            for sid, delivery in changed.items()
+        ],
     )
 
 

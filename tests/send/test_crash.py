@@ -21,7 +21,7 @@ from tests.support.process import ServerProcess
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(300)]
 
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))
+ROUNDS = max(20, int(os.environ.get("CRASH_ROUNDS", "1")))
 UNDER_LOAD = 0.35
 """Seconds from the first request of a round to its kill."""
 TIME_OUTS = {"DLR_IOVOX_CONNECT_TIMEOUT": "0.5", "DLR_IOVOX_READ_TIMEOUT": "1"}

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 
 from bench import servers, traffic
 from bench.client import Job
-from bench.measure import Figures
 from bench.report import FIGURES, Mark, Section, bounds_of, figure_cells
 from bench.servers import Server
 from bench.stage import SMALL, Stage, name_of
-from bench.turns import TURNS, Contender, in_turns
+from bench.turns import TURNS, Contender, Contest, in_turns
 
 CONNECTIONS = 50
 DELAY = 0.1
@@ -23,7 +22,8 @@ NOTE = (
     "its own, whose CPU is not counted) that answers after {delay:g} ms and sends no receipts. "
     "Directly: the same load on the simulator without the service. What the service adds is the "
     "difference of the two. FastAPI that does nothing validates the same body, at full speed. "
-    "Medians of {turns} turns of {seconds:g} s, the contenders one after the other in each."
+    "Medians of {turns} turns of {seconds:g} s, the contenders one after the other in each, and of "
+    "the differences and ratios in each turn."
 )
 
 
@@ -45,12 +45,12 @@ def measure_send(stage: Stage) -> Section:
         "service": _contender(service, "sends", {**sends, "key": key}, 201),
     }
     began = datetime.now(UTC)
-    found = in_turns(stage, contenders)
+    contest = in_turns(stage, contenders)
     unsent = f"select count(*) from messages where state <> 'SUBMITTED' and created_at > '{began}'"
     if count := int(postgres.execute(unsent, database=database)):
         raise RuntimeError(f"{count} messages were answered 201 but are not SUBMITTED")
     postgres.drop_database(database)
-    return _section(stage, found)
+    return _section(stage, contest)
 
 
 def _contender(server: Server, source: str, options: dict[str, object], status: int) -> Contender:
@@ -72,15 +72,20 @@ def _behave(iovox: Server) -> None:
         pass
 
 
-def _section(stage: Stage, found: dict[str, Figures]) -> Section:
-    noop, alone, ours = found["noop"], found["direct"], found["service"]
+def _section(stage: Stage, contest: Contest) -> Section:
+    found = contest.medians()
     names = {
         "noop": "(b) FastAPI that does nothing",
         "direct": "the simulator directly",
         "service": "this service",
     }
     rows = [[names[name], *figure_cells(figures)] for name, figures in found.items()]
-    added = [f"{(ours.p50 - alone.p50) * 1e3:.1f}", f"{(ours.p99 - alone.p99) * 1e3:.1f}"]
+    p50 = contest.of_pairs("service", "direct", lambda ours, alone: ours.p50 - alone.p50) * 1e3
+    p99 = contest.of_pairs("service", "direct", lambda ours, alone: ours.p99 - alone.p99) * 1e3
+    cpu = contest.of_pairs(
+        "service", "noop", lambda ours, noop: ours.service_cpu / noop.service_cpu
+    )
+    added = [f"{p50:.1f}", f"{p99:.1f}"]
     return Section(
         title="Sending through a simulated iovox",
         note=NOTE.format(
@@ -92,8 +97,8 @@ def _section(stage: Stage, found: dict[str, Figures]) -> Section:
         columns=("", *FIGURES),
         rows=[*rows, ["what the service adds", "", *added, "", "", ""]],
         marks=[
-            Mark("added latency, p50", (ours.p50 - alone.p50) * 1e3, 5, unit="ms"),
-            Mark("service CPU against (b)", ours.service_cpu / noop.service_cpu, 4),
+            Mark("added latency, p50", p50, 5, unit="ms"),
+            Mark("service CPU against (b)", cpu, 4),
         ],
-        bounds=f"iovox's {DELAY * 1e3:g} ms; meanwhile {bounds_of(ours)}",
+        bounds=f"iovox's {DELAY * 1e3:g} ms; meanwhile {bounds_of(found['service'])}",
     )

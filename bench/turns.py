@@ -1,15 +1,16 @@
 """Contenders measured in short turns, with the servers of all of them up all the time.
 
 A machine that is shared with others changes its speed by up to two within seconds. In long windows
-one contender would be measured while it is fast and its rival while it is slow; in many short ones
-both meet the same.
+one contender would be measured while it is fast and its rival while it is slow. So a ratio is that
+of two turns which came one after the other, and of all of those the median.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from statistics import median
 
 from bench.client import Job
 from bench.measure import Figures, measure, middle, run_load
@@ -32,8 +33,24 @@ class Contender:
     status: int = 200
 
 
-def in_turns(stage: Stage, contenders: Mapping[str, Contender]) -> dict[str, Figures]:
-    """The medians of each; its server is stopped at the end."""
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What each turn showed of each contender."""
+
+    turns: Mapping[str, Sequence[Figures]]
+
+    def medians(self) -> dict[str, Figures]:
+        """Of each figure of each contender."""
+        return {name: middle(each) for name, each in self.turns.items()}
+
+    def of_pairs(self, one: str, other: str, compare: Callable[[Figures, Figures], float]) -> float:
+        """The median of what the turns of two contenders give when they are compared."""
+        pairs = zip(self.turns[one], self.turns[other], strict=True)
+        return median(compare(ours, theirs) for ours, theirs in pairs)
+
+
+def in_turns(stage: Stage, contenders: Mapping[str, Contender]) -> Contest:
+    """Measure them all; their servers are stopped at the end."""
     found: dict[str, list[Figures]] = {name: [] for name in contenders}
     with ExitStack() as running:
         for name, each in contenders.items():
@@ -49,4 +66,4 @@ def in_turns(stage: Stage, contenders: Mapping[str, Contender]) -> dict[str, Fig
                 found[name].append(figures)
         for each in contenders.values():
             each.server.process.terminate()
-    return {name: middle(each) for name, each in found.items()}
+    return Contest(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 
 import pytest
 
@@ -15,10 +16,12 @@ from bench import data, servers, traffic
 from bench.bulk import Filling, fill
 from bench.client import percentile
 from bench.lists import FILTERS
+from bench.measure import Figures
 from bench.population import Population, populate
 from bench.receive import Source, window
 from bench.report import Mark, Section, markdown
 from bench.stage import name_of
+from bench.turns import Contest
 from tests.support.postgresql import PostgresServer
 
 KNOWN = 50
@@ -101,6 +104,18 @@ def test_a_bulk_load_puts_back_what_it_took_away(server: PostgresServer, postgre
     assert server.execute("select count(*) from messages", database=database) == "1"
     assert server.execute(SCHEMA, database=database) == before
     assert server.execute("show wal_level") == "replica"
+
+
+def test_ratios_are_of_turns_that_came_together() -> None:
+    """A machine that turns slow half-way makes neither of two contenders look better."""
+    fast_and_slow = [
+        Figures(rate=rate, p50=0, p99=0, service_cpu=0, postgres_cpu=0, memory=0)
+        for rate in (100, 100, 60, 50, 50)
+    ]
+    twice = [replace(figures, rate=figures.rate * 2) for figures in fast_and_slow]
+    contest = Contest({"ours": twice, "theirs": fast_and_slow})
+    assert contest.of_pairs("ours", "theirs", lambda a, b: a.rate / b.rate) == 2
+    assert contest.medians()["ours"].rate == 120
 
 
 def test_a_window_measures_a_rival() -> None:

@@ -70,7 +70,6 @@ class Batcher(Generic[Item, Result]):
         self._enough = largest if enough is None else enough
         self._quiet_turns = quiet_turns
         self._waiting: list[tuple[Item, Ticket[Result]]] = []
-        self._taken = 0
         self._writing: set[asyncio.Task[None]] = set()
         self._starting = False
         self._closed = False
@@ -93,18 +92,8 @@ class Batcher(Generic[Item, Result]):
         if self.is_full:
             raise BatcherFull
         self._waiting.append((item, ticket))
-        self._taken += 1
         if not self._starting and self._may_start():
             self._start_soon()
-
-    async def flush(self) -> None:
-        """Return when all that was taken so far has been written, or could not be."""
-        last = self._taken
-        while self._taken - len(self._waiting) < last:
-            self._start()
-            await asyncio.wait(set(self._writing), return_when=asyncio.FIRST_COMPLETED)
-        if self._writing:
-            await asyncio.wait(set(self._writing))
 
     async def close(self) -> None:
         """Take nothing more, and return when all that was taken has been written."""

@@ -234,34 +234,6 @@ async def test_close_writes_what_was_taken_and_takes_no_more() -> None:
     assert sum(map(len, journal.batches)) == 7
 
 
-async def test_flush_waits_for_what_was_taken_and_for_nothing_later() -> None:
-    released = [asyncio.Event() for _ in range(4)]
-
-    async def write(items: Sequence[int]) -> Sequence[int]:
-        await released[items[0]].wait()
-        return items
-
-    batcher: Batcher[int, int] = Batcher(write, largest=1, capacity=PLENTY)
-    answers = [batcher.submit(item) for item in range(3)]
-    flushing = asyncio.create_task(batcher.flush())
-    await asyncio.sleep(0)
-    answers.append(batcher.submit(3))
-    for number in range(3):
-        assert not flushing.done()
-        released[number].set()
-        await answers[number]
-    released[3].set()
-    async with asyncio.timeout(5):
-        await flushing
-    await batcher.close()
-
-
-async def test_flush_with_nothing_to_do_returns() -> None:
-    batcher: Batcher[int, str] = Batcher(Journal().write, largest=1, capacity=1)
-    async with asyncio.timeout(5):
-        await batcher.flush()
-
-
 async def test_close_with_nothing_to_do_returns() -> None:
     batcher: Batcher[int, str] = Batcher(Journal().write, largest=1, capacity=1)
     await batcher.close()

@@ -45,6 +45,7 @@ class BorrowedWire:
     async def ask(self, body: bytes) -> tuple[int, Headers]:
         """Raises NotConnectedError, TimeoutError, or what the transport raises."""
         loop = asyncio.get_running_loop()
+        self._ends_at = loop.time() + 2 * self._connect_timeout + self._read_timeout
 
         def going_out() -> None:
             """The time for connecting is over, the time for the exchange begins."""
@@ -59,7 +60,7 @@ class BorrowedWire:
             extensions={"timeout": {"connect": self._connect_timeout}},
         )
         try:
-            async with asyncio.timeout(2 * self._connect_timeout + self._read_timeout) as deadline:
+            async with asyncio.timeout_at(self._ends_at) as deadline:
                 self._response = await self._transport.handle_async_request(request)
         except _NOT_CONNECTED as error:
             raise NotConnectedError(f"{type(error).__name__}: {error}") from error

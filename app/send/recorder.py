@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from uuid import UUID
 
 import structlog
 
@@ -27,6 +28,9 @@ PATIENCE = 5.0
 UNDO_EVERY = 0.5
 UNDO_FOR = 60.0
 """Seconds between and for tries to undo. After that a message that was SENDING is UNCONFIRMED."""
+LOOKS = (0.0, 5.0, 15.0)
+"""Seconds before each look for a record. A statement that we have given up may go on in the server,
+waiting for a lock, until that notices that we have left (see `store.connections`)."""
 
 _AWAY = "Nothing was sent: the database cannot be reached"
 _TOLD = "its record came so late that its caller was told 503 and may have sent it again"
@@ -46,15 +50,16 @@ class Recorder:
 
     async def record(self, new: NewMessage) -> bool:
         """False where its key was used before. Raises Unavailable or StoreRefused."""
+        slip = _Slip()
         try:
-            future = self._records.submit(new)
+            self._records.hand_in(new, slip)
         except (BatcherFull, BatcherClosed):
             raise Unavailable("Nothing was sent: too many requests wait, or we shut down") from None
-        self._deadlines.watch(future)
+        self._deadlines.watch(slip.told)
         try:
-            recorded = await future
+            recorded = await slip.told
         except TimeoutError:
-            self._undo([new.message], new.key, is_under_way=True)
+            self._undo([new.message], new.key, after=slip.ended)
             why = f"Nothing was sent: the database took more than {self._patience:g} s"
             raise Unavailable(why) from None
         except StoreUnavailable as error:
@@ -85,23 +90,61 @@ class Recorder:
         new: Sequence[Message],
         key: IdempotencyKey | None,
         *,
-        is_under_way: bool = False,
+        after: asyncio.Future[None] | None = None,
     ) -> None:
-        task = asyncio.create_task(self._undo_later(new, key, is_under_way))
+        task = asyncio.create_task(self._undo_later(new, key, after))
         self._undoing.add(task)
         task.add_done_callback(self._undoing.discard)
 
     async def _undo_later(
-        self, new: Sequence[Message], key: IdempotencyKey | None, is_under_way: bool
+        self,
+        new: Sequence[Message],
+        key: IdempotencyKey | None,
+        after: asyncio.Future[None] | None,
     ) -> None:
-        if is_under_way:
-            await self._records.flush()
+        if after is not None:
+            await after
+        undone: set[UUID] = set()
+        for wait in LOOKS:
+            await asyncio.sleep(wait)
+            undone |= await self._undone(new, key)
+            if len(undone) == len(new):
+                break
+        if undone:
+            log.warning("late_records_undone", messages=len(undone))
+
+    async def _undone(self, new: Sequence[Message], key: IdempotencyKey | None) -> set[UUID]:
+        """What of it was there, and is no more: found as soon as the database can be asked."""
         for _ in range(int(UNDO_FOR / UNDO_EVERY)):
             try:
-                undone = await self._store.disown(new, key, _TOLD)
+                return await self._store.disown(new, key, _TOLD)
             except StoreUnavailable:
                 await asyncio.sleep(UNDO_EVERY)
-                continue
-            if undone:
-                log.warning("late_records_undone", messages=len(undone))
-            return
+        return set()
+
+
+class _Slip:
+    """A batcher's ticket. Its caller waits no longer than it has patience, whoever undoes the
+    record until it has ended.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.told: asyncio.Future[bool | StoreRefused] = loop.create_future()
+        self.ended: asyncio.Future[None] = loop.create_future()
+
+    def done(self) -> bool:
+        """Somebody always wants to know the end."""
+        return False
+
+    def set_result(self, recorded: bool | StoreRefused, /) -> None:
+        """It was written."""
+        self.ended.set_result(None)
+        if not self.told.done():
+            self.told.set_result(recorded)
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """It was not, as far as we know."""
+        self.ended.set_result(None)
+        if not self.told.done():
+            self.told.set_exception(exception)

@@ -33,6 +33,8 @@ LONGEST_NAME = 255
 """Of a reference, and of a link id."""
 LONGEST_DIGITS = 15
 """Of an E.164 number."""
+LONGEST_WRITTEN = 25
+"""Of one with zeros that are not dialled from abroad."""
 LARGEST_EXPIRY = 2**31 - 1
 """iovox says INT, in minutes."""
 NUMBERS_REMEMBERED = 10_000
@@ -68,7 +70,8 @@ def _destination(value: str) -> str:
         raise ValueError("Destination Empty")
     compact = _PUNCTUATION.sub("", value)
     digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
-    if _DIGITS.fullmatch(digits) and not digits.startswith("0") and (e164 := _e164(digits)):
+    is_number = len(digits) <= LONGEST_WRITTEN and _DIGITS.fullmatch(digits)
+    if is_number and not digits.startswith("0") and (e164 := _e164(digits)):
         return e164
     raise ValueError(
         f"Destination Invalid: {value} (write it in international form, such as +447700900123)"

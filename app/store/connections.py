@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -92,11 +93,23 @@ class Connections:
             raise DisconnectionError("the connection was closed while it was idle")
 
 
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A connection out of `AtHand`: since when it has been there, and how often all were dropped
+    by then.
+    """
+
+    pooled: PoolProxiedConnection
+    since: float
+    generation: int
+
+
 class AtHand:
     """A few connections between one use and the next, without a way through the pool in between.
 
     That way costs more than many a statement. A connection goes it all the same after ``KEPT_FOR``
-    seconds, since the pool is who replaces old ones.
+    seconds, since the pool is who replaces old ones; and wherever anyone waits for the pool, who
+    would not be woken by what is kept here.
 
     Each statement is planned once, for arrays of any length. PostgreSQL would plan again for every
     execution, because a plan for two elements looks cheaper to it than one for ten; planning takes
@@ -106,42 +119,63 @@ class AtHand:
     KEPT_FOR = 60.0
 
     def __init__(self, engine: AsyncEngine, *, most: int) -> None:
-        """``most`` of them are out of the pool's other users' reach while they are kept."""
         self._engine = engine
         self._most = most
-        self._kept: list[tuple[PoolProxiedConnection, float]] = []
+        self._kept: list[Lent] = []
+        self._asking = 0
+        self._generation = 0
 
-    async def take(self) -> tuple[PoolProxiedConnection, float]:
-        """A connection, the one used last if there is one, and since when it has been at hand."""
+    async def take(self) -> Lent:
+        """A connection, the one used last if there is one."""
         while self._kept:
-            pooled, since = self._kept.pop()
-            if _driver(pooled).is_closed():
-                pooled.invalidate()
-            elif time.monotonic() - since > self.KEPT_FOR:
-                await self._give_back(pooled)
+            lent = self._kept.pop()
+            if _driver(lent.pooled).is_closed():
+                lent.pooled.invalidate()
+            elif time.monotonic() - lent.since > self.KEPT_FOR:
+                await self._give_back(lent.pooled)
             else:
-                return pooled, since
-        pooled = await self._engine.raw_connection()
+                return lent
+        generation = self._generation
+        async with self.asking():
+            pooled = await self._engine.raw_connection()
         with discarding(pooled):
             await _driver(pooled).execute(_PLAN_ONCE)
-        return pooled, time.monotonic()
+        return Lent(pooled, time.monotonic(), generation)
 
-    async def keep(self, pooled: PoolProxiedConnection, since: float) -> None:
-        """Done with it, and nothing failed."""
-        if len(self._kept) < self._most:
-            self._kept.append((pooled, since))
+    async def keep(self, lent: Lent) -> None:
+        """Done with it, and nothing failed. Nothing that fails here is told: it is done."""
+        if lent.generation != self._generation:
+            _discard(lent.pooled)
+        elif self._asking or len(self._kept) >= self._most:
+            await self._give_back(lent.pooled)
         else:
-            await self._give_back(pooled)
+            self._kept.append(lent)
 
     def drop(self) -> None:
-        """Close them all, without a word to the server."""
+        """Close them all, without a word to the server; those in use as they come back."""
+        self._generation += 1
         kept, self._kept = self._kept, []
-        for pooled, _ in kept:
-            _discard(pooled)
+        for lent in kept:
+            _discard(lent.pooled)
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[None]:
+        """While the pool is asked for a connection. If it has none left, it gets one from here."""
+        self._asking += 1
+        try:
+            pool: Any = self._engine.pool
+            if self._kept and pool.checkedout() >= pool.size():
+                await self._give_back(self._kept.pop(0).pooled)
+            yield
+        finally:
+            self._asking -= 1
 
     async def _give_back(self, pooled: PoolProxiedConnection) -> None:
-        with discarding(pooled):
-            await _driver(pooled).execute(_PLAN_AS_EVER)
+        try:
+            with discarding(pooled):
+                await _driver(pooled).execute(_PLAN_AS_EVER)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            return
         pooled.close()
 
 

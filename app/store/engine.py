@@ -10,7 +10,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from typing import Any
 
 import asyncpg
@@ -104,14 +110,18 @@ class Database:
         silent must not hold up whoever writes next. It may have been committed then.
         """
         with translated():
-            async with asyncio.timeout(patience), self._writer.begin() as connection:
+            async with asyncio.timeout(patience), AsyncExitStack() as stack:
+                async with self._asking():
+                    connection = await stack.enter_async_context(self._writer.begin())
                 yield connection
 
     @asynccontextmanager
     async def read(self, *, patience: float | None = None) -> AsyncIterator[AsyncConnection]:
         """A connection to read by. Each statement sees what is committed when it starts."""
         with translated():
-            async with asyncio.timeout(patience), self._reader.connect() as connection:
+            async with asyncio.timeout(patience), AsyncExitStack() as stack:
+                async with self._asking():
+                    connection = await stack.enter_async_context(self._reader.connect())
                 yield connection
 
     @asynccontextmanager
@@ -123,10 +133,10 @@ class Database:
         """
         with translated():
             async with asyncio.timeout(patience):
-                pooled, since = await self._at_hand.take()
-                with discarding(pooled) as driver:
+                lent = await self._at_hand.take()
+                with discarding(lent.pooled) as driver:
                     yield driver
-                await self._at_hand.keep(pooled, since)
+            await self._at_hand.keep(lent)
 
     @asynccontextmanager
     async def listening(
@@ -137,7 +147,9 @@ class Database:
         Raises StoreUnavailable once the connection is lost, when next used to notify.
         """
         with translated():
-            async with self._reader.connect() as connection:
+            async with AsyncExitStack() as stack:
+                async with self._asking():
+                    connection = await stack.enter_async_context(self._reader.connect())
                 raw = await connection.get_raw_connection()
                 driver: Any = raw.driver_connection
                 await driver.add_listener(channel, callback)
@@ -149,6 +161,10 @@ class Database:
                     yield notify
                 finally:
                     await connection.invalidate()
+
+    def _asking(self) -> AbstractAsyncContextManager[None]:
+        """While the pool is asked for a connection."""
+        return nullcontext() if self.is_sqlite else self._at_hand.asking()
 
     def drop_idle(self) -> None:
         """Use no connection again that there is now: what failed once may fail silently next."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from uuid_utils.compat import uuid7
 from app.errors import StoreRefused, StoreUnavailable, Unavailable
 from app.model.message import Message, Request
 from app.model.status import Status
+from app.send import recorder as module
 from app.send.recorder import Recorder
 from app.store.engine import Database
 from app.store.idempotency import IdempotencyKey, IdempotencyStore
@@ -120,6 +122,53 @@ async def test_undone_and_the_key_is_free(
     found = await store.find(first.id)
     assert found is not None
     assert "told 503" in found.steps[-1].reasons[0]
+
+
+async def test_undone_as_soon_as_its_own_batch_has_ended(store: Unreliable) -> None:
+    """However long the one beside it takes: until then a worker may find a message that is QUEUED,
+    and its caller has been told to send again.
+    """
+    store.writes_at_once = 2
+    recorder = Recorder(store, patience=0.5)
+    late, beside = queued(), queued()
+    store.slow = 0.7
+    first = asyncio.create_task(recorder.record(NewMessage(late)))
+    await asyncio.sleep(0.1)
+    store.slow = 4.0
+    others = [queued() for _ in range(2)]
+    rest = [asyncio.create_task(recorder.record(NewMessage(one))) for one in (beside, *others)]
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        await first
+    await until_undone(store, late)
+    assert time.monotonic() - began < 3
+    await asyncio.gather(*rest, return_exceptions=True)
+    await recorder.close()
+
+
+async def test_what_lands_after_it_was_looked_for_is_undone_as_well(
+    store: Unreliable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection was cut, and the statement went on without us."""
+    monkeypatch.setattr(module, "LOOKS", (0.0, 0.5, 1.0))
+    message = queued()
+    landing: list[asyncio.Task[list[bool]]] = []
+
+    async def land_later(new: Sequence[NewMessage]) -> list[bool]:
+        await asyncio.sleep(0.3)
+        return await MessageStore.add(store, new)
+
+    async def add(new: Sequence[NewMessage]) -> list[bool]:
+        landing.append(asyncio.create_task(land_later(new)))
+        raise StoreUnavailable("connection reset by peer")
+
+    monkeypatch.setattr(store, "add", add)
+    late = Recorder(store)
+    with pytest.raises(Unavailable):
+        await late.record(NewMessage(message))
+    assert await landing[0] == [True]
+    await until_undone(store, message)
+    await late.close()
 
 
 async def test_a_batch_is_undone_as_a_whole(store: Unreliable, recorder: Recorder) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import Invalid
 from app.model.message import Request
-from app.send.requests import check
+from app.send.requests import _e164, check
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HORIZON = timedelta(days=30)
@@ -22,6 +22,15 @@ GOOD: dict[str, Any] = {
 
 def read(**changed: Any) -> Request:
     return check(GOOD | changed, now=NOW, horizon=HORIZON)
+
+
+def test_no_number_is_remembered_that_could_be_none() -> None:
+    """A body has room for millions of digits, and the memory for thousands of numbers."""
+    _e164.cache_clear()
+    assert "destination" in faults_of(GOOD | {"destination": "44" * 10_000})
+    assert _e164.cache_info().currsize == 0
+    read()
+    assert _e164.cache_info().currsize == 1
 
 
 def faults_of(fields: object) -> dict[str, str]:

@@ -179,3 +179,41 @@ async def test_one_that_failed_is_not_kept(database: Database) -> None:
         async with database.direct() as driver:
             await driver.execute("select 1 / 0")
     assert await backend(database) != before
+
+
+async def test_whoever_waits_for_the_pool_gets_what_comes_free(database: Database) -> None:
+    """Not one at hand is kept from those who wait, nor does who comes later get it first."""
+    busy = [
+        asyncio.create_task(run(database, "select 1 from pg_sleep(1.5)")) for _ in range(POOL - 1)
+    ]
+    freed = asyncio.Event()
+
+    async def hold() -> None:
+        async with database.direct():
+            await freed.wait()
+
+    holding = asyncio.create_task(hold())
+    await asyncio.sleep(0.2)
+    waiting = [
+        asyncio.create_task(backend(database)),
+        asyncio.create_task(run(database, "select 1")),
+    ]
+    await asyncio.sleep(0.2)
+    assert not any(task.done() for task in waiting)
+    freed.set()
+    await asyncio.wait_for(asyncio.gather(holding, *waiting), timeout=0.8)
+    await asyncio.gather(*busy)
+
+
+async def test_one_in_use_is_not_kept_when_all_are_dropped(database: Database) -> None:
+    async with database.direct() as driver:
+        before = await driver.fetchval("select pg_backend_pid()")
+        database.drop_idle()
+    assert await backend(database) != before
+
+
+async def test_none_is_kept_once_the_database_is_closed(database: Database) -> None:
+    async with database.direct() as driver:
+        await database.close()
+        assert await driver.fetchval("select 1") == 1
+    assert driver.is_closed()

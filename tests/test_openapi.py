@@ -205,3 +205,12 @@ def _require(document: Json, schema: Json, value: Any) -> None:
     whole = {**schema, "components": document["components"]}  # where its references lead
     checker = Draft202012Validator.FORMAT_CHECKER
     Draft202012Validator(whole, format_checker=checker).validate(value)
+
+
+async def test_the_document_lets_a_batch_hold_what_is_refused_by_itself(document: Json) -> None:
+    """Answered 202, with its index and what is wrong: so no schema may forbid it."""
+    operation = document["paths"]["/v1/messages/batch"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    for messages in (["text"], [None, 1], [{}]):
+        Draft202012Validator(schema).validate({"messages": messages})
+    assert list(Draft202012Validator(schema).iter_errors({"messages": []}))

@@ -223,7 +223,10 @@ _BATCH: dict[str, Any] = {
                     "type": "array",
                     "minItems": 1,
                     "maxItems": LARGEST_BATCH,
-                    "items": {"type": "object", "description": "As for `POST /v1/messages`"},
+                    "items": {
+                        "description": "An object as for `POST /v1/messages`. Whatever else stands "
+                        "here is refused by itself, named by its index"
+                    },
                 }
             },
         },

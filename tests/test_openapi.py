@@ -211,6 +211,7 @@ async def test_the_document_lets_a_batch_hold_what_is_refused_by_itself(document
     """Answered 202, with its index and what is wrong: so no schema may forbid it."""
     operation = document["paths"]["/v1/messages/batch"]["post"]
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
-    for messages in (["text"], [None, 1], [{}]):
+    odd: list[list[object]] = [["text"], [None, 1], [{}]]
+    for messages in odd:
         Draft202012Validator(schema).validate({"messages": messages})
     assert list(Draft202012Validator(schema).iter_errors({"messages": []}))

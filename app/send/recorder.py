@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -31,6 +32,8 @@ UNDO_FOR = 60.0
 LOOKS = (0.0, 5.0, 15.0)
 """Seconds before each look for a record. A statement that we have given up may go on in the server,
 waiting for a lock, until that notices that we have left (see `store.connections`)."""
+LAST_LOOK = 1.0
+"""Seconds for it when we stop: the outcomes of sends are to be recorded in what is left."""
 
 _AWAY = "Nothing was sent: the database cannot be reached"
 _TOLD = "its record came so late that its caller was told 503 and may have sent it again"
@@ -47,6 +50,7 @@ class Recorder:
         self._deadlines = Deadlines(patience)
         self._records = early(store.add, capacity=CAPACITY, writers=store.writes_at_once)
         self._undoing: set[asyncio.Task[None]] = set()
+        self._leaving = asyncio.Event()
 
     async def record(self, new: NewMessage) -> bool:
         """False where its key was used before. Raises Unavailable or StoreRefused."""
@@ -80,10 +84,17 @@ class Recorder:
             raise Unavailable(_AWAY) from error
 
     async def close(self) -> None:
-        """Write what was handed in; leave off undoing."""
+        """Write what was handed in, and leave off undoing after a last look.
+
+        A look is not broken off where it takes milliseconds: SQLite's driver never ends a call that
+        was cancelled at the wrong moment, and the process would not, either.
+        """
         await self._records.close()
-        for task in self._undoing:
-            task.cancel()
+        self._leaving.set()
+        if self._undoing:
+            _, hanging = await asyncio.wait(set(self._undoing), timeout=LAST_LOOK)
+            for task in hanging:
+                task.cancel()
 
     def _undo(
         self,
@@ -106,9 +117,9 @@ class Recorder:
             await after
         undone: set[UUID] = set()
         for wait in LOOKS:
-            await asyncio.sleep(wait)
+            await self._pause(wait)
             undone |= await self._undone(new, key)
-            if len(undone) == len(new):
+            if len(undone) == len(new) or self._leaving.is_set():
                 break
         if undone:
             log.warning("late_records_undone", messages=len(undone))
@@ -119,8 +130,15 @@ class Recorder:
             try:
                 return await self._store.disown(new, key, _TOLD)
             except StoreUnavailable:
-                await asyncio.sleep(UNDO_EVERY)
+                if self._leaving.is_set():
+                    break
+                await self._pause(UNDO_EVERY)
         return set()
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
 
 
 class _Slip:

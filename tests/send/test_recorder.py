@@ -144,6 +144,7 @@ async def test_undone_as_soon_as_its_own_batch_has_ended(store: Unreliable) -> N
     assert time.monotonic() - began < 3
     await asyncio.gather(*rest, return_exceptions=True)
     await recorder.close()
+    assert {await state_of(store, one) for one in (beside, *others)} == {Status.UNSENT}
 
 
 async def test_what_lands_after_it_was_looked_for_is_undone_as_well(

@@ -20,6 +20,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from app.alarm import Alarm
 from app.calls import Headers
 
 HEAD_PATIENCE = 10.0
@@ -99,7 +100,6 @@ class PatientHttp(HttpToolsProtocol):
     _barren = 0
     """Bytes since something was whole: a head, or a part of a body."""
     _timer: asyncio.TimerHandle | None = None
-    _idle_since: float | None = None
     _held: list[bytes] | None = None
     """The body, so far, of a request that may turn out to be whole."""
 
@@ -108,6 +108,8 @@ class PatientHttp(HttpToolsProtocol):
         application: object = self.app
         posts: Mapping[bytes, Callable[[WholeCall], None]] = getattr(application, "whole_posts", {})
         self._whole_posts = posts
+        # uvicorn cancels a timer and makes a new one for each request.
+        self._idle_too_long = Alarm(self._close_idle)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A caller connected; it may wait to ask as long as between two requests."""
@@ -117,9 +119,8 @@ class PatientHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._cancel_timer()
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)
+        self._idle_too_long.close()
 
     def data_received(self, data: bytes) -> None:
         """Some bytes of one request, or of several."""
@@ -218,11 +219,7 @@ class PatientHttp(HttpToolsProtocol):
         self.on_response_complete()
 
     def on_response_complete(self) -> None:
-        """A request is answered.
-
-        uvicorn cancels a timer and makes a new one for each. Here one goes on, and looks for how
-        long nothing has come.
-        """
+        """A request is answered."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -230,30 +227,16 @@ class PatientHttp(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         else:
-            self._idle_since = self.loop.time()
-            if self.timeout_keep_alive_task is None:
-                self._look_in(self.timeout_keep_alive)
+            self._idle_too_long.set(self.timeout_keep_alive)
         if self._in_body and self._is_idle() and not self.transport.is_closing():
             self._timer = self.loop.call_later(self.rest_patience, self._give_up)
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Close a connection that has been idle for too long."""
-        self.timeout_keep_alive_task = None
-        if self._idle_since is None or self.transport.is_closing():
-            return
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self._look_in(left)
-        else:
-            self.transport.close()
-
-    def _look_in(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(
-            seconds, self.timeout_keep_alive_handler
-        )
-
     def _unset_keepalive_if_required(self) -> None:
-        self._idle_since = None
+        self._idle_too_long.stop()
+
+    def _close_idle(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
 
     def shutdown(self) -> None:
         """We were told to stop: finish what is being answered, and linger where nothing is."""

@@ -53,7 +53,7 @@ async def read_body(request: Request) -> bytes:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > LARGEST_BODY:
-                    raise BodyTooLarge(f"A body has at most {LARGEST_BODY} bytes")
+                    raise too_large()
                 chunks.append(chunk)
     except TimeoutError:
         raise RequestTimeout(
@@ -62,6 +62,11 @@ async def read_body(request: Request) -> bytes:
     except ClientDisconnect:  # there is nobody to read the answer, and nothing to log
         raise BadRequest("The connection was cut before the body was whole") from None
     return b"".join(chunks)
+
+
+def too_large() -> BodyTooLarge:
+    """What a body beyond the limit is answered."""
+    return BodyTooLarge(f"A body has at most {LARGEST_BODY} bytes")
 
 
 def json_of(body: bytes) -> Any:

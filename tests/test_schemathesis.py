@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.receive.serving import Service, serve
+from tests.receive.serving import Service, serving_a_copy
 
 ROOT = Path(__file__).parents[1]
 ST = Path(sys.executable).with_name("st")
@@ -25,12 +24,8 @@ TAGS = {
 
 @pytest.fixture(scope="module")
 def service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("schemathesis")
-    shutil.copytree(sqlite_template, folder, dirs_exist_ok=True)
-    # No iovox listens: a send that is understood is queued, and that is all.
-    running = serve(f"sqlite:///{folder / 'dlr.db'}", DLR_LOG_LEVEL="warning")
-    yield running
-    running.process.close()
+    with serving_a_copy(sqlite_template, tmp_path_factory.mktemp("schemathesis")) as running:
+        yield running
 
 
 def run(service: Service, folder: Path, scope: str, *words: str) -> None:

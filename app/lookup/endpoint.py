@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 import structlog
 
 from app.auth import Authenticator, Scope
+from app.calls import Headers
 from app.errors import MethodNotAllowed, ServiceError, problem_body
 from app.lookup.lookups import Lookups
 from app.lookup.query import WAIT
@@ -25,7 +26,6 @@ from app.query import read_query
 
 PREFIX = "/v1/messages/"
 
-Headers = list[tuple[bytes, bytes]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 # Names of other routes: nobody's message is called so, and a GET there is not offered.

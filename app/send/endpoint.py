@@ -20,14 +20,14 @@ import structlog
 
 from app.auth import Authenticator, Scope
 from app.calls import Headers, WholeCall
-from app.errors import BodyTooLarge, RequestTimeout, ServiceError, problem_body
+from app.errors import RequestTimeout, ServiceError, problem_body
 from app.openapi import PROBLEM
 from app.query import only_named
 from app.send.answers import Answer, single
 from app.send.idempotency import HEADER, read_key
 from app.send.rates import KeyRates
 from app.send.sender import Sender
-from app.web import BODY_PATIENCE, LARGEST_BODY, json_of
+from app.web import BODY_PATIENCE, LARGEST_BODY, json_of, too_large
 
 PATH = "/v1/messages"
 _KEY = HEADER.lower().encode()
@@ -73,7 +73,7 @@ class SendEndpoint:
     async def _answer_call(self, call: WholeCall) -> None:
         async def body() -> bytes:
             if len(call.body) > LARGEST_BODY:
-                raise _too_large()
+                raise too_large()
             return call.body
 
         answer = await self._answer(call.headers, body)
@@ -123,17 +123,13 @@ async def _read(receive: Receive) -> bytes:
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > LARGEST_BODY:
-                    raise _too_large()
+                    raise too_large()
                 more = message.get("more_body", False)
     except TimeoutError:
         raise RequestTimeout(
             f"The body did not arrive within {BODY_PATIENCE:g} s", headers={"Connection": "close"}
         ) from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"A body has at most {LARGEST_BODY} bytes")
 
 
 def _headers(answer: Answer) -> Headers:

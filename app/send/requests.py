@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ from pydantic import (
 from app.errors import FieldError, Invalid
 from app.iovox.xml import forbidden_characters
 from app.model.message import Request
+from app.query import rfc3339
 
 LONGEST_MESSAGE = 160
 LONGEST_NAME = 255
@@ -45,9 +46,6 @@ _ALPHANUMERIC_ORIGIN = re.compile(r"[A-Za-z0-9 .]{1,11}")
 _DIGITS = re.compile(r"[0-9]+")
 _NUMERIC = re.compile(r"\+?[0-9]+")
 _PUNCTUATION = re.compile(r"[\s().\-\u2010-\u2015]+")
-_RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
-)
 
 
 def _origin(value: str) -> str:
@@ -109,18 +107,7 @@ def _sendable(value: str) -> str:
 
 
 def _utc(value: object) -> datetime:
-    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError("must be an RFC 3339 time, such as 2026-11-22T09:00:00Z")
-    try:
-        moment = datetime.fromisoformat(value.upper())
-    except ValueError:
-        raise ValueError("is no time that exists") from None
-    if moment.tzinfo is None:
-        raise ValueError("must carry its offset, such as Z or +01:00")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is no time that exists") from None
+    return rfc3339(value if isinstance(value, str) else "")
 
 
 Text = Annotated[StrictStr, AfterValidator(_sendable)]

@@ -110,18 +110,17 @@ class Database:
         silent must not hold up whoever writes next. It may have been committed then.
         """
         with translated():
-            async with asyncio.timeout(patience), AsyncExitStack() as stack:
-                async with self._asking():
-                    connection = await stack.enter_async_context(self._writer.begin())
+            async with asyncio.timeout(patience), self._pooled(self._writer.begin()) as connection:
                 yield connection
 
     @asynccontextmanager
     async def read(self, *, patience: float | None = None) -> AsyncIterator[AsyncConnection]:
         """A connection to read by. Each statement sees what is committed when it starts."""
         with translated():
-            async with asyncio.timeout(patience), AsyncExitStack() as stack:
-                async with self._asking():
-                    connection = await stack.enter_async_context(self._reader.connect())
+            async with (
+                asyncio.timeout(patience),
+                self._pooled(self._reader.connect()) as connection,
+            ):
                 yield connection
 
     @asynccontextmanager
@@ -147,9 +146,7 @@ class Database:
         Raises StoreUnavailable once the connection is lost, when next used to notify.
         """
         with translated():
-            async with AsyncExitStack() as stack:
-                async with self._asking():
-                    connection = await stack.enter_async_context(self._reader.connect())
+            async with self._pooled(self._reader.connect()) as connection:
                 raw = await connection.get_raw_connection()
                 driver: Any = raw.driver_connection
                 await driver.add_listener(channel, callback)
@@ -162,9 +159,15 @@ class Database:
                 finally:
                     await connection.invalidate()
 
-    def _asking(self) -> AbstractAsyncContextManager[None]:
-        """While the pool is asked for a connection."""
-        return nullcontext() if self.is_sqlite else self._at_hand.asking()
+    @asynccontextmanager
+    async def _pooled(
+        self, connecting: AbstractAsyncContextManager[AsyncConnection]
+    ) -> AsyncIterator[AsyncConnection]:
+        """A connection out of the pool, which what is kept at hand gives way to."""
+        async with AsyncExitStack() as stack:
+            async with nullcontext() if self.is_sqlite else self._at_hand.asking():
+                connection = await stack.enter_async_context(connecting)
+            yield connection
 
     def drop_idle(self) -> None:
         """Use no connection again that there is now: what failed once may fail silently next."""

@@ -49,8 +49,7 @@ class _Batch:
 
 
 _OF_ANY = _Batch(
-    arrivals=f"""
-b as materialized (
+    arrivals=f"""b as materialized (
   select distinct on (id) {_COLUMNS} from {_ARRIVALS} order by id, ord),
 f as materialized (
   select distinct on (sid, digest) *, array_agg(id) over same ids,
@@ -67,8 +66,7 @@ f as materialized (
 # Of what is nearly always the case, that no two are of one message, PostgreSQL knows nothing, and
 # would sort and compare all the same: an eighth of its work.
 _OF_EACH_ONE = _Batch(
-    arrivals=f"""
-b as materialized (select {_COLUMNS}, hint is not null named from {_ARRIVALS})""",
+    arrivals=f"""b as materialized (select {_COLUMNS}, hint is not null named from {_ARRIVALS})""",
     receipts="b",
     also="null",
     times_seen="1",
@@ -81,7 +79,7 @@ b as materialized (select {_COLUMNS}, hint is not null named from {_ARRIVALS})""
 def _receive(of: _Batch) -> str:
     """All of RECEIVE but its answer."""
     return f"""
-with {of.arrivals.strip()},
+with {of.arrivals},
 r as (
   insert into receipts (id, sms_activity_id, digest, status, status_key, delivery_status,
     status_reason, receipt_timestamp, at, time_quality, received_at, body, message_hint, also,

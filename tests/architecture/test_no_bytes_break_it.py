@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.architecture.routes import Offered, offered
-from tests.receive.serving import CALLBACK_HEADERS, Service, bearer, hung_up, serve
+from tests.receive.serving import CALLBACK_HEADERS, Service, bearer, hung_up, serving_a_copy
 from tests.support import load
 
 DLR = [Offered(method, "/dlr", None) for method in ("POST", "GET", "PUT")]
@@ -66,12 +65,8 @@ wholes = st.sampled_from(["", "\x00", "%", "é", "../..", "a/b", "0" * 300, "\ud
 
 @pytest.fixture(scope="module")
 def service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("robust")
-    shutil.copytree(sqlite_template, folder, dirs_exist_ok=True)
-    # No iovox listens: a send that is understood is queued, and that is all.
-    running = serve(f"sqlite:///{folder / 'dlr.db'}", DLR_LOG_LEVEL="warning")
-    yield running
-    running.process.close()
+    with serving_a_copy(sqlite_template, tmp_path_factory.mktemp("robust")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

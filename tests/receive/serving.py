@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -76,6 +79,17 @@ def serve(database_url: str, *, port: int | None = None, **more: str) -> Service
         f"http://127.0.0.1:{port}/healthz",
     )
     return Service(f"http://127.0.0.1:{port}", database_url, process)
+
+
+@contextmanager
+def serving_a_copy(template: Path, folder: Path) -> Iterator[Service]:
+    """A server on a copy of an SQLite database. No iovox listens: a send that is understood is
+    queued, and that is all.
+    """
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    service = serve(f"sqlite:///{folder / 'dlr.db'}", DLR_LOG_LEVEL="warning")
+    with service.process:
+        yield service
 
 
 def create_key(database_url: str, *scopes: str, app: str = "billing") -> str:

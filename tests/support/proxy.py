@@ -82,9 +82,7 @@ class TcpProxy:
         loop = asyncio.get_running_loop()
         for listener in server.sockets:
             loop.remove_reader(listener)
-        await asyncio.sleep(
-            0
-        )  # what was just accepted becomes a side: asyncio forgets it otherwise
+        await asyncio.sleep(0)  # what was just accepted is a side now; asyncio would forget it
         server.close()
 
 

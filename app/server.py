@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 from typing import Any
@@ -19,6 +20,16 @@ class PatientServer(Server):
     The kernel completes connections by itself and queues them for us. Closing the socket resets
     those that are still in the queue, and the receipts that they have sent already.
     """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and set aside what there is by then: it stays for good.
+
+        Looking through all of that for garbage would hold up every caller for 70 ms, again and
+        again.
+        """
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, take who is still in the queue, and finish what is being answered."""
@@ -37,6 +48,7 @@ class PatientServer(Server):
         for caller in queued:
             await self._serve_queued(caller)
         await super().shutdown(sockets)
+        gc.unfreeze()
 
     async def _serve_queued(self, caller: socket.socket) -> None:
         loop = asyncio.get_running_loop()

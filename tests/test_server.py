@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -88,6 +89,13 @@ async def test_connections_are_kept(server: PatientServer) -> None:
         assert b"200 OK" in await ask(link)
         await asyncio.sleep(HEAD_PATIENCE * 1.5)
     link[1].close()
+
+
+async def test_no_garbage_is_looked_for_in_what_was_there_at_the_start(
+    server: PatientServer,
+) -> None:
+    assert server.started
+    assert gc.get_freeze_count() > 10_000
 
 
 async def test_requests_in_one_go_are_all_answered(server: PatientServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 
 import uvicorn
@@ -67,5 +68,8 @@ def serve(
 ) -> None:
     """Run until interrupted. Receipts that are pending then are dropped."""
     app = create_simulator(username=username, secure_key=secure_key, behaviour=behaviour)
+    # Looking through all the libraries for garbage would now and then delay everyone's answers.
+    gc.collect()
+    gc.freeze()
     with contextlib.suppress(KeyboardInterrupt):
         make_server(app, host=host, port=port).run()

@@ -24,7 +24,11 @@ Result = TypeVar("Result")
 
 
 def early(
-    write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, capacity: int, writers: int
+    write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+    *,
+    capacity: int,
+    writers: int,
+    enough: int = ENOUGH,
 ) -> Batcher[Item, Result | StoreRefused]:
     """A batcher of what callers wait for."""
     return Batcher(
@@ -32,7 +36,7 @@ def early(
         largest=LARGEST,
         capacity=capacity,
         writers=writers,
-        enough=ENOUGH,
+        enough=enough,
         quiet_turns=0,
     )
 

@@ -37,6 +37,9 @@ from app.send.gate import Breaker
 from app.store.messages import MessageStore
 
 CAPACITY = 10_000
+BESIDE = 16
+"""Acceptances that are written beside others. Fewer would only wait for those to commit, since all
+of them write events, which have one order; so many need not wait where the others hang."""
 RECORD_PATIENCE = 5.0
 """Seconds that a caller waits for its outcome to be recorded before it is told UNCONFIRMED."""
 RECORD_AGAIN_EVERY = 0.5
@@ -79,9 +82,10 @@ class Submitter:
         self._longest_wait = timedelta(seconds=client.longest_wait)
         self._breaker = breaker
         self._metrics = metrics
+        self._submitted = metrics.sends.labels("submitted")
         writers = store.writes_at_once
         self._acceptances = early(
-            _in_order(store.accepted, announce), capacity=CAPACITY, writers=writers
+            _in_order(store.accepted, announce), capacity=CAPACITY, writers=writers, enough=BESIDE
         )
         self._outcomes = early(_counted(store.settle, announce), capacity=CAPACITY, writers=writers)
         self._deadlines = Deadlines(RECORD_PATIENCE)
@@ -116,7 +120,7 @@ class Submitter:
             why = f"the send broke off: {type(error).__name__}"
             return await self._settle(outcomes.unconfirmed(message, datetime.now(UTC), why))
         self._breaker.answered()
-        self._metrics.sends.labels("submitted").inc()
+        self._submitted.inc()
         return await self._accept(message, sms_activity_id)
 
     async def _not_now(self, message: Message, now: datetime) -> Outcome | None:

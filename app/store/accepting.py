@@ -11,7 +11,6 @@ The locks are taken in the order that holds everywhere: deliveries, messages, th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,21 +20,17 @@ from app.model.message import Acceptance
 from app.store.binding import meet_and_bind_directly
 from app.store.postgresql import EVENT_LOCK
 
-# $1: message ids, $2: sms_activity_ids, $3: since when. Answers the messages that are bound.
+# $1: message ids, $2: sms_activity_ids, $3: since when; none of them twice. Answers the messages
+# that are bound.
 #
 # Which app a message is of is read before its row is locked. Should it turn out to be bound to
 # another id by then, the delivery must not be kept: dividing by zero takes all of it back.
 ACCEPT = f"""
-with p as materialized (
-  select distinct on (sid) * from (
-    select distinct on (id) * from unnest($1::uuid[], $2::text[], $3::timestamptz[])
-      with ordinality t(id, sid, at, ord) order by id, ord) one_each
-  order by sid, ord),
-c as materialized (
-  select p.id, p.sid, p.at, m.app, m.expires_at,
+with c as materialized (
+  select id, sid, t.at, m.app, m.expires_at,
     (extract(epoch from m.created_at) * 2000000)::bigint created_key,
-    (extract(epoch from p.at) * 2000000)::bigint submitted_key
-  from p join messages m using (id)
+    (extract(epoch from t.at) * 2000000)::bigint submitted_key
+  from unnest($1::uuid[], $2::text[], $3::timestamptz[]) t(id, sid, at) join messages m using (id)
   where m.sms_activity_id is null and m.state <> 'CANCELLED'),
 d as (
   insert into deliveries (sms_activity_id, message_id, app, expires_at, created_key, submitted_key,
@@ -68,17 +63,13 @@ async def accept_directly(driver: Any, pairs: Sequence[Acceptance]) -> dict[UUID
 
 
 async def _accept_first(driver: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
+    given = {pair.message_id: pair.sms_activity_id for pair in pairs}
+    if len(set(given.values())) < len(pairs):  # two messages with one id, or one with two
+        return {}
     try:
-        row = await driver.fetchrow(ACCEPT, *_arguments(pairs))
+        row = await driver.fetchrow(
+            ACCEPT, list(given), list(given.values()), [pair.at for pair in pairs]
+        )
     except DivisionByZeroError:
         return {}
-    chosen = {pair.message_id: pair.sms_activity_id for pair in reversed(pairs)}
-    return {message_id: chosen[message_id] for message_id in row[0]}
-
-
-def _arguments(pairs: Sequence[Acceptance]) -> tuple[list[UUID], list[str], list[datetime]]:
-    return (
-        [pair.message_id for pair in pairs],
-        [pair.sms_activity_id for pair in pairs],
-        [pair.at for pair in pairs],
-    )
+    return {message_id: given[message_id] for message_id in row[0]}

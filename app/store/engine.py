@@ -31,7 +31,7 @@ from app.store.connections import SERVER_SETTINGS, AtHand, Connections, discardi
 BUSY_TIMEOUT = 5.0
 """Seconds an SQLite writer waits for another process's; a commit takes milliseconds."""
 
-SHARE_AT_HAND = 3
+SHARE_AT_HAND = 2
 """One in so many of a pool's connections is kept at hand for ``Database.direct``."""
 
 # PostgreSQL's error classes: data exceptions, broken constraints, and limits such as a key that is

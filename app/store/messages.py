@@ -22,7 +22,7 @@ from app.store.engine import Database
 from app.store.events import NewEvent, append
 from app.store.idempotency import IdempotencyKey, claim, release
 from app.store.pace import Coming, PaceStore
-from app.store.recording import RECORD, NewMessage, record, record_arguments, step_json
+from app.store.recording import NewMessage, record, record_directly, step_json
 from app.store.tables import messages
 
 __all__ = ["MessageStore", "NewMessage", "Tracked", "errors_of", "message_of", "steps_of"]
@@ -63,8 +63,7 @@ class MessageStore:
                 recorded = await record(connection, new, now)
         else:
             async with self._database.direct(patience=PATIENCE) as driver:
-                rows = await driver.fetch(RECORD, *record_arguments(new, now))
-                recorded = {row[0] for row in rows}
+                recorded = await record_directly(driver, new, now)
         return [one.message.id in recorded for one in new]
 
     async def add_batch(self, new: Sequence[Message], key: IdempotencyKey | None) -> bool:

@@ -91,6 +91,19 @@ select id from m
 """
 
 
+_VALUES = ", ".join(f"${n}" for n in range(1, _NEXT))
+RECORD_ONLY = f"insert into messages ({_NAMES}) values ({_VALUES})"
+"""For messages with neither a key nor an event, one row at a time; a quarter cheaper."""
+
+
+async def record_directly(driver: Any, new: Sequence[NewMessage], now: datetime) -> set[UUID]:
+    """``record`` by asyncpg's own connection, as a transaction of its own."""
+    if any(one.key is not None or one.message.announced for one in new):
+        return {row[0] for row in await driver.fetch(RECORD, *record_arguments(new, now))}
+    await driver.executemany(RECORD_ONLY, [_row(one.message) for one in new])
+    return {one.message.id for one in new}
+
+
 def record_arguments(new: Sequence[NewMessage], now: datetime) -> list[Any]:
     """What RECORD is run with."""
     columns = list(zip(*(_row(one.message) for one in new), strict=True))

@@ -157,7 +157,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._descriptor = -1
+        self._news: select.poll | None = None
         self._exchanging = False
         self._gone = False
 
@@ -168,11 +168,7 @@ class _Connection(asyncio.Protocol):
 
     def has_news(self) -> bool:
         """Whether something came that the event loop has not seen yet: a close, as a rule."""
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(self._descriptor, select.POLLIN)
-            return bool(poll.poll(0))
-        return bool(select.select([self._descriptor], [], [], 0)[0])
+        return bool(self._news and self._news.poll(0))
 
     def send(self, request: bytes, largest_body: int) -> None:
         """Write a request; ``head`` is then the answer's head, and ``body`` its whole body."""
@@ -211,7 +207,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._descriptor = transport.get_extra_info("socket").fileno()
+        self._news = select.poll()
+        self._news.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if not self._exchanging:  # nobody asked for anything

@@ -185,10 +185,12 @@ def check(fields: object, *, now: datetime, horizon: timedelta) -> Request:
 
 
 def _schedule_faults(value: object, now: datetime, horizon: timedelta) -> list[FieldError]:
+    if value is None:
+        return []
     try:
         send_at = _utc(value)
     except ValueError:
-        return []  # absent, or already named by the field's own check
+        return []  # named by the field's own check already
     if send_at <= now:
         return [FieldError("send_at", "lies in the past")]
     if send_at > now + horizon:

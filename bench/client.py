@@ -37,7 +37,8 @@ class Job:
     """What to send where, for how long, and no more than ``most``. ``options`` are the source's.
 
     ``rate``: requests a second; None is as fast as answers come. ``groups``: the n-th request
-    belongs to group n modulo this, and each group's times are told apart.
+    belongs to group n modulo this, and each group's times are told apart. ``spread``: seconds
+    within which the connections start.
     """
 
     port: int
@@ -48,6 +49,7 @@ class Job:
     most: int | None = None
     rate: float | None = None
     groups: int = 0
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,14 @@ async def work(job: Job) -> Came:
         groups[index % job.groups].append(seconds)
 
     began = time.process_time()
-    result = await drive("127.0.0.1", job.port, requests, job.connections, note if groups else None)
+    result = await drive(
+        "127.0.0.1",
+        job.port,
+        requests,
+        job.connections,
+        note if groups else None,
+        spread=job.spread,
+    )
     return Came(
         answers=result.answers,
         seconds=result.seconds,

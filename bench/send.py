@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from datetime import UTC, datetime
+from typing import Protocol
 
 from bench import servers, traffic
 from bench.client import Job
@@ -13,15 +14,23 @@ from bench.servers import Server
 from bench.stage import SMALL, Stage, name_of
 from bench.turns import TURNS, Contender, Contest, in_turns
 
-CONNECTIONS = 50
+FEW = 50
+MANY = 300
+"""Callers that keep all cores busy, each with a connection to iovox."""
+SLOWLY = 450.0
+"""Requests a second, about as many as the few callers send."""
 DELAY = 0.1
 """Seconds that the simulated iovox takes to answer."""
 
 NOTE = (
-    "{connections} callers that each wait for their answer, and a simulated iovox (a process of "
-    "its own, whose CPU is not counted) that answers after {delay:g} ms and sends no receipts. "
-    "Directly: the same load on the simulator without the service. What the service adds is the "
-    "difference of the two. FastAPI that does nothing validates the same body, at full speed. "
+    "Callers that each wait for their answer, and a simulated iovox (a process of its own, whose "
+    "CPU is not counted) that answers after {delay:g} ms and sends no receipts. Directly: the same "
+    "load on the simulator without the service. What the service adds is the difference of the "
+    "two. The {few} callers start within {delay:g} ms, one after the other; in step: at one "
+    "instant, after which their messages go on coming in bursts, since iovox takes exactly as long "
+    "for each. CPU is compared at full load, with {many} callers here and {few} at FastAPI, which "
+    "does nothing but validate the same body: a core that was idle has to get going first, as "
+    "FastAPI shows at {rate:g} requests/s. "
     "Medians of {turns} turns of {seconds:g} s, the contenders one after the other in each, and of "
     "the differences and ratios in each turn."
 )
@@ -37,12 +46,25 @@ def measure_send(stage: Stage) -> Section:
     key = servers.dlr(["keys", "create", traffic.APP, "--scope", "send"], url)
     iovox = servers.simulator()
     _behave(iovox)
-    service = servers.serve(url, extra={"DLR_IOVOX_URL": f"http://127.0.0.1:{iovox.port}"})
+    service = servers.serve(
+        url,
+        extra={
+            "DLR_IOVOX_URL": f"http://127.0.0.1:{iovox.port}",
+            "DLR_IOVOX_MAX_CONNECTIONS": str(MANY),
+        },
+    )
     sends: dict[str, object] = {"first": 0, "count": 10**6}
+    to_noop = _load(servers.rival("noop"), "sends", sends, status=200)
+    to_iovox = _load(iovox, "submissions", {"count": 10**6}, status=201)
+    to_service = _load(service, "sends", {**sends, "key": key}, status=201)
     contenders = {
-        "noop": _contender(servers.rival("noop"), "sends", sends, 200),
-        "direct": _contender(iovox, "submissions", {"count": 10**6}, 201),
-        "service": _contender(service, "sends", {**sends, "key": key}, 201),
+        "noop": to_noop(FEW),
+        "full": to_service(MANY, spread=DELAY),
+        "slow noop": to_noop(FEW, rate=SLOWLY),
+        "direct": to_iovox(FEW, spread=DELAY),
+        "service": to_service(FEW, spread=DELAY),
+        "direct in step": to_iovox(FEW),
+        "service in step": to_service(FEW),
     }
     began = datetime.now(UTC)
     contest = in_turns(stage, contenders)
@@ -53,11 +75,22 @@ def measure_send(stage: Stage) -> Section:
     return _section(stage, contest)
 
 
-def _contender(server: Server, source: str, options: dict[str, object], status: int) -> Contender:
-    def job(seconds: float) -> Job:
-        return Job(server.port, source, options, seconds, CONNECTIONS)
+class _Load(Protocol):
+    """So many callers who start within ``spread`` seconds, at their own rate or at this one."""
 
-    return Contender(server, job, status=status)
+    def __call__(
+        self, callers: int, *, spread: float = 0.0, rate: float | None = None
+    ) -> Contender: ...
+
+
+def _load(server: Server, source: str, options: dict[str, object], *, status: int) -> _Load:
+    def contender(callers: int, *, spread: float = 0.0, rate: float | None = None) -> Contender:
+        def job(seconds: float) -> Job:
+            return Job(server.port, source, options, seconds, callers, rate=rate, spread=spread)
+
+        return Contender(server, job, status=status)
+
+    return contender
 
 
 def _behave(iovox: Server) -> None:
@@ -75,30 +108,48 @@ def _behave(iovox: Server) -> None:
 def _section(stage: Stage, contest: Contest) -> Section:
     found = contest.medians()
     names = {
-        "noop": "(b) FastAPI that does nothing",
-        "direct": "the simulator directly",
-        "service": "this service",
+        "noop": "(b) FastAPI that does nothing, full load",
+        "full": "this service, full load",
+        "slow noop": f"(b) at {SLOWLY:g} requests/s",
+        "direct": f"the simulator directly, {FEW} callers",
+        "service": f"this service, {FEW} callers",
+        "direct in step": f"the simulator directly, {FEW} in step",
+        "service in step": f"this service, {FEW} in step",
     }
     rows = [[names[name], *figure_cells(figures)] for name, figures in found.items()]
-    p50 = contest.of_pairs("service", "direct", lambda ours, alone: ours.p50 - alone.p50) * 1e3
-    p99 = contest.of_pairs("service", "direct", lambda ours, alone: ours.p99 - alone.p99) * 1e3
-    cpu = contest.of_pairs(
-        "service", "noop", lambda ours, noop: ours.service_cpu / noop.service_cpu
-    )
-    added = [f"{p50:.1f}", f"{p99:.1f}"]
+    apart = _added(contest, "service", "direct")
+    in_step = _added(contest, "service in step", "direct in step")
+    cpu = contest.of_pairs("full", "noop", lambda ours, noop: ours.service_cpu / noop.service_cpu)
     return Section(
         title="Sending through a simulated iovox",
         note=NOTE.format(
-            connections=CONNECTIONS,
+            few=FEW,
+            many=MANY,
+            rate=SLOWLY,
             delay=DELAY * 1e3,
             turns=stage.rounds * TURNS,
             seconds=stage.seconds / TURNS,
         ),
         columns=("", *FIGURES),
-        rows=[*rows, ["what the service adds", "", *added, "", "", ""]],
+        rows=[
+            *rows,
+            ["what the service adds", "", *_cells(apart), "", "", ""],
+            ["what it adds in step", "", *_cells(in_step), "", "", ""],
+        ],
         marks=[
-            Mark("added latency, p50", p50, 5, unit="ms"),
-            Mark("service CPU against (b)", cpu, 4),
+            Mark("added latency, p50", apart[0], 5, unit="ms"),
+            Mark("service CPU against (b), full load", cpu, 4),
         ],
         bounds=f"iovox's {DELAY * 1e3:g} ms; meanwhile {bounds_of(found['service'])}",
     )
+
+
+def _added(contest: Contest, service: str, direct: str) -> tuple[float, float]:
+    """What it adds to the middle and to the slow answers, in ms."""
+    p50 = contest.of_pairs(service, direct, lambda ours, alone: ours.p50 - alone.p50)
+    p99 = contest.of_pairs(service, direct, lambda ours, alone: ours.p99 - alone.p99)
+    return p50 * 1e3, p99 * 1e3
+
+
+def _cells(times: tuple[float, float]) -> list[str]:
+    return [f"{time:.1f}" for time in times]

@@ -73,6 +73,7 @@ async def drive(
     reconnect: bool = False,
     give_up_after: float = 30.0,
     patience: float = 30.0,
+    spread: float = 0.0,
 ) -> Result:
     """Sends each request once, one at a time on each connection, and counts what comes back.
 
@@ -80,10 +81,12 @@ async def drive(
     whose connection breaks, or that has no answer after ``give_up_after`` seconds, counts in
     ``errors`` and is never sent again. With ``reconnect`` its connection is made anew,
     tried for up to ``patience`` seconds; without, it is not, and what nobody is left to send counts
-    as "not sent".
+    as "not sent". Of an iterable, the connections take their first requests within ``spread``
+    seconds, one after the other: where an answer always takes the same time, connections that start
+    together stay together.
     """
     load = _Load(host, port, on_answer, on_body, reconnect=reconnect, patience=patience)
-    return await load.run(requests, connections, give_up_after)
+    return await load.run(requests, connections, give_up_after, spread)
 
 
 class _Load:
@@ -118,6 +121,7 @@ class _Load:
         requests: Iterable[bytes] | AsyncIterable[bytes],
         connections: int,
         give_up_after: float,
+        spread: float,
     ) -> Result:
         loop = asyncio.get_running_loop()
         for _ in range(connections):
@@ -131,7 +135,8 @@ class _Load:
             else:
                 self.source = enumerate(requests)
                 while self.idle and self._next(self.idle.popleft()):
-                    pass
+                    if spread:
+                        await asyncio.sleep(spread / connections)
             while not self.failure and self._waits():
                 await self._change()
             if self.failure:

@@ -119,6 +119,24 @@ async def test_a_fast_async_producer_waits_for_connections() -> None:
     assert result.answers == 200
 
 
+async def test_connections_start_one_after_the_other() -> None:
+    came: list[float] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            came.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(0.3)
+            writer.write(CREATED.replace(b"<body>", b"noted."))
+
+    async with serving(note) as port:
+        result = await drive("127.0.0.1", port, numbered(6), 3, spread=0.3)
+    assert result.answers == 6
+    starts = [at - came[0] for at in came]
+    assert 0.08 < starts[1] < starts[2]
+    assert 0.18 < starts[2] < starts[3]  # of them all the first is free again first
+
+
 async def test_fewer_requests_than_connections() -> None:
     async with serving(answering(CREATED)) as port:
         result = await drive("127.0.0.1", port, numbered(2), 5)

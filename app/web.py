@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from app.errors import (
     BadRequest,
@@ -38,29 +38,32 @@ log = structlog.get_logger(__name__)
 
 async def read_json(request: Request) -> Any:
     """The JSON of a body. Raises BadRequest, BodyTooLarge or RequestTimeout."""
-    return json_of(await read_body(request))
+    return json_of(await read_body(request.receive))
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(receive: Receive) -> bytes:
     """The whole of a body. Raises BadRequest, BodyTooLarge or RequestTimeout.
 
     After a refusal the server reads what is left and drops it, so that the answer is seen.
     """
     chunks: list[bytes] = []
     size = 0
+    more = True
     try:
         async with asyncio.timeout(BODY_PATIENCE):
-            async for chunk in request.stream():
-                size += len(chunk)
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":  # nobody reads the answer: nothing to log
+                    raise BadRequest("The connection was cut before the body was whole")
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
                 if size > LARGEST_BODY:
                     raise too_large()
-                chunks.append(chunk)
+                more = message.get("more_body", False)
     except TimeoutError:
         raise RequestTimeout(
             f"The body did not arrive within {BODY_PATIENCE:g} s", headers={"Connection": "close"}
         ) from None
-    except ClientDisconnect:  # there is nobody to read the answer, and nothing to log
-        raise BadRequest("The connection was cut before the body was whole") from None
     return b"".join(chunks)
 
 

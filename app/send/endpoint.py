@@ -20,14 +20,14 @@ import structlog
 
 from app.auth import Authenticator, Scope
 from app.calls import Headers, WholeCall
-from app.errors import RequestTimeout, ServiceError, problem_body
+from app.errors import ServiceError, problem_body
 from app.openapi import PROBLEM
 from app.query import only_named
 from app.send.answers import Answer, single
 from app.send.idempotency import HEADER, read_key
 from app.send.rates import KeyRates
 from app.send.sender import Sender
-from app.web import BODY_PATIENCE, LARGEST_BODY, json_of, too_large
+from app.web import LARGEST_BODY, json_of, read_body, too_large
 
 PATH = "/v1/messages"
 _KEY = HEADER.lower().encode()
@@ -55,11 +55,8 @@ class SendEndpoint:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
-        try:
-            read = partial(_read, receive)
-            answer = await self._answer(scope["headers"], read, query=scope["query_string"])
-        except _CallerGoneError:
-            return
+        read = partial(read_body, receive)
+        answer = await self._answer(scope["headers"], read, query=scope["query_string"])
         headers = [*_headers(answer), (b"content-length", b"%d" % len(answer.body))]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
@@ -82,8 +79,6 @@ class SendEndpoint:
     async def _answer(self, headers: Headers, read: ReadBody, query: bytes = b"") -> Answer:
         try:
             return await self._told(headers, read, query)
-        except _CallerGoneError:
-            raise
         except ServiceError as error:
             return _problem(error)
         except Exception as error:
@@ -103,33 +98,6 @@ class SendEndpoint:
         key = read_key(keys, "send", body)
         told = await self._sender.send(caller.app, body, key)
         return single(told.sent, told.message, replayed=told.replayed)
-
-
-class _CallerGoneError(Exception):
-    """It hung up before its request was whole; there is nobody to answer."""
-
-
-async def _read(receive: Receive) -> bytes:
-    """The whole body. Raises BodyTooLarge or RequestTimeout."""
-    parts: list[bytes] = []
-    size = 0
-    more = True
-    try:
-        async with asyncio.timeout(BODY_PATIENCE):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise _CallerGoneError
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > LARGEST_BODY:
-                    raise too_large()
-                more = message.get("more_body", False)
-    except TimeoutError:
-        raise RequestTimeout(
-            f"The body did not arrive within {BODY_PATIENCE:g} s", headers={"Connection": "close"}
-        ) from None
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _headers(answer: Answer) -> Headers:

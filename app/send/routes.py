@@ -70,7 +70,7 @@ def send_routes(*, sender: Sender, rates: KeyRates, authenticator: Authenticator
         caller: Caller = request.state.caller
         rates.take(caller.key_id)
         message_id = _uuid(request)
-        _require_nothing(await read_body(request))
+        _require_nothing(await read_body(request.receive))
         key = read_key(request.headers.getlist(HEADER), f"resend {message_id}", None)
         return _response(await sender.resend(caller.app, caller.sees, message_id, key))
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
 from app.metrics import Metrics
 from app.model.receipt import Receipt, Rejection
-from app.store.engine import is_transient
+from app.store.engine import tried_again
 from app.store.receipts import ReceiptStore
 
 Call = Receipt | Rejection
-TRIES = 3
-"""For a transaction that PostgreSQL broke off through no fault of the data, such as a deadlock."""
 LONGEST_REASON = 500
 
 _REFUSED = "The database refused it: {}"
@@ -57,13 +56,7 @@ class Recorder:
     async def _add(self, calls: Sequence[Call]) -> None:
         receipts = [call for call in calls if isinstance(call, Receipt)]
         rejections = [call for call in calls if isinstance(call, Rejection)]
-        for attempt in range(1, TRIES + 1):
-            try:
-                stored = await self._store.add(receipts, rejections)
-                break
-            except StoreUnavailable as error:
-                if attempt == TRIES or not is_transient(error):
-                    raise
+        stored = await tried_again(partial(self._store.add, receipts, rejections))
         if receipts:
             self._announce()
         self._metrics.receipts_stored.inc(len(receipts))

@@ -6,18 +6,17 @@ Where the database will not have one, its bad item fails alone.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from app.batcher import Batcher
-from app.errors import StoreRefused, StoreUnavailable
-from app.store.engine import is_transient
+from app.errors import StoreRefused
+from app.store.engine import tried_again
 
 LARGEST = 128
 ENOUGH = 2
 """Items that do not wait for the batch before theirs. With 1, PostgreSQL would have nearly twice
 the work of them, and the next ones would wait for that."""
-TRIES = 3
-"""Of a transaction that lost to another one, such as in a deadlock."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,22 +50,10 @@ def careful(
 
     async def write_all(batch: Sequence[Item]) -> Sequence[Result | StoreRefused]:
         try:
-            return await _tried_again(write, batch)
+            return await tried_again(partial(write, batch))
         except StoreRefused as error:
             if len(batch) == 1:
                 return [error]
         return [result for item in batch for result in await write_all([item])]
 
     return write_all
-
-
-async def _tried_again(
-    write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], batch: Sequence[Item]
-) -> Sequence[Result]:
-    for _ in range(TRIES - 1):
-        try:
-            return await write(batch)
-        except StoreUnavailable as error:
-            if not is_transient(error):
-                raise
-    return await write(batch)

@@ -17,7 +17,7 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy import URL, event, make_url
@@ -33,6 +33,9 @@ BUSY_TIMEOUT = 5.0
 
 SHARE_AT_HAND = 2
 """One in so many of a pool's connections is kept at hand for ``Database.direct``."""
+
+TRIES = 3
+"""Of a transaction that PostgreSQL breaks off, such as in a deadlock."""
 
 # PostgreSQL's error classes: data exceptions, broken constraints, and limits such as a key that is
 # too long for an index. Everything else (no connection, no space, no table, read-only, shutting
@@ -53,6 +56,8 @@ _OF_DATABASES = (
     UnicodeEncodeError,
     OverflowError,
 )
+
+Result = TypeVar("Result")
 
 
 def driver_url(url: str) -> URL:
@@ -248,7 +253,20 @@ def translated() -> Iterator[None]:
         raise kind(_words(error)) from None
 
 
-def is_transient(error: Exception) -> bool:
+async def tried_again(transaction: Callable[[], Awaitable[Result]]) -> Result:
+    """Run a transaction, again where it was broken off through no fault of the data. Raises as it
+    does.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return await transaction()
+        except StoreUnavailable as error:
+            if not _is_transient(error):
+                raise
+    return await transaction()
+
+
+def _is_transient(error: Exception) -> bool:
     """Whether the same transaction may simply be run again: a deadlock, or a plan gone stale."""
     state = _sqlstate(error.__context__)
     return state.startswith(_TRANSIENT_CLASSES) or state == _STALE_PLAN

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,7 @@ import pytest_asyncio
 from sqlalchemy import Table, insert, text
 
 from app.errors import ServiceError, StoreRefused, StoreUnavailable
-from app.store.engine import Database, driver_url, is_transient
+from app.store.engine import TRIES, Database, driver_url, tried_again
 from app.store.tables import api_keys, deliveries, events, messages, receipts
 from tests.support.fixtures import Server
 from tests.support.ports import free_port
@@ -207,7 +208,11 @@ async def test_arrays_that_cannot_be_encoded(on_postgresql: Database) -> None:
 @pytest.mark.postgresql
 @pytest.mark.parametrize("through_sqlalchemy", [True, False], ids=["sqlalchemy", "asyncpg"])
 async def test_states_of_postgresql(on_postgresql: Database, through_sqlalchemy: bool) -> None:
+    runs = 0
+
     async def run(statement: str) -> None:
+        nonlocal runs
+        runs += 1
         if through_sqlalchemy:
             async with on_postgresql.write() as connection:
                 await connection.exec_driver_sql(statement)
@@ -216,11 +221,13 @@ async def test_states_of_postgresql(on_postgresql: Database, through_sqlalchemy:
                 await driver.execute(statement)
 
     for state, meaning, expected, transient in STATES:
+        statement = f"do $$ begin raise exception '{meaning}' using errcode='{state}'; end $$"
+        runs = 0
         with pytest.raises(ServiceError) as caught:
-            await run(f"do $$ begin raise exception '{meaning}' using errcode='{state}'; end $$")
+            await tried_again(partial(run, statement))
         assert type(caught.value) is expected, meaning
         assert meaning in caught.value.detail
-        assert is_transient(caught.value) is transient, meaning
+        assert runs == (TRIES if transient else 1), meaning
 
 
 async def test_nobody_listens() -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Iterator
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -11,23 +9,12 @@ import pytest_asyncio
 from app.store.engine import Database
 from app.store.tables import metadata
 from tests.receive.serving import CALLBACK_HEADERS, Service, serve
-from tests.support.fixtures import BOTH, Server
 
 
-@pytest.fixture(scope="module", params=BOTH)
-def service(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
+@pytest.fixture(scope="module")
+def service(shared_url: str) -> Iterator[Service]:
     """A server on each kind of database, for a whole module: its tests use ids of their own."""
-    if request.param == "sqlite":
-        folder = tmp_path_factory.mktemp("service")
-        shutil.copytree(request.getfixturevalue("sqlite_template"), folder, dirs_exist_ok=True)
-        yield from serving(f"sqlite:///{folder / 'dlr.db'}")
-        return
-    server: Server = request.getfixturevalue("postgres_server")
-    url = server.create_database(template=request.getfixturevalue("postgres_template"))
-    yield from serving(url)
-    server.drop_database(urlsplit(url).path.removeprefix("/"))
+    yield from serving(shared_url)
 
 
 def serving(url: str) -> Iterator[Service]:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -11,7 +9,7 @@ import pytest_asyncio
 
 from tests.iovox.scripted import ACCEPTED, Scripted, http, scripted
 from tests.send.world import Iovox, Service, World
-from tests.support.fixtures import BOTH, Server
+from tests.support.fixtures import BOTH, shared_database_of
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -35,33 +33,11 @@ async def sqlite_world(sqlite_url: str) -> AsyncIterator[World]:
 
 
 @pytest.fixture(scope="module", params=BOTH)
-def shared_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """A migrated database for a whole module, on SQLite and on PostgreSQL."""
-    yield from _database(request, tmp_path_factory)
-
-
-@pytest.fixture(scope="module", params=BOTH)
 def script_url(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """Another one: replicas with one database would send each other's messages."""
-    yield from _database(request, tmp_path_factory)
-
-
-def _database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    if request.param == "sqlite":
-        folder = tmp_path_factory.mktemp("shared")
-        shutil.copytree(request.getfixturevalue("sqlite_template"), folder, dirs_exist_ok=True)
-        yield f"sqlite:///{folder / 'dlr.db'}"
-        return
-    server: Server = request.getfixturevalue("postgres_server")
-    url = server.create_database(template=request.getfixturevalue("postgres_template"))
-    yield url
-    server.drop_database(urlsplit(url).path.removeprefix("/"))
+    yield from shared_database_of(request, tmp_path_factory)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator, Iterator
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -12,23 +10,6 @@ from app.store.history import HistoryStore
 from app.store.messages import MessageStore
 from app.store.receipts import ReceiptStore
 from app.store.tables import metadata
-from tests.support.fixtures import BOTH, Server
-
-
-@pytest.fixture(scope="module", params=BOTH)
-def shared_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """A migrated database for a whole module: emptying it takes a hundredth of making another."""
-    if request.param == "sqlite":
-        folder = tmp_path_factory.mktemp("shared")
-        shutil.copytree(request.getfixturevalue("sqlite_template"), folder, dirs_exist_ok=True)
-        yield f"sqlite:///{folder / 'dlr.db'}"
-        return
-    server: Server = request.getfixturevalue("postgres_server")
-    url = server.create_database(template=request.getfixturevalue("postgres_template"))
-    yield url
-    server.drop_database(urlsplit(url).path.removeprefix("/"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -90,6 +90,27 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(name))
 
 
+@pytest.fixture(scope="module", params=BOTH)
+def shared_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A migrated database for a whole module, on SQLite and on PostgreSQL."""
+    yield from shared_database_of(request, tmp_path_factory)
+
+
+def shared_database_of(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """For a fixture of a module that has its own database, with BOTH for its params."""
+    if request.param == "sqlite":
+        folder = tmp_path_factory.mktemp("shared")
+        shutil.copytree(request.getfixturevalue("sqlite_template"), folder, dirs_exist_ok=True)
+        yield f"sqlite:///{folder / 'dlr.db'}"
+    else:
+        template = request.getfixturevalue("postgres_template")
+        yield from _database(request.getfixturevalue("postgres_server"), template)
+
+
 @pytest.fixture(params=BOTH)
 def empty_database_url(request: pytest.FixtureRequest) -> str:
     """Like ``database_url``, before any migration."""

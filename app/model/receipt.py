@@ -41,36 +41,30 @@ class Arrival(NamedTuple):
     hint: UUID | None = None
 
 
+class Meaning(NamedTuple):
+    """What a receipt's texts say, whichever message it is of and whenever it came.
+
+    ``status`` is upper-cased where it is one that we know.
+    """
+
+    status: str
+    delivery_status: str | None
+    status_reason: str | None
+    receipt_timestamp: str | None
+    at: datetime
+    time_quality: TimeQuality
+    key: int
+    flag: int
+    digest: bytes
+    at_microseconds: int
+
+
 class Receipt(NamedTuple):
-    """A receipt that was understood. ``status`` is upper-cased where it is one that we know."""
+    """A receipt that was understood."""
 
     arrival: Arrival
     sms_activity_id: str
-    status: str
-    delivery_status: str | None
-    status_reason: str | None
-    receipt_timestamp: str | None
-    at: datetime
-    time_quality: TimeQuality
-    key: int
-    flag: int
-    digest: bytes
-    at_microseconds: int
-
-
-class _Meaning(NamedTuple):
-    """What a receipt's texts say, whichever message it is of and whenever it came."""
-
-    status: str
-    delivery_status: str | None
-    status_reason: str | None
-    receipt_timestamp: str | None
-    at: datetime
-    time_quality: TimeQuality
-    key: int
-    flag: int
-    digest: bytes
-    at_microseconds: int
+    meaning: Meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +126,11 @@ def _receipt(
     meaning = _lasting_meaning(texts) if len(arrival.body) <= LONGEST_REMEMBERED else None
     if meaning is None:
         meaning = _meaning(texts, *to_utc(texts[2], arrival.received_at))
-    return Receipt(arrival, sms_activity_id, *meaning)
+    return Receipt(arrival, sms_activity_id, meaning)
 
 
 @lru_cache(maxsize=4096)
-def _lasting_meaning(texts: _Texts) -> _Meaning | None:
+def _lasting_meaning(texts: _Texts) -> Meaning | None:
     """What the texts mean whenever they come; None where that depends on it.
 
     Remembered, since receipts of the same second say the same but for their ids.
@@ -147,12 +141,12 @@ def _lasting_meaning(texts: _Texts) -> _Meaning | None:
     return _meaning(texts, reading.earlier, reading.quality)
 
 
-def _meaning(texts: _Texts, at: datetime, quality: TimeQuality) -> _Meaning:
+def _meaning(texts: _Texts, at: datetime, quality: TimeQuality) -> Meaning:
     delivery_status, status_reason, receipt_timestamp, status = texts
     known = status.strip()
     known = known.upper() if known.isascii() else known  # not a dotless i for an I
     weight = weight_of(known)
-    return _Meaning(
+    return Meaning(
         status=known if weight.rank else _showable(status),
         delivery_status=_showable(delivery_status),
         status_reason=_showable(status_reason),

@@ -147,22 +147,22 @@ def _columns(receipts: Sequence[Receipt]) -> Columns:
     """The batch as one array a column, in the order that RECEIVE numbers them."""
     rows = [
         (
-            r.arrival.id,
-            r.sms_activity_id,
-            r.digest,
-            r.status,
-            r.key,
-            r.at_microseconds,
-            microseconds(r.arrival.received_at),
-            r.arrival.body,
-            r.arrival.hint,
-            r.flag,
-            r.delivery_status,
-            r.status_reason,
-            r.receipt_timestamp,
-            r.time_quality,
+            call.id,
+            sms_activity_id,
+            m.digest,
+            m.status,
+            m.key,
+            m.at_microseconds,
+            microseconds(call.received_at),
+            call.body,
+            call.hint,
+            m.flag,
+            m.delivery_status,
+            m.status_reason,
+            m.receipt_timestamp,
+            m.time_quality,
         )
-        for r in receipts
+        for call, sms_activity_id, m in receipts
     ]
     return tuple(list(column) for column in zip(*rows, strict=True))
 

@@ -94,14 +94,14 @@ async def _store(connection: AsyncConnection, batch: Sequence[Receipt]) -> list[
     kept = await _kept(connection, batch)
     fresh: list[Receipt] = []
     for receipt in batch:
-        name = (receipt.sms_activity_id, receipt.digest)
+        name = (receipt.sms_activity_id, receipt.meaning.digest)
         if name in kept:
             kept[name].count(receipt.arrival)
         else:
             kept[name] = _Kept(receipt.arrival.id, [], 1, receipt.arrival.received_at)
             fresh.append(receipt)
     new = [
-        _columns(receipt) | kept.pop((receipt.sms_activity_id, receipt.digest)).columns()
+        _columns(receipt) | kept.pop((receipt.sms_activity_id, receipt.meaning.digest)).columns()
         for receipt in fresh
     ]
     if new:
@@ -126,7 +126,7 @@ async def _kept(
             receipts.c.also,
             receipts.c.times_seen,
             receipts.c.received_at,
-        ).where(names.in_([(receipt.sms_activity_id, receipt.digest) for receipt in batch]))
+        ).where(names.in_([(receipt.sms_activity_id, receipt.meaning.digest) for receipt in batch]))
     )
     return {
         (row.sms_activity_id, row.digest): _Kept(
@@ -137,17 +137,18 @@ async def _kept(
 
 
 def _columns(receipt: Receipt) -> dict[str, object]:
+    meaning = receipt.meaning
     return {
         "id": receipt.arrival.id,
         "sms_activity_id": receipt.sms_activity_id,
-        "digest": receipt.digest,
-        "status": receipt.status,
-        "status_key": receipt.key,
-        "delivery_status": receipt.delivery_status,
-        "status_reason": receipt.status_reason,
-        "receipt_timestamp": receipt.receipt_timestamp,
-        "at": receipt.at,
-        "time_quality": receipt.time_quality,
+        "digest": meaning.digest,
+        "status": meaning.status,
+        "status_key": meaning.key,
+        "delivery_status": meaning.delivery_status,
+        "status_reason": meaning.status_reason,
+        "receipt_timestamp": meaning.receipt_timestamp,
+        "at": meaning.at,
+        "time_quality": meaning.time_quality,
         "body": receipt.arrival.body,
         "message_hint": receipt.arrival.hint,
     }
@@ -174,18 +175,18 @@ def _raise_status(known: dict[str, _Delivery], receipt: Receipt) -> list[NewEven
     delivery = known.setdefault(
         receipt.sms_activity_id, _Delivery(Status.UNKNOWN, 0, None, 0, None, None)
     )
-    delivery.seen |= receipt.flag
-    if receipt.key <= delivery.status_key:
+    meaning = receipt.meaning
+    delivery.seen |= meaning.flag
+    if meaning.key <= delivery.status_key:
         return []
-    delivery.status, delivery.status_key = receipt.status, receipt.key
-    delivery.status_at = receipt.at
-    delivery.reason = receipt.status_reason
+    delivery.status, delivery.status_key = meaning.status, meaning.key
+    delivery.status_at = meaning.at
+    delivery.reason = meaning.status_reason
     if delivery.app is None or delivery.message_id is None:
         return []
+    sms_activity_id = receipt.sms_activity_id
     return [
-        NewEvent(
-            delivery.message_id, delivery.app, receipt.sms_activity_id, receipt.status, receipt.at
-        )
+        NewEvent(delivery.message_id, delivery.app, sms_activity_id, meaning.status, meaning.at)
     ]
 
 

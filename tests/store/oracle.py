@@ -34,24 +34,24 @@ class Delivery:
 
     @property
     def best(self) -> Receipt | None:
-        known = [receipt for receipt in self.receipts if receipt.status in RANKS]
+        known = [receipt for receipt in self.receipts if receipt.meaning.status in RANKS]
         return max(known, key=weight, default=None)
 
     @property
     def status(self) -> str:
         if self.best is not None:
-            return self.best.status
+            return self.best.meaning.status
         return "SUBMITTED" if self.submitted else "UNKNOWN"
 
     @property
     def contradictory(self) -> bool:
-        statuses = {receipt.status for receipt in self.receipts}
+        statuses = {receipt.meaning.status for receipt in self.receipts}
         return "DELIVERED" in statuses and bool(statuses & {"FAILED", "EXPIRED"})
 
 
 def weight(receipt: Receipt) -> Weight:
-    rank, tie = RANKS[receipt.status]
-    return rank, receipt.at, tie
+    rank, tie = RANKS[receipt.meaning.status]
+    return rank, receipt.meaning.at, tie
 
 
 class Oracle:
@@ -95,7 +95,7 @@ class Oracle:
 
     def _take(self, receipt: Receipt) -> None:
         delivery = self.deliveries.setdefault(receipt.sms_activity_id, Delivery())
-        seen = delivery.arrivals.setdefault(receipt.digest, set())
+        seen = delivery.arrivals.setdefault(receipt.meaning.digest, set())
         is_new = not seen
         seen.add(receipt.arrival.id)
         if not is_new:
@@ -104,7 +104,9 @@ class Oracle:
         delivery.receipts.append(receipt)
         raised = delivery.best is receipt and (before is None or weight(receipt) > weight(before))
         if raised and delivery.message is not None:
-            self.events.append(Event(delivery.message, receipt.sms_activity_id, receipt.status))
+            self.events.append(
+                Event(delivery.message, receipt.sms_activity_id, receipt.meaning.status)
+            )
 
     def _bind(self, message: UUID, sms_activity_id: str) -> None:
         delivery = self.deliveries[sms_activity_id]
@@ -114,6 +116,10 @@ class Oracle:
         delivery.message, delivery.submitted = message, True
         self.ids[message] = sms_activity_id
         self.states[message], self.leases[message] = "SUBMITTED", None
-        steps = {weight(each): each.status for each in delivery.receipts if each.status in RANKS}
+        steps = {
+            weight(receipt): receipt.meaning.status
+            for receipt in delivery.receipts
+            if receipt.meaning.status in RANKS
+        }
         statuses = ["SUBMITTED", *(steps[key] for key in sorted(steps))]
         self.events += [Event(message, sms_activity_id, status) for status in statuses]

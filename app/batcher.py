@@ -1,18 +1,24 @@
 """Groups what arrives while the last group is being written. Generic: knows no domain.
 
-No timer: a lone item is written within a few turns of the event loop, and under load a group is
-whatever came in meanwhile, so its size follows the load by itself.
+Nobody waits for a timer: a lone item is written within a few turns of the event loop, and under
+load a group is whatever came in meanwhile, so its size follows the load by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, Protocol, TypeVar
+
+from app.alarm import Alarm
 
 QUIET_TURNS = 2
 """Turns of the event loop without news before a small batch starts: some microseconds each as a
 rule, and a millisecond or more where each brings much to do."""
+HANGS_AFTER = 0.1
+"""Seconds after which a few items no longer wait for a batch that is being written. That takes
+milliseconds, but for one that waits for a lock or for a dead link."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -44,8 +50,8 @@ class Batcher(Generic[Item, Result]):
     """Calls ``write`` with up to ``largest`` items at a time, ``writers`` calls at once at most.
 
     A batch of ``enough`` items starts beside the ones that are being written; a smaller one waits
-    until nothing is. Without that all callers would end up in one batch, then wait for each other:
-    nothing would be written while they are answered.
+    until nothing is, or HANGS_AFTER. Without that all callers would end up in one batch, then wait
+    for each other: nothing would be written while they are answered.
 
     ``write`` answers one result an item, in order; what it raises, every item of that batch gets.
     Every item that was taken is answered exactly once, when its own batch has been written and
@@ -73,6 +79,7 @@ class Batcher(Generic[Item, Result]):
         self._writing: set[asyncio.Task[None]] = set()
         self._starting = False
         self._closed = False
+        self._kept_back = Alarm(partial(self._start, enough=1))
 
     @property
     def is_full(self) -> bool:
@@ -92,8 +99,12 @@ class Batcher(Generic[Item, Result]):
         if self.is_full:
             raise BatcherFull
         self._waiting.append((item, ticket))
-        if not self._starting and self._may_start():
+        if self._starting:
+            return
+        if self._may_start(self._enough):
             self._start_soon()
+        elif len(self._waiting) == 1:
+            self._kept_back.set(HANGS_AFTER)
 
     async def close(self) -> None:
         """Take nothing more, and return when all that was taken has been written."""
@@ -101,6 +112,7 @@ class Batcher(Generic[Item, Result]):
         while self._waiting or self._writing:
             self._start()
             await asyncio.wait(set(self._writing))
+        self._kept_back.close()
 
     def _start_soon(self) -> None:
         if self._writing:
@@ -123,16 +135,20 @@ class Batcher(Generic[Item, Result]):
         turns_left = self._quiet_turns if waiting > seen else turns_left - 1
         asyncio.get_running_loop().call_soon(self._look, waiting, turns_left)
 
-    def _may_start(self) -> bool:
+    def _may_start(self, enough: int) -> bool:
         waiting, writing = len(self._waiting), len(self._writing)
-        return writing < self._writers and waiting >= (self._enough if writing else 1)
+        return writing < self._writers and waiting >= (enough if writing else 1)
 
-    def _start(self) -> None:
-        while self._may_start():
+    def _start(self, enough: int | None = None) -> None:
+        while self._may_start(enough or self._enough):
             batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._writing.add(task)
             task.add_done_callback(self._writing.discard)
+        if self._waiting:
+            self._kept_back.set(HANGS_AFTER)
+        else:
+            self._kept_back.stop()
 
     async def _run(self, batch: Sequence[tuple[Item, Ticket[Result]]]) -> None:
         try:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.batcher import Batcher, BatcherClosed, BatcherFull
+from app.batcher import HANGS_AFTER, Batcher, BatcherClosed, BatcherFull
 
 PLENTY = 1_000
 
@@ -193,6 +193,32 @@ async def test_enough_of_them_start_beside_the_batch_that_is_being_written() -> 
     await load(journal, bursts=bursts, largest=100, capacity=100, writers=2, enough=5)
     assert [len(batch) for batch in journal.batches] == [1, 5, 4]
     assert journal.most_at_once == 2
+
+
+@pytest.mark.parametrize(("writers", "waits"), [(2, False), (1, True)])
+async def test_a_few_do_not_wait_for_a_batch_that_hangs(writers: int, waits: bool) -> None:
+    released = asyncio.Event()
+
+    async def write(items: Sequence[int]) -> Sequence[int]:
+        if 0 in items:
+            await released.wait()
+        return items
+
+    batcher: Batcher[int, int] = Batcher(write, largest=9, capacity=99, writers=writers, enough=5)
+    hangs = batcher.submit(0)
+    await asyncio.sleep(0.01)
+    few = [batcher.submit(item) for item in (1, 2)]
+    _, still = await asyncio.wait(few, timeout=HANGS_AFTER / 2)
+    assert len(still) == 2
+    _, still = await asyncio.wait(few, timeout=HANGS_AFTER * 3)
+    assert len(still) == (2 if waits else 0)
+    later = batcher.submit(3)  # what hung once keeps nobody else back either
+    _, still = await asyncio.wait([later], timeout=HANGS_AFTER * 3)
+    assert bool(still) is waits
+    assert not hangs.done()
+    released.set()
+    await batcher.close()
+    assert [answer.result() for answer in (hangs, *few, later)] == [0, 1, 2, 3]
 
 
 async def test_enough_of_them_do_not_wait_for_more() -> None:

@@ -1,9 +1,9 @@
 """Records new messages, many in one transaction, before anything of them goes to iovox.
 
 Promise: whoever gets ``Unavailable`` may send again. Nothing of its message went out, and where the
-database kept it all the same (its answer was lost, or came too late), the record is undone as soon
-as the database can be asked. In between a worker may have found a message that was QUEUED; only an
-idempotency key, which is recorded with it, rules that out.
+database kept it all the same (its answer was lost, or came too late), the record is undone. Should
+a worker find it first, because it is QUEUED, sending again makes a second text, unless both carry
+an idempotency key. A repetition with a key that is told of the record in time keeps it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ PATIENCE = 5.0
 """Seconds that a caller waits for its message to be recorded before it is told 503."""
 UNDO_EVERY = 0.5
 UNDO_FOR = 60.0
-"""Seconds between and for tries to undo. After that a message that was SENDING is UNCONFIRMED."""
-LOOKS = (0.0, 5.0, 15.0)
+"""Seconds between and for tries to have a look. After that it is left to the lease or the queue."""
+LOOKS = (0.0, 1.0, 2.0, 4.0, 8.0, 8.0)
 """Seconds before each look for a record. A statement that we have given up may go on in the server,
 waiting for a lock, until that notices that we have left (see `store.connections`)."""
 LAST_LOOK = 1.0
@@ -125,8 +125,8 @@ class Recorder:
             log.warning("late_records_undone", messages=len(undone))
 
     async def _undone(self, new: Sequence[Message], key: IdempotencyKey | None) -> set[UUID]:
-        """What of it was there, and is no more: found as soon as the database can be asked."""
-        for _ in range(int(UNDO_FOR / UNDO_EVERY)):
+        until = asyncio.get_running_loop().time() + UNDO_FOR
+        while asyncio.get_running_loop().time() < until:
             try:
                 return await self._store.disown(new, key, _TOLD)
             except StoreUnavailable:

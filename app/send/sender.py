@@ -116,6 +116,7 @@ class Sender:
         """Queue many messages; a bad one does not spoil the others."""
         now = datetime.now(UTC)
         if key is not None and (used := await self._used(app, key, now)):
+            await self._keep(used)
             return BatchAnswer(used.answer or "", replayed=True)
         new: list[Message] = []
         items: list[dict[str, object]] = []
@@ -134,6 +135,7 @@ class Sender:
         claimed = key.claim(app, answer=answer) if key else None
         if not await self._recorder.record_batch(new, claimed) and key is not None:
             used = await self._claimed(app, key)
+            await self._keep(used)
             return BatchAnswer(used.answer or "", replayed=True)
         self._tell_of_queued()
         return BatchAnswer(answer)
@@ -244,7 +246,14 @@ class Sender:
         if tracked is None:
             fault = FieldError("Idempotency-Key", "was used for a message that is deleted")
             raise Invalid("Use a new idempotency key for a new request", errors=(fault,))
-        return Answered(first_answer(tracked, now), tracked.message, replayed=True)
+        told = first_answer(tracked, now)
+        await self._keep(used)
+        return Answered(told, tracked.message, replayed=True)
+
+    async def _keep(self, used: IdempotencyKey) -> None:
+        """Whoever was told of a record counts on it, even if the first caller was told 503."""
+        if not await self._keys.repeat(used, datetime.now(UTC)):
+            raise Unavailable("What the first request left has just been undone; send it again")
 
 
 def _queued(message: Message) -> Message:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import ColumnElement, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,13 +20,17 @@ KEPT = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A key as it is claimed. ``fingerprint`` tells one request body from another."""
+    """A key as it is claimed. ``fingerprint`` tells one request body from another.
+
+    ``repeated``: its request was repeated, and whoever did was told what came of it.
+    """
 
     app: str
     key: str
     fingerprint: bytes
     message_id: UUID | None = None
     answer: str | None = None
+    repeated: bool = False
 
 
 async def claim(
@@ -61,20 +65,36 @@ async def claim(
             "created_at": over.created_at,
             "message_id": over.message_id,
             "answer": over.answer,
+            "repeated_at": None,
         },
         where=idempotency_keys.c.created_at < now - KEPT,
     ).returning(idempotency_keys.c.app, idempotency_keys.c.key)
     return {(row.app, row.key) for row in await connection.execute(statement)}
 
 
+async def lock_unrepeated(connection: AsyncConnection, key: IdempotencyKey) -> bool:
+    """Let nobody be told of a claim until the transaction ends; False where it is gone, or somebody
+    was.
+    """
+    claimed = select(idempotency_keys.c.repeated_at).where(*_this(key)).with_for_update()
+    row = (await connection.execute(claimed)).one_or_none()
+    return row is not None and row.repeated_at is None
+
+
 async def release(connection: AsyncConnection, key: IdempotencyKey) -> None:
     """Free a key whose request came to nothing, as part of a transaction."""
-    await connection.execute(
-        delete(idempotency_keys).where(
-            idempotency_keys.c.app == key.app,
-            idempotency_keys.c.key == key.key,
-            idempotency_keys.c.message_id == key.message_id,
-        )
+    await connection.execute(delete(idempotency_keys).where(*_this(key)))
+
+
+def _this(key: IdempotencyKey) -> tuple[ColumnElement[bool], ...]:
+    """This claim, and not another one that was made under the same key since."""
+    column = idempotency_keys.c
+    return (
+        column.app == key.app,
+        column.key == key.key,
+        column.fingerprint == key.fingerprint,
+        column.message_id == key.message_id,
+        column.answer == key.answer,
     )
 
 
@@ -95,7 +115,18 @@ class IdempotencyStore:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             return None
-        return IdempotencyKey(row.app, row.key, row.fingerprint, row.message_id, row.answer)
+        repeated = row.repeated_at is not None
+        return IdempotencyKey(
+            row.app, row.key, row.fingerprint, row.message_id, row.answer, repeated
+        )
+
+    async def repeat(self, used: IdempotencyKey, at: datetime) -> bool:
+        """Make sure that what a repetition is told of is not undone; False where it just was."""
+        if used.repeated:
+            return True
+        mark = update(idempotency_keys).where(*_this(used)).values(repeated_at=at)
+        async with self._database.write() as connection:
+            return (await connection.execute(mark)).rowcount > 0
 
     async def forget_old(self, *, now: datetime, limit: int = 1000) -> int:
         """Delete up to ``limit`` keys that are past their 24 hours; answers how many."""

@@ -20,7 +20,7 @@ from app.store.binding import meet_and_bind
 from app.store.claiming import NEXT_DUE, choose, choose_probes
 from app.store.engine import Database
 from app.store.events import NewEvent, append
-from app.store.idempotency import IdempotencyKey, claim, release
+from app.store.idempotency import IdempotencyKey, claim, lock_unrepeated, release
 from app.store.pace import Coming, PaceStore
 from app.store.recording import NewMessage, record, record_directly, step_json
 from app.store.tables import messages
@@ -80,21 +80,33 @@ class MessageStore:
     ) -> set[UUID]:
         """Undo records whose caller was told that there are none. Answers which there were.
 
-        Such a message stays, as UNSENT, and the key is free for the caller's next try. One that
-        is on its way already is not undone, and then its key is kept, too.
+        Such a message stays, as UNSENT. One that is on its way already is not undone. With a key it
+        is all of them or none, and the key is free for the caller's next try; where that came first
+        and was told of the records, they stand.
         """
         now = datetime.now(UTC)
         step = Step(Status.UNSENT, now, (reason,))
         undone: list[Message] = []
-        async with self._database.write(patience=PATIENCE) as connection:
-            for message in sorted(new, key=lambda m: m.id):
-                outcome = Outcome(message.id, message.lease, step, announce=False, attempted=False)
-                if await _settle_one(connection, outcome) is not None:
-                    undone.append(message)
-            if key is not None and len(undone) == len(new):
-                await release(connection, key)
-            told = [NewEvent(m.id, m.app, None, step.status, now) for m in undone if m.announced]
-            await append(connection, told, now)
+        try:
+            async with self._database.write(patience=PATIENCE) as connection:
+                if key is not None and not await lock_unrepeated(connection, key):
+                    return set()
+                for message in sorted(new, key=lambda m: m.id):
+                    outcome = Outcome(
+                        message.id, message.lease, step, announce=False, attempted=False
+                    )
+                    if await _settle_one(connection, outcome) is not None:
+                        undone.append(message)
+                if key is not None:
+                    if len(undone) < len(new):
+                        raise _OnItsWayError
+                    await release(connection, key)
+                told = [
+                    NewEvent(m.id, m.app, None, step.status, now) for m in undone if m.announced
+                ]
+                await append(connection, told, now)
+        except _OnItsWayError:
+            return set()
         return {message.id for message in undone}
 
     async def accepted(self, batch: Sequence[Acceptance]) -> dict[UUID, str | None]:
@@ -217,6 +229,10 @@ class MessageStore:
                 )
                 for row in await connection.execute(query)
             ]
+
+
+class _OnItsWayError(Exception):
+    """Not all can be undone."""
 
 
 async def _lease(

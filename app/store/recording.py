@@ -1,7 +1,7 @@
 """Messages as they are recorded, before anything happens to them.
 
 With them go the idempotency keys that they were asked for under, and the events that they are
-worth: all of it or nothing. On PostgreSQL that is one statement for any number of messages, which
+worth: all of it or nothing. On PostgreSQL that is one round trip for any number of messages, which
 costs a sixth of what SQLAlchemy's insert costs one; on SQLite it is several, in one transaction.
 """
 
@@ -72,7 +72,8 @@ k as (
   select distinct on (asking, key) asking, key, fingerprint, ${_NEXT + 3}::timestamptz, id
   from b where key is not null order by asking, key, ord
   on conflict (app, key) do update set fingerprint = excluded.fingerprint,
-    created_at = excluded.created_at, message_id = excluded.message_id, answer = null
+    created_at = excluded.created_at, message_id = excluded.message_id, answer = null,
+    repeated_at = null
   where idempotency_keys.created_at < ${_NEXT + 4}::timestamptz
   returning message_id),
 m as (

@@ -267,6 +267,7 @@ idempotency_keys = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("message_id", Uuid),  # a single send: its message tells the first answer
     Column("answer", Text),  # a batch: its answer, which is known when it is recorded
+    Column("repeated_at", UtcTime),  # when it was first told again: it stands from then on
 )
 Index("idempotency_keys_by_age", idempotency_keys.c.created_at)
 

@@ -104,6 +104,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("message_id", sa.Uuid(), nullable=True),
         sa.Column("answer", sa.Text(), nullable=True),
+        sa.Column("repeated_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("app", "key"),
     )
     op.create_index("idempotency_keys_by_age", "idempotency_keys", ["created_at"], unique=False)

@@ -195,6 +195,60 @@ async def test_what_is_on_its_way_already_keeps_its_key(
     assert used == key_of(message)
 
 
+async def test_of_a_batch_with_a_key_all_are_undone_or_none(
+    database: Database, store: Unreliable, recorder: Recorder
+) -> None:
+    """One of them went out. Its caller's next try is told of all of them, so the others go, too."""
+    batch = [queued(), queued()]
+    await recorder.record_batch(batch, key_of(None))
+    now = datetime.now(UTC)
+    assert len(await store.claim(limit=1, lease=uuid4(), lease_until=now)) == 1
+    assert await store.disown(batch, key_of(None), "told 503") == set()
+    states = [await state_of(store, one) for one in batch]
+    assert sorted(states, key=str) == [Status.QUEUED, Status.SENDING]
+    used = await IdempotencyStore(database).find("billing", "key", now=now)
+    assert used == key_of(None)
+
+
+@pytest.mark.parametrize("make", [sending, queued])
+async def test_what_a_repetition_was_told_of_stands(
+    database: Database, store: Unreliable, recorder: Recorder, make: object
+) -> None:
+    assert callable(make)
+    keys, message = IdempotencyStore(database), make()
+    await recorder.record(NewMessage(message, key_of(message)))
+    now = datetime.now(UTC)
+    used = await keys.find("billing", "key", now=now)
+    assert used is not None
+    assert await keys.repeat(used, now)
+    assert await store.disown([message], key_of(message), "told 503") == set()
+    assert await state_of(store, message) is message.state
+    again = await keys.find("billing", "key", now=now)
+    assert again == replace(used, repeated=True)
+    assert await keys.repeat(again, now)
+
+
+async def test_nobody_is_told_of_what_was_just_undone(
+    database: Database, store: Unreliable, recorder: Recorder
+) -> None:
+    keys, message = IdempotencyStore(database), queued()
+    await recorder.record(NewMessage(message, key_of(message)))
+    used = await keys.find("billing", "key", now=datetime.now(UTC))
+    assert used is not None
+    assert await store.disown([message], key_of(message), "told 503") == {message.id}
+    assert not await keys.repeat(used, datetime.now(UTC))
+
+
+async def test_nobody_elses_key_is_freed(
+    database: Database, store: Unreliable, recorder: Recorder
+) -> None:
+    """Of a batch that was refused as a whole there is nothing to undo but its own claim."""
+    right = replace(key_of(None), fingerprint=b"other", answer="right")
+    assert await recorder.record_batch([queued()], right)
+    assert await store.disown([], replace(key_of(None), answer="all refused"), "told 503") == set()
+    assert await IdempotencyStore(database).find("billing", "key", now=datetime.now(UTC)) == right
+
+
 async def test_one_that_the_database_refuses_spoils_no_other(recorder: Recorder) -> None:
     orphan = replace(sending(), resend_of=uuid4())
     results = await asyncio.gather(

@@ -38,7 +38,7 @@ d as (
   select sid, id, app, expires_at, created_key, submitted_key, 'SUBMITTED' from c order by sid
   on conflict do nothing returning message_id id),
 k as materialized (
-  select id from messages where id = any(array(select id from d)) order by id for update),
+  select id from messages where id = any(array(select id from d)) order by id for no key update),
 m as (
   update messages m set sms_activity_id = c.sid, state = 'SUBMITTED', state_at = c.at,
     submitted_at = c.at, lease = null, lease_until = null, next_attempt_at = null
@@ -63,13 +63,12 @@ async def accept_directly(driver: Any, pairs: Sequence[Acceptance]) -> dict[UUID
 
 
 async def _accept_first(driver: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
-    given = {pair.message_id: pair.sms_activity_id for pair in pairs}
-    if len(set(given.values())) < len(pairs):  # two messages with one id, or one with two
+    first = {pair.message_id: pair for pair in reversed(pairs)}  # what came late comes again
+    ids = [pair.sms_activity_id for pair in first.values()]
+    if len(set(ids)) < len(ids):
         return {}
     try:
-        row = await driver.fetchrow(
-            ACCEPT, list(given), list(given.values()), [pair.at for pair in pairs]
-        )
+        row = await driver.fetchrow(ACCEPT, list(first), ids, [one.at for one in first.values()])
     except DivisionByZeroError:
         return {}
-    return {message_id: given[message_id] for message_id in row[0]}
+    return {message_id: first[message_id].sms_activity_id for message_id in row[0]}

@@ -6,6 +6,7 @@ an answer, on the other side a transaction that holds the event lock against eve
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -105,11 +106,11 @@ class Lent:
 
 
 class AtHand:
-    """A few connections between one use and the next, without a way through the pool in between.
+    """Some connections between one use and the next, without a way through the pool in between.
 
-    That way costs more than many a statement. A connection goes it all the same after ``KEPT_FOR``
-    seconds, since the pool is who replaces old ones; and wherever anyone waits for the pool, who
-    would not be woken by what is kept here.
+    That way costs more than many a statement. A connection goes it all the same where it was kept
+    for ``KEPT_FOR`` seconds when it is next taken, since the pool is who replaces old ones; and
+    wherever anyone waits for the pool, who would not be woken by what is kept here.
 
     Each statement is planned once, for arrays of any length. PostgreSQL would plan again for every
     execution, because a plan for two elements looks cheaper to it than one for ten; planning takes
@@ -117,6 +118,8 @@ class AtHand:
     """
 
     KEPT_FOR = 60.0
+    TIDYING = 1.0
+    """Seconds for a connection to be made as the pool wants it. Whoever used it waits for that."""
 
     def __init__(self, engine: AsyncEngine, *, most: int) -> None:
         self._engine = engine
@@ -173,8 +176,9 @@ class AtHand:
     async def _give_back(self, pooled: PoolProxiedConnection) -> None:
         try:
             with discarding(pooled):
-                await _driver(pooled).execute(_PLAN_AS_EVER)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                async with asyncio.timeout(self.TIDYING):
+                    await _driver(pooled).execute(_PLAN_AS_EVER)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # a time-out is an OSError
             return
         pooled.close()
 

@@ -4,6 +4,9 @@ Locks are taken in one order everywhere: receipts (by id and digest), deliveries
 sms_activity_id), messages (by id), and last, only where there is an event to write, the advisory
 lock that makes the order of events the order of commits. docs/architecture.md says what breaks
 without each of them. READ COMMITTED is assumed.
+
+Messages are locked "for no key update": their keys never change, and a resend that refers to one
+locks its key at the very end of its statement, after the event lock.
 """
 
 from __future__ import annotations
@@ -131,7 +134,8 @@ need as materialized (
   where x.hint <> u.message_id or (x.hint is not null and u.message_id is null)
   group by x.hint, sid),
 k as materialized (
-  select id from messages where id = any(array(select hint from need)) order by id for update),
+  select id from messages where id = any(array(select hint from need)) order by id
+  for no key update),
 l as materialized (
   select pg_advisory_xact_lock({EVENT_LOCK})
   from (select (select count(*) from due) n, (select count(*) from k) o offset 0) z
@@ -166,7 +170,7 @@ BIND = f"""
 with k as materialized (
   select id, app from messages
   where id = any($1::uuid[]) and sms_activity_id is null and state <> 'CANCELLED'
-  order by id for update),
+  order by id for no key update),
 c as materialized (
   select distinct on (sid) * from (
     select distinct on (k.id) k.id, k.app, t.sid, t.at, t.ord

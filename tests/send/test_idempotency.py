@@ -182,6 +182,21 @@ async def test_a_key_is_forgotten_after_a_day(service: Service, key: str) -> Non
     assert answer.json()["id"] != first.json()["id"]
 
 
+@pytest.mark.parametrize("path", ["", "/batch"])
+async def test_from_the_first_repetition_on_it_is_never_undone(
+    service: Service, key: str, path: str
+) -> None:
+    later = to(ACCEPTED, send_at=SOON)
+    body = {"messages": [later]} if path else later
+    keys = IdempotencyStore(service.runtime.database)
+    for repeated in (False, True, True):
+        answer = await service.post(f"/v1/messages{path}", body, idempotency_key=key)
+        assert answer.status_code == 202
+        used = await keys.find(service.app, key, now=datetime.now(UTC))
+        assert used is not None
+        assert used.repeated is repeated
+
+
 async def test_old_keys_are_deleted_a_bounded_number_at_a_time(service: Service) -> None:
     database = service.runtime.database
     keys = IdempotencyStore(database)

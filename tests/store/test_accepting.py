@@ -13,12 +13,15 @@ import pytest
 from sqlalchemy import select
 
 from app.model.message import Acceptance
+from app.store import accepting
 from app.store.accepting import accept_directly
 from app.store.binding import meet_and_bind_directly
 from app.store.engine import Database
 from app.store.messages import MessageStore
+from app.store.postgresql import EVENT_LOCK
+from app.store.recording import record_directly
 from app.store.tables import deliveries, events, messages
-from tests.store.samples import all_events, message, recorded
+from tests.store.samples import acceptance, all_events, message, recorded
 
 pytestmark = pytest.mark.postgresql
 
@@ -79,6 +82,39 @@ async def test_of_rivals_the_first_counts(database: Database, store: MessageStor
     assert bound[one.id] == "a"
     assert bound.get(other.id) is None
     assert await store.accepted([Acceptance(one.id, "d", at)]) == {one.id: "a"}
+
+
+async def test_what_comes_again_is_no_rival(
+    database: Database, store: MessageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it is tried again while the first try still waits. It needs no longer way."""
+    monkeypatch.setattr(accepting, "meet_and_bind_directly", None)
+    one, other = message(), message()
+    await store.add(recorded(one, other))
+    pairs = [acceptance(one, "a"), acceptance(other, "b"), acceptance(one, "a")]
+    assert await store.accepted(pairs) == {one.id: "a", other.id: "b"}
+
+
+@pytest.mark.parametrize("short", [True, False])
+async def test_a_resend_waits_for_nobody_who_waits_for_its_events(
+    database: Database, store: MessageStore, short: bool
+) -> None:
+    """It looks whether its original is there at the end of its statement, after the event lock."""
+    original = message()
+    await store.add(recorded(original))
+    resend = replace(message(), resend_of=original.id, announced=True)
+    way = accept_directly if short else meet_and_bind_directly
+    async with database.direct() as first, database.direct() as second:
+        transaction = first.transaction()
+        await transaction.start()
+        await first.execute("select pg_advisory_xact_lock($1)", EVENT_LOCK)
+        accepted = asyncio.create_task(way(second, [acceptance(original, "a")]))
+        await asyncio.sleep(0.2)
+        assert not accepted.done()  # it has locked its message, and waits for the event lock
+        async with asyncio.timeout(2):
+            assert await record_directly(first, recorded(resend), datetime.now(UTC))
+        await transaction.commit()
+        assert await accepted == {original.id: "a"}
 
 
 async def test_a_message_that_was_bound_meanwhile_keeps_its_id(

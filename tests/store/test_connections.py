@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -160,6 +161,21 @@ async def test_one_at_hand_that_was_closed_fails_nobody(
     await proxy.cut()
     await asyncio.sleep(0.1)
     assert await backend(database) != before
+
+
+async def test_whoever_is_done_hardly_waits_for_a_silent_link(
+    database: Database, proxy: TcpProxy
+) -> None:
+    """More than are kept: the others are to be made as the pool wants them, which needs words."""
+    async with AsyncExitStack() as stack:
+        for _ in range(POOL):
+            await stack.enter_async_context(database.direct())
+        await proxy.switch(Mode.BLACKHOLE)
+        began = time.monotonic()
+    assert time.monotonic() - began < POOL * AtHand.TIDYING + 1
+    proxy.mode = Mode.PASS
+    database.drop_idle()
+    assert await run(database, "select 1") == 1
 
 
 async def test_one_at_hand_is_left_behind_with_the_idle(

@@ -1,4 +1,4 @@
-"""One server process: uvicorn's, except for how it stops listening."""
+"""One server process: uvicorn's, except for how it stops listening and what it calls garbage."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class PatientServer(Server):
     """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and set aside what there is by then: it stays for good.
+        """Set aside what there is by now, and start: it stays for good.
 
         Looking through all of that for garbage would hold up every caller for 70 ms, again and
         again.
         """
-        await super().startup(sockets)
         gc.collect()
         gc.freeze()
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, take who is still in the queue, and finish what is being answered."""
@@ -48,7 +48,7 @@ class PatientServer(Server):
         for caller in queued:
             await self._serve_queued(caller)
         await super().shutdown(sockets)
-        gc.unfreeze()
+        gc.unfreeze()  # where the process goes on, as in tests
 
     async def _serve_queued(self, caller: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from app.batcher import Batcher
+from app.batcher import Batcher, BatcherClosed, BatcherFull
+from app.errors import Unavailable
 from app.store.pace import PaceStore
 
 REFUSALS_TO_OPEN = 20
@@ -112,7 +113,9 @@ class Gate:
         )
 
     async def admit(self) -> Admission:
-        """Whether one message may go while its caller waits. Raises StoreUnavailable."""
+        """Whether one message may go while its caller waits. Raises StoreUnavailable or, where too
+        many wait to be told, Unavailable.
+        """
         if self._has_queue and self.breaker.is_behind:
             return Admission(None)
         probing = self.breaker.is_open
@@ -120,9 +123,15 @@ class Gate:
             return Admission(None)
         moment = datetime.now(UTC)
         if self.pace is not None:
-            taken = await self._moments.submit(None)
+            taken = None
+            try:
+                taken = await self._moments.submit(None)
+            except (BatcherFull, BatcherClosed):
+                raise Unavailable("Nothing was sent: too many wait, or we shut down") from None
+            finally:
+                if taken is None:
+                    self.breaker.unused()
             if taken is None:
-                self.breaker.unused()
                 return Admission(None)
             moment = taken
         return Admission(moment, probe=probing)

@@ -29,12 +29,12 @@ from app.errors import (
 )
 from app.iovox.client import IovoxClient
 from app.metrics import Metrics
-from app.model.message import Acceptance, Message, Outcome, Step, Submission
+from app.model.message import Acceptance, Message, Outcome, Submission
 from app.model.status import Status
 from app.send import outcomes
 from app.send.batches import early
 from app.send.gate import Breaker
-from app.store.messages import MessageStore
+from app.store.messages import MessageStore, Tracked
 
 CAPACITY = 10_000
 BESIDE = 16
@@ -126,17 +126,17 @@ class Submitter:
     async def _not_now(self, message: Message, now: datetime) -> Outcome | None:
         """Why it must not go out at all any more, or not under this lease."""
         if message.give_up_at is not None and now >= message.give_up_at:
-            return outcomes.outlived(message, await self._steps_of(message), now)
+            found = await self._found(message.id)
+            return outcomes.outlived(message, found.steps if found else (), now)
         if message.lease_until is not None and self._longest_wait > message.lease_until - now:
             return outcomes.postponed(message, now, "our own database took too long")
         return None
 
-    async def _steps_of(self, message: Message) -> Sequence[Step]:
+    async def _found(self, message_id: UUID) -> Tracked | None:
         try:
-            found = await self._store.find(message.id)
+            return await self._store.find(message_id)
         except StoreUnavailable:
-            return ()
-        return found.steps if found else ()
+            return None
 
     async def settle(self, outcome: Outcome) -> Sent:
         """Record an outcome that needed no attempt."""
@@ -165,11 +165,21 @@ class Submitter:
         return Sent(message.id, Status.SUBMITTED, bound)
 
     async def _settle(self, outcome: Outcome) -> Sent:
-        recorded, _ = await self._record(self._outcomes, outcome)
-        step = outcome.step
+        record = await self._record(self._outcomes, outcome)
+        recorded, counted = record
         if not recorded:
             return Sent(outcome.message_id, Status.UNCONFIRMED)
+        if not counted:
+            return await self._settled_before(outcome.message_id)
+        step = outcome.step
         return Sent(outcome.message_id, step.status, None, outcome.errors, step.reasons)
+
+    async def _settled_before(self, message_id: UUID) -> Sent:
+        """A receipt came first, or the lease had run out and the message is UNCONFIRMED."""
+        found = await self._found(message_id)
+        if found is None or found.sms_activity_id is None:
+            return Sent(message_id, Status.UNCONFIRMED)
+        return Sent(message_id, Status.SUBMITTED, found.sms_activity_id)
 
     async def _record(
         self, batcher: Batcher[Item, Result | StoreRefused], item: Item

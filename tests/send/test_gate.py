@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 
-from app.send.gate import OPEN_FOR, REFUSALS_TO_OPEN, Breaker, Window
+from app.errors import StoreUnavailable, Unavailable
+from app.send.gate import OPEN_FOR, REFUSALS_TO_OPEN, Breaker, Gate, Window
 
 
 class Clock:
@@ -119,3 +121,30 @@ def test_what_is_in_time_is_left_alone() -> None:
     shuffled = list(itertools.chain.from_iterable(zip(moments[1::2], moments[::2], strict=True)))
     late = [window.place(moment) - moment for moment in shuffled]
     assert max(late) <= timedelta(seconds=0.02)  # out of turn by one, and it does not add up
+
+
+class Moments:
+    """Where moments come from, or not."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    async def take(self, wanted: int, **_: object) -> list[datetime]:
+        if self.error is not None:
+            raise self.error
+        return [datetime.now(UTC)] * wanted
+
+
+@pytest.mark.parametrize("why", ["away", "closed"])
+async def test_a_probe_that_got_no_moment_is_replaced_at_once(
+    breaker: Breaker, clock: Clock, why: str
+) -> None:
+    moments = Moments(StoreUnavailable("away") if why == "away" else None)
+    gate = Gate(breaker=breaker, pace=cast("Any", moments), rate=5.0, has_queue=False)
+    if why == "closed":
+        await gate.close()
+    refuse(breaker, REFUSALS_TO_OPEN)
+    clock.now += OPEN_FOR
+    with pytest.raises(StoreUnavailable if why == "away" else Unavailable):
+        await gate.admit()
+    assert breaker.admit(1) == 1

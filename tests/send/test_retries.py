@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy import update
 
 from app.errors import NotSent
+from app.send import outcomes
 from app.send.gate import REFUSALS_TO_OPEN
 from app.store.tables import messages
 from tests.iovox.scripted import Scripted, errors, http
 from tests.iovox.test_xml import nodes
-from tests.send.world import HELLO, UNAUTHORIZED, Iovox, Service, World, to, until
+from tests.send.world import ACCEPTED, HELLO, LOST, UNAUTHORIZED, Iovox, Service, World, to, until
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -127,6 +128,24 @@ async def test_who_finds_it_too_late_for_an_attempt_says_what_kept_it(world: Wor
     assert sent.status == "UNSENT"
     assert "time was over" in sent.errors[0].message
     assert "could not be reached" in sent.errors[1].message
+
+
+@pytest.mark.parametrize(
+    ("destination", "status"), [(ACCEPTED, "SUBMITTED"), (LOST, "UNCONFIRMED")]
+)
+async def test_an_outcome_that_comes_too_late_is_not_what_is_told(
+    service: Service, iovox: Iovox, destination: str, status: str
+) -> None:
+    """Its lease had run out, or a receipt came first. What is stored by then counts."""
+    await iovox.behave(receipt_delay=3)
+    told = (await service.send(to(destination))).json()
+    assert told["status"] == status
+    tracked = await service.runtime.messages.find(UUID(told["id"]))
+    assert tracked is not None
+    lost = replace(tracked.message, lease=uuid4())
+    late = outcomes.postponed(lost, datetime.now(UTC), "iovox cannot be reached")
+    sent = await service.runtime.submitter.settle(late)
+    assert (sent.status, sent.sms_activity_id) == (status, told["sms_activity_id"])
 
 
 async def test_an_expiry_ends_it_also_while_nothing_may_be_sent(world: World) -> None:

@@ -1,6 +1,8 @@
-"""The load process: reads what to do as one line of JSON, does it, writes what came of it.
+"""The load process: reads what to do as one line of JSON, says that it is ready, and does it when
+it is told so by another line; then it writes what came of it.
 
-A process of its own, so that its CPU does not count as the service's. The caller is the benchmark.
+A process of its own, so that its CPU does not count as the service's. The caller is the benchmark,
+which reads everybody's CPU at those two moments: starting costs as much as half a second of load.
 """
 
 from __future__ import annotations
@@ -91,13 +93,17 @@ async def paced(rate: float, requests: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield request
 
 
-async def work(job: Job) -> Came:
-    """Drive one load."""
+def made(job: Job) -> Iterable[bytes]:
+    """The requests. What making them costs is not to be taken from the server."""
     source = islice(SOURCES[job.source](**job.options), job.most)
+    return source if job.rate else list(islice(source, int(job.seconds * MOST_PER_SECOND)))
+
+
+async def work(job: Job, source: Iterable[bytes]) -> Came:
+    """Drive one load."""
+    requests: Requests = until(job.seconds, source)
     if job.rate:
-        requests: Requests = paced(job.rate, until(job.seconds, source))
-    else:  # what making them costs is not to be taken from the server
-        requests = until(job.seconds, list(islice(source, int(job.seconds * MOST_PER_SECOND))))
+        requests = paced(job.rate, until(job.seconds, source))
     groups = [array("d") for _ in range(job.groups)]
 
     def note(index: int, _status: int, seconds: float) -> None:
@@ -134,8 +140,11 @@ def percentile(times: Sequence[float], percent: int) -> float:
 def main() -> None:
     """Do the job on standard input."""
     job = Job(**json.loads(sys.stdin.readline()))
+    source = made(job)
     gc.disable()  # a pause of ours would count as the server's; the run is short
-    print(json.dumps(asdict(uvloop.run(work(job)))))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(json.dumps(asdict(uvloop.run(work(job, source)))), flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,14 @@ from tests.support.postgresql import PostgresServer
 
 PACKAGES = ("fastapi", "uvicorn", "uvloop", "httptools", "sqlalchemy", "asyncpg", "pydantic")
 
-SETTINGS = ("shared_buffers", "max_wal_size", "fsync", "synchronous_commit", "full_page_writes")
+SETTINGS = (
+    "shared_buffers",
+    "max_wal_size",
+    "min_wal_size",
+    "fsync",
+    "synchronous_commit",
+    "full_page_writes",
+)
 """Of PostgreSQL: what it would be suspected of."""
 
 
@@ -28,7 +35,8 @@ def describe(postgres: PostgresServer) -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         "PostgreSQL": f"{postgres.version().removeprefix('postgres (PostgreSQL) ')}, "
-        + ", ".join(f"{name} {postgres.execute(f'show {name}')}" for name in SETTINGS),
+        + ", ".join(f"{name} {postgres.execute(f'show {name}')}" for name in SETTINGS)
+        + "; it has log files to write over, as one that has been in use",
         "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
     }
 

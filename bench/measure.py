@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from statistics import median
+from threading import Timer
+from typing import IO, cast
 
 import psutil
 
@@ -55,32 +58,56 @@ class WrongAnswers(Exception):
     """Some answer was not the one expected: figures of wrong answers are worth nothing."""
 
 
-def run_load(job: Job, *, status: int = 200) -> Came:
-    """Run a load in a process of its own. Raises WrongAnswers unless every answer is right."""
-    done = subprocess.run(
+def run_load(
+    job: Job, *, status: int = 200, at_both_ends: Callable[[], None] = lambda: None
+) -> Came:
+    """Run a load in a process of its own. Raises WrongAnswers unless every answer is right.
+
+    ``at_both_ends`` is called right before the first request and right after the last answer.
+    """
+    with subprocess.Popen(
         [sys.executable, "-m", "bench.client"],
-        input=json.dumps(asdict(job)) + "\n",
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=job.seconds + CLIENT_START,
         env=clean_environment({}),
-    )
-    if done.returncode:
-        raise RuntimeError(f"the load process failed: {done.stderr[-2000:]}")
-    came = Came(**json.loads(done.stdout))
+    ) as client:
+        too_long = Timer(job.seconds + CLIENT_START, client.kill)
+        too_long.start()
+        try:
+            _tell(client, json.dumps(asdict(job)))
+            at_both_ends()
+            result = _tell(client, "go")
+            at_both_ends()
+        finally:
+            too_long.cancel()
+    came = Came(**json.loads(result))
     if set(came.statuses) != {str(status)} or came.errors:
         raise WrongAnswers(f"wanted {status} only, got {came.statuses}, errors {came.errors}")
     return came
+
+
+def _tell(client: subprocess.Popen[str], line: str) -> str:
+    """Say a line to the load process; the line that it says then."""
+    pipes = (client.stdin, client.stdout, client.stderr)
+    stdin, stdout, stderr = (cast("IO[str]", pipe) for pipe in pipes)
+    with suppress(BrokenPipeError):
+        stdin.write(line + "\n")
+        stdin.flush()
+    answer = stdout.readline()
+    if not answer:
+        raise RuntimeError(f"the load process failed: {stderr.read()[-2000:]}")
+    return answer
 
 
 def measure(
     server: Server, job: Job, postgres: PostgresServer | None = None, *, status: int = 200
 ) -> tuple[Figures, Came]:
     """Run a load and say what it cost."""
-    before = _spent(server, postgres)
-    came = run_load(job, status=status)
-    after = _spent(server, postgres)
+    spent: list[tuple[float, float, float]] = []
+    came = run_load(job, status=status, at_both_ends=lambda: spent.append(_spent(server, postgres)))
+    before, after = spent
     service, database, everything = (
         (then - now) / came.answers * 1e6 for now, then in zip(before, after, strict=True)
     )

@@ -21,6 +21,8 @@ CLOSES = b"\r\nconnection: close"
 BODILESS = {204, 304}
 WATCH_SECONDS = 0.1
 RECONNECT_SECONDS = 0.05
+TICK = 0.001
+"""Seconds: a shorter wait is none at all, as uvloop's timers have whole milliseconds."""
 
 
 @dataclass(slots=True)
@@ -134,9 +136,12 @@ class _Load:
                 await self._feed(requests)
             else:
                 self.source = enumerate(requests)
+                busy = 0
                 while self.idle and self._next(self.idle.popleft()):
-                    if spread:
-                        await asyncio.sleep(spread / connections)
+                    busy += 1
+                    ahead = started + busy * spread / connections - time.perf_counter()
+                    if ahead >= TICK:
+                        await asyncio.sleep(ahead)
             while not self.failure and self._waits():
                 await self._change()
             if self.failure:

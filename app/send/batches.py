@@ -15,8 +15,8 @@ from app.store.engine import tried_again
 
 LARGEST = 128
 ENOUGH = 2
-"""Items that do not wait for the batch before theirs. With 1, PostgreSQL would have nearly twice
-the work of them, and the next ones would wait for that."""
+"""Items that do not wait for the batch before theirs, unless that hangs. With 1, PostgreSQL would
+have nearly twice the work of them, and the next ones would wait for that."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

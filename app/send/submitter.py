@@ -38,8 +38,8 @@ from app.store.messages import MessageStore, Tracked
 
 CAPACITY = 10_000
 BESIDE = 16
-"""Acceptances that are written beside others. Fewer would only wait for those to commit, since all
-of them write events, which have one order; so many need not wait where the others hang."""
+"""Acceptances that are written beside others. Fewer would only wait there for those to commit, as
+all of them write events, which have one order."""
 RECORD_PATIENCE = 5.0
 """Seconds that a caller waits for its outcome to be recorded before it is told UNCONFIRMED."""
 RECORD_AGAIN_EVERY = 0.5
@@ -89,7 +89,7 @@ class Submitter:
         )
         self._outcomes = early(_counted(store.settle, announce), capacity=CAPACITY, writers=writers)
         self._deadlines = Deadlines(RECORD_PATIENCE)
-        self._behind: set[asyncio.Task[None]] = set()
+        self._recording_later: set[asyncio.Task[None]] = set()
 
     def lease_until(self, start: datetime) -> datetime:
         """How long a lease taken now must last."""
@@ -144,9 +144,9 @@ class Submitter:
 
     async def close(self) -> None:
         """Record what is known; return when it is, or give up with the leases as the safety net."""
-        if self._behind:
-            await asyncio.wait(set(self._behind), timeout=RECORD_PATIENCE)
-        for task in self._behind:
+        if self._recording_later:
+            await asyncio.wait(set(self._recording_later), timeout=RECORD_PATIENCE)
+        for task in self._recording_later:
             task.cancel()
         await self._acceptances.close()
         await self._outcomes.close()
@@ -192,8 +192,8 @@ class Submitter:
         except (TimeoutError, StoreUnavailable, BatcherFull, BatcherClosed) as error:
             log.error("outcome_not_recorded", consequence="tried again", reason=str(error))
             task = asyncio.create_task(self._record_later(batcher, item))
-            self._behind.add(task)
-            task.add_done_callback(self._behind.discard)
+            self._recording_later.add(task)
+            task.add_done_callback(self._recording_later.discard)
             return False, None
         if isinstance(result, StoreRefused):
             _log_lost(item, result.detail)

@@ -18,7 +18,7 @@ from asyncpg import DivisionByZeroError
 
 from app.model.message import Acceptance
 from app.store.binding import meet_and_bind_directly
-from app.store.postgresql import EVENT_LOCK
+from app.store.postgresql import EVENT_LOCK, SUBMITTED
 
 # $1: message ids, $2: sms_activity_ids, $3: since when; none of them twice. Answers the messages
 # that are bound.
@@ -40,8 +40,7 @@ d as (
 k as materialized (
   select id from messages where id = any(array(select id from d)) order by id for no key update),
 m as (
-  update messages m set sms_activity_id = c.sid, state = 'SUBMITTED', state_at = c.at,
-    submitted_at = c.at, lease = null, lease_until = null, next_attempt_at = null
+  update messages m set {SUBMITTED}
   from k join c using (id)
   where m.id = k.id and m.sms_activity_id is null and m.state <> 'CANCELLED'
   returning m.id, m.app, c.sid, c.at),

@@ -163,6 +163,9 @@ select distinct sid, 'SUBMITTED' from unnest($1::text[]) sid order by sid
 on conflict (sms_activity_id) do update set status = deliveries.status where false
 """
 
+SUBMITTED = """sms_activity_id = c.sid, state = 'SUBMITTED', state_at = c.at, submitted_at = c.at,
+    lease = null, lease_until = null, next_attempt_at = null"""
+
 # Its snapshot is younger than MEET's locks, so it sees every receipt that came first and publishes
 # their steps itself. $1: message ids, $2: sms_activity_ids, $3: since when. No row for a pair:
 # bound already, in conflict, cancelled, or no such message.
@@ -179,8 +182,7 @@ c as materialized (
     where d.message_id is null order by k.id, t.ord) z
   order by sid, ord),
 m as (
-  update messages m set sms_activity_id = c.sid, state = 'SUBMITTED', state_at = c.at,
-    submitted_at = c.at, lease = null, lease_until = null, next_attempt_at = null
+  update messages m set {SUBMITTED}
   from c where m.id = c.id
   returning m.id, m.app, m.created_at, m.expires_at, c.sid, m.submitted_at),
 d as (

@@ -33,7 +33,7 @@ from app.receive.routes import DlrEndpoint
 from app.receive.spool import Spool
 from app.receive.spool_queue import SpoolQueue
 from app.send.endpoint import SendEndpoint
-from app.send.gate import Breaker, Gate
+from app.send.gate import BUSY_WAIT, BUSY_WAIT_UNDER_A_RATE, Breaker, Gate
 from app.send.queue import QueueWorker
 from app.send.rates import KeyRates
 from app.send.sender import Sender
@@ -130,6 +130,7 @@ class Runtime:
 
     def _build_send(self) -> None:
         settings = self.settings
+        rate = settings.iovox_rate
         self.client = IovoxClient(
             base_url=settings.iovox_url,
             username=settings.iovox_username or "",
@@ -138,13 +139,13 @@ class Runtime:
             else "",
             callback_url=f"{settings.public_url}{DLR_PATH}",
             callback_headers=self.callback_headers,
+            busy_timeout=BUSY_WAIT_UNDER_A_RATE if rate else BUSY_WAIT,
             connect_timeout=settings.iovox_connect_timeout,
             read_timeout=settings.iovox_read_timeout,
             max_connections=settings.iovox_max_connections,
             retry_on_500=settings.retry_on_500,
         )
         breaker = Breaker()
-        rate = settings.iovox_rate
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
         gate = Gate(breaker=breaker, pace=pace, rate=rate, has_queue=settings.queue_workers)
         keys = IdempotencyStore(self.database)
@@ -155,6 +156,7 @@ class Runtime:
             breaker=breaker,
             metrics=self.metrics,
             announce=self._announce_events,
+            in_turn=gate.in_turn if rate else None,
         )
         self.queue = QueueWorker(
             store=self.messages,

@@ -11,6 +11,7 @@ import asyncio
 import re
 import zlib
 from collections import deque
+from collections.abc import Awaitable, Callable
 
 import httpx
 
@@ -30,7 +31,7 @@ just closing is a lost answer, and nobody could tell whether the text was sent."
 class IovoxClient:
     """Sends messages, at most ``max_connections`` at once.
 
-    ``connect_timeout`` bounds each of: waiting for a free connection, TCP, and TLS.
+    ``busy_timeout`` bounds the wait for a free connection, ``connect_timeout`` each of TCP and TLS.
     ``read_timeout`` bounds the exchange from the request's first byte to the answer's last, however
     slowly it drips. All in seconds. ``retry_on_500`` says that iovox's documented 500 means "not
     sent, try later".
@@ -44,6 +45,7 @@ class IovoxClient:
         secure_key: str,
         callback_url: str,
         callback_headers: CallbackHeaders,
+        busy_timeout: float,
         connect_timeout: float,
         read_timeout: float,
         max_connections: int,
@@ -55,6 +57,7 @@ class IovoxClient:
         self._secure_key = secure_key
         self._callback_url = callback_url
         self._callback_headers = callback_headers
+        self._busy_timeout = busy_timeout
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._retry_on_500 = retry_on_500
@@ -82,10 +85,14 @@ class IovoxClient:
     @property
     def longest_wait(self) -> float:
         """Seconds that one send can take at most: a lease on it has to be longer."""
-        return 3 * self._connect_timeout + self._read_timeout
+        return self._busy_timeout + 2 * self._connect_timeout + self._read_timeout
 
-    async def send(self, submission: Submission) -> str:
+    async def send(
+        self, submission: Submission, *, in_turn: Callable[[], Awaitable[None]] | None = None
+    ) -> str:
         """Ask iovox to send one message, once; its sms_activity_id.
+
+        ``in_turn`` is awaited with a free connection in hand, before anything is written.
 
         Raises Refused, NotSent or OutcomeUnknown. Cancelling it after the request was written
         leaves the outcome unknown, too: that is for whoever cancels to record.
@@ -101,6 +108,8 @@ class IovoxClient:
         # The one used last is the likeliest to be still connected.
         wire = self._idle.pop() if self._idle else await self._wait_for_wire()
         try:
+            if in_turn is not None:
+                await in_turn()
             reply = await self._exchange(wire, body)
         finally:
             self._give_back(wire)
@@ -115,7 +124,7 @@ class IovoxClient:
         wire: asyncio.Future[Wire] = asyncio.get_running_loop().create_future()
         self._waiting.append(wire)
         try:
-            async with asyncio.timeout(self._connect_timeout):
+            async with asyncio.timeout(self._busy_timeout):
                 return await wire
         except BaseException as exc:
             if wire.done() and not wire.cancelled():  # it came at the last moment

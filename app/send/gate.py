@@ -19,6 +19,9 @@ OPEN_FOR = 5.0
 """Seconds before one message is let through to see how iovox is."""
 INLINE_WAIT = timedelta(seconds=0.05)
 """How long a caller is kept for its moment under DLR_IOVOX_RATE before it is told QUEUED."""
+BUSY_WAIT, BUSY_WAIT_UNDER_A_RATE = 1.0, 0.1
+"""Seconds that a message waits for a free connection to iovox before it goes (back) to the queue.
+Under a rate its moment has passed by then: too many replicas' late ones must not come together."""
 PATIENCE = 5.0
 """Seconds for a moment to be taken; beyond it the database counts as away."""
 
@@ -137,12 +140,17 @@ class Gate:
         return Admission(moment, probe=probing)
 
     async def wait_for(self, moment: datetime) -> None:
-        """Return at the moment, or later where this process has just used up its rate."""
-        if self._window is not None:
-            moment = self._window.place(moment)
+        """Return at the moment."""
         wait = (moment - datetime.now(UTC)).total_seconds()
         if wait > 0:
             await asyncio.sleep(wait)
+
+    async def in_turn(self) -> None:
+        """Return once this process has not just used up its rate. For the last instant before a
+        request is written: what waited for a connection would otherwise go all at once.
+        """
+        if self._window is not None:
+            await self.wait_for(self._window.place(datetime.now(UTC)))
 
     async def close(self) -> None:
         """Give out what was asked for."""

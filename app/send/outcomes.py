@@ -18,6 +18,7 @@ LAST_CHANCE = timedelta(seconds=5)
 """Before a message's time is over it is tried once more, however long the wait had become."""
 
 TOO_LATE = "its time was over before iovox had taken it"
+NEVER_TRIED = "it was never tried: iovox took no messages, or too many others came first"
 
 
 def failed(
@@ -76,9 +77,9 @@ def postponed(message: Message, now: datetime, *reasons: str) -> Outcome:
 
 
 def outlived(message: Message, steps: Sequence[Step], now: datetime) -> Outcome:
-    """Its time is over: given up, with why the last attempt did not succeed if there was one."""
+    """Its time is over: given up, with why the last attempt did not succeed, if there was one."""
     queued = [step.reasons for step in steps if step.status is Status.QUEUED and step.reasons]
-    return given_up(message, now, TOO_LATE, *(queued[-1] if queued else ()))
+    return given_up(message, now, TOO_LATE, *(queued[-1] if queued else (NEVER_TRIED,)))
 
 
 def given_up(message: Message, now: datetime, *reasons: str) -> Outcome:

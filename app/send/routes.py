@@ -81,7 +81,9 @@ def _messages(body: object) -> list[object]:
     if not isinstance(body, dict):
         fault = FieldError("body", "must be an object with the field `messages`")
         raise Invalid("The batch cannot be read; nothing is stored", errors=(fault,))
-    faults = [FieldError(name, "is not a field of this request") for name in {*body} - {"messages"}]
+    faults = [
+        FieldError(name, "is not a field of this request") for name in body if name != "messages"
+    ]
     messages = body.get("messages")
     if not isinstance(messages, list) or not 1 <= len(messages) <= LARGEST_BATCH:
         faults.append(FieldError("messages", f"must be a list of 1 to {LARGEST_BATCH} messages"))

@@ -75,13 +75,17 @@ class Submitter:
         breaker: Breaker,
         metrics: Metrics,
         announce: Callable[[], None],
+        in_turn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """``announce`` is called after every commit that wrote events."""
+        """``announce`` is called after every commit that wrote events; ``in_turn`` is awaited right
+        before a request is written.
+        """
         self._store = store
         self._client = client
         self._longest_wait = timedelta(seconds=client.longest_wait)
         self._breaker = breaker
         self._metrics = metrics
+        self._in_turn = in_turn
         self._submitted = metrics.sends.labels("submitted")
         writers = store.writes_at_once
         self._acceptances = early(
@@ -109,7 +113,9 @@ class Submitter:
         if not_now := await self._not_now(message, now):
             return await self._settle(not_now)
         try:
-            sms_activity_id = await self._client.send(_submission(message, now))
+            sms_activity_id = await self._client.send(
+                _submission(message, now), in_turn=self._in_turn
+            )
         except SubmissionError as error:
             self._note(message, error)
             held_back = self._breaker.is_open
@@ -189,7 +195,7 @@ class Submitter:
             future = batcher.submit(item)
             self._deadlines.watch(future)
             result = await future
-        except (TimeoutError, StoreUnavailable, BatcherFull, BatcherClosed) as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, what iovox said is not to be lost
             log.error("outcome_not_recorded", consequence="tried again", reason=str(error))
             task = asyncio.create_task(self._record_later(batcher, item))
             self._recording_later.add(task)
@@ -213,6 +219,9 @@ class Submitter:
             except (BatcherClosed, asyncio.CancelledError):
                 _log_lost(item, "we shut down before the database was back")
                 raise
+            except Exception:
+                log.exception("outcome_not_recorded", consequence="tried again")
+                continue
             if isinstance(result, StoreRefused):
                 _log_lost(item, result.detail)
             return

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy import URL, event, make_url
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -46,6 +47,8 @@ _TRANSIENT_CLASSES = ("40",)
 _STALE_PLAN = "0A000"
 _OF_DATABASES = (
     SQLAlchemyError,
+    # of a connection that is asked for without SQLAlchemy around it, while it is made
+    AsyncAdapt_asyncpg_dbapi.Error,
     # asyncpg's own, while connecting, or where it is used without SQLAlchemy around it
     OSError,
     TimeoutError,

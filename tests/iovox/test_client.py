@@ -223,6 +223,7 @@ def test_a_connection_that_the_server_closed_is_not_used_again(
                 callback_headers=CallbackHeaders.parse(
                     "X-A: s", auth_header=None, previous_secrets=()
                 ),
+                busy_timeout=2,
                 connect_timeout=2,
                 read_timeout=2,
                 max_connections=2,
@@ -330,12 +331,31 @@ async def test_tls_is_verified(
 
 async def test_no_free_connection_is_not_sent(iovox: Scripted, make_client: Make) -> None:
     iovox.answer = act(b"", then="hang")
-    client = make_client(iovox.url, max_connections=2, connect_timeout=0.2, read_timeout=0.6)
+    client = make_client(iovox.url, max_connections=2, busy_timeout=0.2, read_timeout=0.6)
     results = await asyncio.gather(
         *(client.send(SUBMISSION) for _ in range(5)), return_exceptions=True
     )
     assert [type(r) for r in results] == [OutcomeUnknown] * 2 + [NotSent] * 3
     assert len(iovox.bodies) == 2
+
+
+async def test_nothing_is_written_out_of_turn(iovox: Scripted, make_client: Make) -> None:
+    client = make_client(iovox.url, max_connections=1)
+    turn = asyncio.Event()
+
+    async def in_turn() -> None:
+        await turn.wait()
+
+    cancelled = asyncio.create_task(client.send(SUBMISSION, in_turn=in_turn))
+    waits = asyncio.create_task(client.send(SUBMISSION, in_turn=in_turn))
+    await asyncio.sleep(0.1)
+    assert iovox.bodies == []
+    cancelled.cancel()
+    await asyncio.sleep(0.1)
+    assert iovox.bodies == []
+    turn.set()
+    assert await waits == ACTIVITY_ID
+    assert len(iovox.bodies) == 1
 
 
 async def test_sends_wait_their_turn(iovox: Scripted, make_client: Make) -> None:
@@ -361,8 +381,8 @@ async def test_cancelling_leaves_every_connection_usable(
 
 
 async def test_longest_wait_counts_every_timeout(make_client: Make) -> None:
-    client = make_client("http://iovox.invalid", connect_timeout=5, read_timeout=30)
-    assert client.longest_wait == 45
+    client = make_client("http://iovox.invalid", busy_timeout=1, connect_timeout=5, read_timeout=30)
+    assert client.longest_wait == 41
 
 
 RAISED: list[tuple[type[Exception], type[SubmissionError]]] = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import uuid4
@@ -148,3 +150,25 @@ async def test_a_probe_that_got_no_moment_is_replaced_at_once(
     with pytest.raises(StoreUnavailable if why == "away" else Unavailable):
         await gate.admit()
     assert breaker.admit(1) == 1
+
+
+async def test_what_comes_all_at_once_goes_at_the_rate() -> None:
+    """As when iovox hung, and answers again: all connections are free in one instant."""
+    gate = Gate(breaker=Breaker(), pace=None, rate=20.0, has_queue=False)
+    went: list[float] = []
+
+    async def go() -> None:
+        await gate.in_turn()
+        went.append(time.monotonic())
+
+    await asyncio.gather(*(go() for _ in range(45)))
+    for index, at in enumerate(went[:-20]):
+        assert went[index + 20] - at > 0.95
+    assert went[-1] - went[0] < 3
+
+
+async def test_without_a_rate_nobody_waits() -> None:
+    gate = Gate(breaker=Breaker(), pace=None, rate=None, has_queue=False)
+    async with asyncio.timeout(1):
+        for _ in range(1000):
+            await gate.in_turn()

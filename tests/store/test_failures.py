@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import struct
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,6 +24,7 @@ from app.store.tables import api_keys, deliveries, events, messages, receipts
 from tests.support.fixtures import Server
 from tests.support.ports import free_port
 from tests.support.proxy import Mode, TcpProxy
+from tests.support_tests.servers import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -358,3 +361,40 @@ async def test_urls_that_are_understood(url: str, driver: str) -> None:
 async def test_urls_that_are_not(url: str) -> None:
     with pytest.raises(ValueError, match=r"database URL|must start with"):
         driver_url(url)
+
+
+FATAL = {
+    "57P03": "the database system is starting up",
+    "57P01": "terminating connection due to administrator command",
+    "53300": "sorry, too many clients already",
+    "28P01": "password authentication failed",
+}
+
+
+@asynccontextmanager
+async def refusing_everyone(state: str) -> AsyncIterator[str]:
+    """A PostgreSQL that answers every start with an error, as one does that has just crashed."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)  # whether it speaks TLS
+        writer.write(b"N")
+        (size,) = struct.unpack("!i", await reader.readexactly(4))
+        await reader.readexactly(size - 4)
+        said = f"SFATAL\0VFATAL\0C{state}\0M{FATAL[state]}\0\0".encode()
+        writer.write(b"E" + struct.pack("!i", len(said) + 4) + said)
+        await writer.drain()
+        writer.close()
+
+    async with serving(refuse) as port:
+        yield f"postgresql://nobody@127.0.0.1:{port}/nothing"
+
+
+@pytest.mark.parametrize("state", FATAL)
+async def test_who_is_refused_a_connection_is_told_unavailable(state: str) -> None:
+    async with refusing_everyone(state) as url:
+        database = Database(url)
+        for begin in (database.write, database.read, database.direct):
+            with pytest.raises(StoreUnavailable, match=FATAL[state][:20]):
+                async with begin():
+                    pass
+        await database.close()

@@ -147,7 +147,8 @@ class Runtime:
         )
         breaker = Breaker()
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
-        gate = Gate(breaker=breaker, pace=pace, rate=rate, has_queue=settings.queue_workers)
+        is_any_due = None if settings.queue_workers else self.messages.is_any_due
+        gate = Gate(breaker=breaker, pace=pace, rate=rate, is_any_due=is_any_due)
         keys = IdempotencyStore(self.database)
         most = settings.iovox_max_connections
         self.submitter = Submitter(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -22,6 +22,8 @@ INLINE_WAIT = timedelta(seconds=0.05)
 BUSY_WAIT, BUSY_WAIT_UNDER_A_RATE = 1.0, 0.1
 """Seconds that a message waits for a free connection to iovox before it goes (back) to the queue.
 Under a rate its moment has passed by then: too many replicas' late ones must not come together."""
+LOOK_EVERY = 0.25
+"""Seconds between looks whether those that were held back have all gone."""
 PATIENCE = 5.0
 """Seconds for a moment to be taken; beyond it the database counts as away."""
 
@@ -100,15 +102,22 @@ class Gate:
     The rate, in messages a second, is shared by all replicas through ``pace``. What the database
     held up then goes no faster: each process keeps to the rate by itself, too.
 
-    ``has_queue``: this process works the queue off. Then, after an outage, new messages line up
-    behind those that it held back, the oldest of which finds out whether it is over.
+    After an outage new messages line up behind those that were held back. When none of those waits
+    any more is told by whoever works the queue off; where that is another process, ``is_any_due``
+    is asked, now and then.
     """
 
     def __init__(
-        self, *, breaker: Breaker, pace: PaceStore | None, rate: float | None, has_queue: bool
+        self,
+        *,
+        breaker: Breaker,
+        pace: PaceStore | None,
+        rate: float | None,
+        is_any_due: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.breaker = breaker
-        self._has_queue = has_queue
+        self._is_any_due = is_any_due
+        self._look_again_at = 0.0
         self.pace = pace
         self._window = Window(rate) if rate else None
         self._moments: Batcher[None, datetime | None] = Batcher(
@@ -119,7 +128,7 @@ class Gate:
         """Whether one message may go while its caller waits. Raises StoreUnavailable or, where too
         many wait to be told, Unavailable.
         """
-        if self._has_queue and self.breaker.is_behind:
+        if self.breaker.is_behind and await self._is_still_behind():
             return Admission(None)
         probing = self.breaker.is_open
         if not self.breaker.admit(1):
@@ -138,6 +147,19 @@ class Gate:
                 return Admission(None)
             moment = taken
         return Admission(moment, probe=probing)
+
+    async def _is_still_behind(self) -> bool:
+        if self._is_any_due is None:
+            return True  # or the queue's worker had said so
+        if self.breaker.is_open:
+            return False  # whoever sends inline finds out by itself whether it is over
+        now = time.monotonic()
+        if now < self._look_again_at:
+            return True
+        self._look_again_at = now + LOOK_EVERY
+        if not await self._is_any_due():
+            self.breaker.caught_up()
+        return self.breaker.is_behind
 
     async def wait_for(self, moment: datetime) -> None:
         """Return at the moment."""

@@ -199,6 +199,11 @@ class MessageStore:
             due_at: datetime | None = (await connection.execute(query)).scalar_one()
             return due_at
 
+    async def is_any_due(self) -> bool:
+        """Whether a queued message waits although its time has come."""
+        due_at = await self.next_due_at()
+        return due_at is not None and due_at <= datetime.now(UTC)
+
     async def find(self, message_id: UUID) -> Tracked | None:
         """One message with what came of it so far."""
         found = await self._find(messages.c.id == message_id, messages.c.id, 1)

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from app.errors import StoreUnavailable, Unavailable
+from app.send import gate as module
 from app.send.gate import OPEN_FOR, REFUSALS_TO_OPEN, Breaker, Gate, Window
 
 
@@ -137,12 +138,16 @@ class Moments:
         return [datetime.now(UTC)] * wanted
 
 
+async def nothing_due() -> bool:
+    return False
+
+
 @pytest.mark.parametrize("why", ["away", "closed"])
 async def test_a_probe_that_got_no_moment_is_replaced_at_once(
     breaker: Breaker, clock: Clock, why: str
 ) -> None:
     moments = Moments(StoreUnavailable("away") if why == "away" else None)
-    gate = Gate(breaker=breaker, pace=cast("Any", moments), rate=5.0, has_queue=False)
+    gate = Gate(breaker=breaker, pace=cast("Any", moments), rate=5.0, is_any_due=nothing_due)
     if why == "closed":
         await gate.close()
     refuse(breaker, REFUSALS_TO_OPEN)
@@ -154,7 +159,7 @@ async def test_a_probe_that_got_no_moment_is_replaced_at_once(
 
 async def test_what_comes_all_at_once_goes_at_the_rate() -> None:
     """As when iovox hung, and answers again: all connections are free in one instant."""
-    gate = Gate(breaker=Breaker(), pace=None, rate=20.0, has_queue=False)
+    gate = Gate(breaker=Breaker(), pace=None, rate=20.0)
     went: list[float] = []
 
     async def go() -> None:
@@ -168,7 +173,44 @@ async def test_what_comes_all_at_once_goes_at_the_rate() -> None:
 
 
 async def test_without_a_rate_nobody_waits() -> None:
-    gate = Gate(breaker=Breaker(), pace=None, rate=None, has_queue=False)
+    gate = Gate(breaker=Breaker(), pace=None, rate=None)
     async with asyncio.timeout(1):
         for _ in range(1000):
             await gate.in_turn()
+
+
+async def test_where_another_process_works_the_queue_off_new_ones_line_up_as_well(
+    breaker: Breaker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.05)
+    due, looks = [True], 0
+
+    async def is_any_due() -> bool:
+        nonlocal looks
+        looks += 1
+        return due[0]
+
+    gate = Gate(breaker=breaker, pace=None, rate=None, is_any_due=is_any_due)
+    assert (await gate.admit()).moment is not None
+    refuse(breaker, REFUSALS_TO_OPEN)
+    assert (await gate.admit()).moment is None
+    clock.now += OPEN_FOR
+    assert (await gate.admit()).probe
+    breaker.answered()
+    for _ in range(100):
+        assert (await gate.admit()).moment is None
+    assert looks == 1
+    due[0] = False
+    await asyncio.sleep(0.06)
+    for _ in range(3):
+        assert (await gate.admit()).moment is not None
+    assert looks == 2
+
+
+async def test_where_the_queue_is_worked_off_here_its_worker_says_when(breaker: Breaker) -> None:
+    gate = Gate(breaker=breaker, pace=None, rate=None)
+    refuse(breaker, REFUSALS_TO_OPEN)
+    breaker.answered()
+    assert (await gate.admit()).moment is None
+    breaker.caught_up()
+    assert (await gate.admit()).moment is not None

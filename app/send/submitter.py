@@ -175,9 +175,9 @@ class Submitter:
         recorded, counted = record
         if not recorded:
             return Sent(outcome.message_id, Status.UNCONFIRMED)
-        if not counted:
-            return await self._settled_before(outcome.message_id)
         step = outcome.step
+        if not counted and step.status is not Status.UNCONFIRMED:
+            return await self._settled_before(outcome.message_id)
         return Sent(outcome.message_id, step.status, None, outcome.errors, step.reasons)
 
     async def _settled_before(self, message_id: UUID) -> Sent:

@@ -72,7 +72,7 @@ class Came:
     groups: list[list[float]] = field(default_factory=list)
 
 
-MOST_PER_SECOND = 40_000
+MOST_PER_SECOND = 80_000
 """Requests that are made for a second of load, before it starts: more than any server answers."""
 
 

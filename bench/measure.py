@@ -83,6 +83,8 @@ def run_load(
         finally:
             too_long.cancel()
     came = Came(**json.loads(result))
+    if not came.answers and not came.errors:
+        raise WrongAnswers("there was nothing left to send: the server is faster than was foreseen")
     if set(came.statuses) != {str(status)} or came.errors:
         raise WrongAnswers(f"wanted {status} only, got {came.statuses}, errors {came.errors}")
     return came

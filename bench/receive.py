@@ -17,7 +17,7 @@ from tests.support.postgresql import PostgresServer
 
 DIRECT = "receipts, one worker on PostgreSQL"
 """Under what name the figures are kept for later scenarios."""
-FASTEST = 16_000
+FASTEST = 32_000
 """Receipts a second that the service is given messages for; should it be faster, it runs out."""
 
 NOTE = (

@@ -1,4 +1,4 @@
-"""Work in the background, and parts that are closed in order, both within bounds. Generic."""
+"""Work in the background, its rests, and parts closed in order, all within bounds. Generic."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ class Background:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience)
+
+
+async def woken(event: asyncio.Event, within: float | None) -> bool:
+    """Wait for the event; False where so many seconds pass without it. None waits for ever."""
+    try:
+        async with asyncio.timeout(within):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 async def close_in_order(parts: Mapping[str, Close], *, deadline: float) -> None:

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
+from app.lifecycle import woken
 
 LOOK_EVERY = 1.0
 PAUSE = 0.05
@@ -75,9 +76,7 @@ class WaitingRoom(Generic[Key]):
 
     async def _sleep(self) -> None:
         await asyncio.sleep(PAUSE)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_EVERY if self._waiting else None):
-                await self._wake.wait()
+        await woken(self._wake, LOOK_EVERY if self._waiting else None)
         self._wake.clear()
 
     async def _look(self) -> None:

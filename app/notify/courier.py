@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
 
+from app.lifecycle import woken
 from app.metrics import Metrics
 from app.model.webhook import Delivery, Webhook, WebhookState, event_payload
 from app.notify.poster import Answer, Poster
@@ -210,9 +210,7 @@ class Courier:
         if not self._may_begin():
             return False
         if not self._has_work:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LINGER):
-                    await self._wake.wait()
+            await woken(self._wake, LINGER)
         await self._know()
         return self._has_work
 

@@ -17,6 +17,7 @@ import httpx
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
+from app.lifecycle import woken
 from app.metrics import Metrics
 from app.model.webhook import Webhook
 from app.notify.courier import Courier
@@ -165,9 +166,7 @@ class Dispatcher:
 
     async def _sleep(self) -> None:
         await asyncio.sleep(PAUSE)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_EVERY):
-                await self._wake.wait()
+        await woken(self._wake, LOOK_EVERY)
         self._wake.clear()
 
 

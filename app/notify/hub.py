@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
 
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable, Unavailable
+from app.lifecycle import woken
 from app.metrics import Metrics
 from app.model.event import Event, event_id
 from app.notify.streams import HEARTBEAT, QUEUE, Stream, encode, opening
@@ -183,9 +183,7 @@ class Hub:
 
     async def _sleep(self) -> None:
         await asyncio.sleep(PAUSE)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_EVERY if self._live else None):
-                await self._wake.wait()
+        await woken(self._wake, LOOK_EVERY if self._live else None)
         self._wake.clear()
 
     async def _advance(self) -> None:

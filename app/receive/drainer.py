@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from app.errors import StoreUnavailable, Unavailable
+from app.lifecycle import woken
 from app.metrics import Metrics
 from app.model.receipt import interpret
 from app.receive.recorder import Call, Recorder
@@ -107,11 +108,7 @@ class Drainer:
             commit.exception()  # whoever waited has seen it; a late one is replayed
 
     async def _something_to_do(self) -> None:
-        try:
-            async with asyncio.timeout(LOOK_EVERY):
-                await self._spool.filled.wait()
-        except TimeoutError:
-            pass
+        await woken(self._spool.filled, LOOK_EVERY)
         await asyncio.sleep(PAUSE)
 
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
+from app.lifecycle import woken
 from app.model.message import Message
 from app.send.gate import Gate
 from app.send.submitter import Submitter
@@ -134,10 +135,5 @@ class QueueWorker:
             log.error("attempt_failed", exc_info=task.exception())
 
     async def _sleep(self, seconds: float) -> None:
-        if seconds == 0:
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        if seconds:
+            await woken(self._wake, seconds)

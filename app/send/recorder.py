@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -18,6 +17,7 @@ import structlog
 from app.alarm import Deadlines
 from app.batcher import BatcherClosed, BatcherFull
 from app.errors import StoreRefused, StoreUnavailable, Unavailable
+from app.lifecycle import woken
 from app.model.message import Message
 from app.send.batches import early
 from app.store.idempotency import IdempotencyKey
@@ -117,7 +117,7 @@ class Recorder:
             await after
         undone: set[UUID] = set()
         for wait in LOOKS:
-            await self._pause(wait)
+            await woken(self._leaving, wait)
             undone |= await self._undone(new, key)
             if len(undone) == len(new) or self._leaving.is_set():
                 break
@@ -132,13 +132,8 @@ class Recorder:
             except StoreUnavailable:
                 if self._leaving.is_set():
                     break
-                await self._pause(UNDO_EVERY)
+                await woken(self._leaving, UNDO_EVERY)
         return set()
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._leaving.wait()
 
 
 class _Slip:

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
+from app.lifecycle import woken
 from app.store.engine import Database
 
 CHANNEL = "dlr_wakeups"
@@ -73,10 +74,7 @@ class Wakeups:
 
     async def _next_topics(self) -> set[str]:
         """What to announce; at times only that we are still there, to find a dead connection."""
-        try:
-            async with asyncio.timeout(STILL_THERE_EVERY):
-                await self._due.wait()
-        except TimeoutError:
+        if not await woken(self._due, STILL_THERE_EVERY):
             return {STILL_THERE}
         self._due.clear()
         topics, self._pending = self._pending, set()

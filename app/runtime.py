@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from functools import partial
 
 import structlog
 
@@ -76,6 +75,7 @@ class Runtime:
         self.settings = settings
         self.metrics = Metrics()
         self._background = Background()
+        self._run = self._background.run
         self._build_store()
         self._build_receive()
         self._build_send()
@@ -92,6 +92,7 @@ class Runtime:
         )
         self.watch = DatabaseWatch(self._require_usable, on_down=self._drop_connections)
         self.wakeups = Wakeups(self.database)
+        self._announce_events = partial(self.wakeups.announce, EVENTS)
         self.keys = KeyStore(self.database)
         self.authenticator = Authenticator(self.keys)
         self.history = HistoryStore(self.database)
@@ -157,7 +158,7 @@ class Runtime:
             breaker=breaker,
             metrics=self.metrics,
             announce=self._announce_events,
-            in_turn=gate.in_turn if rate else None,
+            in_turn=gate.in_turn,
         )
         self.queue = QueueWorker(
             store=self.messages,
@@ -172,7 +173,7 @@ class Runtime:
             keys=keys,
             submitter=self.submitter,
             gate=gate,
-            wake=lambda: self.wakeups.announce(QUEUE),
+            wake=partial(self.wakeups.announce, QUEUE),
             announce=self._announce_events,
             horizon=timedelta(seconds=settings.schedule_horizon),
             retry_for=timedelta(seconds=settings.retry_for),
@@ -213,7 +214,7 @@ class Runtime:
             store=WebhookStore(self.database),
             deliveries=WebhookDeliveryStore(self.database),
             targets=targets,
-            changed=lambda: self.wakeups.announce(WEBHOOKS),
+            changed=partial(self.wakeups.announce, WEBHOOKS),
         )
         self.dispatcher = Dispatcher(
             outbox=OutboxStore(self.database),
@@ -310,9 +311,6 @@ class Runtime:
         self.waiting_room.close()
         self.hub.close()
 
-    def _announce_events(self) -> None:
-        self.wakeups.announce(EVENTS)
-
     async def _require_usable(self) -> None:
         try:
             await require_current(self.intake)
@@ -324,9 +322,6 @@ class Runtime:
     def _drop_connections(self) -> None:
         self.intake.drop_idle()
         self.database.drop_idle()
-
-    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._background.run(work, name)
 
 
 def open_database(settings: Settings, *, connections: int | None = None) -> Database:

@@ -101,9 +101,8 @@ def made(job: Job) -> Iterable[bytes]:
 
 async def work(job: Job, source: Iterable[bytes]) -> Came:
     """Drive one load."""
-    requests: Requests = until(job.seconds, source)
-    if job.rate:
-        requests = paced(job.rate, until(job.seconds, source))
+    timed = until(job.seconds, source)
+    requests: Requests = paced(job.rate, timed) if job.rate else timed
     groups = [array("d") for _ in range(job.groups)]
 
     def note(index: int, _status: int, seconds: float) -> None:

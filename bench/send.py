@@ -126,7 +126,6 @@ def _section(stage: Stage, contest: Contest) -> Section:
         note=NOTE.format(
             few=FEW,
             many=MANY,
-            rate=SLOWLY,
             delay=DELAY * 1e3,
             turns=stage.rounds * TURNS,
             seconds=stage.seconds / TURNS,
@@ -147,8 +146,8 @@ def _section(stage: Stage, contest: Contest) -> Section:
 
 def _figures(name: str, figures: Figures) -> list[str]:
     """Without memory: a process has one peak, whichever load it came from."""
-    times, cpu = figure_cells(figures)[:3], figure_cells(figures)[3:5]
-    return [*times, *([""] * len(cpu) if name.startswith("direct") else cpu)]
+    *cells, _ = figure_cells(figures)
+    return [*cells[:3], "", ""] if name.startswith("direct") else cells
 
 
 def _added(contest: Contest, service: str, direct: str) -> tuple[float, float]:

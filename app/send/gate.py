@@ -133,20 +133,19 @@ class Gate:
         probing = self.breaker.is_open
         if not self.breaker.admit(1):
             return Admission(None)
-        moment = datetime.now(UTC)
-        if self.pace is not None:
-            taken = None
-            try:
-                taken = await self._moments.submit(None)
-            except (BatcherFull, BatcherClosed):
-                raise Unavailable("Nothing was sent: too many wait, or we shut down") from None
-            finally:
-                if taken is None:
-                    self.breaker.unused()
-            if taken is None:
-                return Admission(None)
-            moment = taken
-        return Admission(moment, probe=probing)
+        moment = datetime.now(UTC) if self.pace is None else await self._next_moment()
+        return Admission(moment, probe=probing and moment is not None)
+
+    async def _next_moment(self) -> datetime | None:
+        moment = None
+        try:
+            moment = await self._moments.submit(None)
+        except (BatcherFull, BatcherClosed):
+            raise Unavailable("Nothing was sent: too many wait, or we shut down") from None
+        finally:
+            if moment is None:
+                self.breaker.unused()
+        return moment
 
     async def _is_still_behind(self) -> bool:
         if self._is_any_due is None:

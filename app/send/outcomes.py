@@ -77,9 +77,11 @@ def postponed(message: Message, now: datetime, *reasons: str) -> Outcome:
 
 
 def outlived(message: Message, steps: Sequence[Step], now: datetime) -> Outcome:
-    """Its time is over: given up, with why the last attempt did not succeed, if there was one."""
+    """Its time is over: given up, with why it was not taken, as far as ``steps`` tell."""
     queued = [step.reasons for step in steps if step.status is Status.QUEUED and step.reasons]
-    return given_up(message, now, TOO_LATE, *(queued[-1] if queued else (NEVER_TRIED,)))
+    if queued:
+        return given_up(message, now, TOO_LATE, *queued[-1])
+    return given_up(message, now, TOO_LATE, *([] if message.attempts else [NEVER_TRIED]))
 
 
 def given_up(message: Message, now: datetime, *reasons: str) -> Outcome:

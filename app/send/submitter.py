@@ -75,7 +75,7 @@ class Submitter:
         breaker: Breaker,
         metrics: Metrics,
         announce: Callable[[], None],
-        in_turn: Callable[[], Awaitable[None]] | None = None,
+        in_turn: Callable[[], Awaitable[None]],
     ) -> None:
         """``announce`` is called after every commit that wrote events; ``in_turn`` is awaited right
         before a request is written.
@@ -111,7 +111,7 @@ class Submitter:
     async def _attempt(self, message: Message) -> Sent:
         now = datetime.now(UTC)
         if not_now := await self._not_now(message, now):
-            return await self._settle(not_now)
+            return await self.settle(not_now)
         try:
             sms_activity_id = await self._client.send(
                 _submission(message, now), in_turn=self._in_turn
@@ -120,11 +120,11 @@ class Submitter:
             self._note(message, error)
             held_back = self._breaker.is_open
             outcome = outcomes.failed(message, error, datetime.now(UTC), held_back=held_back)
-            return await self._settle(outcome)
+            return await self.settle(outcome)
         except Exception as error:
             log.exception("send_failed", message_id=str(message.id))
             why = f"the send broke off: {type(error).__name__}"
-            return await self._settle(outcomes.unconfirmed(message, datetime.now(UTC), why))
+            return await self.settle(outcomes.unconfirmed(message, datetime.now(UTC), why))
         self._breaker.answered()
         self._submitted.inc()
         return await self._accept(message, sms_activity_id)
@@ -144,10 +144,6 @@ class Submitter:
         except StoreUnavailable:
             return None
 
-    async def settle(self, outcome: Outcome) -> Sent:
-        """Record an outcome that needed no attempt."""
-        return await self._settle(outcome)
-
     async def close(self) -> None:
         """Record what is known; return when it is, or give up with the leases as the safety net."""
         if self._recording_later:
@@ -165,13 +161,14 @@ class Submitter:
         if bound is None:
             why = f"iovox answered with an id that is another message's: {sms_activity_id}"
             log.error("iovox_id_in_conflict", message_id=str(message.id))
-            return await self._settle(outcomes.unconfirmed(message, datetime.now(UTC), why))
+            return await self.settle(outcomes.unconfirmed(message, datetime.now(UTC), why))
         if bound != sms_activity_id:
             log.error("iovox_second_id_ignored", message_id=str(message.id), kept=bound)
         return Sent(message.id, Status.SUBMITTED, bound)
 
-    async def _settle(self, outcome: Outcome) -> Sent:
-        record = await self._record(self._outcomes, outcome)
+    async def settle(self, outcome: Outcome) -> Sent:
+        """Record how an attempt ended, or what needed none; what its caller is told."""
+        record = await self._record(self._outcomes, outcome)  # unpacked here, mypy loses its type
         recorded, counted = record
         if not recorded:
             return Sent(outcome.message_id, Status.UNCONFIRMED)

@@ -62,9 +62,9 @@ async def accept_directly(driver: Any, pairs: Sequence[Acceptance]) -> dict[UUID
 
 
 async def _accept_first(driver: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
-    first = {pair.message_id: pair for pair in reversed(pairs)}  # what came late comes again
+    first = {pair.message_id: pair for pair in reversed(pairs)}
     ids = [pair.sms_activity_id for pair in first.values()]
-    if len(set(ids)) < len(ids):
+    if len(set(ids)) < len(ids):  # rivals for an id: the long way knows which came first
         return {}
     try:
         row = await driver.fetchrow(ACCEPT, list(first), ids, [one.at for one in first.values()])

@@ -9,7 +9,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from app.errors import FieldError, NotSent, OutcomeUnknown, Refused
-from app.model.message import Message, Request
+from app.model.message import Message, Request, Step
 from app.model.status import Status
 from app.send import outcomes
 
@@ -93,6 +93,15 @@ def test_a_refusal_names_the_fields_in_iovoxs_words() -> None:
         FieldError("origin", "Origin Empty"),
         FieldError("request", "Who knows"),
     )
+
+
+def test_what_was_never_tried_says_so() -> None:
+    outcome = outcomes.outlived(message(), [], NOW)
+    assert outcome.step.reasons == (outcomes.TOO_LATE, outcomes.NEVER_TRIED)
+    refused = Step(Status.QUEUED, NOW, ("503",))
+    assert outcomes.outlived(message(), [refused], NOW).step.reasons == (outcomes.TOO_LATE, "503")
+    # What kept it cannot be read just now; but tried it was.
+    assert outcomes.outlived(message(attempts=1), [], NOW).step.reasons == (outcomes.TOO_LATE,)
 
 
 def test_no_answer_is_unconfirmed() -> None:

@@ -1,4 +1,4 @@
-"""The service as an ASGI application: `/dlr` in front, the framework behind it."""
+"""The service as an ASGI application: FastAPI, with `/dlr` in front of it."""
 
 from __future__ import annotations
 
@@ -7,56 +7,43 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.datastructures import State
 from starlette.types import Receive, Scope, Send
 
-from app import logs
-from app.calls import WholeCall
-from app.docs.routes import add_docs
-from app.exits import on_exit
-from app.health import health_routes
-from app.lookup.answers import SCHEMAS as LOOKUP_SCHEMAS
-from app.lookup.routes import lookup_routes
-from app.notify.answers import SCHEMAS as NOTIFY_SCHEMAS
-from app.notify.routes import STREAM_PATH, feed_routes, remember_connection, webhook_routes
-from app.openapi import DESCRIPTION, complete
-from app.receive import documentation as dlr
-from app.receive.admin_routes import admin_routes
-from app.receive.routes import PATH as DLR_PATH
+from app.feed.routes import router as feed
+from app.lookup.routes import router as lookup
+from app.ops import logs
+from app.ops.health import router as health
+from app.receive.documentation import OPERATION, SECURITY, SECURITY_SCHEME
+from app.receive.endpoint import PATH as DLR_PATH
+from app.receive.routes import router as rejected
 from app.runtime import Runtime
-from app.send.endpoint import PATH as SEND_PATH
-from app.send.routes import send_routes
+from app.send.routes import router as send
+from app.server.calls import WholeCall
+from app.server.exits import on_exit
 from app.settings import NEEDED_TO_SERVE, Settings, load
-from app.web import handle_errors
+from app.web.docs import add_docs
+from app.web.openapi import DESCRIPTION, TAGS, complete
+from app.web.problems import handle_errors
+from app.webhooks.routes import payloads
+from app.webhooks.routes import router as webhooks
 
 
 class Service(FastAPI):
-    """FastAPI, but for `/dlr`, which is answered before any of it: speed is durability there.
-
-    So are a send, and a lookup by id, of which there are most: the framework's routing would cost
-    as much as they do.
-    """
+    """FastAPI, but for `/dlr`, which is answered before it: there, speed is durability."""
 
     runtime: Runtime
 
     @property
     def whole_posts(self) -> Mapping[bytes, Callable[[WholeCall], None]]:
-        """What the connection itself hands over, where it can: most receipts and sends."""
-        return {
-            DLR_PATH.encode(): self.runtime.dlr.answer_whole,
-            SEND_PATH.encode(): self.runtime.send.answer_whole,
-        }
+        """What the connection itself hands over where it can: most receipts."""
+        return {DLR_PATH.encode(): self.runtime.dlr.answer_whole}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one connection."""
         if scope["type"] == "http" and scope["path"] == DLR_PATH:
             await self.runtime.dlr(scope, receive, send)
-        elif scope["type"] == "http" and self.runtime.messages_by_id.takes(scope):
-            await self.runtime.messages_by_id(scope, receive, send)
-        elif scope["type"] == "http" and self.runtime.send.takes(scope):
-            await self.runtime.send(scope, receive, send)
         else:
-            if scope["type"] == "http" and scope["path"] == STREAM_PATH:
-                remember_connection(scope, send)
             await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
@@ -64,9 +51,8 @@ class Service(FastAPI):
         if self.openapi_schema is None:
             self.openapi_schema = complete(
                 super().openapi(),
-                paths={DLR_PATH: {"post": dlr.OPERATION}},
-                schemas=LOOKUP_SCHEMAS | NOTIFY_SCHEMAS,
-                schemes={dlr.SECURITY: dlr.SECURITY_SCHEME},
+                paths={DLR_PATH: {"post": OPERATION}},
+                schemes={SECURITY: SECURITY_SCHEME},
             )
         return self.openapi_schema
 
@@ -88,6 +74,8 @@ def create_app(settings: Settings) -> Service:
         title="iovox-receipts",
         summary="Sends texts through iovox and knows, provably, what became of each one.",
         description=DESCRIPTION,
+        openapi_tags=TAGS,
+        servers=[{"url": settings.public_url or "/", "description": "This service"}],
         lifespan=lifespan,
         redirect_slashes=False,
         docs_url=None,
@@ -95,25 +83,28 @@ def create_app(settings: Settings) -> Service:
         generate_unique_id_function=lambda route: route.name,
     )
     app.runtime = runtime
+    _provide(app.state, runtime)
     handle_errors(app)
     add_docs(app)
-    app.include_router(
-        send_routes(
-            sender=runtime.sender, rates=runtime.key_rates, authenticator=runtime.authenticator
-        )
-    )
-    app.include_router(lookup_routes(lookups=runtime.lookups, authenticator=runtime.authenticator))
-    app.include_router(
-        feed_routes(feed=runtime.feed, hub=runtime.hub, authenticator=runtime.authenticator)
-    )
-    app.include_router(
-        webhook_routes(subscriptions=runtime.subscriptions, authenticator=runtime.authenticator)
-    )
-    app.include_router(admin_routes(store=runtime.rejected, authenticator=runtime.authenticator))
-    app.include_router(
-        health_routes(watch=runtime.watch, spool=runtime.spool, metrics=runtime.metrics)
-    )
+    for router in (send, lookup, feed, webhooks, rejected, health):
+        app.include_router(router)
+    app.webhooks.include_router(payloads)
     return app
+
+
+def _provide(state: State, runtime: Runtime) -> None:
+    """Put what the routes depend on where their dependencies look for it."""
+    state.authenticator = runtime.authenticator
+    state.sender = runtime.sender
+    state.key_rates = runtime.key_rates
+    state.lookups = runtime.lookups
+    state.feed = runtime.feed
+    state.hub = runtime.hub
+    state.subscriptions = runtime.subscriptions
+    state.rejected = runtime.rejected
+    state.watch = runtime.watch
+    state.spool = runtime.spool
+    state.metrics = runtime.metrics
 
 
 def from_environment() -> Service:

@@ -9,35 +9,28 @@ from functools import partial
 
 import structlog
 
-from app.auth import Authenticator
 from app.errors import ConfigurationError, SchemaBehind, StoreUnavailable
+from app.feed.hub import Hub
 from app.iovox.callback import CallbackHeaders
 from app.iovox.client import IovoxClient
-from app.lifecycle import Background, Close, close_in_order
-from app.limits import raise_file_limit
-from app.lookup.endpoint import MessageEndpoint
 from app.lookup.lookups import Lookups
 from app.lookup.waiting import WaitingRoom
-from app.metrics import Metrics
-from app.notify.dispatcher import Dispatcher
-from app.notify.hub import Hub
-from app.notify.schedule import Schedule
-from app.notify.subscriptions import Subscriptions
-from app.notify.targets import Targets, read_networks
+from app.ops.metrics import Metrics
+from app.parts.lifecycle import Background, Close, close_in_order
 from app.receive.drainer import Drainer
+from app.receive.endpoint import PATH as DLR_PATH
+from app.receive.endpoint import DlrEndpoint
 from app.receive.inbox import Inbox
 from app.receive.recorder import Recorder
-from app.receive.routes import PATH as DLR_PATH
-from app.receive.routes import DlrEndpoint
 from app.receive.spool import Spool
 from app.receive.spool_queue import SpoolQueue
-from app.send.endpoint import SendEndpoint
 from app.send.gate import BUSY_WAIT, BUSY_WAIT_UNDER_A_RATE, Breaker, Gate
 from app.send.queue import QueueWorker
 from app.send.rates import KeyRates
 from app.send.sender import Sender
 from app.send.submitter import Submitter
 from app.send.sweeper import Sweeper
+from app.server.limits import raise_file_limit
 from app.settings import Settings, variable
 from app.store.engine import Database
 from app.store.feed import FeedStore
@@ -55,6 +48,11 @@ from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
 from app.store.watch import DatabaseWatch
 from app.store.webhook_deliveries import WebhookDeliveryStore
 from app.store.webhooks import WebhookStore
+from app.web.caller import Authenticator
+from app.webhooks.dispatcher import Dispatcher
+from app.webhooks.schedule import Schedule
+from app.webhooks.subscriptions import Subscriptions
+from app.webhooks.targets import Targets, read_networks
 
 INTAKE_CONNECTIONS = 6
 """To the database, for receipts alone: two batches, the drainer, a check, and some that hang. Taken
@@ -178,9 +176,6 @@ class Runtime:
             horizon=timedelta(seconds=settings.schedule_horizon),
             retry_for=timedelta(seconds=settings.retry_for),
         )
-        self.send = SendEndpoint(
-            sender=self.sender, rates=self.key_rates, authenticator=self.authenticator
-        )
 
     def _build_lookup(self) -> None:
         patience = timedelta(seconds=self.settings.overdue_after)
@@ -191,9 +186,6 @@ class Runtime:
             stats=StatsStore(self.database),
             room=self.waiting_room,
             patience=patience,
-        )
-        self.messages_by_id = MessageEndpoint(
-            lookups=self.lookups, authenticator=self.authenticator
         )
 
     def _build_notify(self) -> None:

@@ -14,8 +14,6 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.errors import ConfigurationError
-
 PREFIX = "DLR_"
 
 NEEDED_TO_SERVE = ("public_url", "callback_url_headers", "iovox_username", "iovox_secure_key")
@@ -173,11 +171,15 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field("json", description="json or console")
 
 
+class SettingsError(Exception):
+    """The environment is not complete; its text names every variable at fault and how to set it."""
+
+
 def load(*, needs: Iterable[str] = ()) -> Settings:
-    """Read the environment. Raises ConfigurationError that names every variable at fault."""
+    """Read the environment. Raises SettingsError."""
     settings, faults = read(needs=needs)
     if faults:
-        raise ConfigurationError(report(faults))
+        raise SettingsError(report(faults))
     return settings
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlencode
 
-from app.lookup.cursor import cursor_after
 from app.lookup.query import SEARCH
+
+from app.lookup.cursor import cursor_after
 from bench import servers, traffic
 from bench.client import Job, percentile
 from bench.measure import run_load

@@ -13,7 +13,7 @@ from app.store.schema import migrate as migrate_schema
 
 pytest_plugins = ["tests.support.fixtures"]
 
-SLOWEST = ("crash", "send", "cli", "receive", "notify", "lookup")
+SLOWEST = ("crash", "send", "cli", "receive", "events", "lookup")
 """Folders whose tests start processes and wait for them. They go first, so that no worker is left
 alone with one of them at the end."""
 

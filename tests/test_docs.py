@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from app.cli import MODULES
 from app.main import create_app
-from app.metrics import Metrics
+from app.ops.metrics import Metrics
 from app.settings import NEEDED_TO_SERVE, Settings, variable
 from tests.support.process import PROJECT
 

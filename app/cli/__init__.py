@@ -17,6 +17,7 @@ import typer
 from app.cli.output import complain
 from app.client import ClientError
 from app.errors import ConfigurationError, SchemaBehind, ServiceError
+from app.settings import SettingsError
 
 MODULES = {
     "serve": "serve",
@@ -50,6 +51,9 @@ def main(words: Sequence[str] | None = None) -> None:
     except ServiceError as error:
         complain(error.detail)
         sys.exit(2 if isinstance(error, WRONG_INPUT) else 1)
+    except SettingsError as error:
+        complain(str(error))
+        sys.exit(2)
     except ClientError as error:
         complain(str(error))
         sys.exit(2 if error.is_callers_fault else 1)

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from app.auth import Scope, digest, new_secret
 from app.cli.database import with_database
 from app.cli.output import AsJson, show
 from app.errors import NotFound
 from app.settings import load
 from app.store.engine import Database
 from app.store.keys import KeyStore
+from app.web.caller import Scope, digest, new_secret
 
 keys = typer.Typer(no_args_is_help=True, help="Create, list and revoke the API keys of your apps.")
 

@@ -12,14 +12,14 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from app import logs
 from app.errors import ConfigurationError, StoreUnavailable
+from app.ops import logs
 from app.receive.spool import Spool
 from app.runtime import SHARE_FOR_PARTS, Runtime, callback_headers, open_database
-from app.server import PatientServer
+from app.server.process import PatientServer
+from app.server.supervisor import Supervisor
 from app.settings import NEEDED_TO_SERVE, Settings, read, report, variable
 from app.store.schema import migrate, require_current
-from app.supervisor import Supervisor
 
 KEEP_ALIVE = 75
 """Seconds. iovox documents no retry, and a receipt sent down a connection that we are just closing
@@ -55,7 +55,7 @@ def serve(
         port=port,
         workers=workers,
         loop="uvloop",
-        http="app.protocol:PatientHttp",
+        http="app.server.protocol:PatientHttp",
         ws="none",
         log_config=None,
         access_log=False,

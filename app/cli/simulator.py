@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app import logs
+from app.ops import logs
 from app.simulator.server import serve
 
 

@@ -17,7 +17,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from app.alarm import Alarm
+from app.parts.alarm import Alarm
 
 Headers = list[tuple[bytes, bytes]]
 

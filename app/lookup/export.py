@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from app.lookup.texts import json_bytes
+from app.lookup.responses import MessageSummary
 
 CSV, JSON_LINES, JSON = "text/csv", "application/x-ndjson", "application/json"
 _MEANT = {
@@ -48,14 +48,15 @@ def csv_header() -> bytes:
     return _csv([COLUMNS])
 
 
-def csv_lines(messages: Iterable[dict[str, object]]) -> bytes:
+def csv_lines(messages: Iterable[MessageSummary]) -> bytes:
     """Messages as CSV (RFC 4180), a line each. Text that looks like a formula gets a ' in front."""
-    return _csv([_cell(message[column]) for column in COLUMNS] for message in messages)
+    rows = (message.model_dump(mode="json") for message in messages)
+    return _csv([_cell(row[column]) for column in COLUMNS] for row in rows)
 
 
-def json_lines(messages: Iterable[dict[str, object]]) -> bytes:
+def json_lines(messages: Iterable[MessageSummary]) -> bytes:
     """Messages as JSON, a line each."""
-    return b"".join(json_bytes(message) + b"\n" for message in messages)
+    return b"".join(message.model_dump_json().encode() + b"\n" for message in messages)
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> bytes:

@@ -1,44 +1,34 @@
-"""A message as JSON, with everything that is known to have happened to it, in order. Pure."""
+"""A record as it is answered, with everything that is known to have happened to it. Pure."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from app.lookup.texts import rfc3339
-from app.model.message import Message, Record, Step, StoredReceipt
+from app.lookup.responses import FAILOVER_AFTER, Failover, Message, MessageSummary, Receipt, Step
+from app.model import message as model
+from app.model.london import TimeQuality
 from app.model.status import Status
 
-FAILOVER_AFTER = (Status.FAILED, Status.EXPIRED)
-"""The statuses after which iovox calls through a message's call flow, as it documents."""
+
+def describe(record: model.Record, *, now: datetime, patience: timedelta) -> Message:
+    """The message with its history.
+
+    ``patience``: when a message without expiry counts as overdue.
+    """
+    return Message(**_summary(record, now, patience), history=_history(record))
 
 
-def describe(record: Record, *, now: datetime, patience: timedelta) -> dict[str, object]:
-    """The whole answer. ``patience``: when a message without expiry counts as overdue."""
-    return {**summary(record, now=now, patience=patience), "history": _history(record)}
-
-
-def summary(record: Record, *, now: datetime, patience: timedelta) -> dict[str, object]:
+def summary(record: model.Record, *, now: datetime, patience: timedelta) -> MessageSummary:
     """The same without the history, as lists show it."""
-    return {
-        **_request(record.message),
-        "sms_activity_id": record.sms_activity_id,
-        "failover": _failover(record),
-        "status": record.status,
-        "status_at": rfc3339(record.status_at),
-        "final": record.final,
-        "contradictory": record.contradictory,
-        "overdue": record.overdue(now, patience),
-        "submitted_at": rfc3339(record.submitted_at),
-        "resent_as": [str(message_id) for message_id in record.resent_as],
-        "errors": [{"field": e.field, "message": e.message} for e in record.errors],
-    }
+    return MessageSummary(**_summary(record, now, patience))
 
 
-def _request(message: Message | None) -> dict[str, object]:
-    """What the app asked for; all null for what is known only from receipts."""
+def _summary(record: model.Record, now: datetime, patience: timedelta) -> dict[str, Any]:
+    message = record.message
     request = message.request if message else None
     return {
-        "id": str(message.id) if message else None,
+        "id": message.id if message else None,
         "app": message.app if message else None,
         "reference": request.reference if request else None,
         "origin": request.origin if request else None,
@@ -46,58 +36,64 @@ def _request(message: Message | None) -> dict[str, object]:
         "message": request.text if request else None,
         "expiry": request.expiry if request else None,
         "c2c_failover_link_id": request.c2c_failover_link_id if request else None,
-        "created_at": rfc3339(message.created_at) if message else None,
-        "send_at": rfc3339(request.send_at) if request else None,
-        "expires_at": rfc3339(message.expires_at) if message else None,
-        "resend_of": str(message.resend_of) if message and message.resend_of else None,
+        "failover": _failover(record),
+        "created_at": message.created_at if message else None,
+        "send_at": request.send_at if request else None,
+        "expires_at": message.expires_at if message else None,
+        "resend_of": message.resend_of if message else None,
+        "sms_activity_id": record.sms_activity_id,
+        "status": record.status,
+        "status_at": record.status_at,
+        "final": record.final,
+        "contradictory": record.contradictory,
+        "overdue": record.overdue(now, patience),
+        "submitted_at": record.submitted_at,
+        "resent_as": list(record.resent_as),
+        "errors": list(record.errors),
     }
 
 
-def _failover(record: Record) -> dict[str, object] | None:
+def _failover(record: model.Record) -> Failover | None:
     """What becomes of the call flow: our reading, since iovox sends no receipt of its call."""
     link = record.message.request.c2c_failover_link_id if record.message else None
     if not link:
         return None
-    return {"link_id": link, "after": FAILOVER_AFTER, "called": record.status in FAILOVER_AFTER}
+    called = record.status in FAILOVER_AFTER
+    return Failover(link_id=link, after=FAILOVER_AFTER, called=called)
 
 
-def _history(record: Record) -> list[dict[str, object]]:
+def _history(record: model.Record) -> list[Step | Receipt]:
     """Our own steps first, then the receipts in time order.
 
     Their times are whole seconds: a tie goes by rank (which leads the key), then received_at.
     """
     own = sorted(_own_steps(record), key=lambda step: step.at)
     theirs = sorted(record.receipts, key=lambda r: (r.at, r.key, r.received_at))
-    return [_step(step) for step in own] + [_receipt(receipt) for receipt in theirs]
+    return [*map(_step, own), *map(_receipt, theirs)]
 
 
-def _own_steps(record: Record) -> list[Step]:
+def _own_steps(record: model.Record) -> list[model.Step]:
     steps = list(record.steps)
     if record.submitted_at is not None:
-        steps.append(Step(Status.SUBMITTED, record.submitted_at))
+        steps.append(model.Step(Status.SUBMITTED, record.submitted_at))
     return steps
 
 
-def _step(step: Step) -> dict[str, object]:
-    entry: dict[str, object] = {
-        "status": step.status,
-        "at": rfc3339(step.at),
-        "source": "service",
-    }
+def _step(step: model.Step) -> Step:
     if step.reasons:
-        entry["reasons"] = list(step.reasons)
-    return entry
+        return Step(status=step.status, at=step.at, source="service", reasons=list(step.reasons))
+    return Step(status=step.status, at=step.at, source="service")
 
 
-def _receipt(receipt: StoredReceipt) -> dict[str, object]:
-    return {
-        "status": receipt.status,
-        "at": rfc3339(receipt.at),
-        "source": "iovox",
-        "delivery_status": receipt.delivery_status,
-        "status_reason": receipt.status_reason,
-        "receipt_timestamp": receipt.receipt_timestamp,
-        "time_quality": receipt.time_quality,
-        "received_at": rfc3339(receipt.received_at),
-        "times_seen": receipt.times_seen,
-    }
+def _receipt(receipt: model.StoredReceipt) -> Receipt:
+    return Receipt(
+        status=receipt.status,
+        at=receipt.at,
+        source="iovox",
+        delivery_status=receipt.delivery_status,
+        status_reason=receipt.status_reason,
+        receipt_timestamp=receipt.receipt_timestamp,
+        time_quality=TimeQuality(receipt.time_quality),
+        received_at=receipt.received_at,
+        times_seen=receipt.times_seen,
+    )

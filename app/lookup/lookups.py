@@ -13,6 +13,7 @@ from uuid import UUID
 
 from app.errors import NotFound, Unavailable
 from app.lookup.history import describe, summary
+from app.lookup.responses import Message, MessageSummary
 from app.lookup.waiting import WaitingRoom
 from app.model.message import Record
 from app.model.search import Search
@@ -77,7 +78,7 @@ class Lookups:
 
     async def export(
         self, search: Search, *, before: UUID | None, limit: int | None
-    ) -> AsyncGenerator[list[dict[str, object]]]:
+    ) -> AsyncGenerator[list[MessageSummary]]:
         """All of them, or the first ``limit``, some at a time. Raises Unavailable at shutdown."""
         every = self._lists.every(search, before=before, now=datetime.now(UTC), at_a_time=AT_A_TIME)
         async with aclosing(every):
@@ -97,20 +98,20 @@ class Lookups:
         """Counts of what was created in a range of time."""
         return await self._stats.counts(app=app, start=start, end=end, by=by)
 
-    def description(self, record: Record) -> dict[str, object]:
-        """A record as JSON, with its history."""
+    def description(self, record: Record) -> Message:
+        """A record as it is answered, with its history."""
         return describe(record, now=datetime.now(UTC), patience=self._patience)
 
-    async def descriptions(self, records: Sequence[Record]) -> list[dict[str, object]]:
+    async def descriptions(self, records: Sequence[Record]) -> list[Message]:
         """The same of many, with pauses."""
-        told = []
+        described = []
         for place, record in enumerate(records, start=1):
-            told.append(self.description(record))
+            described.append(self.description(record))
             if place % AT_A_TIME == 0:
                 await asyncio.sleep(0)
-        return told
+        return described
 
-    def summaries(self, records: Iterable[Record]) -> list[dict[str, object]]:
+    def summaries(self, records: Iterable[Record]) -> list[MessageSummary]:
         """Records as lists show them."""
         now = datetime.now(UTC)
         return [summary(record, now=now, patience=self._patience) for record in records]

@@ -1,129 +1,158 @@
-"""The routes that read. The caller holds a key; another app's message does not exist to it.
-
-The endpoints take the request alone: a lookup costs less than the framework's way of calling one.
-"""
+"""The routes that read. The caller holds a key; another app's message does not exist to it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from hashlib import blake2b
+from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.auth import Authenticator, Caller, Scope, secured_router
 from app.errors import FieldError, Invalid, NotAllowed, NotFound
-from app.lookup.answers import (
-    FOUND_ANSWERS,
-    LOOKUP_BODY,
-    LOOKUP_EXAMPLE,
-    MESSAGE_ANSWERS,
-    MOST_IDS,
-    PAGE_ANSWERS,
-    STATS_ANSWERS,
-)
 from app.lookup.cursor import cursor_after
-from app.lookup.export import CSV, JSON, csv_header, csv_lines, json_lines, preferred
+from app.lookup.export import CSV, JSON, JSON_LINES, csv_header, csv_lines, json_lines, preferred
 from app.lookup.lookups import Lookups
-from app.lookup.query import PAGE, SEARCH, STATS, WAIT, chosen_statuses
+from app.lookup.requests import PAGE, LookupRequest, MessageFilters, StatsQuery, Waiting
+from app.lookup.responses import FoundMessages, Message, MessagePage, Stats
 from app.lookup.stats import summarise
-from app.lookup.texts import json_bytes
 from app.model.search import Search
-from app.openapi import BODY_PROBLEMS, json_body, parameter, problems
-from app.query import documented, read_query
-from app.web import read_json
+from app.web.body import KIB, body_limit
+from app.web.caller import Caller, ReadCaller
+from app.web.paths import MESSAGE_NAME
+from app.web.problems import OF_A_BODY, Responses, headers, problems
+from app.web.routing import KeyedRoute
 
 LONGEST_RANGE = timedelta(days=31)
 USUAL_RANGE = timedelta(days=1)
+PRIVATE = "private, no-cache"
 
-_ID = parameter("id", {"type": "string"}, "Ours, or iovox's `sms_activity_id`", where="path")
+router = APIRouter(route_class=KeyedRoute, tags=["look up"])
 
-_KNOWN = parameter(
-    "If-None-Match",
-    {"type": "string"},
-    "The `ETag` of what you know: 304 as long as that is still so",
-    where="header",
-    example='"0f5ea1d9c8b74a2e91d36c07"',
+
+async def _lookups(request: Request) -> Lookups:
+    lookups: Lookups = request.app.state.lookups
+    return lookups
+
+
+TheLookups = Annotated[Lookups, Depends(_lookups)]
+
+_PAGE: Responses = {
+    200: {
+        "description": f"A page of at most {PAGE} unless `limit` says otherwise; or, by `Accept`, "
+        "a file of all. Text that a spreadsheet would take for a formula has a ' in front",
+        "headers": headers("Link", "Vary", "Content-Disposition"),
+        "content": {kind: {"schema": {"type": "string"}} for kind in (CSV, JSON_LINES)},
+    }
+}
+_MESSAGE: Responses = {
+    200: {"description": "What became of it", "headers": headers("ETag")},
+    304: {"description": "It is as you know it", "headers": headers("ETag")},
+}
+
+
+@router.get(
+    "/v1/messages",
+    summary="List messages, newest first",
+    response_model=MessagePage,
+    responses=_PAGE | problems(Invalid),
 )
+async def list_messages(
+    filters: Annotated[MessageFilters, Query()],
+    caller: ReadCaller,
+    lookups: TheLookups,
+    request: Request,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """By page as JSON; with `Accept: text/csv` or `application/x-ndjson`, all in one file."""
+    search = _search(filters, caller)
+    kind = preferred(accept)
+    if kind != JSON:
+        return await _export(lookups, search, filters, kind)
+    found = await lookups.page(search, before=filters.cursor, limit=filters.limit or PAGE)
+    cursor = cursor_after(found.next) if found.next else None
+    page = MessagePage(messages=lookups.summaries(found.records), next=cursor)
+    link = {"Link": _link(request, cursor)} if cursor else {}
+    return Response(page.model_dump_json(), media_type=JSON, headers={"Vary": "Accept", **link})
 
 
-def lookup_routes(*, lookups: Lookups, authenticator: Authenticator) -> APIRouter:
-    """``/v1/messages`` and ``/v1/stats``, for keys with the scope ``read``."""
-    router = secured_router(authenticator, Scope.READ, plain=True, tags=["look up"])
+@router.post(
+    "/v1/messages/lookup",
+    summary="Look up many messages at once",
+    response_model_exclude_unset=True,
+    responses=problems(*OF_A_BODY),
+)
+@body_limit(512 * KIB)
+async def look_up_messages(
+    wanted: LookupRequest, caller: ReadCaller, lookups: TheLookups
+) -> FoundMessages:
+    """With their histories; what is another app's is among `not_found`."""
+    records, missing = await lookups.find_many(wanted.ids, caller.sees)
+    return FoundMessages(messages=await lookups.descriptions(records), not_found=missing)
 
-    @router.get(
-        "/v1/messages",
-        summary="List messages, newest first",
-        responses=PAGE_ANSWERS | problems(Invalid),
-        openapi_extra={"parameters": documented(SEARCH)},
-    )
-    async def list_messages(request: Request) -> Response:
-        """By page as JSON; with `Accept: text/csv` or `application/x-ndjson`, all in one file."""
-        values = read_query(request.query_params.multi_items(), SEARCH)
-        search = _search(values, request.state.caller)
-        kind = preferred(request.headers.get("accept"))
-        if kind != JSON:
-            return await _export(lookups, search, values, kind)
-        page = await lookups.page(
-            search, before=values.get("cursor"), limit=values.get("limit", PAGE)
-        )
-        cursor = cursor_after(page.next) if page.next else None
-        body = {"messages": lookups.summaries(page.records), "next": cursor}
-        headers = {"Vary": "Accept"} | ({"Link": _link(request, cursor)} if cursor else {})
-        return Response(json_bytes(body), media_type=JSON, headers=headers)
 
-    @router.post(
-        "/v1/messages/lookup",
-        summary="Look up many messages at once",
-        responses=FOUND_ANSWERS | problems(*BODY_PROBLEMS, Invalid),
-        openapi_extra=json_body(LOOKUP_BODY, example=LOOKUP_EXAMPLE),
-    )
-    async def look_up_messages(request: Request) -> Response:
-        """With their histories; what is another app's is among `not_found`."""
-        names = _ids(await read_json(request))
-        records, missing = await lookups.find_many(names, request.state.caller.sees)
-        body = {"messages": await lookups.descriptions(records), "not_found": missing}
-        return Response(json_bytes(body), media_type=JSON)
+@router.get(
+    f"/v1/messages/{{id:{MESSAGE_NAME}}}",
+    summary="What became of one message",
+    response_model=Message,
+    responses=_MESSAGE | problems(NotFound, Invalid),
+)
+async def look_up_message(
+    id: Annotated[str, Path(description="Ours, or iovox's `sms_activity_id`")],
+    asked: Annotated[Waiting, Query()],
+    caller: ReadCaller,
+    lookups: TheLookups,
+    if_none_match: Annotated[
+        str | None, Header(description="The `ETag` of what you know: 304 as long as that is so")
+    ] = None,
+) -> Response:
+    """By our id or by iovox's, with its whole history."""
+    record = await lookups.find(id, caller.sees)
+    response = _message(lookups.description(record), if_none_match)
+    if asked.wait and not record.final and (if_none_match is None or response.status_code == 304):
+        await lookups.changed(record, asked.wait)
+        record = await lookups.find(id, caller.sees)
+        response = _message(lookups.description(record), if_none_match)
+    return response
 
-    @router.get(
-        "/v1/messages/{id:path}",
-        summary="What became of one message",
-        responses=MESSAGE_ANSWERS | problems(NotFound, Invalid),
-        openapi_extra={"parameters": [_ID, *documented(WAIT), _KNOWN]},
-    )
-    async def look_up_message(_request: Request) -> Response:
-        """By our id or by iovox's, with its whole history."""
-        raise NotFound("This is answered before the framework, by MessageEndpoint")
 
-    @router.get(
-        "/v1/stats",
-        summary="Count messages",
-        responses=STATS_ANSWERS | problems(Invalid),
-        openapi_extra={"parameters": documented(STATS)},
-    )
-    async def count_messages(request: Request) -> Response:
-        """With the delivery rate and the times to delivery, for a range of at most 31 days."""
-        values = read_query(request.query_params.multi_items(), STATS)
-        app = _app(values, request.state.caller)
-        start, end = _range(values)
-        by = values.get("by", "status")
-        counts = await lookups.counts(app=app, start=start, end=end, by=by)
-        return Response(json_bytes(summarise(counts, by=by, start=start, end=end)), media_type=JSON)
+@router.get("/v1/stats", summary="Count messages", responses=problems(Invalid))
+async def count_messages(
+    asked: Annotated[StatsQuery, Query()], caller: ReadCaller, lookups: TheLookups
+) -> Stats:
+    """With the delivery rate and the times to delivery, for a range of at most 31 days."""
+    start, end = _range(asked)
+    app = _app(asked.app, caller)
+    counts = await lookups.counts(app=app, start=start, end=end, by=asked.by)
+    return summarise(counts, by=asked.by, start=start, end=end)
 
-    return router
+
+def _message(message: Message, known: str | None) -> Response:
+    """The message with its ETag, which is of its bytes; or 304 where the caller has it already."""
+    body = message.model_dump_json(exclude_unset=True).encode()
+    etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+    tags = {"ETag": etag, "Cache-Control": PRIVATE}
+    if known is not None and _matches(etag, known):
+        return Response(status_code=304, headers=tags)
+    return Response(body, media_type=JSON, headers=tags)
+
+
+def _matches(etag: str, header: str) -> bool:
+    known = [part.strip().removeprefix("W/") for part in header.split(",")]
+    return etag in known or known == ["*"]
 
 
 async def _export(
-    lookups: Lookups, search: Search, values: dict[str, Any], kind: str
+    lookups: Lookups, search: Search, filters: MessageFilters, kind: str
 ) -> StreamingResponse:
     """A file of everything. What fails before the first message is a problem, as ever; what fails
     later breaks the connection off, so that half a file is never taken for a whole one.
     """
     lines = csv_lines if kind == CSV else json_lines
-    every = lookups.export(search, before=values.get("cursor"), limit=values.get("limit"))
+    every = lookups.export(search, before=filters.cursor, limit=filters.limit)
     first = await anext(every)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -140,33 +169,34 @@ async def _export(
     )
 
 
-def _search(values: dict[str, Any], caller: Caller) -> Search:
+def _search(filters: MessageFilters, caller: Caller) -> Search:
     return Search(
-        app=_app(values, caller),
-        statuses=chosen_statuses(values),
-        overdue=values.get("overdue"),
-        contradictory=values.get("contradictory"),
-        destination=values.get("destination"),
-        origin=values.get("origin"),
-        reference=values.get("reference"),
-        created_from=values.get("from"),
-        created_to=values.get("to"),
-        status_from=values.get("status_from"),
-        status_to=values.get("status_to"),
+        app=_app(filters.app, caller),
+        statuses=filters.statuses(),
+        overdue=filters.overdue,
+        contradictory=filters.contradictory,
+        destination=filters.destination,
+        origin=filters.origin,
+        reference=filters.reference,
+        created_from=filters.from_,
+        created_to=filters.to,
+        status_from=filters.status_from,
+        status_to=filters.status_to,
     )
 
 
-def _app(values: dict[str, Any], caller: Caller) -> str | None:
+def _app(asked: str | None, caller: Caller) -> str | None:
     """The app to look at, or None for all. Raises NotAllowed for whoever sees only its own."""
-    if "app" in values and not caller.is_admin:
+    if asked is None:
+        return caller.sees
+    if not caller.is_admin:
         raise NotAllowed("The parameter app needs a key with the scope admin")
-    app: str | None = values.get("app", caller.sees)
-    return app
+    return asked
 
 
-def _range(values: dict[str, Any]) -> tuple[datetime, datetime]:
-    end = values.get("to") or datetime.now(UTC)
-    start = values.get("from") or _before(end, USUAL_RANGE)
+def _range(asked: StatsQuery) -> tuple[datetime, datetime]:
+    end = asked.to or datetime.now(UTC)
+    start = asked.from_ or _before(end, USUAL_RANGE)
     if end < start:
         raise _at_fault("from", "lies in the future")
     if end - start > LONGEST_RANGE:
@@ -179,22 +209,6 @@ def _before(moment: datetime, span: timedelta) -> datetime:
         return moment - span
     except OverflowError:
         raise _at_fault("to", "is no time that exists") from None
-
-
-def _ids(body: object) -> list[str]:
-    if not isinstance(body, dict) or not isinstance(body.get("ids"), list):
-        raise _at_fault("ids", f"must be a list of up to {MOST_IDS} ids")
-    if unknown := [name for name in body if name != "ids"]:
-        faults = tuple(FieldError(name[:100], "is not a field of this request") for name in unknown)
-        raise Invalid("The request cannot be read", errors=faults)
-    ids: list[Any] = body["ids"]
-    if len(ids) > MOST_IDS:
-        raise _at_fault("ids", f"has {len(ids)} ids; up to {MOST_IDS} are taken at once")
-    wrong = [place for place, name in enumerate(ids) if not isinstance(name, str)]
-    if wrong:
-        faults = tuple(FieldError(f"ids.{place}", "must be text") for place in wrong)
-        raise Invalid("Some ids cannot be read", errors=faults)
-    return ids
 
 
 def _link(request: Request, cursor: str) -> str:

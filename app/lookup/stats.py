@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
+from typing import Any
 
-from app.lookup.texts import rfc3339
+from app.lookup.responses import SecondsToDelivery, Stats, StatsGroup
+from app.model.event import rfc3339
 from app.model.status import Status
 from app.store.stats import Count
 
@@ -20,27 +22,25 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS: Mapping[str, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 
 
-def summarise(
-    counts: Sequence[Count], *, by: str, start: datetime, end: datetime
-) -> dict[str, object]:
-    """The whole answer. Groups are in the order of time, or the largest first."""
+def summarise(counts: Sequence[Count], *, by: str, start: datetime, end: datetime) -> Stats:
+    """What is answered. Groups are in the order of time, or the largest first."""
     if by == "status":
         counts = [Count(one.status, one.status, one.seconds, one.messages) for one in counts]
     groups: dict[str | int | None, list[Count]] = {}
     for one in counts:
         groups.setdefault(one.key, []).append(one)
     shown = sorted(groups.items(), key=lambda group: _place(by, *group))[:MOST_GROUPS]
-    return {
-        "from": rfc3339(start),
-        "to": rfc3339(end),
-        "by": by,
+    return Stats(
+        from_=start,
+        to=end,
+        by=by,
+        groups=[StatsGroup(key=_key(by, key), **_figures(members)) for key, members in shown],
+        groups_left_out=len(groups) - len(shown),
         **_figures(counts),
-        "groups": [{"key": _key(by, key), **_figures(members)} for key, members in shown],
-        "groups_left_out": len(groups) - len(shown),
-    }
+    )
 
 
-def _figures(counts: Iterable[Count]) -> dict[str, object]:
+def _figures(counts: Iterable[Count]) -> dict[str, Any]:
     statuses: Counter[str] = Counter()
     times: Counter[int] = Counter()
     for one in counts:
@@ -52,7 +52,7 @@ def _figures(counts: Iterable[Count]) -> dict[str, object]:
         "messages": statuses.total(),
         "statuses": dict(sorted(statuses.items())),
         "delivery_rate": _delivery_rate(statuses),
-        "seconds_to_delivery": _percentiles(times),
+        "seconds_to_delivery": SecondsToDelivery(**_percentiles(times)),
     }
 
 

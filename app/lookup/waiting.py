@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
-from app.lifecycle import woken
+from app.parts.lifecycle import woken
 
 LOOK_EVERY = 1.0
 PAUSE = 0.05

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
+
+from app.model.status import Status
 
 DIGITS = 12
 """Hexadecimal: room for 281,474,976,710,655 events."""
@@ -21,6 +24,10 @@ _PAIRS = {digit: f"{digit}{15 - int(digit, 16):x}" for digit in "0123456789abcde
 ID_PATTERN = f"^({'|'.join(_PAIRS.values())}){{{DIGITS}}}$"
 
 _ID = re.compile(ID_PATTERN.removeprefix("^").removesuffix("$"))
+
+
+ANNOUNCED = tuple(s for s in Status if s not in (Status.SENDING, Status.UNKNOWN))
+"""The statuses that there are events of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,19 @@ def event_number(text: str) -> int:
     if _ID.fullmatch(text) is None:
         raise ValueError("it is not an event's id as this service gave it")
     return int(text[::2], 16)
+
+
+def read_statuses(values: Iterable[str]) -> list[Status]:
+    """Statuses of events, one a value or several with commas; any case, in a fixed order.
+
+    Raises ValueError that names one that is not known.
+    """
+    names = [name.strip() for value in values for name in value.split(",")]
+    for name in names:
+        if name.upper() not in ANNOUNCED:
+            raise ValueError(f"{name[:40]!r} is none of {', '.join(ANNOUNCED)}")
+    wanted = {name.upper() for name in names}
+    return [status for status in ANNOUNCED if status in wanted]
 
 
 def event_body(event: Event) -> dict[str, object]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from starlette.types import Receive
-
 from app.errors import BodyTooLarge, RequestTimeout
+from app.server.calls import Receive
 
 LOOK_EVERY = 0.5
 """Seconds between looks for bodies that take too long."""

@@ -13,7 +13,7 @@ from app.errors import (
     RequestTimeout,
     Unavailable,
 )
-from app.openapi import problems
+from app.web.problems import problems_without_key
 
 SECURITY = "callbackHeader"
 SECURITY_SCHEME = {
@@ -74,7 +74,7 @@ OPERATION: dict[str, Any] = {
         "200": {"description": "It is stored"},
         **{
             str(status): answer
-            for status, answer in problems(
+            for status, answer in problems_without_key(
                 BadRequest,
                 NotAuthenticated,
                 MethodNotAllowed,

@@ -11,9 +11,9 @@ from pathlib import Path
 import structlog
 
 from app.errors import StoreUnavailable, Unavailable
-from app.lifecycle import woken
-from app.metrics import Metrics
 from app.model.receipt import interpret
+from app.ops.metrics import Metrics
+from app.parts.lifecycle import woken
 from app.receive.recorder import Call, Recorder
 from app.receive.spool_queue import SpoolQueue
 from app.store.watch import DatabaseWatch

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from app.batcher import Batcher, BatcherClosed, BatcherFull, Ticket
 from app.errors import StoreUnavailable, Unavailable
-from app.metrics import Metrics
 from app.model.receipt import Arrival, Rejection, interpret
+from app.ops.metrics import Metrics
+from app.parts.batcher import Batcher, BatcherClosed, BatcherFull, Ticket
 from app.receive.recorder import Call, Recorder
 from app.receive.spool_queue import SpoolQueue
 from app.store.watch import DatabaseWatch

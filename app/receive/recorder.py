@@ -8,8 +8,8 @@ from functools import partial
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
-from app.metrics import Metrics
 from app.model.receipt import Receipt, Rejection
+from app.ops.metrics import Metrics
 from app.store.engine import tried_again
 from app.store.receipts import ReceiptStore
 

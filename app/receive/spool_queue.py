@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import structlog
 
-from app.batcher import Batcher, BatcherClosed, BatcherFull
 from app.errors import ConfigurationError, Unavailable
 from app.model.receipt import Arrival
+from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.receive.spool import Spool
 
 LARGEST_BATCH = 1_000

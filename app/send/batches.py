@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from app.batcher import Batcher
 from app.errors import StoreRefused
+from app.parts.batcher import Batcher
 from app.store.engine import tried_again
 
 LARGEST = 128

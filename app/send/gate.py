@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from app.batcher import Batcher, BatcherClosed, BatcherFull
 from app.errors import Unavailable
+from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.store.pace import PaceStore
 
 REFUSALS_TO_OPEN = 20

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
+from typing import Annotated
 from uuid import UUID
+
+from pydantic import BeforeValidator, Field
 
 from app.errors import BadRequest, Conflict, FieldError, Invalid
 from app.model.status import Status
@@ -37,29 +40,31 @@ class KeyedBody:
         return IdempotencyKey(app, self.key, self.fingerprint, message_id, answer)
 
 
-def read_key(headers: Sequence[str], route: str, body: object) -> KeyedBody | None:
-    """The key of a request, or None. Raises Invalid for a key that is none.
+def read_key(text: object) -> str:
+    """The key in a header, for pydantic. Raises ValueError for one that cannot be used.
 
-    The draft writes it as a quoted string; most clients leave the quotes out, so both are one key.
+    The draft writes it as a quoted string; most clients leave the quotes out: both are one key.
     """
-    if not headers:
-        return None
-    if len(headers) > 1:
-        raise _useless("is given more than once")
-    key = headers[0].strip()
+    key = str(text).strip()
     if len(key) >= 2 and key.startswith('"') and key.endswith('"'):
         key = key[1:-1]
     if not _VISIBLE.fullmatch(key):
-        raise _useless(f"must be 1 to {LONGEST_KEY} visible ASCII characters, no spaces")
+        raise ValueError(f"must be 1 to {LONGEST_KEY} visible ASCII characters, no spaces")
+    return key
+
+
+Key = Annotated[
+    str, Field(max_length=LONGEST_KEY, pattern=f"^{VISIBLE}+$"), BeforeValidator(read_key)
+]
+
+
+def keyed_body(key: str, operation: str, body: object) -> KeyedBody:
+    """The key with what it is used for. Raises BadRequest."""
     try:
-        text = json.dumps([route, body], sort_keys=True)
+        text = json.dumps([operation, body], sort_keys=True)
     except RecursionError:  # what could just be read is too deep to be written again
         raise BadRequest("The body is not JSON that we read: it is nested too deeply") from None
     return KeyedBody(key, blake2b(text.encode(), digest_size=16).digest())
-
-
-def _useless(why: str) -> Invalid:
-    return Invalid("The idempotency key cannot be used", errors=(FieldError(HEADER, why),))
 
 
 def require_same(used: IdempotencyKey, now: KeyedBody) -> None:

@@ -13,8 +13,8 @@ from uuid import uuid4
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
-from app.lifecycle import woken
 from app.model.message import Message
+from app.parts.lifecycle import woken
 from app.send.gate import Gate
 from app.send.submitter import Submitter
 from app.store.messages import MessageStore

@@ -14,11 +14,11 @@ from uuid import UUID
 
 import structlog
 
-from app.alarm import Deadlines
-from app.batcher import BatcherClosed, BatcherFull
 from app.errors import StoreRefused, StoreUnavailable, Unavailable
-from app.lifecycle import woken
 from app.model.message import Message
+from app.parts.alarm import Deadlines
+from app.parts.batcher import BatcherClosed, BatcherFull
+from app.parts.lifecycle import woken
 from app.send.batches import early
 from app.store.idempotency import IdempotencyKey
 from app.store.messages import MessageStore, NewMessage

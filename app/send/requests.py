@@ -7,10 +7,9 @@ iovox's. Phone numbers come out as E.164 digits.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated
 
 import phonenumbers
 from pydantic import (
@@ -19,16 +18,23 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    JsonValue,
     StrictInt,
     StrictStr,
     ValidationError,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from app.errors import FieldError, Invalid
 from app.iovox.xml import forbidden_characters
 from app.model.message import Request
-from app.query import rfc3339
+from app.web.faults import faults_of
+from app.web.query import rfc3339
 
+LARGEST_BATCH = 1_000
 LONGEST_MESSAGE = 160
 LONGEST_NAME = 255
 """Of a reference, and of a link id."""
@@ -116,23 +122,19 @@ ShortText = Annotated[
 ]
 
 
+_EXAMPLE: dict[str, JsonValue] = {
+    "origin": "447923221231",
+    "destination": "447723443321",
+    "message": "Hello there, my name is John",
+    "expiry": 3,
+    "reference": "order-42",
+}
+
+
 class SendRequest(BaseModel):
     """One message to send."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "origin": "447923221231",
-                    "destination": "447723443321",
-                    "message": "Hello there, my name is John",
-                    "expiry": 3,
-                    "reference": "order-42",
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
     origin: Annotated[Text, AfterValidator(_origin)] = Field(
         description="E.164 digits (at most 15), or up to 11 letters, digits, spaces and full stops"
@@ -157,74 +159,80 @@ class SendRequest(BaseModel):
         None, description="When to send it, with an offset; at once if left out"
     )
 
-
-def check(fields: object, *, now: datetime, horizon: timedelta) -> Request:
-    """The request that these JSON fields make. Raises Invalid, which names every fault."""
-    if not isinstance(fields, Mapping):
-        raise Invalid(
-            "The message is not a JSON object", errors=(FieldError("body", "must be an object"),)
+    def request(self) -> Request:
+        """The same as a value of the model's."""
+        return Request(
+            origin=self.origin,
+            destination=self.destination,
+            text=self.message,
+            expiry=self.expiry,
+            c2c_failover_link_id=self.c2c_failover_link_id,
+            reference=self.reference,
+            send_at=self.send_at,
         )
-    faults: list[FieldError] = []
-    sent = None
-    try:
-        sent = SendRequest.model_validate(fields)
-    except ValidationError as error:
-        faults += field_errors(error.errors(include_url=False, include_input=False))
-    faults += _schedule_faults(fields.get("send_at"), now, horizon)
-    if faults or sent is None:
-        raise Invalid("The message was not sent; nothing is stored", errors=tuple(faults))
-    return Request(
-        origin=sent.origin,
-        destination=sent.destination,
-        text=sent.message,
-        expiry=sent.expiry,
-        c2c_failover_link_id=sent.c2c_failover_link_id,
-        reference=sent.reference,
-        send_at=sent.send_at,
+
+
+class UncheckedMessage:
+    """A message of a batch: documented as a SendRequest, and checked by itself later.
+
+    One that is at fault must not spoil the others; and checking a thousand in one go would hold up
+    the receipts that come meanwhile.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, _source: object, _handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.any_schema()
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(SendRequest.__pydantic_core_schema__)
+
+
+class BatchRequest(BaseModel):
+    """Up to 1,000 messages. One that is at fault is refused by itself, named by its index."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"messages": [_EXAMPLE]}]}
     )
 
+    messages: list[UncheckedMessage] = Field(min_length=1, max_length=LARGEST_BATCH)
 
-def _schedule_faults(value: object, now: datetime, horizon: timedelta) -> list[FieldError]:
-    if value is None:
-        return []
+
+class ResendRequest(BaseModel):
+    """Nothing: a resend repeats the message as it was."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def read_message(fields: object, *, now: datetime, horizon: timedelta) -> Request:
+    """One message of a batch. Raises Invalid, which names every fault."""
+    faults: tuple[FieldError, ...] = ()
     try:
-        send_at = _utc(value)
-    except ValueError:
-        return []  # named by the field's own check already
-    if send_at <= now:
-        return [FieldError("send_at", "lies in the past")]
-    if send_at > now + horizon:
-        return [FieldError("send_at", f"lies more than {_in_words(horizon)} ahead")]
-    return []
+        request = SendRequest.model_validate(fields).request()
+    except ValidationError as error:
+        faults = faults_of(error.errors(include_url=False, include_input=False))
+        raise Invalid("The message was not sent; nothing is stored", errors=faults) from None
+    require_schedule(request, now=now, horizon=horizon)
+    return request
+
+
+def require_schedule(request: Request, *, now: datetime, horizon: timedelta) -> None:
+    """Raises Invalid for a ``send_at`` in the past, or further ahead than ``horizon``."""
+    if request.send_at is None:
+        return
+    if request.send_at <= now:
+        why = "lies in the past"
+    elif request.send_at > now + horizon:
+        why = f"lies more than {_in_words(horizon)} ahead"
+    else:
+        return
+    fault = FieldError("send_at", why)
+    raise Invalid("The message was not sent; nothing is stored", errors=(fault,))
 
 
 def _in_words(span: timedelta) -> str:
     return f"{span.days} days" if span >= timedelta(days=2) else f"{span.total_seconds():g} s"
-
-
-_WORDS = {
-    "missing": "is missing",
-    "extra_forbidden": "is not a field of this request",
-    "string_type": "must be text",
-    "string_unicode": "has characters that cannot be sent",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must have at most {max_length} characters",
-    "int_type": "must be a whole number",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
-}
-
-
-def field_errors(found: Sequence[Mapping[str, Any]]) -> list[FieldError]:
-    """Pydantic's findings in our words, each with the field's path."""
-    return [
-        FieldError(".".join(str(part) for part in fault["loc"]) or "body", _words(fault))
-        for fault in found
-    ]
-
-
-def _words(fault: Mapping[str, Any]) -> str:
-    words = _WORDS.get(fault["type"])
-    if words is None:
-        return str(fault["msg"]).removeprefix("Value error, ")
-    return words.format_map(fault.get("ctx", {}))

@@ -11,11 +11,11 @@ from uuid import UUID
 from app.errors import Conflict, FieldError, Invalid, NotFound, StoreUnavailable, Unavailable
 from app.model.message import Message, Request, expiry_time
 from app.model.status import Status
-from app.send.answers import batch, queued_item, refused_item
 from app.send.gate import Admission, Gate
 from app.send.idempotency import KeyedBody, first_answer, require_same
 from app.send.recorder import Recorder
-from app.send.requests import check
+from app.send.requests import read_message, require_schedule
+from app.send.responses import BatchItem, BatchResponse, queued_item, refused_item
 from app.send.submitter import Sent, Submitter
 from app.store.idempotency import IdempotencyKey, IdempotencyStore
 from app.store.ids import new_id
@@ -26,8 +26,8 @@ BREATH = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer about one message, and whether it is the repetition of an earlier one."""
+class SendResult:
+    """What became of one message, and whether this repeats an earlier result."""
 
     sent: Sent
     message: Message
@@ -35,10 +35,10 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchAnswer:
-    """The answer to a batch: its JSON, one object a message in the order they came."""
+class BatchResult:
+    """What became of the messages of a batch, and whether this repeats an earlier result."""
 
-    body: str
+    response: BatchResponse
     replayed: bool = False
 
 
@@ -72,11 +72,11 @@ class Sender:
         self._recorder = Recorder(store)
         self._attempts: set[asyncio.Task[Sent]] = set()
 
-    async def send(self, app: str, fields: object, key: KeyedBody | None) -> Answered:
-        """Send one message as the app asked in JSON."""
+    async def send(self, app: str, request: Request, key: KeyedBody | None) -> SendResult:
+        """Send one message."""
         now = datetime.now(UTC)
         try:
-            request = check(fields, now=now, horizon=self._horizon)
+            require_schedule(request, now=now, horizon=self._horizon)
         except Invalid:
             # A schedule that was fine an hour ago is 'in the past' when the request is repeated.
             if key is not None and (used := await self._used(app, key, now)):
@@ -86,7 +86,7 @@ class Sender:
 
     async def resend(
         self, app: str, sees: str | None, message_id: UUID, key: KeyedBody | None
-    ) -> Answered:
+    ) -> SendResult:
         """Send a message's text again, deliberately, as a new message.
 
         ``app`` asks; ``sees`` is the app whose messages it may see, None for all.
@@ -112,33 +112,31 @@ class Sender:
 
     async def send_batch(
         self, app: str, messages: Sequence[object], key: KeyedBody | None
-    ) -> BatchAnswer:
+    ) -> BatchResult:
         """Queue many messages; a bad one does not spoil the others."""
         now = datetime.now(UTC)
         if key is not None and (used := await self._used(app, key, now)):
-            await self._keep(used)
-            return BatchAnswer(used.answer or "", replayed=True)
+            return await self._repeat_batch(used)
         new: list[Message] = []
-        items: list[dict[str, object]] = []
+        items: list[BatchItem] = []
         for index, fields in enumerate(messages):
             if index % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
             try:
-                request = check(fields, now=now, horizon=self._horizon)
+                request = read_message(fields, now=now, horizon=self._horizon)
             except Invalid as error:
                 items.append(refused_item(index, error.errors))
                 continue
             message = _queued(self._new(app, request, now))
             new.append(message)
             items.append(queued_item(index, message))
-        answer = batch(items)
-        claimed = key.claim(app, answer=answer) if key else None
+        response = BatchResponse(messages=items)
+        text = response.model_dump_json(exclude_unset=True) if key else None
+        claimed = key.claim(app, answer=text) if key else None
         if not await self._recorder.record_batch(new, claimed) and key is not None:
-            used = await self._claimed(app, key)
-            await self._keep(used)
-            return BatchAnswer(used.answer or "", replayed=True)
+            return await self._repeat_batch(await self._claimed(app, key))
         self._tell_of_queued()
-        return BatchAnswer(answer)
+        return BatchResult(response)
 
     async def close(self) -> None:
         """Finish the attempts under way; each is bounded by the client's time-outs."""
@@ -147,7 +145,7 @@ class Sender:
         if self._attempts:
             await asyncio.wait(set(self._attempts))
 
-    async def _send(self, message: Message, asking: str, key: KeyedBody | None) -> Answered:
+    async def _send(self, message: Message, asking: str, key: KeyedBody | None) -> SendResult:
         """``asking`` is the app whose idempotency key it is."""
         admission = await self._admit(message)
         message = self._prepared(message, admission)
@@ -163,12 +161,12 @@ class Sender:
         if message.announced:
             self._tell_of_queued()
         if admission.moment is None:
-            return Answered(Sent(message.id, Status.QUEUED), message)
+            return SendResult(Sent(message.id, Status.QUEUED), message)
         attempt = self._start(message, admission.moment)
         if admission.probe:  # it may take long, and its caller need not wait
-            return Answered(Sent(message.id, Status.QUEUED), message)
+            return SendResult(Sent(message.id, Status.QUEUED), message)
         # Shielded: a caller that hangs up must not break a send off half-way.
-        return Answered(await asyncio.shield(attempt), message)
+        return SendResult(await asyncio.shield(attempt), message)
 
     async def _admit(self, message: Message) -> Admission:
         if message.request.send_at is not None:
@@ -241,14 +239,18 @@ class Sender:
             raise Unavailable("The idempotency key has just run out; send the request again")
         return used
 
-    async def _repeat(self, used: IdempotencyKey, now: datetime) -> Answered:
+    async def _repeat(self, used: IdempotencyKey, now: datetime) -> SendResult:
         tracked = await self._store.find(used.message_id) if used.message_id else None
         if tracked is None:
             fault = FieldError("Idempotency-Key", "was used for a message that is deleted")
             raise Invalid("Use a new idempotency key for a new request", errors=(fault,))
         told = first_answer(tracked, now)
         await self._keep(used)
-        return Answered(told, tracked.message, replayed=True)
+        return SendResult(told, tracked.message, replayed=True)
+
+    async def _repeat_batch(self, used: IdempotencyKey) -> BatchResult:
+        await self._keep(used)
+        return BatchResult(BatchResponse.model_validate_json(used.answer or ""), replayed=True)
 
     async def _keep(self, used: IdempotencyKey) -> None:
         """Whoever was told of a record counts on it, even if the first caller was told 503."""

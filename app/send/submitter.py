@@ -17,8 +17,6 @@ from uuid import UUID
 
 import structlog
 
-from app.alarm import Deadlines
-from app.batcher import Batcher, BatcherClosed, BatcherFull
 from app.errors import (
     FieldError,
     NotSent,
@@ -28,9 +26,11 @@ from app.errors import (
     SubmissionError,
 )
 from app.iovox.client import IovoxClient
-from app.metrics import Metrics
 from app.model.message import Acceptance, Message, Outcome, Submission
 from app.model.status import Status
+from app.ops.metrics import Metrics
+from app.parts.alarm import Deadlines
+from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.send import outcomes
 from app.send.batches import early
 from app.send.gate import Breaker

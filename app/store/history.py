@@ -13,9 +13,9 @@ from uuid import UUID
 
 from sqlalchemy import func, select, union_all
 
-from app.batcher import Batcher, BatcherClosed, BatcherFull
 from app.errors import StoreUnavailable
 from app.model.message import Record
+from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.store.among import among, in_pieces, storable
 from app.store.compiled import Compiled
 from app.store.engine import Database

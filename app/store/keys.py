@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from app.batcher import Batcher, BatcherClosed, BatcherFull
 from app.errors import StoreUnavailable
+from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.store.among import among
 from app.store.compiled import Compiled
 from app.store.engine import Database

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
-from app.lifecycle import woken
+from app.parts.lifecycle import woken
 from app.store.engine import Database
 
 CHANNEL = "dlr_wakeups"

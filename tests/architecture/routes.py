@@ -9,9 +9,9 @@ from typing import NamedTuple
 from pydantic import SecretStr
 from starlette.routing import BaseRoute, Mount, Route
 
-from app.auth import Scope
 from app.main import create_app
 from app.settings import Settings
+from app.web.caller import Scope
 
 ANY_ID = "0193e0c4-0000-7000-8000-000000000001"
 

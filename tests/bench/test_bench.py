@@ -6,8 +6,8 @@ from array import array
 from dataclasses import replace
 
 import pytest
-
 from app.lookup.query import SEARCH
+
 from app.model.message import Record
 from app.model.status import status_of
 from app.store.engine import Database

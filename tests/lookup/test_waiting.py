@@ -13,7 +13,6 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from app.auth import digest, new_secret
 from app.errors import StoreUnavailable
 from app.lookup import waiting
 from app.lookup.waiting import WaitingRoom
@@ -21,6 +20,7 @@ from app.model.status import Status
 from app.store.engine import Database
 from app.store.keys import KeyStore
 from app.store.messages import MessageStore, NewMessage
+from app.web.caller import digest, new_secret
 from tests.lookup.world import NOW, World, faults, living
 from tests.store.samples import message as sample
 from tests.support.process import ServerProcess, free_port

@@ -16,7 +16,6 @@ from uuid import UUID, uuid4
 import httpx
 from pydantic import SecretStr
 
-from app.auth import digest, new_secret
 from app.errors import FieldError
 from app.main import Service, create_app
 from app.model.message import Acceptance, Message, Outcome, Request, Step
@@ -26,6 +25,7 @@ from app.settings import Settings
 from app.store.keys import KeyStore
 from app.store.messages import NewMessage
 from app.store.wakeups import EVENTS
+from app.web.caller import digest, new_secret
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PATIENCE = timedelta(hours=72)

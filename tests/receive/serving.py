@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from app.auth import digest, new_secret
 from app.store.engine import Database
 from app.store.keys import KeyStore
+from app.web.caller import digest, new_secret
 from tests.support.ports import free_port
 from tests.support.process import ServerProcess
 

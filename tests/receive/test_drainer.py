@@ -13,8 +13,8 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from app.errors import StoreRefused, StoreUnavailable, Unavailable
-from app.metrics import Metrics
 from app.model.receipt import Receipt, Rejection
+from app.ops.metrics import Metrics
 from app.receive import drainer as module
 from app.receive.drainer import Drainer
 from app.receive.recorder import Recorder

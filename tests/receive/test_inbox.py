@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from app.errors import StoreRefused, Unavailable
-from app.metrics import Metrics
 from app.model.receipt import Arrival, Receipt, Rejection
+from app.ops.metrics import Metrics
 from app.receive import inbox as module
 from app.receive.inbox import Inbox
 from app.receive.spool import Spool

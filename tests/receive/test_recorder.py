@@ -9,8 +9,8 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from app.errors import StoreUnavailable
-from app.metrics import Metrics
 from app.model.receipt import Receipt, Rejection, interpret
+from app.ops.metrics import Metrics
 from app.receive.recorder import Call, Recorder
 from app.store.engine import Database
 from app.store.receipts import ReceiptStore, Stored

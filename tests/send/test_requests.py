@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import Invalid
 from app.model.message import Request
-from app.send.requests import _e164, check
+from app.send.requests import _e164, read_message
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HORIZON = timedelta(days=30)
@@ -21,7 +21,7 @@ GOOD: dict[str, Any] = {
 
 
 def read(**changed: Any) -> Request:
-    return check(GOOD | changed, now=NOW, horizon=HORIZON)
+    return read_message(GOOD | changed, now=NOW, horizon=HORIZON)
 
 
 def test_no_number_is_remembered_that_could_be_none() -> None:
@@ -35,7 +35,7 @@ def test_no_number_is_remembered_that_could_be_none() -> None:
 
 def faults_of(fields: object) -> dict[str, str]:
     with pytest.raises(Invalid) as caught:
-        check(fields, now=NOW, horizon=HORIZON)
+        read_message(fields, now=NOW, horizon=HORIZON)
     return {fault.field: fault.message for fault in caught.value.errors}
 
 

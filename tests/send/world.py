@@ -14,13 +14,13 @@ import httpx
 import uvicorn
 from sqlalchemy import text
 
-from app.auth import digest, new_secret
 from app.main import create_app
 from app.runtime import Runtime
 from app.settings import Settings
 from app.simulator.main import create_simulator
 from app.simulator.server import make_server
 from app.store.keys import KeyStore
+from app.web.caller import digest, new_secret
 from tests.support.ports import free_port
 
 SECRET = "a-secret-of-the-tests"

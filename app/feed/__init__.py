@@ -1,0 +1,1 @@
+"""The feed of status changes: in pages, and as a live stream."""

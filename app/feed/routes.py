@@ -1,0 +1,172 @@
+"""``/v1/events`` and its live stream. The caller holds a key with the scope ``read``; another app's
+events and messages do not exist to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from app.errors import Conflict, FieldError, Invalid, NotFound, StoreRefused, StoreUnavailable
+from app.feed.hub import Hub
+from app.feed.requests import FeedQuery, StreamQuery
+from app.feed.streams import Stream
+from app.feed.view import View
+from app.model.event import event_body, event_id, event_number
+from app.server.protocol import ABORT_EXTENSION
+from app.store.feed import FeedStore
+from app.web.caller import Caller, ReadCaller
+from app.web.events import Event
+from app.web.problems import Responses, problems
+from app.web.routing import KeyedRoute
+
+LAST_EVENT_ID = "Last-Event-ID"
+
+router = APIRouter(route_class=KeyedRoute, tags=["events"])
+
+log = structlog.get_logger(__name__)
+
+
+class EventPage(BaseModel):
+    """Events, oldest first."""
+
+    events: list[Event]
+    next: str = Field(description="Hand it in as `after`; always set")
+
+
+async def _feed(request: Request) -> FeedStore:
+    feed: FeedStore = request.app.state.feed
+    return feed
+
+
+async def _hub(request: Request) -> Hub:
+    hub: Hub = request.app.state.hub
+    return hub
+
+
+Feed = Annotated[FeedStore, Depends(_feed)]
+TheHub = Annotated[Hub, Depends(_hub)]
+
+_STREAM: Responses = {
+    200: {
+        "description": "Server-sent events: `id` is an Event's id and `data` the Event as JSON. "
+        "The first has an id and no data; comments are heartbeats",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.get(
+    "/v1/events",
+    summary="Every status change, in the order of commits",
+    responses=problems(Invalid, Conflict),
+)
+async def read_events(
+    asked: Annotated[FeedQuery, Query()], caller: ReadCaller, feed: Feed
+) -> EventPage:
+    """Ask again with `after` set to `next`: nothing is missed, and nothing comes twice."""
+    start = await _place(feed, "after", asked.after) or 0
+    page = await feed.page(after=start, app=caller.sees, limit=asked.limit)
+    end = page[-1].number if page else start
+    events = [Event.model_validate(event_body(event)) for event in page]
+    return EventPage(events=events, next=event_id(end))
+
+
+async def _open_stream(
+    asked: Annotated[StreamQuery, Query()],
+    caller: ReadCaller,
+    feed: Feed,
+    hub: TheHub,
+    request: Request,
+    last_event_id: Annotated[
+        str | None, Header(description="The last event that was seen; without it, from now")
+    ] = None,
+) -> AsyncIterator[tuple[Stream, int | None]]:
+    """A stream that has entered the hub, and the event that it goes on after, if any.
+
+    The framework ends this once the response has ended, however that came about.
+    """
+    # A browser that reconnects keeps its URL, so the header is the newer of the two.
+    if last_event_id:  # empty is how some readers write that they have seen none
+        after = await _place(feed, LAST_EVENT_ID, _last_seen(last_event_id))
+    else:
+        after = await _place(feed, "after", asked.after)
+    view = await _view(feed, caller, asked)
+    stream = Stream(view, key_id=caller.key_id, abort=_abort_of(request))
+    hub.enter(stream)
+    try:
+        yield stream, after
+    finally:
+        hub.leave(stream)
+
+
+@router.get(
+    "/v1/events/stream",
+    summary="The same events, live",
+    response_class=StreamingResponse,
+    responses=_STREAM | problems(NotFound, Invalid, Conflict),
+)
+async def stream_events(
+    opened: Annotated[tuple[Stream, int | None], Depends(_open_stream)], hub: TheHub
+) -> StreamingResponse:
+    """Server-sent events; each one's `id` is the event's. Reconnect with Last-Event-ID."""
+    stream, after = opened
+    return StreamingResponse(
+        _chunks(hub, stream, after),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _chunks(hub: Hub, stream: Stream, after: int | None) -> AsyncIterator[bytes]:
+    try:
+        async with aclosing(hub.follow(stream, after)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    except (StoreUnavailable, StoreRefused) as error:
+        log.warning("stream_ended", reason=error.detail)
+
+
+def _abort_of(request: Request) -> Callable[[], None]:
+    """How to drop the connection of a reader that takes nothing: see `app.server.protocol`.
+
+    Another server than ours offers no way; such a reader is only forgotten.
+    """
+    extension: dict[str, Callable[[], None]] = request.scope.get("extensions", {}).get(
+        ABORT_EXTENSION, {}
+    )
+    return extension.get("abort", lambda: None)
+
+
+def _last_seen(text: str) -> int:
+    """The event that a reader who reconnects goes on after. Raises Invalid."""
+    try:
+        return event_number(text)
+    except ValueError as error:
+        fault = FieldError(LAST_EVENT_ID, str(error))
+        raise Invalid("A header is at fault", errors=(fault,)) from None
+
+
+async def _place(feed: FeedStore, name: str, number: int | None) -> int | None:
+    """The place in the log that a cursor names. Raises Conflict where the log does not reach there:
+    after a restore from a backup, say.
+    """
+    if number and not await feed.was_given(number):
+        fault = FieldError(name, "there is no such event yet; was the database restored?")
+        raise Conflict("The log of events does not reach as far as that", errors=(fault,))
+    return number
+
+
+async def _view(feed: FeedStore, caller: Caller, asked: StreamQuery) -> View:
+    message_id = None
+    if asked.message is not None:
+        message_id = await feed.message_named(asked.message, app=caller.sees)
+        if message_id is None:
+            raise NotFound("There is no message with this id")
+    return View(caller.sees, message_id, frozenset(asked.status), asked.reference)

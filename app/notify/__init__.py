@@ -1,1 +1,0 @@
-"""Telling those who asked to be told: the event feed, the live stream, and webhooks."""

@@ -1,0 +1,105 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``. Open to whoever can reach us; nothing private."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel, Field
+
+from app.errors import Unavailable
+from app.ops.metrics import Metrics
+from app.receive.spool_queue import SpoolQueue
+from app.store.watch import DatabaseWatch
+from app.web.problems import Responses
+
+router = APIRouter(tags=["operations"])
+
+
+class Liveness(BaseModel):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether everything works; degraded, /dlr still takes receipts."""
+
+    status: Literal["ready", "degraded"]
+    reasons: list[str]
+    spooled: int | None = Field(
+        description="Receipts on local disk that the database has not got yet; null where the disk "
+        "cannot be read"
+    )
+
+
+async def _watch(request: Request) -> DatabaseWatch:
+    watch: DatabaseWatch = request.app.state.watch
+    return watch
+
+
+async def _spool(request: Request) -> SpoolQueue:
+    spool: SpoolQueue = request.app.state.spool
+    return spool
+
+
+async def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+Watch = Annotated[DatabaseWatch, Depends(_watch)]
+Spool = Annotated[SpoolQueue, Depends(_spool)]
+
+_NOT_READY: Responses = {503: {"model": Readiness, "description": "It does not, and why"}}
+_COUNTERS: Responses = {
+    200: {
+        "description": "Prometheus' text format, version 0.0.4",
+        "content": {
+            "text/plain": {"example": "# TYPE dlr_database_up gauge\ndlr_database_up 1.0\n"}
+        },
+    }
+}
+
+
+@router.get("/healthz", summary="Whether the process lives")
+async def healthz() -> Liveness:
+    """200 while the process lives, database up or not: receipts are taken either way."""
+    return Liveness()
+
+
+@router.get("/readyz", summary="Whether everything works", responses=_NOT_READY)
+async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
+    """503 with the reasons while degraded. /dlr still takes receipts then: send it traffic."""
+    reasons = []
+    depth = None
+    await watch.check_if_old()
+    if watch.reason is not None:
+        reasons.append(f"database: {watch.reason}")
+    try:
+        depth = await spool.depth()
+    except Unavailable as error:
+        reasons.append(f"spool: {error.detail}")
+    else:
+        reasons += [f"spool: {spool.reason}"] if spool.reason is not None else []
+    response.status_code = 503 if reasons else 200
+    return Readiness(status="degraded" if reasons else "ready", reasons=reasons, spooled=depth)
+
+
+@router.get(
+    "/metrics",
+    summary="Counters for Prometheus",
+    response_class=PlainTextResponse,
+    responses=_COUNTERS,
+)
+async def prometheus(
+    watch: Watch, spool: Spool, metrics: Annotated[Metrics, Depends(_metrics)]
+) -> Response:
+    """The counters of this process, in Prometheus' text format."""
+    metrics.database_up.set(1 if watch.is_up else 0)
+    try:
+        metrics.spool_depth.set(await spool.depth())
+    except Unavailable:
+        metrics.spool_depth.set(float("nan"))
+    return Response(metrics.render(), media_type="text/plain; version=0.0.4")

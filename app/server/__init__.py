@@ -1,0 +1,1 @@
+"""Server processes and their connections: uvicorn's, with what `/dlr` needs besides."""

@@ -1,0 +1,1 @@
+"""What the routes share: the caller, request bodies, query parameters, problems, the document."""

@@ -1,0 +1,134 @@
+"""Callers' API keys and their scopes. A caller is nobody until the key's digest is found.
+
+Keys are 32 random bytes, so a plain SHA-256 of them is stored: a slow hash would buy nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated
+
+from fastapi import Request, Security
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+
+from app.errors import NotAllowed, NotAuthenticated
+from app.store.keys import KeyStore
+
+KEY_PREFIX = "dlr_"
+TRUSTED_FOR = 0.05
+"""Seconds for which a key that was found is not looked up again: shorter than `dlr keys revoke`
+takes to exit after its commit."""
+
+
+class Scope(StrEnum):
+    """What a key may do. ``admin`` may do everything, and sees every app's messages."""
+
+    SEND = "send"
+    READ = "read"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. ``app`` is the name that the key was created with; several keys may share it."""
+
+    key_id: str
+    app: str
+    scopes: frozenset[str]
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether this caller sees all apps."""
+        return Scope.ADMIN in self.scopes
+
+    @property
+    def sees(self) -> str | None:
+        """The one app whose messages this caller may see, or None for all of them."""
+        return None if self.is_admin else self.app
+
+    def may(self, scope: str) -> bool:
+        """Whether the key has this scope."""
+        return scope in self.scopes or self.is_admin
+
+
+class Authenticator:
+    """Finds the caller of a request by its API key.
+
+    A key that was just found is not looked up again for TRUSTED_FOR seconds: under load that lookup
+    is most of a request's own cost.
+    """
+
+    def __init__(self, keys: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._cache: dict[bytes, tuple[float, Caller]] = {}  # no larger than the table of keys
+
+    async def authenticate(self, authorization: str | None, scopes: Collection[str]) -> Caller:
+        """The caller. Raises NotAuthenticated, NotAllowed or StoreUnavailable."""
+        scheme, _, secret = (authorization or "").partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret:
+            raise NotAuthenticated("Send your API key as `Authorization: Bearer <key>`")
+        caller = await self._find(digest(secret))
+        for scope in scopes:
+            if not caller.may(scope):
+                has = ", ".join(sorted(caller.scopes))
+                raise NotAllowed(f"This needs a key with the scope {scope}; yours has: {has}")
+        return caller
+
+    async def _find(self, key_digest: bytes) -> Caller:
+        now = self._clock()
+        cached_at, cached = self._cache.get(key_digest, (now - TRUSTED_FOR, None))
+        if cached is not None and now - cached_at < TRUSTED_FOR:
+            return cached
+        key = await self._keys.find(key_digest)
+        if key is None:
+            self._cache.pop(key_digest, None)
+            raise NotAuthenticated("This API key is not known, or it is revoked")
+        caller = Caller(key.id, key.app, key.scopes)
+        self._cache[key_digest] = (now, caller)
+        return caller
+
+
+def digest(secret: str) -> bytes:
+    """What is stored of a key."""
+    return sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+def new_secret() -> str:
+    """A new key, to be shown once."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+class ApiKey(SecurityBase):
+    """The dependency that hands a route its caller, and the scheme's entry in the document.
+
+    The key itself is checked by `app.web.routing.KeyedRoute` before the body is read: FastAPI
+    solves dependencies only afterwards.
+    """
+
+    def __init__(self) -> None:
+        self.scheme_name = "apiKey"
+        self.model = HTTPBearer(
+            description="An API key, made by `dlr keys create`. Each operation names the scopes "
+            "that the key needs: `send`, `read` or `admin`; `admin` may do everything and sees "
+            "every app."
+        )
+
+    async def __call__(self, request: Request) -> Caller:
+        """The caller that KeyedRoute has authenticated."""
+        caller: Caller = request.state.caller
+        return caller
+
+
+api_key = ApiKey()
+
+SendCaller = Annotated[Caller, Security(api_key, scopes=[Scope.SEND])]
+ReadCaller = Annotated[Caller, Security(api_key, scopes=[Scope.READ])]
+AdminCaller = Annotated[Caller, Security(api_key, scopes=[Scope.ADMIN])]

@@ -1,0 +1,60 @@
+"""Events in requests and responses, for the routes that have to do with them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+
+from app.model.event import ANNOUNCED, ID_PATTERN, event_id, event_number, read_statuses
+from app.model.status import Status
+
+EXAMPLE: dict[str, JsonValue] = {
+    "id": event_id(674),
+    "message_id": "0193e0c4-6d2f-7c3a-9b1e-5f0a4c7d8e21",
+    "sms_activity_id": "d454cfe0-a835-11e6-9852-d43d7ed6ce4c",
+    "reference": "order-42",
+    "status": "DELIVERED",
+    "at": "2020-05-06T17:37:46Z",
+    "recorded_at": "2020-05-06T17:37:46.881502Z",
+}
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError("must be an event's id")  # noqa: TRY004  pydantic's
+    return event_number(value)
+
+
+def _statuses(values: object) -> object:
+    if isinstance(values, list) and all(isinstance(value, str) for value in values):
+        return read_statuses(values)
+    return values
+
+
+EventNumber = Annotated[
+    int, BeforeValidator(_number), WithJsonSchema({"type": "string", "pattern": ID_PATTERN})
+]
+"""An event's id, read as its number."""
+if TYPE_CHECKING:  # made of a table, which type checkers do not follow
+    EventStatus = Status
+else:
+    EventStatus = Literal[ANNOUNCED]
+EventStatuses = Annotated[list[Status], BeforeValidator(_statuses)]
+"""Statuses of events, in any case; several in one text are separated by commas."""
+
+
+class Event(BaseModel):
+    """A change of a message's status."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+
+    id: str = Field(description="Its place in the order of commits; opaque")
+    message_id: UUID = Field(description="Ours")
+    sms_activity_id: str | None = Field(description="iovox's, where it is known")
+    reference: str | None = Field(description="The app's own name for the message")
+    status: EventStatus = Field(description="What the message became")
+    at: datetime = Field(description="When that happened")
+    recorded_at: datetime = Field(description="When we committed it")

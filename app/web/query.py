@@ -1,0 +1,150 @@
+"""What callers write behind the question mark: models that refuse what they do not know.
+
+A parameter that is not known is a fault, since a filter with a typo must not answer with
+everything. So is one that is empty, or given twice where one value counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi.datastructures import QueryParams
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from app.errors import FieldError, Invalid
+from app.web.faults import quoted
+
+LARGEST_PAGE = 500
+LONGEST_TEXT = 255
+MOST_PARAMETERS = 100
+
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
+)
+_LOST_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
+_WHOLE = re.compile(r"\d{1,6}", re.ASCII)
+
+
+class Query(BaseModel):
+    """The base of every route's parameters. Fields have defaults: nothing has to be asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _require_text(cls, value: Any) -> Any:
+        for text in value if isinstance(value, list) else [value]:
+            if text == "":
+                raise ValueError("is empty")
+            if isinstance(text, str) and ("\x00" in text or "\ufffd" in text):
+                raise ValueError("has characters that no text can hold")
+        return value
+
+
+def check_form(params: QueryParams, *, is_read: bool, repeatable: frozenset[str]) -> None:
+    """Refuse what a model cannot see: repetitions, and any parameter of a route that reads none.
+
+    Raises Invalid.
+    """
+    items = params.multi_items()
+    if len(items) > MOST_PARAMETERS:
+        raise Invalid(f"There are {len(items)} parameters; at most {MOST_PARAMETERS} are read")
+    if not is_read:
+        faults = [
+            FieldError(quoted(name), "is not a parameter here; there are none") for name, _ in items
+        ]
+    else:
+        counts = Counter(name for name, _ in items)
+        faults = [
+            FieldError(quoted(name), "is given more than once")
+            for name, count in counts.items()
+            if count > 1 and name not in repeatable
+        ]
+    if faults:
+        raise Invalid("Some parameters are at fault", errors=tuple(faults))
+
+
+def repeatable_names(models: Iterable[Any]) -> frozenset[str]:
+    """The parameters of query models whose values add up when they are repeated."""
+    return frozenset(
+        name
+        for model in models
+        for name, schema in model.model_json_schema()["properties"].items()
+        if schema.get("type") == "array"
+    )
+
+
+def rfc3339(text: str) -> datetime:
+    """The time in UTC. Raises ValueError."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError("must be an RFC 3339 time, such as 2026-11-22T09:00:00Z")
+    date, time, fraction, offset = match.groups()
+    if offset is None:
+        raise ValueError("must carry its offset, such as Z or +01:00")
+    offset = "+00:00" if offset in "Zz" else offset
+    try:
+        return datetime.fromisoformat(f"{date}T{time}.{fraction or '0':0<6.6}{offset}").astimezone(
+            UTC
+        )
+    except (ValueError, OverflowError):
+        raise ValueError("is no time that exists") from None
+
+
+def _moment(value: object) -> datetime:
+    """A plus that was not escaped arrives as a space, and is taken for one."""
+    if not isinstance(value, str):
+        raise ValueError("must be a time such as 2026-11-22T09:00:00Z")  # noqa: TRY004  pydantic's
+    return rfc3339(_LOST_PLUS.sub("+", value))
+
+
+def whole_number(most: int) -> BeforeValidator:
+    """A number from 1 to ``most``, written in digits and nothing else."""
+
+    def read(text: object) -> int:
+        if not (isinstance(text, str) and _WHOLE.fullmatch(text) and 1 <= int(text) <= most):
+            raise ValueError(f"must be a whole number from 1 to {most}")
+        return int(text)
+
+    return BeforeValidator(read)
+
+
+def _boolean(text: object) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Boolean = Annotated[bool, BeforeValidator(_boolean), WithJsonSchema({"type": "boolean"})]
+PageSize = Annotated[int, Field(ge=1, le=LARGEST_PAGE), whole_number(LARGEST_PAGE)]
+ShortText = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
+
+
+def not_before(start: str) -> AfterValidator:
+    """The end of a range, whose start is the field of this name, declared above it."""
+
+    def check(value: datetime | None, info: ValidationInfo) -> datetime | None:
+        first = info.data.get(start)
+        if value is not None and first is not None and value < first:
+            raise ValueError(f"lies before {start.removesuffix('_')}")
+        return value
+
+    return AfterValidator(check)

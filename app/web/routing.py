@@ -1,0 +1,62 @@
+"""The class of every route that takes an API key. Nobody is trusted before the key is found.
+
+FastAPI reads a request's body before it solves dependencies. A route class stands in front, which
+is its documented way: the key and its scopes first, then the query's form, then the body, bounded.
+The scopes are those of the caller in the endpoint's signature (see `app.web.caller`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from app.web.body import USUAL_LIMIT, read_json
+from app.web.caller import Authenticator
+from app.web.query import check_form, repeatable_names
+
+
+class KeyedRoute(APIRoute):
+    """A route that asks for a key. Its endpoint declares a Caller with the scopes it needs."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler behind the checks that come before the body."""
+        handle = super().get_route_handler()
+        dependants = list(_walk(self.dependant))
+        scopes = required_scopes(self.dependant)
+        models = [f.field_info.annotation for each in dependants for f in each.query_params]
+        repeatable = repeatable_names(models)
+        body_field = self.body_field
+        limit = getattr(self.endpoint, "body_limit", USUAL_LIMIT)
+
+        async def keyed(request: Request) -> Response:
+            authenticator: Authenticator = request.app.state.authenticator
+            request.state.caller = await authenticator.authenticate(
+                request.headers.get("authorization"), scopes
+            )
+            if request.scope["query_string"]:
+                check_form(request.query_params, is_read=bool(models), repeatable=repeatable)
+            if body_field is not None:
+                is_required = body_field.field_info.is_required()
+                request = await read_json(request, limit, is_required=is_required)
+            return await handle(request)
+
+        return keyed
+
+
+def required_scopes(dependant: Dependant) -> frozenset[str]:
+    """The scopes that an endpoint's dependencies name. Raises TypeError where it names none."""
+    scopes = {scope for each in _walk(dependant) for scope in each.own_oauth_scopes or ()}
+    if not scopes:
+        raise TypeError(f"{dependant.call} asks for no key: declare a caller, such as ReadCaller")
+    return frozenset(scopes)
+
+
+def _walk(dependant: Dependant) -> Iterator[Dependant]:
+    """An endpoint and all that it depends on."""
+    yield dependant
+    for each in dependant.dependencies:
+        yield from _walk(each)

@@ -1,0 +1,1 @@
+"""Webhooks: subscriptions to status changes, and their deliveries."""

@@ -1,0 +1,146 @@
+"""What an app may ask of its webhooks. Every field is checked, and every fault is named at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from app.model.event import ANNOUNCED
+from app.model.status import FINAL, Status
+from app.model.webhook import DeliveryState, Replay
+from app.web.events import EventNumber, EventStatuses
+from app.web.query import Moment, PageSize, Query, not_before
+
+PAGE = 100
+LONGEST_APP = 100
+BY_DEFAULT: list[Status] = [status for status in ANNOUNCED if status in FINAL]
+"""What a webhook is told of unless it asks for something else: how messages ended."""
+
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# What is surely taken. Addresses in place of names are, too, where they are public.
+_URL_PATTERN = (
+    rf"^https://({_LABEL}\.)+[A-Za-z]{{2,24}}(:[1-9][0-9]{{0,3}})?([/?][!$&-;=?-Z_a-z~]*)?$"
+)
+
+
+def _app(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise ValueError("must be an app's name, as its keys were created with")
+    return value
+
+
+def _delivery(text: object) -> UUID:
+    try:
+        found = UUID(str(text))
+    except ValueError:
+        raise ValueError("is not one that this service gave") from None
+    if str(found) != str(text).lower():
+        raise ValueError("is not one that this service gave")
+    return found
+
+
+Url = Annotated[StrictStr, Field(json_schema_extra={"pattern": _URL_PATTERN})]
+Statuses = Annotated[EventStatuses, Field(min_length=1)]
+
+
+class _Change(BaseModel):
+    """Fields are given or left out, and never null: would that leave a thing, or clear it?"""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _require_value(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("must not be null; leave it out")
+        return value
+
+
+class NewWebhook(_Change):
+    """A subscription to be made."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"url": "https://billing.example.com/sms-events"}]}
+    )
+
+    url: Url
+    statuses: Statuses = BY_DEFAULT
+    app: Annotated[StrictStr, Field(max_length=LONGEST_APP), AfterValidator(_app)] | None = Field(
+        None, description="For admins: whose events; without it, every app's"
+    )
+
+
+class WebhookChange(_Change):
+    """What is to be different; what is not named stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"paused": True}]})
+
+    url: Url | None = None
+    statuses: Statuses | None = None
+    paused: StrictBool | None = None
+
+
+class ReplayRequest(_Change):
+    """Which deliveries are sent again: of events after one and until another, recorded from a time
+    on and before another, and by what became of them. At least one of these is named.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"from": "2026-11-22T09:00:00Z", "to": "2026-11-22T10:00:00Z"}],
+            "minProperties": 1,
+        }
+    )
+
+    after: EventNumber | None = None
+    until: EventNumber | None = None
+    from_: Moment | None = Field(None, alias="from")
+    to: Annotated[Moment | None, not_before("from_")] = None
+    state: DeliveryState | None = None
+
+    @field_validator("until")
+    @classmethod
+    def _check_order(cls, until: int | None, info: ValidationInfo) -> int | None:
+        after = info.data.get("after")
+        if until is not None and after is not None and until < after:
+            raise ValueError("lies before `after`")
+        return until
+
+    @model_validator(mode="after")
+    def _require_one(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("name at least one of: after, until, from, to, state")
+        return self
+
+    def bounds(self) -> Replay:
+        """The same for the store."""
+        return Replay(self.after, self.until, self.from_, self.to, self.state)
+
+
+class DeliveryQuery(Query):
+    """Which deliveries are listed."""
+
+    state: DeliveryState | None = Field(None, description="What became of them")
+    cursor: (
+        Annotated[
+            UUID,
+            BeforeValidator(_delivery),
+            WithJsonSchema({"type": "string", "format": "uuid"}),
+        ]
+        | None
+    ) = Field(None, description="`next` of the page before")
+    limit: PageSize = Field(PAGE, description="How many at most")

@@ -1,0 +1,137 @@
+"""Webhooks, their deliveries, and what is delivered, as they are answered and sent."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field, JsonValue
+
+from app.model import webhook as model
+from app.model.event import ANNOUNCED, event_id
+from app.model.webhook import DeliveryState, WebhookState
+from app.web.events import Event, EventStatus
+
+if TYPE_CHECKING:  # made of a table, which type checkers do not follow
+    EventType = str
+else:
+    EventType = Literal[tuple(f"message.{status.lower()}" for status in ANNOUNCED)]
+
+
+class Webhook(BaseModel):
+    """A subscription to events."""
+
+    id: UUID = Field(description="Ours")
+    app: str | None = Field(description="Whose events; null for every app's")
+    url: str = Field(description="Where they are delivered")
+    statuses: list[EventStatus]
+    paused: bool
+    state: WebhookState = Field(description="ENDED is for good")
+    reason: str | None = Field(description="Why it is not ACTIVE")
+    created_at: datetime = Field(description="What happened since then is delivered")
+    failing_since: datetime | None = Field(description="Since when nothing was taken")
+    not_before: datetime | None = Field(description="When its receiver is tried again")
+    previous_secret_until: datetime | None = Field(
+        description="How long the previous secret signs as well"
+    )
+
+
+class WebhookWithSecret(Webhook):
+    """A subscription with its secret, which is shown when it is made, and never again."""
+
+    secret: str = Field(description="`whsec_` and base64")
+
+
+class WebhookList(BaseModel):
+    """Subscriptions, oldest first."""
+
+    webhooks: list[Webhook]
+
+
+class Delivery(BaseModel):
+    """A payload on its way to a webhook's receiver."""
+
+    id: UUID = Field(description="The header `webhook-id`, however often it is sent")
+    type: str = Field(description="`message.` and the status, or `webhook.test`")
+    event_id: str | None = Field(description="The event's; null for a test")
+    message_id: UUID | None = Field(description="The message's; null for a test")
+    state: DeliveryState = Field(description="What became of it")
+    replays: int = Field(description="How often it was asked for again")
+    attempts: int = Field(description="Since it was last asked for")
+    created_at: datetime = Field(description="When it was due")
+    next_attempt_at: datetime | None = Field(description="While it is PENDING")
+    ended_at: datetime | None = Field(description="When it was taken or given up")
+    status_code: int | None = Field(description="Of the last response")
+    error: str | None = Field(description="What went wrong at last")
+    payload: dict[str, JsonValue] = Field(description="The body that is sent")
+
+
+class DeliveryPage(BaseModel):
+    """Deliveries, newest first."""
+
+    deliveries: list[Delivery]
+    next: str | None = Field(description="Hand it in as `cursor`; null at the end")
+
+
+class Replayed(BaseModel):
+    """How much is sent again."""
+
+    replayed: int
+    next: str | None = Field(description="Where there are more: hand it in as `after`")
+
+
+class MessageEvent(BaseModel):
+    """What a webhook's receiver is sent: an event, in the form of Standard Webhooks."""
+
+    type: EventType
+    timestamp: datetime = Field(description="When it happened")
+    data: Event
+
+
+def shown(webhook: model.Webhook) -> Webhook:
+    """A webhook without its secret."""
+    return Webhook.model_validate(_fields(webhook))
+
+
+def shown_with_secret(webhook: model.Webhook) -> WebhookWithSecret:
+    """A webhook that was just made, or whose secret is new."""
+    return WebhookWithSecret.model_validate({**_fields(webhook), "secret": webhook.secret})
+
+
+def _fields(webhook: model.Webhook) -> dict[str, object]:
+    return {
+        "id": webhook.id,
+        "app": webhook.app,
+        "url": webhook.url,
+        "statuses": list(webhook.statuses),
+        "paused": webhook.state is WebhookState.PAUSED,
+        "state": webhook.state,
+        "reason": webhook.reason,
+        "created_at": webhook.created_at,
+        "failing_since": webhook.failing_since,
+        "not_before": webhook.not_before,
+        "previous_secret_until": webhook.previous_secret_until,
+    }
+
+
+def shown_delivery(delivery: model.Delivery) -> Delivery:
+    """A delivery, with what is sent. What the receiver answered stays between it and us: else a
+    webhook would be a way to read from our network.
+    """
+    return Delivery(
+        id=delivery.id,
+        type=delivery.type,
+        event_id=None if delivery.event is None else event_id(delivery.event),
+        message_id=delivery.message_id,
+        state=delivery.state,
+        replays=delivery.replays,
+        attempts=delivery.attempts,
+        created_at=delivery.created_at,
+        next_attempt_at=delivery.next_attempt_at,
+        ended_at=delivery.ended_at,
+        status_code=delivery.status_code,
+        error=delivery.error,
+        payload=json.loads(delivery.body),
+    )

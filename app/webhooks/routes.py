@@ -1,0 +1,204 @@
+"""``/v1/webhooks``: subscriptions made, changed, tried, looked into and repeated.
+
+The caller holds a key with the scope ``read``; another app's webhooks do not exist to it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.errors import Conflict, Invalid, NotFound
+from app.web.caller import ReadCaller
+from app.web.paths import DeliveryId, WebhookId
+from app.web.problems import OF_A_BODY, Responses, headers, problems
+from app.web.routing import KeyedRoute
+from app.webhooks.requests import DeliveryQuery, NewWebhook, ReplayRequest, WebhookChange
+from app.webhooks.responses import (
+    Delivery,
+    DeliveryPage,
+    MessageEvent,
+    Replayed,
+    Webhook,
+    WebhookList,
+    WebhookWithSecret,
+    shown,
+    shown_delivery,
+    shown_with_secret,
+)
+from app.webhooks.subscriptions import Subscriptions
+
+router = APIRouter(route_class=KeyedRoute, prefix="/v1/webhooks", tags=["webhooks"])
+payloads = APIRouter()
+"""What receivers are sent, for the document's `webhooks`."""
+
+
+async def _subscriptions(request: Request) -> Subscriptions:
+    subscriptions: Subscriptions = request.app.state.subscriptions
+    return subscriptions
+
+
+TheSubscriptions = Annotated[Subscriptions, Depends(_subscriptions)]
+
+_CREATED: Responses = {
+    201: {
+        "description": "With its secret, which is never shown again",
+        "headers": headers("Location"),
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Subscribe to events",
+    responses=_CREATED | problems(Conflict, *OF_A_BODY),
+)
+async def create_webhook(
+    asked: NewWebhook, caller: ReadCaller, subscriptions: TheSubscriptions, response: Response
+) -> WebhookWithSecret:
+    """To what happens from now on."""
+    webhook = await subscriptions.create(asked, sees=caller.sees)
+    response.headers["Location"] = f"/v1/webhooks/{webhook.id}"
+    return shown_with_secret(webhook)
+
+
+@router.get("", summary="All of them", responses=problems())
+async def list_webhooks(caller: ReadCaller, subscriptions: TheSubscriptions) -> WebhookList:
+    """An app's own; an admin sees every app's."""
+    found = await subscriptions.all(sees=caller.sees)
+    return WebhookList(webhooks=[shown(webhook) for webhook in found])
+
+
+@router.get("/{id}", summary="One of them", responses=problems(NotFound))
+async def look_up_webhook(
+    id: WebhookId,
+    caller: ReadCaller,
+    subscriptions: TheSubscriptions,
+) -> Webhook:
+    """Whether it works, and why not."""
+    return shown(await subscriptions.find(id, sees=caller.sees))
+
+
+@router.patch(
+    "/{id}",
+    summary="Another URL, other statuses; pause or resume",
+    responses=problems(NotFound, Conflict, *OF_A_BODY),
+)
+async def change_webhook(
+    id: WebhookId,
+    asked: WebhookChange,
+    caller: ReadCaller,
+    subscriptions: TheSubscriptions,
+) -> Webhook:
+    """While it is paused nothing is sent and nothing is lost."""
+    return shown(await subscriptions.change(id, asked, sees=caller.sees))
+
+
+@router.delete(
+    "/{id}",
+    status_code=204,
+    summary="Delete it and its deliveries",
+    responses=problems(NotFound),
+)
+async def delete_webhook(
+    id: WebhookId,
+    caller: ReadCaller,
+    subscriptions: TheSubscriptions,
+) -> None:
+    """Nothing more is sent."""
+    await subscriptions.remove(id, sees=caller.sees)
+
+
+@router.post("/{id}/secret", summary="A new secret", responses=problems(NotFound))
+async def rotate_webhook_secret(
+    id: WebhookId,
+    caller: ReadCaller,
+    subscriptions: TheSubscriptions,
+) -> WebhookWithSecret:
+    """Deliveries are signed with both for a day, so that there is time to change over."""
+    return shown_with_secret(await subscriptions.rotate(id, sees=caller.sees))
+
+
+@router.post(
+    "/{id}/test",
+    status_code=202,
+    summary="Send a test event",
+    responses=problems(NotFound, Conflict),
+)
+async def send_test_event(
+    id: WebhookId,
+    caller: ReadCaller,
+    subscriptions: TheSubscriptions,
+) -> Delivery:
+    """202 with a delivery, which tells a moment later how it went."""
+    return shown_delivery(await subscriptions.test(id, sees=caller.sees))
+
+
+@router.get(
+    "/{id}/deliveries",
+    summary="What was sent, newest first",
+    responses=problems(NotFound, Invalid),
+)
+async def list_deliveries(
+    id: WebhookId,
+    asked: Annotated[DeliveryQuery, Query()],
+    caller: ReadCaller,
+    subscriptions: TheSubscriptions,
+) -> DeliveryPage:
+    """With what came of each."""
+    page = await subscriptions.deliveries(
+        id, sees=caller.sees, state=asked.state, below=asked.cursor, limit=asked.limit
+    )
+    end = str(page[-1].id) if len(page) == asked.limit else None
+    return DeliveryPage(deliveries=[shown_delivery(each) for each in page], next=end)
+
+
+@router.get("/{id}/deliveries/{delivery_id}", summary="One of them", responses=problems(NotFound))
+async def look_up_delivery(
+    id: WebhookId,
+    delivery_id: DeliveryId,
+    caller: ReadCaller,
+    subscriptions: TheSubscriptions,
+) -> Delivery:
+    """What was sent, and what came of it."""
+    return shown_delivery(await subscriptions.delivery(id, delivery_id, sees=caller.sees))
+
+
+@router.post(
+    "/{id}/deliveries/{delivery_id}/replay",
+    status_code=202,
+    summary="Send it again",
+    responses=problems(NotFound, Conflict),
+)
+async def replay_delivery(
+    id: WebhookId,
+    delivery_id: DeliveryId,
+    caller: ReadCaller,
+    subscriptions: TheSubscriptions,
+) -> Delivery:
+    """Under the same `webhook-id`, whatever came of it."""
+    return shown_delivery(await subscriptions.replay(id, delivery_id, sees=caller.sees))
+
+
+@router.post(
+    "/{id}/replay",
+    status_code=202,
+    summary="Send many again",
+    responses=problems(NotFound, Conflict, *OF_A_BODY),
+)
+async def replay_deliveries(
+    id: WebhookId,
+    asked: ReplayRequest,
+    caller: ReadCaller,
+    subscriptions: TheSubscriptions,
+) -> Replayed:
+    """In order. Where `next` is not null there are more: ask again with it as `after`."""
+    count, end = await subscriptions.replay_range(id, asked.bounds(), sees=caller.sees)
+    return Replayed(replayed=count, next=end)
+
+
+@payloads.post("message", summary="A message's status has changed")
+async def message_event(event: MessageEvent) -> None:
+    """Signed by the Standard Webhooks specification; any 2xx takes it, and 410 ends the webhook."""

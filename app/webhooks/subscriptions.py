@@ -1,0 +1,193 @@
+"""Webhooks as their owners handle them. ``sees`` is the one app whose webhooks there are for a
+caller, or None for an admin, for whom there are all: another app's webhook does not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from app.errors import Conflict, FieldError, Invalid, NotAllowed, NotFound
+from app.model.event import event_id
+from app.model.webhook import Delivery, DeliveryState, Replay, Webhook, WebhookState, trial_payload
+from app.store.webhook_deliveries import WebhookDeliveryStore
+from app.store.webhooks import WebhookStore
+from app.webhooks.requests import NewWebhook, WebhookChange
+from app.webhooks.signing import new_secret
+from app.webhooks.targets import TargetRefused, Targets
+
+MOST_WEBHOOKS = 100
+"""Of one app."""
+MOST_REPLAYED = 10_000
+"""At once. The answer says where to go on."""
+OLD_SECRET_VALID = timedelta(hours=24)
+RESOLVE_PATIENCE = 3.0
+"""Seconds that a new URL's name has to be resolved in, before it is taken without."""
+
+
+class Subscriptions:
+    """Raises Invalid, NotAllowed, NotFound or Conflict.
+
+    ``changed`` is called where there may be something to do.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: WebhookStore,
+        deliveries: WebhookDeliveryStore,
+        targets: Targets,
+        changed: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._deliveries = deliveries
+        self._targets = targets
+        self._changed = changed
+
+    async def create(self, asked: NewWebhook, *, sees: str | None) -> Webhook:
+        """Subscribe to what happens from now on. The secret is in this answer, and never again."""
+        if asked.app is not None and sees not in (None, asked.app):
+            raise NotAllowed("Only an admin's key may have another app's events sent somewhere")
+        await self._check(asked.url)
+        webhook = _new(asked, app=sees or asked.app)
+        if not await self._store.add(webhook, most=MOST_WEBHOOKS):
+            raise Conflict(f"There are {MOST_WEBHOOKS} webhooks already; delete one first")
+        self._changed()
+        return webhook
+
+    async def all(self, *, sees: str | None) -> list[Webhook]:
+        """Every webhook, oldest first."""
+        return await self._store.all(sees=sees)
+
+    async def find(self, webhook_id: UUID, *, sees: str | None) -> Webhook:
+        """One webhook."""
+        return _found(await self._store.find(webhook_id, sees=sees))
+
+    async def change(self, webhook_id: UUID, asked: WebhookChange, *, sees: str | None) -> Webhook:
+        """Another URL, other statuses, paused or not. All of it, or nothing."""
+        webhook = await self.find(webhook_id, sees=sees)
+        if webhook.state is WebhookState.ENDED:
+            raise Conflict("The webhook has ended for good: create another one")
+        if asked.url is not None:
+            await self._check(asked.url)
+        changed = await self._store.change(
+            webhook_id,
+            sees=sees,
+            now=datetime.now(UTC),
+            url=asked.url,
+            statuses=tuple(asked.statuses) if asked.statuses else None,
+            paused=asked.paused,
+        )
+        self._changed()
+        return _found(changed)
+
+    async def rotate(self, webhook_id: UUID, *, sees: str | None) -> Webhook:
+        """A new secret. Both sign for OLD_SECRET_VALID, so that no call goes unverified."""
+        until = datetime.now(UTC) + OLD_SECRET_VALID
+        return _found(
+            await self._store.rotate(webhook_id, new_secret(), previous_until=until, sees=sees)
+        )
+
+    async def remove(self, webhook_id: UUID, *, sees: str | None) -> None:
+        """Delete it with its deliveries."""
+        if not await self._store.remove(webhook_id, sees=sees):
+            raise NotFound("There is no webhook with this id")
+
+    async def test(self, webhook_id: UUID, *, sees: str | None) -> Delivery:
+        """Send something that no event stands behind."""
+        webhook = await self.find(webhook_id, sees=sees)
+        if webhook.state is not WebhookState.ACTIVE:
+            raise Conflict(f"The webhook is {webhook.state}: {webhook.reason}")
+        now = datetime.now(UTC)
+        added = await self._deliveries.add(webhook_id, trial_payload(webhook_id, now), now)
+        self._changed()
+        return added
+
+    async def deliveries(
+        self,
+        webhook_id: UUID,
+        *,
+        sees: str | None,
+        state: DeliveryState | None,
+        below: UUID | None,
+        limit: int,
+    ) -> list[Delivery]:
+        """A page, newest first."""
+        await self.find(webhook_id, sees=sees)
+        return await self._deliveries.page(webhook_id, state=state, below=below, limit=limit)
+
+    async def delivery(self, webhook_id: UUID, delivery_id: UUID, *, sees: str | None) -> Delivery:
+        """One delivery."""
+        await self.find(webhook_id, sees=sees)
+        found = await self._deliveries.find(webhook_id, delivery_id)
+        if found is None:
+            raise NotFound("There is no delivery with this id")
+        return found
+
+    async def replay(self, webhook_id: UUID, delivery_id: UUID, *, sees: str | None) -> Delivery:
+        """Send one again, under the same webhook-id."""
+        await self._not_ended(webhook_id, sees=sees)
+        again = await self._deliveries.replay(webhook_id, delivery_id, datetime.now(UTC))
+        if again is None:
+            raise NotFound("There is no delivery with this id")
+        self._changed()
+        return again
+
+    async def replay_range(
+        self, webhook_id: UUID, which: Replay, *, sees: str | None
+    ) -> tuple[int, str | None]:
+        """Send many again; answers how many, and the event after which to ask for the rest."""
+        await self._not_ended(webhook_id, sees=sees)
+        numbers = await self._deliveries.replay_range(
+            webhook_id, which, now=datetime.now(UTC), most=MOST_REPLAYED
+        )
+        self._changed()
+        return len(numbers), event_id(numbers[-1]) if len(numbers) == MOST_REPLAYED else None
+
+    async def _not_ended(self, webhook_id: UUID, *, sees: str | None) -> None:
+        webhook = await self.find(webhook_id, sees=sees)
+        if webhook.state is WebhookState.ENDED:
+            raise Conflict("The webhook has ended for good: create another one")
+
+    async def _check(self, text: str) -> None:
+        """A name that cannot be resolved just now may be tomorrow: each delivery looks again."""
+        try:
+            url = self._targets.check(text)
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(RESOLVE_PATIENCE):
+                    await self._targets.addresses(url)
+        except TargetRefused as error:
+            raise _at_fault("url", str(error)) from None
+
+
+def _new(asked: NewWebhook, *, app: str | None) -> Webhook:
+    return Webhook(
+        id=uuid7(),
+        app=app,
+        url=asked.url,
+        statuses=tuple(asked.statuses),
+        secret=new_secret(),
+        previous_secret=None,
+        previous_secret_until=None,
+        state=WebhookState.ACTIVE,
+        reason=None,
+        created_at=datetime.now(UTC),
+        failures=0,
+        failing_since=None,
+        not_before=None,
+    )
+
+
+def _found(webhook: Webhook | None) -> Webhook:
+    if webhook is None:
+        raise NotFound("There is no webhook with this id")
+    return webhook
+
+
+def _at_fault(field: str, why: str) -> Invalid:
+    return Invalid("Nothing is changed", errors=(FieldError(field, why),))

@@ -1,0 +1,209 @@
+"""Where webhooks may go: addresses, names, and names that change their minds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.webhooks.poster import Poster
+from app.webhooks.targets import TargetRefused, Targets, read_networks
+
+from .receiver import Receiver, receiving
+
+CERTIFICATE = Path(__file__).with_name("receiver.test.pem")
+
+PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+INTERNAL = {
+    "loopback": "127.0.0.1",
+    "the whole of it": "127.255.0.9",
+    "this host": "0.0.0.0",
+    "private 10": "10.0.0.1",
+    "private 172": "172.31.255.255",
+    "private 192": "192.168.1.1",
+    "link-local, metadata": "169.254.169.254",
+    "carrier-grade NAT": "100.64.0.1",
+    "protocol assignments": "192.0.0.8",
+    "documentation": "192.0.2.1",
+    "benchmarks": "198.18.0.1",
+    "6to4 relays": "192.88.99.1",
+    "multicast": "224.0.0.1",
+    "global multicast": "239.255.255.250",
+    "reserved": "240.0.0.1",
+    "broadcast": "255.255.255.255",
+    "IPv6 loopback": "::1",
+    "IPv6 unspecified": "::",
+    "IPv6 link-local": "fe80::1",
+    "IPv6 link-local with a zone": "fe80::1%eth0",
+    "IPv6 unique local": "fd00:ec2::254",
+    "IPv6 site-local": "fec0::1",
+    "IPv6 multicast": "ff02::1",
+    "IPv6 documentation": "2001:db8::1",
+    "IPv4-mapped loopback": "::ffff:127.0.0.1",
+    "IPv4-mapped private": "::ffff:10.0.0.1",
+    "IPv4-compatible": "::127.0.0.1",
+    "NAT64 of loopback": "64:ff9b::7f00:1",
+    "NAT64 of a private one": "64:ff9b::a00:1",
+    "local NAT64": "64:ff9b:1::7f00:1",
+    "6to4 of loopback": "2002:7f00:1::",
+    "Teredo": "2001:0:1::1",
+}
+
+
+def resolving(*answers: Sequence[str]) -> Targets:
+    """Targets with a name server that gives these answers, one after the other."""
+    left = list(answers)
+
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        return left.pop(0)
+
+    return Targets(allow_http=True, allowed=read_networks("127.0.0.0/8"), resolve=resolve)
+
+
+async def judged(address: str) -> bool:
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        return [address]
+
+    targets = Targets(allow_http=False, resolve=resolve)
+    try:
+        await targets.addresses(targets.check("https://receiver.test/"))
+    except TargetRefused:
+        return False
+    return True
+
+
+async def test_public_addresses_are_allowed() -> None:
+    assert [address for address in PUBLIC if not await judged(address)] == []
+
+
+async def test_internal_addresses_are_refused() -> None:
+    assert [case for case, address in INTERNAL.items() if await judged(address)] == []
+
+
+async def test_one_internal_address_among_many_is_enough() -> None:
+    targets = resolving(["8.8.8.8", "10.0.0.1", "1.1.1.1"])
+    with pytest.raises(TargetRefused):
+        await targets.addresses(targets.check("https://receiver.test/"))
+
+
+LONG = ".".join(["a" * 63] * 4)
+HOSTS = {
+    "a dot": (".", False),
+    "a hyphen": ("-", False),
+    "an empty label": ("a..b", False),
+    "a leading dot": (".example.com", False),
+    "a leading hyphen": ("-a.example.com", False),
+    "a trailing hyphen": ("a-.example.com", False),
+    "a long label": ("a" * 300, False),
+    "a label too long by one": ("a" * 64 + ".com", False),
+    "a long name": (LONG, False),
+    "a name": ("receiver.test", True),
+    "one label": ("receiver", True),
+    "the root": ("receiver.test.", True),
+    "an underscore": ("my_app.example.com", True),
+    "two hyphens": ("xn--bcher-kva.example", True),
+    "as long as can be": (LONG[:253], True),
+    "IPv4": ("8.8.8.8", True),
+    "IPv6": ("[2606:4700::1111]", True),
+    "IPv6 with IPv4": ("[::ffff:8.8.8.8]", True),
+}
+
+
+@pytest.mark.parametrize(("host", "possible"), HOSTS.values(), ids=HOSTS)
+def test_names_that_no_server_can_have(host: str, *, possible: bool) -> None:
+    targets = Targets(allow_http=False)
+    if possible:
+        assert targets.check(f"https://{host}/events").host
+    else:
+        with pytest.raises(TargetRefused):
+            targets.check(f"https://{host}/events")
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("10.1.2.3", True),
+        ("::ffff:10.1.2.3", True),
+        ("11.0.0.1", True),
+        ("127.0.0.1", False),
+        ("fd00::1", True),
+        ("fe80::1", False),
+    ],
+)
+async def test_exceptions(address: str, *, allowed: bool) -> None:
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        return [address]
+
+    targets = Targets(
+        allow_http=False, allowed=read_networks(" 10.0.0.0/8,fd00::/8,"), resolve=resolve
+    )
+    url = httpx.URL("https://receiver.test/")
+    if allowed:
+        assert await targets.addresses(url) == [address]
+    else:
+        with pytest.raises(TargetRefused):
+            await targets.addresses(url)
+
+
+def poster(targets: Targets) -> Poster:
+    tls = httpx.create_ssl_context(trust_env=False)
+    tls.load_verify_locations(CERTIFICATE)
+    return Poster(targets=targets, tls=tls, timeout=2.0, connections=2)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as started:
+        yield started
+
+
+async def test_the_connection_goes_to_the_address_that_was_checked(receiver: Receiver) -> None:
+    """And to no other that the name resolves to a moment later."""
+    port = httpx.URL(receiver.url).port
+    posting = poster(resolving(["127.0.0.1"], ["10.0.0.1"], ["127.0.0.1"]))
+    url = f"http://receiver.test:{port}/events?a=b"
+    answers = [await posting.post(url, {}, b"{}") for _ in range(3)]
+    await posting.aclose()
+    assert [answer.was_taken for answer in answers] == [True, False, True]
+    assert "must not reach" in (answers[1].error or "")
+    assert [call.headers["host"] for call in receiver.calls] == [f"receiver.test:{port}"] * 2
+
+
+async def test_an_address_that_is_not_there_is_passed_over(receiver: Receiver) -> None:
+    port = httpx.URL(receiver.url).port
+    posting = poster(resolving(["127.0.0.99", "127.0.0.1"]))
+    answer = await posting.post(f"http://receiver.test:{port}/", {}, b"{}")
+    await posting.aclose()
+    assert answer.was_taken, answer
+
+
+async def test_the_certificate_is_checked_against_the_name() -> None:
+    async with receiving(ssl_certfile=str(CERTIFICATE), ssl_keyfile=str(CERTIFICATE)) as receiver:
+        port = httpx.URL(receiver.url).port
+        for name, is_taken in (("receiver.test", True), ("other.test", False)):
+            posting = poster(resolving(["127.0.0.1"]))
+            answer = await posting.post(f"https://{name}:{port}/", {}, b"{}")
+            await posting.aclose()
+            assert answer.was_taken is is_taken, answer
+        assert "certificate" in (answer.error or "")
+        assert len(receiver.calls) == 1
+
+
+async def test_what_fails_on_the_way_is_told_in_words() -> None:
+    async def nowhere(_host: str, _port: int) -> Sequence[str]:
+        raise OSError
+
+    named = Targets(allow_http=True, resolve=nowhere)
+    cases = {
+        "its name could not be resolved": (named, "http://receiver.test/"),
+        "it could not be reached": (resolving(["127.0.0.1"]), "http://receiver.test:9/"),
+        "the URL must start with https:// or http://": (named, "ftp://receiver.test/"),
+    }
+    told = {}
+    for words, (targets, url) in cases.items():
+        posting = poster(targets)
+        told[words] = (await posting.post(url, {}, b"{}")).error
+        await posting.aclose()
+    assert told == {words: words for words in cases}

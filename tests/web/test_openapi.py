@@ -1,0 +1,217 @@
+"""The OpenAPI document: complete, true to what is answered, and readable without the internet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from jsonschema import Draft202012Validator
+
+from app.model.event import event_id
+from app.model.status import Status
+from app.web.caller import Scope
+from app.web.docs import PACKAGE, find_assets
+from tests.lookup.world import NOW, World, living
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Json = dict[str, Any]
+METHODS = {"get", "post", "put", "patch", "delete", "head", "options", "trace"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(
+    sqlite_template: Any, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    del sqlite_template
+    folder = tmp_path_factory.mktemp("openapi")
+    async with living(f"sqlite:///{folder / 'dlr.db'}") as world:
+        yield world
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def document(world: World) -> Json:
+    response = await world.nobody.get("/openapi.json")
+    found: Json = response.json()
+    return found
+
+
+async def test_the_document_names_every_route(world: World, document: Json) -> None:
+    assert {"/dlr", "/v1/messages", "/v1/messages/{id}", "/v1/stats"} <= set(document["paths"])
+    assert document["openapi"].startswith("3.1")
+    assert {"/docs", "/openapi.json"}.isdisjoint(document["paths"])
+    for path, method, _ in _operations(document):
+        concrete = re.sub(r"\{[^}]*\}", str(uuid4()), path)
+        response = await world.nobody.request(method, concrete)
+        assert response.status_code != 405, f"{method} {path} is documented, and not offered"
+
+
+async def test_every_operation_tells_what_it_is(document: Json) -> None:
+    names = []
+    for path, method, operation in _operations(document):
+        where = f"{method} {path}"
+        assert operation["summary"], where
+        assert operation["description"], where
+        assert operation["tags"], where
+        names.append(operation["operationId"])
+    assert len(set(names)) == len(names)
+
+
+async def test_every_operation_under_v1_names_the_scope_it_needs(document: Json) -> None:
+    for path, method, operation in _operations(document):
+        if path.startswith("/v1/"):
+            (need,) = operation["security"]
+            (scope,) = need["apiKey"]
+            assert scope in set(Scope), f"{method} {path}"
+            assert {"401", "403", "500", "503"} <= set(operation["responses"]), f"{method} {path}"
+
+
+async def test_every_error_is_a_problem_with_an_example(document: Json) -> None:
+    for path, method, operation in _operations(document):
+        for status, answer in operation["responses"].items():
+            if not status.startswith(("4", "5")) or path == "/readyz":
+                continue
+            where = f"{method} {path} {status}"
+            problem = answer["content"]["application/problem+json"]
+            assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}, where
+            for code, example in problem["examples"].items():
+                assert example["value"]["type"] == f"urn:iovox-receipts:problem:{code}", where
+                assert example["value"]["status"] == int(status), where
+                _require(document, problem["schema"], example["value"])
+
+
+async def test_every_reference_leads_somewhere(document: Json) -> None:
+    for reference in _references(document):
+        place: Any = document
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step.replace("~1", "/")]
+
+
+async def test_no_schema_is_left_over(document: Json) -> None:
+    named = {reference.rsplit("/", 1)[1] for reference in _references(document)}
+    assert set(document["components"]["schemas"]) == named
+
+
+async def test_every_example_fits_its_schema(document: Json) -> None:
+    for _, _, operation in _operations(document):
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for media in (media for body in bodies for media in body.get("content", {}).values()):
+            if "example" in media:
+                _require(document, media["schema"], media["example"])
+        for parameter in operation.get("parameters", []):
+            if "example" in parameter:
+                _require(document, parameter["schema"], parameter["example"])
+    for name, schema in document["components"]["schemas"].items():
+        for example in [*schema.get("examples", []), *filter(None, [schema.get("example")])]:
+            _require(document, {"$ref": f"#/components/schemas/{name}"}, example)
+
+
+@pytest.mark.parametrize("status", sorted(Status))
+async def test_messages_are_as_documented(world: World, document: Json, status: Status) -> None:
+    if status is Status.UNKNOWN:
+        await world.receipts("strange", ("SOMETHING", NOW))
+        name: object = "strange"
+    else:
+        name = (await world.message(status, receipts=[(Status.BUFFERED, NOW)])).id
+    for path, answer in {
+        "/v1/messages/{id}": await world.admin.get(f"/v1/messages/{name}"),
+        "/v1/messages": await world.admin.get("/v1/messages?limit=1"),
+        "/v1/stats": await world.admin.get("/v1/stats"),
+    }.items():
+        documented = document["paths"][path]["get"]["responses"]["200"]
+        assert answer.status_code == 200
+        _require(document, documented["content"]["application/json"]["schema"], answer.json())
+        assert set(documented["headers"]) - {"Link", "Content-Disposition"} <= {
+            header.title().replace("Etag", "ETag") for header in answer.headers
+        }
+    ids = {"ids": [str(name), "nothing"]}
+    found = await world.admin.post("/v1/messages/lookup", json=ids)
+    documented = document["paths"]["/v1/messages/lookup"]["post"]["responses"]["200"]
+    _require(document, documented["content"]["application/json"]["schema"], found.json())
+
+
+async def test_an_event_of_the_stream_is_as_documented(document: Json) -> None:
+    operation = document["paths"]["/v1/events/stream"]["get"]
+    schema = operation["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    _require(document, schema, {"id": event_id(1)})
+    _require(document, schema, {"id": event_id(1), "event": "message", "data": "{}"})
+
+
+async def test_health_is_as_documented(world: World, document: Json) -> None:
+    for path in ("/healthz", "/readyz"):
+        answers = document["paths"][path]["get"]["responses"]
+        answer = await world.nobody.get(path)
+        documented = answers[str(answer.status_code)]["content"]["application/json"]
+        _require(document, documented["schema"], answer.json())
+    assert set(document["paths"]["/readyz"]["get"]["responses"]) == {"200", "503"}
+    metrics = await world.nobody.get("/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert set(document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]) == {
+        "text/plain"
+    }
+
+
+async def test_headers_are_documented(document: Json) -> None:
+    def of(path: str, method: str, status: int) -> set[str]:
+        return set(document["paths"][path][method]["responses"][str(status)]["headers"])
+
+    for path in ("/v1/messages", "/v1/messages/{id}/resend"):
+        assert "Retry-After" in of(path, "post", 409)
+    assert of("/v1/messages", "get", 200) == {"Link", "Content-Disposition", "Vary"}
+    asked = document["paths"]["/v1/messages/{id}"]["get"]["parameters"]
+    assert {one["name"]: one["in"] for one in asked}["If-None-Match"] == "header"
+
+
+async def test_the_page_loads_nothing_from_elsewhere(world: World) -> None:
+    assert find_assets() is not None, f"{PACKAGE} is not installed"
+    page = await world.nobody.get("/docs")
+    assert page.status_code == 200
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert not re.findall(r"https?:|//\w", page.text.replace("// ", ""))
+    wanted = re.findall(r'(?:src|href)="([^"]*)"', page.text)
+    assert len(wanted) >= 3
+    for path in [*wanted, "/openapi.json"]:
+        response = await world.nobody.get(path)
+        assert response.status_code == 200, path
+        assert response.content, path
+
+
+async def test_pages_that_load_from_elsewhere_are_not_offered(world: World) -> None:
+    assert (await world.nobody.get("/redoc")).status_code == 404
+
+
+def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if method in METHODS:
+                yield path, method, operation
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for one in node:
+            yield from _references(one)
+
+
+def _require(document: Json, schema: Json, value: Any) -> None:
+    whole = {**schema, "components": document["components"]}  # where its references lead
+    checker = Draft202012Validator.FORMAT_CHECKER
+    Draft202012Validator(whole, format_checker=checker).validate(value)
+
+
+async def test_the_document_lets_a_batch_hold_what_is_refused_by_itself(document: Json) -> None:
+    """Answered 202, with its index and what is wrong: so no schema may forbid it."""
+    operation = document["paths"]["/v1/messages/batch"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    odd: list[list[object]] = [["text"], [None, 1], [{}]]
+    for messages in odd:
+        Draft202012Validator(schema).validate({"messages": messages})
+    assert list(Draft202012Validator(schema).iter_errors({"messages": []}))

@@ -1,0 +1,56 @@
+"""The OpenAPI document against the service: `st run`, as anybody would call it, with each scope."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.receive.serving import Service, serving_a_copy
+
+ROOT = Path(__file__).parents[2]
+ST = Path(sys.executable).with_name("st")
+TAGS = {
+    "send": ["send"],
+    "read": ["look up", "events", "webhooks"],
+    "admin": ["rejected receipts", "operations", "receive"],
+}
+"""Each operation once, with a key of the scope that it needs and no more: seconds, not minutes."""
+
+
+@pytest.fixture(scope="module")
+def service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving_a_copy(sqlite_template, tmp_path_factory.mktemp("schemathesis")) as running:
+        yield running
+
+
+def run(service: Service, folder: Path, scope: str, *words: str) -> None:
+    command = [
+        str(ST), "--config-file", str(ROOT / "schemathesis.toml"),
+        "run", f"{service.url}/openapi.json",
+        "--header", f"Authorization: Bearer {service.key(scope)}", "--checks", "all",
+        "--generation-deterministic",
+        "--continue-on-failure", "--no-color", *words,
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr
+
+
+@pytest.mark.parametrize("scope", TAGS)
+def test_the_service_answers_as_its_document_says(
+    service: Service, scope: str, tmp_path: Path
+) -> None:
+    tags = [word for tag in TAGS[scope] for word in ("--include-tag", tag)]
+    run(service, tmp_path, scope, "--phases", "examples,coverage", *tags)
+
+
+def test_every_operation_is_run(service: Service) -> None:
+    paths = httpx.get(f"{service.url}/openapi.json").json()["paths"].values()
+    tags = {tag for path in paths for operation in path.values() for tag in operation["tags"]}
+    assert tags == {tag for some in TAGS.values() for tag in some}

@@ -12,6 +12,7 @@ import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from app.errors import Conflict, FieldError, Invalid, NotFound, StoreRefused, StoreUnavailable
 from app.feed.hub import Hub
@@ -40,6 +41,13 @@ class EventPage(BaseModel):
     next: str = Field(description="Hand it in as `after`; always set")
 
 
+class StreamedEvent(BaseModel):
+    """One event of a stream, once its lines are read. The first has no data."""
+
+    id: str = Field(description="The Event's")
+    data: str | SkipJsonSchema[None] = Field(None, description="An Event, as JSON")
+
+
 async def _feed(request: Request) -> FeedStore:
     feed: FeedStore = request.app.state.feed
     return feed
@@ -55,9 +63,8 @@ TheHub = Annotated[Hub, Depends(_hub)]
 
 _STREAM: Responses = {
     200: {
-        "description": "Server-sent events: `id` is an Event's id and `data` the Event as JSON. "
-        "The first has an id and no data; comments are heartbeats",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "description": "Server-sent events; comments are heartbeats",
+        "content": {"text/event-stream": {"schema": StreamedEvent.model_json_schema()}},
     }
 }
 
@@ -65,7 +72,7 @@ _STREAM: Responses = {
 @router.get(
     "/v1/events",
     summary="Every status change, in the order of commits",
-    responses=problems(Invalid, Conflict),
+    responses=problems(Conflict),
 )
 async def read_events(
     asked: Annotated[FeedQuery, Query()], caller: ReadCaller, feed: Feed
@@ -85,7 +92,8 @@ async def _open_stream(
     hub: TheHub,
     request: Request,
     last_event_id: Annotated[
-        str | None, Header(description="The last event that was seen; without it, from now")
+        str | None,
+        Header(alias=LAST_EVENT_ID, description="The last event seen; without it, from now"),
     ] = None,
 ) -> AsyncIterator[tuple[Stream, int | None]]:
     """A stream that has entered the hub, and the event that it goes on after, if any.
@@ -110,7 +118,7 @@ async def _open_stream(
     "/v1/events/stream",
     summary="The same events, live",
     response_class=StreamingResponse,
-    responses=_STREAM | problems(NotFound, Invalid, Conflict),
+    responses=_STREAM | problems(NotFound, Conflict),
 )
 async def stream_events(
     opened: Annotated[tuple[Stream, int | None], Depends(_open_stream)], hub: TheHub

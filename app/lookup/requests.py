@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
 from pydantic import (
@@ -75,7 +75,12 @@ def _wait(text: object) -> float:
     return float(text)
 
 
-Statuses = Annotated[list[Status], BeforeValidator(_statuses)]
+if TYPE_CHECKING:  # made of a table, which type checkers do not follow
+    ListedStatus = Status
+else:
+    ListedStatus = Literal[tuple(sorted(LISTED))]
+
+Statuses = Annotated[list[ListedStatus], BeforeValidator(_statuses)]
 Cursor = Annotated[
     UUID,
     BeforeValidator(read_cursor),

@@ -22,6 +22,7 @@ from app.lookup.stats import summarise
 from app.model.search import Search
 from app.web.body import KIB, body_limit
 from app.web.caller import Caller, ReadCaller
+from app.web.faults import printable
 from app.web.paths import MESSAGE_NAME
 from app.web.problems import OF_A_BODY, Responses, headers, problems
 from app.web.routing import KeyedRoute
@@ -58,7 +59,7 @@ _MESSAGE: Responses = {
     "/v1/messages",
     summary="List messages, newest first",
     response_model=MessagePage,
-    responses=_PAGE | problems(Invalid),
+    responses=_PAGE | problems(),
 )
 async def list_messages(
     filters: Annotated[MessageFilters, Query()],
@@ -91,14 +92,15 @@ async def look_up_messages(
 ) -> FoundMessages:
     """With their histories; what is another app's is among `not_found`."""
     records, missing = await lookups.find_many(wanted.ids, caller.sees)
-    return FoundMessages(messages=await lookups.descriptions(records), not_found=missing)
+    not_found = [printable(name) for name in missing]
+    return FoundMessages(messages=await lookups.descriptions(records), not_found=not_found)
 
 
 @router.get(
     f"/v1/messages/{{id:{MESSAGE_NAME}}}",
     summary="What became of one message",
     response_model=Message,
-    responses=_MESSAGE | problems(NotFound, Invalid),
+    responses=_MESSAGE | problems(NotFound),
 )
 async def look_up_message(
     id: Annotated[str, Path(description="Ours, or iovox's `sms_activity_id`")],
@@ -106,7 +108,11 @@ async def look_up_message(
     caller: ReadCaller,
     lookups: TheLookups,
     if_none_match: Annotated[
-        str | None, Header(description="The `ETag` of what you know: 304 as long as that is so")
+        str | None,
+        Header(
+            alias="If-None-Match",
+            description="The `ETag` that you have: 304 while it holds",
+        ),
     ] = None,
 ) -> Response:
     """By our id or by iovox's, with its whole history."""
@@ -119,7 +125,7 @@ async def look_up_message(
     return response
 
 
-@router.get("/v1/stats", summary="Count messages", responses=problems(Invalid))
+@router.get("/v1/stats", summary="Count messages", responses=problems())
 async def count_messages(
     asked: Annotated[StatsQuery, Query()], caller: ReadCaller, lookups: TheLookups
 ) -> Stats:

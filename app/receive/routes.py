@@ -9,7 +9,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from app.errors import Invalid
 from app.receive.models import (
     RejectedCall,
     RejectedPage,
@@ -36,7 +35,7 @@ async def _store(request: Request) -> ReceiptStore:
 Store = Annotated[ReceiptStore, Depends(_store)]
 
 
-@router.get("", summary="Calls to /dlr that were not understood", responses=problems(Invalid))
+@router.get("", summary="Calls to /dlr that were not understood", responses=problems())
 async def list_rejected(
     asked: Annotated[RejectedQuery, Query()], _caller: AdminCaller, store: Store
 ) -> RejectedPage:
@@ -49,7 +48,7 @@ async def list_rejected(
     return RejectedPage(rejected=calls, next=end)
 
 
-@router.post("/replay", summary="Put them through again, after a fix", responses=problems(Invalid))
+@router.post("/replay", summary="Put them through again, after a fix", responses=problems())
 async def replay_rejected(
     asked: Annotated[ReplayQuery, Query()], _caller: AdminCaller, store: Store
 ) -> ReplayResult:

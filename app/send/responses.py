@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -39,7 +39,7 @@ class BatchItem(BaseModel):
     id: UUID | None
     status: Literal[Status.QUEUED, Status.REJECTED]
     errors: list[FieldError]
-    segments: int | SkipJsonSchema[None] = Field(None, ge=1)
+    segments: Annotated[int, Field(ge=1)] | SkipJsonSchema[None] = None
     encoding: Encoding | SkipJsonSchema[None] = None
     warning: str | SkipJsonSchema[None] = None
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # made of a table, which type checkers do not follow
     EventStatus = Status
 else:
     EventStatus = Literal[ANNOUNCED]
-EventStatuses = Annotated[list[Status], BeforeValidator(_statuses)]
+EventStatuses = Annotated[list[EventStatus], BeforeValidator(_statuses)]
 """Statuses of events, in any case; several in one text are separated by commas."""
 
 

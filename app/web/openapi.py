@@ -64,7 +64,7 @@ def complete(document: Json, *, paths: Mapping[str, Json], schemes: Mapping[str,
 
 
 def _operations(document: Json) -> Iterable[Json]:
-    for path in document["paths"].values():
+    for path in [*document["paths"].values(), *document.get("webhooks", {}).values()]:
         yield from (operation for operation in path.values() if isinstance(operation, dict))
 
 
@@ -74,3 +74,5 @@ def _drop_framework_error(operation: Json) -> None:
     reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
     if reference.endswith("/HTTPValidationError"):
         del content["application/json"]
+        if not content:
+            del operation["responses"]["422"]

@@ -20,7 +20,7 @@ class MessageName(Convertor[str]):
     iovox's ids are opaque, so one may hold a slash.
     """
 
-    regex = "(?!(?:batch|lookup)$)(?!.+/resend$).+"
+    regex = "(?!(?:batch|lookup)$)(?!.+/resend$).*"
 
     def convert(self, value: str) -> str:
         """The text as it is."""

@@ -28,7 +28,7 @@ from app.errors import (
     Unavailable,
     problem_body,
 )
-from app.web.faults import faults_of
+from app.web.faults import request_faults_of
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -79,8 +79,8 @@ HEADERS = {
 """The headers of responses, for the document; see ``headers``."""
 
 _OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
-_OF_EVERY_KEYED_ROUTE = (NotAuthenticated, NotAllowed, ServiceError, Unavailable)
-OF_A_BODY = (BadRequest, RequestTimeout, BodyTooLarge, Invalid)
+_OF_EVERY_KEYED_ROUTE = (NotAuthenticated, NotAllowed, Invalid, ServiceError, Unavailable)
+OF_A_BODY = (BadRequest, RequestTimeout, BodyTooLarge)
 """What reading any JSON body can come to."""
 
 
@@ -130,7 +130,7 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> Response:
-        faults = faults_of(error.errors(), skip=1)  # the first part says body, query or header
+        faults = request_faults_of(error.errors())
         return problem(Invalid("The request cannot be read; nothing was done", errors=faults))
 
     @app.exception_handler(HTTPException)

@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from app.model.event import ANNOUNCED
 from app.model.status import FINAL, Status
@@ -54,6 +55,7 @@ def _delivery(text: object) -> UUID:
 
 
 Url = Annotated[StrictStr, Field(json_schema_extra={"pattern": _URL_PATTERN})]
+App = Annotated[StrictStr, Field(max_length=LONGEST_APP), AfterValidator(_app)]
 Statuses = Annotated[EventStatuses, Field(min_length=1)]
 
 
@@ -79,9 +81,10 @@ class NewWebhook(_Change):
 
     url: Url
     statuses: Statuses = BY_DEFAULT
-    app: Annotated[StrictStr, Field(max_length=LONGEST_APP), AfterValidator(_app)] | None = Field(
-        None, description="For admins: whose events; without it, every app's"
-    )
+    app: (
+        Annotated[StrictStr, Field(max_length=LONGEST_APP), AfterValidator(_app)]
+        | SkipJsonSchema[None]
+    ) = Field(None, description="For admins: whose events; without it, every app's")
 
 
 class WebhookChange(_Change):
@@ -89,9 +92,9 @@ class WebhookChange(_Change):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"paused": True}]})
 
-    url: Url | None = None
-    statuses: Statuses | None = None
-    paused: StrictBool | None = None
+    url: Url | SkipJsonSchema[None] = None
+    statuses: Statuses | SkipJsonSchema[None] = None
+    paused: StrictBool | SkipJsonSchema[None] = None
 
 
 class ReplayRequest(_Change):
@@ -106,11 +109,11 @@ class ReplayRequest(_Change):
         }
     )
 
-    after: EventNumber | None = None
-    until: EventNumber | None = None
-    from_: Moment | None = Field(None, alias="from")
-    to: Annotated[Moment | None, not_before("from_")] = None
-    state: DeliveryState | None = None
+    after: EventNumber | SkipJsonSchema[None] = None
+    until: EventNumber | SkipJsonSchema[None] = None
+    from_: Moment | SkipJsonSchema[None] = Field(None, alias="from")
+    to: Annotated[Moment | SkipJsonSchema[None], not_before("from_")] = None
+    state: DeliveryState | SkipJsonSchema[None] = None
 
     @field_validator("until")
     @classmethod

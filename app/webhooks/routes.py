@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.errors import Conflict, Invalid, NotFound
+from app.errors import Conflict, NotFound
 from app.web.caller import ReadCaller
 from app.web.paths import DeliveryId, WebhookId
 from app.web.problems import OF_A_BODY, Responses, headers, problems
@@ -139,7 +139,7 @@ async def send_test_event(
 @router.get(
     "/{id}/deliveries",
     summary="What was sent, newest first",
-    responses=problems(NotFound, Invalid),
+    responses=problems(NotFound),
 )
 async def list_deliveries(
     id: WebhookId,

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from app.main import create_app
 from app.settings import Settings
 from app.web.caller import Scope
+from app.web.routing import KeyedRoute, required_scopes
 
 ANY_ID = "0193e0c4-0000-7000-8000-000000000001"
 
@@ -43,7 +44,10 @@ def offered() -> list[Offered]:
     )
     found = []
     for route in _flat(create_app(settings).routes):
-        scope = getattr(route, "required_scope", None)
+        scope = None
+        if isinstance(route, KeyedRoute):
+            (name,) = required_scopes(route.dependant)
+            scope = Scope(name)
         found += [Offered(method, route.path, scope) for method in sorted(route.methods or ())]
     return found
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from app.errors import Unavailable
 from app.lookup.export import COLUMNS, CSV, JSON, JSON_LINES, csv_header, csv_lines, preferred
 from app.lookup.lookups import AT_A_TIME
+from app.lookup.responses import MessageSummary
 from app.model.search import Search
 from app.model.status import Status
 from tests.lookup.world import NOW, World, all_pages, faults
@@ -111,9 +112,7 @@ async def test_half_a_file_is_never_taken_for_a_whole_one(own_world: World) -> N
     """When we shut down the connection breaks off, rather than end as if that were all."""
     await _filled(own_world, "exporting", AT_A_TIME + 1)
     lookups = own_world.service.runtime.lookups
-    pieces: AsyncIterator[list[dict[str, object]]] = lookups.export(
-        Search(app="exporting"), before=None, limit=None
-    )
+    pieces = lookups.export(Search(app="exporting"), before=None, limit=None)
     assert len(await anext(pieces)) == AT_A_TIME
     own_world.service.runtime.end_streams()
     with pytest.raises(Unavailable, match="not complete"):
@@ -148,10 +147,13 @@ def test_every_text_comes_back(texts: list[str]) -> None:
     assert not any(row[0].startswith(("=", "+", "-", "@", "\t", "\r", "\n")) for row in rows)
 
 
+IDS = [str(UUID(int=1)), str(UUID(int=2))]
+
+
 def test_a_refusal_fits_in_a_cell() -> None:
     errors = [{"field": "a", "message": "is bad"}, {"field": "b", "message": "too"}]
-    line = csv_lines([_row(errors=errors, resent_as=["x", "y"], final=True, expiry=3)]).decode()
-    assert line.endswith("x; y,a: is bad; b: too\r\n")
+    line = csv_lines([_row(errors=errors, resent_as=IDS, final=True, expiry=3)]).decode()
+    assert line.endswith(f"{IDS[0]}; {IDS[1]},a: is bad; b: too\r\n")
     assert ",3," in line
     assert ",true," in line
 
@@ -188,8 +190,13 @@ def test_who_asks_for_what(accept: str | None, kind: str) -> None:
     assert preferred(accept) == kind
 
 
-def _row(**cells: object) -> dict[str, object]:
-    return {**dict.fromkeys(COLUMNS), **cells}
+def _row(**cells: object) -> MessageSummary:
+    flags = dict.fromkeys(("final", "contradictory", "overdue"), False)
+    lists: dict[str, object] = {"resent_as": [], "errors": []}
+    status = {"status": "QUEUED"}
+    return MessageSummary.model_validate(
+        {**dict.fromkeys(COLUMNS), **flags, **lists, **status, **cells}
+    )
 
 
 def _read(lines: bytes) -> list[tuple[str, str]]:

@@ -77,7 +77,7 @@ async def test_no_text_does_any_harm(world: World) -> None:
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ([], "ids"),
+        ([], "body"),
         ({}, "ids"),
         ({"ids": "x"}, "ids"),
         ({"ids": None}, "ids"),

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from app.lookup.export import COLUMNS, csv_lines
+from app.lookup.responses import MessageSummary
 from app.model.status import Status
 from app.store.tables import api_keys
 from tests.lookup.world import NOW, World
@@ -88,7 +89,9 @@ async def test_a_call_flow_is_called_once_the_text_has_failed(world: World, stat
         "after": ["FAILED", "EXPIRED"],
         "called": called,
     }
-    (line,) = csv.DictReader(io.StringIO(csv_lines([found.json()]).decode()), COLUMNS)
+    (line,) = csv.DictReader(
+        io.StringIO(csv_lines([MessageSummary.model_validate(found.json())]).decode()), COLUMNS
+    )
     assert line["failover"] == ("called" if called else "not called")
 
 

@@ -150,7 +150,7 @@ BODIES = [
     ("not JSON", b"{", 400),
     ("not UTF-8", b"\xff\xfe", 400),
     ("NaN", b'{"expiry": NaN}', 400),
-    ("too deep", b"[" * 100_000, 400),
+    ("too deep", b"[" * 50_000, 400),
     ("deep", b'{"a":' * 300 + b"1" + b"}" * 300, 422),
     ("a list", b"[]", 422),
     ("null", b"null", 422),
@@ -174,7 +174,7 @@ async def test_bodies_that_cannot_be(service: Service, path: str, key: str) -> N
 
 
 async def test_a_body_of_exactly_the_limit_is_read(service: Service) -> None:
-    body = json.dumps(HELLO).encode().ljust(4 * 1024 * 1024)
+    body = json.dumps(HELLO).encode().ljust(64 * 1024)
     assert (await service.client.post("/v1/messages", content=body)).status_code == 201
     assert (await service.client.post("/v1/messages", content=body + b" ")).status_code == 413
 

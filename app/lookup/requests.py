@@ -94,9 +94,6 @@ class MessageFilters(Query):
     status: Statuses = Field(
         [],
         description="Any of these; separated by commas, or the parameter repeated",
-        json_schema_extra={
-            "items": {"type": "string", "enum": [str(status) for status in sorted(LISTED)]}
-        },
     )
     final: Boolean | None = Field(None, description="Whether nothing more is expected")
     overdue: Boolean | None = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -18,7 +19,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
 
 from app.model.event import ANNOUNCED
 from app.model.status import FINAL, Status
@@ -59,6 +59,20 @@ App = Annotated[StrictStr, Field(max_length=LONGEST_APP), AfterValidator(_app)]
 Statuses = Annotated[EventStatuses, Field(min_length=1)]
 
 
+def _schema(**members: Any) -> Callable[[dict[str, Any]], None]:
+    """Members for a model's schema, of which no property may be null."""
+
+    def amend(schema: dict[str, Any]) -> None:
+        schema.update(members)
+        for field in schema["properties"].values():
+            for option in field.pop("anyOf", []):
+                field.update(option if option != {"type": "null"} else {})
+            if field.get("default", ...) is None:
+                del field["default"]
+
+    return amend
+
+
 class _Change(BaseModel):
     """Fields are given or left out, and never null: would that leave a thing, or clear it?"""
 
@@ -76,25 +90,24 @@ class NewWebhook(_Change):
     """A subscription to be made."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"url": "https://billing.example.com/sms-events"}]}
+        json_schema_extra=_schema(examples=[{"url": "https://billing.example.com/sms-events"}])
     )
 
     url: Url
     statuses: Statuses = BY_DEFAULT
-    app: (
-        Annotated[StrictStr, Field(max_length=LONGEST_APP), AfterValidator(_app)]
-        | SkipJsonSchema[None]
-    ) = Field(None, description="For admins: whose events; without it, every app's")
+    app: Annotated[StrictStr, Field(max_length=LONGEST_APP), AfterValidator(_app)] | None = Field(
+        None, description="For admins: whose events; without it, every app's"
+    )
 
 
 class WebhookChange(_Change):
     """What is to be different; what is not named stays."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"paused": True}]})
+    model_config = ConfigDict(json_schema_extra=_schema(examples=[{"paused": True}]))
 
-    url: Url | SkipJsonSchema[None] = None
-    statuses: Statuses | SkipJsonSchema[None] = None
-    paused: StrictBool | SkipJsonSchema[None] = None
+    url: Url | None = None
+    statuses: Statuses | None = None
+    paused: StrictBool | None = None
 
 
 class ReplayRequest(_Change):
@@ -103,17 +116,17 @@ class ReplayRequest(_Change):
     """
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"from": "2026-11-22T09:00:00Z", "to": "2026-11-22T10:00:00Z"}],
-            "minProperties": 1,
-        }
+        json_schema_extra=_schema(
+            examples=[{"from": "2026-11-22T09:00:00Z", "to": "2026-11-22T10:00:00Z"}],
+            minProperties=1,
+        )
     )
 
-    after: EventNumber | SkipJsonSchema[None] = None
-    until: EventNumber | SkipJsonSchema[None] = None
-    from_: Moment | SkipJsonSchema[None] = Field(None, alias="from")
-    to: Annotated[Moment | SkipJsonSchema[None], not_before("from_")] = None
-    state: DeliveryState | SkipJsonSchema[None] = None
+    after: EventNumber | None = None
+    until: EventNumber | None = None
+    from_: Moment | None = Field(None, alias="from")
+    to: Annotated[Moment | None, not_before("from_")] = None
+    state: DeliveryState | None = None
 
     @field_validator("until")
     @classmethod

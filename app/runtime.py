@@ -140,7 +140,7 @@ class Runtime:
             else "",
             callback_url=f"{settings.public_url}{DLR_PATH}",
             callback_headers=self.callback_headers,
-            busy_timeout=BUSY_WAIT_UNDER_A_RATE if rate else BUSY_WAIT,
+            pool_timeout=BUSY_WAIT_UNDER_A_RATE if rate else BUSY_WAIT,
             connect_timeout=settings.iovox_connect_timeout,
             read_timeout=settings.iovox_read_timeout,
             max_connections=settings.iovox_max_connections,

@@ -36,7 +36,7 @@ async def make_client() -> AsyncIterator[Callable[..., IovoxClient]]:
             "callback_headers": CallbackHeaders.parse(
                 f"X-Custom-Header: {CALLBACK_SECRET}", auth_header=None, previous_secrets=()
             ),
-            "busy_timeout": 2.0,
+            "pool_timeout": 2.0,
             "connect_timeout": 2.0,
             "read_timeout": 2.0,
             "max_connections": 4,

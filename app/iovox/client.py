@@ -143,7 +143,11 @@ class IovoxClient:
             async with (
                 asyncio.timeout(2 * self._connect_timeout) as deadline,
                 self._opened().post(
-                    self._url, data=body, allow_redirects=False, trace_request_ctx=before_writing
+                    self._url,
+                    headers=self._headers,
+                    data=body,
+                    allow_redirects=False,
+                    trace_request_ctx=before_writing,
                 ) as response,
             ):
                 status = response.status
@@ -162,7 +166,6 @@ class IovoxClient:
             raise _ClosedError
         if self._session is None:
             self._session = open_session(
-                headers=self._headers,
                 tls=self._tls,
                 proxy=self._proxy,
                 resolver=self._resolver,

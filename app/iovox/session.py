@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import select
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import SimpleNamespace
 from weakref import WeakSet
 
@@ -31,7 +31,6 @@ BeforeWriting = Callable[[], None]
 
 def open_session(
     *,
-    headers: Mapping[str, str],
     tls: ssl.SSLContext | None,
     proxy: URL | None,
     resolver: AbstractResolver | None,
@@ -40,6 +39,7 @@ def open_session(
     """A session for the running event loop. ``connect_timeout`` (seconds) is per address, for TCP
     and TLS together.
 
+    It has no headers of its own: aiohttp would send them, our keys, to a proxy with CONNECT, too.
     A request's ``trace_request_ctx`` is a ``BeforeWriting``: it is called once there is a
     connection and before the first byte of the request can have left.
     """
@@ -54,7 +54,6 @@ def open_session(
             keepalive_timeout=KEEPALIVE,
             limit=0,  # the client's pool has the limit: its waiters are bounded separately
         ),
-        headers=headers,
         skip_auto_headers=("User-Agent",),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),

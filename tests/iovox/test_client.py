@@ -12,11 +12,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import uvloop
 from aiohttp.abc import ResolveResult
 
 from app.errors import NotSent, OutcomeUnknown, Refused, SubmissionError
-from app.iovox.callback import CallbackHeaders
 from app.iovox.client import IovoxClient
 from app.model.message import Submission
 from tests.iovox.conftest import CALLBACK_SECRET, MESSAGE_ID, SECURE_KEY, SUBMISSION
@@ -211,35 +209,15 @@ async def test_a_connection_is_used_again(iovox: Scripted, make_client: Make) ->
     assert iovox.connections == 1
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_a_connection_that_the_server_closed_is_not_used_again(
-    loop: Callable[[], asyncio.AbstractEventLoop],
+async def test_a_connection_that_the_server_closed_is_not_used_again(
+    iovox: Scripted, make_client: Make
 ) -> None:
-    async def story() -> None:
-        async with scripted() as iovox:
-            client = IovoxClient(
-                base_url=iovox.url,
-                username="user",
-                secure_key=SECURE_KEY,
-                callback_url="https://dlr.example.com/dlr",
-                callback_headers=CallbackHeaders.parse(
-                    "X-A: s", auth_header=None, previous_secrets=()
-                ),
-                pool_timeout=2,
-                connect_timeout=2,
-                read_timeout=2,
-                max_connections=2,
-                retry_on_500=True,
-            )
-            await client.send(SUBMISSION)
-            iovox.hang_up()
-            await asyncio.sleep(0.05)
-            assert await client.send(SUBMISSION) == ACTIVITY_ID
-            assert iovox.connections == 2
-            await client.aclose()
-
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(story())
+    client = make_client(iovox.url)
+    await client.send(SUBMISSION)
+    iovox.hang_up()
+    await asyncio.sleep(0.05)
+    assert await client.send(SUBMISSION) == ACTIVITY_ID
+    assert iovox.connections == 2
 
 
 def free_port() -> int:

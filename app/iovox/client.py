@@ -174,7 +174,7 @@ class IovoxClient:
         return self._session
 
     def _why_unreached(self, exc: Exception) -> str:
-        """In words, and without what aiohttp's own may quote: a proxy's URL, a request's headers."""
+        """In words. aiohttp's own may quote a proxy's URL or a request's headers."""
         match exc:
             case TimeoutError():
                 return f"ConnectTimeout: no connection in {self._connect_timeout:g} s"

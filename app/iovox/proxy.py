@@ -8,7 +8,7 @@ no error quotes one.
 from __future__ import annotations
 
 from ipaddress import ip_address
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 from yarl import URL
 
@@ -26,9 +26,8 @@ def find_proxy(base_url: str, setting: str | None) -> URL | None:
     if setting and setting.strip():
         return _read(setting.strip(), SETTING)
     url = URL(base_url)
-    proxies = getproxies_environment()
-    written = proxies.get(url.scheme)
-    if not written or _is_loopback(url) or proxy_bypass_environment(url.authority, proxies):
+    written = getproxies_environment().get(url.scheme)
+    if not written or _is_loopback(url) or proxy_bypass(url.authority):
         return None
     # Tools that read these variables take a proxy without a scheme.
     return _read(

@@ -11,6 +11,7 @@ import select
 import ssl
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 from weakref import WeakSet
 
 import aiohttp
@@ -83,12 +84,15 @@ class _Connector(aiohttp.TCPConnector):
     next, and lose the answer to whatever is written into a close that is not read yet.
     """
 
-    def __init__(self, **options: object) -> None:
-        super().__init__(**options)  # type: ignore[arg-type]
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self._used: WeakSet[ResponseHandler] = WeakSet()
 
     async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's signature
     ) -> Connection:
         """A connection into which nothing of this request is written yet."""
         while True:

@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback: CONNECT and absolute-form requests, with credentials if it wants any."""
+"""An HTTP proxy on loopback, for CONNECT and absolute-form requests; it may want credentials."""
 
 from __future__ import annotations
 

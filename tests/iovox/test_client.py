@@ -16,8 +16,11 @@ from aiohttp.abc import ResolveResult
 
 from app.errors import NotSent, OutcomeUnknown, Refused, SubmissionError
 from app.iovox.client import IovoxClient
+from app.iovox.tls import tls_context
 from app.model.message import Submission
+from tests.iovox.certificates import Certificates
 from tests.iovox.conftest import CALLBACK_SECRET, MESSAGE_ID, SECURE_KEY, SUBMISSION
+from tests.iovox.listening import free_port
 from tests.iovox.resolving import StaticResolver
 from tests.iovox.scripted import ACCEPTED, ACTIVITY_ID, Act, Scripted, errors, http, scripted
 from tests.iovox.tables import labelled
@@ -220,12 +223,6 @@ async def test_a_connection_that_the_server_closed_is_not_used_again(
     assert iovox.connections == 2
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 UNREACHABLE = [
     ("refused", lambda: f"http://127.0.0.1:{free_port()}"),
     ("no such name", lambda: "http://iovox.invalid"),
@@ -307,6 +304,47 @@ async def test_tls_is_verified(
             assert not caught.value.reached
             assert iovox.bodies == []
         await client.aclose()
+
+
+async def test_an_authority_of_our_own_is_trusted(
+    make_client: Make, certificates: Certificates
+) -> None:
+    async with scripted(certificates.server_context()) as iovox:
+        trusting = make_client(iovox.url, tls=tls_context(certificates.ca))
+        assert await trusting.send(SUBMISSION) == ACTIVITY_ID
+        with pytest.raises(NotSent, match="certificate verify failed"):
+            await make_client(iovox.url).send(SUBMISSION)
+        assert len(iovox.bodies) == 1
+        await trusting.aclose()
+
+
+def test_an_authority_of_our_own_is_trusted_besides_the_others(certificates: Certificates) -> None:
+    usual = {authority["serialNumber"] for authority in tls_context().get_ca_certs()}
+    both = {each["serialNumber"] for each in tls_context(certificates.ca).get_ca_certs()}
+    assert usual < both
+
+
+FILES = [
+    ("missing", None, "cannot be read: No such file"),
+    ("empty", "", "no certificate in PEM form"),
+    ("no PEM", "hello", "no certificate in PEM form"),
+    ("broken PEM", "-----BEGIN CERTIFICATE-----\nhello\n", "no certificate in PEM form"),
+]
+
+
+@pytest.mark.parametrize(("content", "says"), labelled(FILES))
+def test_a_file_without_an_authority(tmp_path: Path, content: str | None, says: str) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=says) as caught:
+        tls_context(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_folder_without_an_authority(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Is a directory|no certificate in PEM form"):
+        tls_context(tmp_path)
 
 
 async def test_no_free_connection_is_not_sent(iovox: Scripted, make_client: Make) -> None:

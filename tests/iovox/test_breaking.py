@@ -221,18 +221,24 @@ def in_a_thread() -> Iterator[tuple[int, threading.Event]]:
 
         def serve() -> None:
             for _ in range(2):
-                connection, _address = listener.accept()
+                try:
+                    connection, _address = listener.accept()
+                except TimeoutError:
+                    return
                 with connection:
                     data = b""
                     while not data.endswith(b"</request>"):
-                        data += connection.recv(65536)
+                        data += connection.recv(65536) or b"</request>"
                     connection.sendall(http(201, ACCEPTED))
                     hang_up.wait(5)
 
+        listener.settimeout(5)  # where no second connection comes, the test has failed
         thread = threading.Thread(target=serve)
         thread.start()
-        yield listener.getsockname()[1], hang_up
-        thread.join()
+        try:
+            yield listener.getsockname()[1], hang_up
+        finally:
+            thread.join()
 
 
 async def test_a_close_that_the_loop_has_not_read_yet(make_client: Make) -> None:

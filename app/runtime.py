@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 import structlog
+from yarl import URL
 
 from app.errors import ConfigurationError, SchemaBehind, StoreUnavailable
 from app.feed.hub import Hub
 from app.iovox.callback import CallbackHeaders
 from app.iovox.client import IovoxClient
+from app.iovox.proxy import find_proxy
+from app.iovox.tls import tls_context
 from app.lookup.lookups import Lookups
 from app.lookup.waiting import WaitingRoom
 from app.ops.metrics import Metrics
@@ -130,6 +134,7 @@ class Runtime:
     def _build_send(self) -> None:
         settings = self.settings
         rate = settings.iovox_rate
+        self.iovox_proxy = iovox_proxy(settings)
         self.client = IovoxClient(
             base_url=settings.iovox_url,
             username=settings.iovox_username or "",
@@ -138,11 +143,13 @@ class Runtime:
             else "",
             callback_url=f"{settings.public_url}{DLR_PATH}",
             callback_headers=self.callback_headers,
-            busy_timeout=BUSY_WAIT_UNDER_A_RATE if rate else BUSY_WAIT,
+            pool_timeout=BUSY_WAIT_UNDER_A_RATE if rate else BUSY_WAIT,
             connect_timeout=settings.iovox_connect_timeout,
             read_timeout=settings.iovox_read_timeout,
             max_connections=settings.iovox_max_connections,
             retry_on_500=settings.retry_on_500,
+            tls=iovox_tls(settings),
+            proxy=self.iovox_proxy,
         )
         breaker = Breaker()
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
@@ -264,6 +271,9 @@ class Runtime:
 
     def _run_sending(self, *, with_queue: bool) -> None:
         """Every process sweeps: what it leaves behind in a crash, any other one finds."""
+        if (proxy := self.iovox_proxy) is not None:
+            # It may come from a variable that somebody set for other programs.
+            log.info("iovox_through_proxy", proxy=f"{proxy.host}:{proxy.port}")
         self._run(self.sweeper.run(), "sweeper")
         self._run(self.sweeper.run_forgetting(), "idempotency keys")
         if with_queue:
@@ -338,3 +348,24 @@ def callback_headers(settings: Settings) -> CallbackHeaders:
         )
     except ValueError as error:
         raise ConfigurationError(f"A setting cannot be used.\n  {error}") from error
+
+
+def iovox_proxy(settings: Settings) -> URL | None:
+    """The proxy on the way to iovox, if any. Raises ConfigurationError, which names no password."""
+    written = settings.iovox_proxy
+    try:
+        return find_proxy(settings.iovox_url, written.get_secret_value() if written else None)
+    except ValueError as error:
+        raise ConfigurationError(f"A setting cannot be used.\n  {error}") from error
+
+
+def iovox_tls(settings: Settings) -> ssl.SSLContext | None:
+    """Whom to trust as iovox; None for http. Raises ConfigurationError for a file of no use."""
+    if settings.iovox_ca_file is None and settings.iovox_url.startswith("http:"):
+        return None
+    try:
+        return tls_context(settings.iovox_ca_file)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"A setting cannot be used.\n  {variable('iovox_ca_file')}: {error}"
+        ) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "DLR_"
@@ -45,6 +45,10 @@ def _header_value(value: str) -> str:
 def _secret_header_value(value: SecretStr) -> SecretStr:
     _header_value(value.get_secret_value())
     return value
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
 
 
 def _networks(value: str) -> str:
@@ -98,7 +102,18 @@ class Settings(BaseSettings):
     iovox_secure_key: Annotated[SecretStr, AfterValidator(_secret_header_value)] | None = Field(
         None, description="your iovox secure key"
     )
-    iovox_connect_timeout: Seconds = Field(5.0, description="to connect to iovox")
+    iovox_proxy: SecretStr | None = Field(
+        None,
+        description="http://[user:password@]host:port on the way to iovox; none is what "
+        "HTTPS_PROXY, HTTP_PROXY and NO_PROXY say",
+    )
+    iovox_ca_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None,
+        description="PEM file of certificate authorities to trust for iovox, beside the system's",
+    )
+    iovox_connect_timeout: Seconds = Field(
+        5.0, description="to connect to one address of iovox; twice that for all of them"
+    )
     iovox_read_timeout: Seconds = Field(30.0, description="for iovox to answer")
     iovox_max_connections: int = Field(64, ge=1, le=1000, description="sends at once, per process")
     iovox_rate: Rate | None = Field(

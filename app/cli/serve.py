@@ -15,7 +15,14 @@ import uvicorn
 from app.errors import ConfigurationError, StoreUnavailable
 from app.ops import logs
 from app.receive.spool import Spool
-from app.runtime import SHARE_FOR_PARTS, Runtime, callback_headers, open_database
+from app.runtime import (
+    SHARE_FOR_PARTS,
+    Runtime,
+    callback_headers,
+    iovox_proxy,
+    iovox_tls,
+    open_database,
+)
 from app.server.process import PatientServer
 from app.server.supervisor import Supervisor
 from app.settings import NEEDED_TO_SERVE, Settings, read, report, variable
@@ -102,7 +109,12 @@ def _check_spool(settings: Settings) -> None:
 
 
 Checks = Mapping[str, Callable[[Settings], object]]
-_CHECKS: Checks = {"database_url": open_database, "callback_url_headers": callback_headers}
+_CHECKS: Checks = {
+    "database_url": open_database,
+    "callback_url_headers": callback_headers,
+    "iovox_proxy": iovox_proxy,
+    "iovox_ca_file": iovox_tls,
+}
 CHECKS_TO_RECEIVE: Checks = {**_CHECKS, "spool_dir": _check_spool}
 
 

@@ -3,38 +3,42 @@
 iovox is trusted with our keys, over verified TLS only; what answers in its place is not trusted
 with anything. Nothing here ever sends a request twice or follows a redirect: the only thing that
 comes after a failure is the error.
+
+No error is chained to aiohttp's: those carry the request's headers, and a proxy's password.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import zlib
-from collections import deque
 from collections.abc import Awaitable, Callable
 
-import httpx
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
 
 from app.errors import NotSent, Refused
-from app.iovox.borrowed import BorrowedWire
 from app.iovox.callback import CallbackHeaders
 from app.iovox.outcome import Reply, read_outcome
-from app.iovox.wire import DirectWire, Headers, LostAnswerError, NotConnectedError, Wire
+from app.iovox.session import open_session
+from app.iovox.tls import tls_context
 from app.iovox.xml import ANSWER_LIMIT, build_request
 from app.model.message import Submission
-
-KEEPALIVE = 2.0
-"""Seconds that an idle connection is kept. Short: a request written into one that the server is
-just closing is a lost answer, and nobody could tell whether the text was sent."""
 
 
 class IovoxClient:
     """Sends messages, at most ``max_connections`` at once.
 
-    ``busy_timeout`` bounds the wait for a free connection, ``connect_timeout`` each of TCP and TLS.
-    ``read_timeout`` bounds the exchange from the request's first byte to the answer's last, however
-    slowly it drips. All in seconds. ``retry_on_500`` says that iovox's documented 500 means "not
-    sent, try later".
+    ``pool_timeout`` bounds the wait for a free connection. ``connect_timeout`` bounds TCP and TLS
+    with one address of iovox, and twice that all of connecting: further addresses, the name's
+    resolution, a proxy's CONNECT. ``read_timeout`` bounds the exchange from the request's first
+    byte to the answer's last, however slowly it drips. All in seconds. ``retry_on_500`` says that
+    iovox's documented 500 means "not sent, try later".
+
+    ``tls`` is for https, by default the system's roots; ``proxy`` is an HTTP proxy for every
+    request; ``resolver`` stands in for the system's.
     """
 
     def __init__(
@@ -45,39 +49,30 @@ class IovoxClient:
         secure_key: str,
         callback_url: str,
         callback_headers: CallbackHeaders,
-        busy_timeout: float,
+        pool_timeout: float,
         connect_timeout: float,
         read_timeout: float,
         max_connections: int,
         retry_on_500: bool,
-        transport: httpx.AsyncBaseTransport | None = None,
+        tls: ssl.SSLContext | None = None,
+        proxy: URL | None = None,
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._url = _send_url(base_url)
-        headers = _headers(self._url, username, secure_key)
+        self._headers = _headers(username, secure_key)
         self._secure_key = secure_key
         self._callback_url = callback_url
         self._callback_headers = callback_headers
-        self._busy_timeout = busy_timeout
+        self._pool_timeout = pool_timeout
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._retry_on_500 = retry_on_500
-        self._wires = (
-            _wires(max_connections, self._url, headers, connect_timeout, read_timeout)
-            if transport is None
-            else [
-                BorrowedWire(
-                    transport,
-                    url=self._url,
-                    headers=headers,
-                    connect_timeout=connect_timeout,
-                    read_timeout=read_timeout,
-                    largest_body=ANSWER_LIMIT,
-                )
-                for _ in range(max_connections)
-            ]
-        )
-        self._idle = list(self._wires)
-        self._waiting: deque[asyncio.Future[Wire]] = deque()
+        self._tls = tls or (tls_context() if self._url.scheme == "https" else None)
+        self._proxy = proxy
+        self._resolver = resolver
+        self._pool = asyncio.Semaphore(max_connections)
+        self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"IovoxClient({self._url.host})"
@@ -85,7 +80,7 @@ class IovoxClient:
     @property
     def longest_wait(self) -> float:
         """Seconds that one send can take at most: a lease on it has to be longer."""
-        return self._busy_timeout + 2 * self._connect_timeout + self._read_timeout
+        return self._pool_timeout + 2 * self._connect_timeout + self._read_timeout
 
     async def send(
         self, submission: Submission, *, in_turn: Callable[[], Awaitable[None]] | None = None
@@ -105,81 +100,123 @@ class IovoxClient:
             )
         except ValueError as exc:
             raise Refused(str(exc)) from exc
-        # The one used last is the likeliest to be still connected.
-        wire = self._idle.pop() if self._idle else await self._wait_for_wire()
+        await self._acquire()
         try:
             if in_turn is not None:
                 await in_turn()
-            reply = await self._exchange(wire, body)
+            reply = await self._exchange(body)
         finally:
-            self._give_back(wire)
+            self._pool.release()
+        if isinstance(reply, NotSent):
+            raise reply
         return read_outcome(reply, retry_on_500=self._retry_on_500, redact=self._redact)
 
     async def aclose(self) -> None:
-        """Close every connection; a send that is under way ends in OutcomeUnknown."""
-        for wire in self._wires:
-            await wire.aclose()
+        """Close every connection; a send that is under way ends in OutcomeUnknown, a later one in
+        NotSent.
+        """
+        self._is_closed = True
+        if self._session is not None:
+            await self._session.close()
 
-    async def _wait_for_wire(self) -> Wire:
-        wire: asyncio.Future[Wire] = asyncio.get_running_loop().create_future()
-        self._waiting.append(wire)
+    async def _acquire(self) -> None:
         try:
-            async with asyncio.timeout(self._busy_timeout):
-                return await wire
-        except BaseException as exc:
-            if wire.done() and not wire.cancelled():  # it came at the last moment
-                self._give_back(wire.result())
-            if not isinstance(exc, TimeoutError):
-                raise
+            async with asyncio.timeout(self._pool_timeout):
+                await self._pool.acquire()
+        except TimeoutError as exc:
             why = "all connections to iovox are in use"
             raise NotSent(why, reached=False, busy=True) from exc
 
-    def _give_back(self, wire: Wire) -> None:
-        """To whoever has waited longest, or to those that are idle."""
-        while self._waiting:
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_result(wire)
-                return
-        self._idle.append(wire)
-
-    async def _exchange(self, wire: Wire, body: bytes) -> Reply:
+    async def _exchange(self, body: bytes) -> Reply | NotSent:
+        """What came of one request; NotSent where not one byte of it was written."""
+        loop = asyncio.get_running_loop()
+        written = False
         status = retry_after = None
+
+        def before_writing() -> None:
+            """The time for connecting is over, the time for the exchange begins."""
+            nonlocal written
+            deadline.reschedule(loop.time() + self._read_timeout)
+            written = True
+
         try:
-            try:
-                status, headers = await wire.ask(body)
-                retry_after = _value(headers, b"retry-after")
-                answer = _decode(headers, await wire.answer())
-            finally:
-                await wire.release()
-        except NotConnectedError as exc:
-            reason = f"iovox could not be reached: {self._redact(exc.reason)}"
-            raise NotSent(reason, reached=False) from exc
+            async with (
+                asyncio.timeout(2 * self._connect_timeout) as deadline,
+                self._opened().post(
+                    self._url,
+                    headers=self._headers,
+                    data=body,
+                    allow_redirects=False,
+                    trace_request_ctx=before_writing,
+                ) as response,
+            ):
+                status = response.status
+                retry_after = response.headers.get("Retry-After")
+                answer = await _read(response)
         except Exception as exc:  # noqa: BLE001 - whatever it was, the request may be out there
-            return Reply(status, retry_after=retry_after, flaw=_flaw(exc))
+            if written:
+                return Reply(status, retry_after=retry_after, flaw=_flaw(exc))
+            why = self._redact(self._why_unreached(exc))
+            return NotSent(f"iovox could not be reached: {why}", reached=False)
         return Reply(status, answer, retry_after)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """The session, which belongs to the event loop of the first send."""
+        if self._is_closed:
+            raise _ClosedError
+        if self._session is None:
+            self._session = open_session(
+                tls=self._tls,
+                proxy=self._proxy,
+                resolver=self._resolver,
+                connect_timeout=self._connect_timeout,
+            )
+        return self._session
+
+    def _why_unreached(self, exc: Exception) -> str:
+        """In words. aiohttp's own may quote a proxy's URL or a request's headers."""
+        match exc:
+            case TimeoutError():
+                return f"ConnectTimeout: no connection in {self._connect_timeout:g} s"
+            case aiohttp.ClientHttpProxyError():
+                return f"the proxy refused with HTTP {exc.status}"
+            case aiohttp.ClientConnectorCertificateError():
+                return f"{exc.host}:{exc.port}: {exc.certificate_error}"
+            case aiohttp.ClientConnectorError():
+                return f"{exc.host}:{exc.port}: {exc.os_error}"
+            case _ClosedError():
+                return "the client is closed"
+        return f"the connection failed ({type(exc).__name__})"
 
     def _redact(self, text: str) -> str:
         return self._callback_headers.redact(text).replace(self._secure_key, "[secret]")
+
+
+class _ClosedError(Exception):
+    """The client was closed."""
 
 
 class _TooLargeError(Exception):
     """The answer goes on past the limit."""
 
 
-def _value(headers: Headers, wanted: bytes) -> str | None:
-    for name, value in headers:
-        if name == wanted:
-            return value.decode("latin-1").strip()
-    return None
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The answer's body, of which no more is taken in than the limit and the chunk beyond it."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            raise _TooLargeError
+    if response.headers.get("Content-Encoding", "identity").strip().lower() == "identity":
+        return bytes(body)
+    return _decode(body)
 
 
-def _decode(headers: Headers, body: bytes) -> bytes:
-    """Undo gzip or deflate, which we asked not to get but a proxy may add; bounded likewise."""
-    if len(body) > ANSWER_LIMIT:
-        raise _TooLargeError
-    if (_value(headers, b"content-encoding") or "identity").lower() == "identity":
-        return body
+def _decode(body: bytearray) -> bytes:
+    """Undo gzip or deflate, which we asked not to get but a proxy may add; bounded likewise.
+
+    aiohttp's own would lose the status where the coding is one that it does not know.
+    """
     plain = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, ANSWER_LIMIT + 1)
     if len(plain) > ANSWER_LIMIT:
         raise _TooLargeError
@@ -189,62 +226,38 @@ def _decode(headers: Headers, body: bytes) -> bytes:
 def _flaw(exc: Exception) -> str:
     """What went wrong with an answer. The exception's own text may quote what was sent."""
     match exc:
-        case TimeoutError() | httpx.TimeoutException():
+        case TimeoutError():
             return "its answer did not come in time"
         case _TooLargeError():
             return f"its answer is larger than {ANSWER_LIMIT // 1024} KiB"
         case zlib.error():
             return "its answer could not be unpacked"
-        case LostAnswerError():
-            return f"the connection failed before its answer was complete ({exc})"
+        case aiohttp.ClientError():
+            why = type(exc).__name__
+            return f"the connection failed before its answer was complete ({why})"
     return f"its answer could not be read ({type(exc).__name__})"
 
 
-def _send_url(base_url: str) -> httpx.URL:
+def _send_url(base_url: str) -> URL:
     """The URL of sendSms. ValueError for a base that could never be reached."""
     try:
-        url = httpx.URL(base_url.strip().rstrip("/") + "/SMS?v=3&method=sendSms")
-        url.host.encode("idna")
-    except (httpx.InvalidURL, UnicodeError) as exc:
+        url = URL(base_url.strip().rstrip("/") + "/SMS?v=3&method=sendSms")
+        (url.host or "").encode("idna")
+    except ValueError as exc:
         raise ValueError("the URL of iovox cannot be read") from exc
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo:
+    if url.scheme not in ("http", "https") or not url.host or url.user or url.password:
         raise ValueError("the URL of iovox has to be http(s)://host[:port], without credentials")
     return url
 
 
-def _headers(url: httpx.URL, username: str, secure_key: str) -> Headers:
+def _headers(username: str, secure_key: str) -> dict[str, str]:
     for what, value in (("username", username), ("secureKey", secure_key)):
         if not re.fullmatch("[!-~](?:[ -~]*[!-~])?", value):
             raise ValueError(f"the {what} for iovox has to be visible ASCII")
-    return [
-        (b"Host", url.netloc),
-        (b"username", username.encode()),
-        (b"secureKey", secure_key.encode()),
-        (b"Content-Type", b"application/xml; charset=utf-8"),
-        (b"Accept", b"application/xml"),
-        (b"Accept-Encoding", b"identity"),
-    ]
-
-
-def _wires(
-    number: int, url: httpx.URL, headers: Headers, connect_timeout: float, read_timeout: float
-) -> list[Wire]:
-    """All with one set of verified TLS settings."""
-    is_https = url.scheme == "https"
-    context = httpx.create_ssl_context(verify=True)
-    context.set_alpn_protocols(["http/1.1"])
-    head = b"POST %b HTTP/1.1\r\n" % url.raw_path
-    head += b"".join(b"%b: %b\r\n" % header for header in headers)
-    return [
-        DirectWire(
-            host=url.host,
-            port=url.port or (443 if is_https else 80),
-            context=context if is_https else None,
-            head=head,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            keepalive=KEEPALIVE,
-            largest_body=ANSWER_LIMIT,
-        )
-        for _ in range(number)
-    ]
+    return {
+        "username": username,
+        "secureKey": secure_key,
+        "Content-Type": "application/xml; charset=utf-8",
+        "Accept": "application/xml",
+        "Accept-Encoding": "identity",
+    }

@@ -22,6 +22,7 @@ GOOD = {
     "DLR_CALLBACK_PREVIOUS_SECRETS": "hunter2-previous",
     "DLR_IOVOX_USERNAME": "user",
     "DLR_IOVOX_SECURE_KEY": "hunter2-iovox",
+    "DLR_IOVOX_PROXY": "http://user:hunter2-proxy@127.0.0.1:1",
     "DLR_DATABASE_URL": "postgresql://dlr:hunter2-database@127.0.0.1:1/dlr",
 }
 NAMED = {variable(name) for name in Settings.model_fields}
@@ -84,6 +85,11 @@ def test_everything_wrong_is_one_message_without_a_secret(tmp_path: Path) -> Non
         ("DLR_IOVOX_SECURE_KEY", "hunter2-iovox\n"),
         ("DLR_IOVOX_USERNAME", ""),
         ("DLR_IOVOX_SECURE_KEY", " "),
+        ("DLR_IOVOX_PROXY", "proxy"),
+        ("DLR_IOVOX_PROXY", "socks5://user:hunter2-proxy@proxy:1080"),
+        ("DLR_IOVOX_PROXY", "http://user:hunter2-proxy@proxy:port"),
+        ("DLR_IOVOX_CA_FILE", "nowhere.pem"),
+        ("DLR_IOVOX_CA_FILE", __file__),
         ("DLR_IOVOX_READ_TIMEOUT", "0"),
         ("DLR_IOVOX_READ_TIMEOUT", "soon"),
         ("DLR_IOVOX_CONNECT_TIMEOUT", "nan"),

@@ -10,15 +10,18 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
+import aiohttp
 import pytest
-import uvloop
+from aiohttp.abc import ResolveResult
 
 from app.errors import NotSent, OutcomeUnknown, Refused, SubmissionError
-from app.iovox.callback import CallbackHeaders
 from app.iovox.client import IovoxClient
+from app.iovox.tls import tls_context
 from app.model.message import Submission
+from tests.iovox.certificates import Certificates
 from tests.iovox.conftest import CALLBACK_SECRET, MESSAGE_ID, SECURE_KEY, SUBMISSION
+from tests.iovox.listening import free_port
+from tests.iovox.resolving import StaticResolver
 from tests.iovox.scripted import ACCEPTED, ACTIVITY_ID, Act, Scripted, errors, http, scripted
 from tests.iovox.tables import labelled
 from tests.iovox.test_xml import nodes
@@ -97,7 +100,7 @@ ANSWERS: list[tuple[str, bytes | Act, type[SubmissionError], str]] = [
     ("502", http(502, "<html>bad gateway</html>"), OutcomeUnknown, "HTTP 502"),
     ("a redirect is not followed", http(307, Location="/SMS"), OutcomeUnknown, "HTTP 307"),
     ("201 HTML", http(201, "<html>"), OutcomeUnknown, "without an id"),
-    ("switching protocols", act(SWITCHING), OutcomeUnknown, "connection failed"),
+    ("switching protocols", act(SWITCHING), OutcomeUnknown, "HTTP 101"),
     ("closed with no answer", act(b""), OutcomeUnknown, "connection failed"),
     ("reset with no answer", act(b"", then="reset"), OutcomeUnknown, "connection failed"),
     ("not HTTP", act(b"220 smtp ready\r\n\r\n"), OutcomeUnknown, "connection failed"),
@@ -209,41 +212,15 @@ async def test_a_connection_is_used_again(iovox: Scripted, make_client: Make) ->
     assert iovox.connections == 1
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_a_connection_that_the_server_closed_is_not_used_again(
-    loop: Callable[[], asyncio.AbstractEventLoop],
+async def test_a_connection_that_the_server_closed_is_not_used_again(
+    iovox: Scripted, make_client: Make
 ) -> None:
-    async def story() -> None:
-        async with scripted() as iovox:
-            client = IovoxClient(
-                base_url=iovox.url,
-                username="user",
-                secure_key=SECURE_KEY,
-                callback_url="https://dlr.example.com/dlr",
-                callback_headers=CallbackHeaders.parse(
-                    "X-A: s", auth_header=None, previous_secrets=()
-                ),
-                busy_timeout=2,
-                connect_timeout=2,
-                read_timeout=2,
-                max_connections=2,
-                retry_on_500=True,
-            )
-            await client.send(SUBMISSION)
-            iovox.hang_up()
-            await asyncio.sleep(0.05)
-            assert await client.send(SUBMISSION) == ACTIVITY_ID
-            assert iovox.connections == 2
-            await client.aclose()
-
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(story())
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    client = make_client(iovox.url)
+    await client.send(SUBMISSION)
+    iovox.hang_up()
+    await asyncio.sleep(0.05)
+    assert await client.send(SUBMISSION) == ACTIVITY_ID
+    assert iovox.connections == 2
 
 
 UNREACHABLE = [
@@ -329,9 +306,50 @@ async def test_tls_is_verified(
         await client.aclose()
 
 
+async def test_an_authority_of_our_own_is_trusted(
+    make_client: Make, certificates: Certificates
+) -> None:
+    async with scripted(certificates.server_context()) as iovox:
+        trusting = make_client(iovox.url, tls=tls_context(certificates.ca))
+        assert await trusting.send(SUBMISSION) == ACTIVITY_ID
+        with pytest.raises(NotSent, match="certificate verify failed"):
+            await make_client(iovox.url).send(SUBMISSION)
+        assert len(iovox.bodies) == 1
+        await trusting.aclose()
+
+
+def test_an_authority_of_our_own_is_trusted_besides_the_others(certificates: Certificates) -> None:
+    usual = {authority["serialNumber"] for authority in tls_context().get_ca_certs()}
+    both = {each["serialNumber"] for each in tls_context(certificates.ca).get_ca_certs()}
+    assert usual < both
+
+
+FILES = [
+    ("missing", None, "cannot be read: No such file"),
+    ("empty", "", "no certificate in PEM form"),
+    ("no PEM", "hello", "no certificate in PEM form"),
+    ("broken PEM", "-----BEGIN CERTIFICATE-----\nhello\n", "no certificate in PEM form"),
+]
+
+
+@pytest.mark.parametrize(("content", "says"), labelled(FILES))
+def test_a_file_without_an_authority(tmp_path: Path, content: str | None, says: str) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=says) as caught:
+        tls_context(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_folder_without_an_authority(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Is a directory|no certificate in PEM form"):
+        tls_context(tmp_path)
+
+
 async def test_no_free_connection_is_not_sent(iovox: Scripted, make_client: Make) -> None:
     iovox.answer = act(b"", then="hang")
-    client = make_client(iovox.url, max_connections=2, busy_timeout=0.2, read_timeout=0.6)
+    client = make_client(iovox.url, max_connections=2, pool_timeout=0.2, read_timeout=0.6)
     results = await asyncio.gather(
         *(client.send(SUBMISSION) for _ in range(5)), return_exceptions=True
     )
@@ -381,38 +399,26 @@ async def test_cancelling_leaves_every_connection_usable(
 
 
 async def test_longest_wait_counts_every_timeout(make_client: Make) -> None:
-    client = make_client("http://iovox.invalid", busy_timeout=1, connect_timeout=5, read_timeout=30)
+    client = make_client("http://iovox.invalid", pool_timeout=1, connect_timeout=5, read_timeout=30)
     assert client.longest_wait == 41
 
 
-RAISED: list[tuple[type[Exception], type[SubmissionError]]] = [
-    (httpx.ConnectError, NotSent),
-    (httpx.ConnectTimeout, NotSent),
-    (httpx.PoolTimeout, NotSent),
-    (httpx.UnsupportedProtocol, NotSent),
-    (httpx.ReadTimeout, OutcomeUnknown),
-    (httpx.WriteTimeout, OutcomeUnknown),
-    (httpx.ReadError, OutcomeUnknown),
-    (httpx.WriteError, OutcomeUnknown),
-    (httpx.CloseError, OutcomeUnknown),
-    (httpx.RemoteProtocolError, OutcomeUnknown),
-    (httpx.LocalProtocolError, OutcomeUnknown),
-    (RuntimeError, OutcomeUnknown),
-    (OSError, OutcomeUnknown),
-]
+RAISED = (OSError, socket.gaierror, TimeoutError, RuntimeError, ValueError, aiohttp.ClientError)
 
 
-@pytest.mark.parametrize(("raised", "kind"), RAISED, ids=[c[0].__name__ for c in RAISED])
-async def test_whatever_a_transport_raises_is_typed(
-    make_client: Make, no_secrets: Check, raised: type[Exception], kind: type[SubmissionError]
+@pytest.mark.parametrize("raised", RAISED, ids=lambda kind: kind.__name__)
+async def test_whatever_goes_wrong_before_the_request_is_not_sent(
+    make_client: Make, no_secrets: Check, raised: type[Exception]
 ) -> None:
-    def fail(_: httpx.Request) -> httpx.Response:
-        raise raised(f"quotes {SECURE_KEY}")
+    class Broken(StaticResolver):
+        async def resolve(self, *_: object, **__: object) -> list[ResolveResult]:
+            raise raised(f"quotes {SECURE_KEY}")
 
-    client = make_client("http://iovox.invalid", transport=httpx.MockTransport(fail))
-    with pytest.raises(SubmissionError) as caught:
+    client = make_client("http://iovox.invalid", resolver=Broken())
+    with pytest.raises(NotSent, match="could not be reached") as caught:
         await client.send(SUBMISSION)
-    assert type(caught.value) is kind
+    assert not caught.value.reached
+    assert not caught.value.busy
     no_secrets(caught.value)
 
 

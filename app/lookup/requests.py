@@ -13,7 +13,6 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictStr,
-    WithJsonSchema,
 )
 
 from app.lookup.cursor import CURSOR_PATTERN, read_cursor
@@ -83,8 +82,9 @@ else:
 Statuses = Annotated[list[ListedStatus], BeforeValidator(_statuses)]
 Cursor = Annotated[
     UUID,
-    BeforeValidator(read_cursor),
-    WithJsonSchema({"type": "string", "pattern": CURSOR_PATTERN}),
+    BeforeValidator(
+        read_cursor, json_schema_input_type=Annotated[str, Field(pattern=CURSOR_PATTERN)]
+    ),
 ]
 
 

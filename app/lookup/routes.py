@@ -46,7 +46,7 @@ _PAGE: Responses = {
         "description": f"A page of at most {PAGE} unless `limit` says otherwise; or, by `Accept`, "
         "a file of all. Text that a spreadsheet would take for a formula has a ' in front",
         "headers": headers("Link", "Vary", "Content-Disposition"),
-        "content": {kind: {"schema": {"type": "string"}} for kind in (CSV, JSON_LINES)},
+        "content": {CSV: {}, JSON_LINES: {}},
     }
 }
 _MESSAGE: Responses = {

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field
 
 from app.web.query import Boolean, PageSize, Query, whole_number
 
@@ -23,12 +23,9 @@ def _cursor(text: object) -> UUID:
 class RejectedQuery(Query):
     """Which rejected calls are listed."""
 
-    cursor: (
-        Annotated[
-            UUID, BeforeValidator(_cursor), WithJsonSchema({"type": "string", "format": "uuid"})
-        ]
-        | None
-    ) = Field(None, description="`next` of the page before")
+    cursor: Annotated[UUID, BeforeValidator(_cursor)] | None = Field(
+        None, description="`next` of the page before"
+    )
     limit: PageSize = Field(100, description="How many at most")
     replayed: Boolean = Field(False, description="Also those that are receipts by now")
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from app.model.event import ANNOUNCED, ID_PATTERN, event_id, event_number, read_statuses
 from app.model.status import Status
@@ -35,7 +35,8 @@ def _statuses(values: object) -> object:
 
 
 EventNumber = Annotated[
-    int, BeforeValidator(_number), WithJsonSchema({"type": "string", "pattern": ID_PATTERN})
+    int,
+    BeforeValidator(_number, json_schema_input_type=Annotated[str, Field(pattern=ID_PATTERN)]),
 ]
 """An event's id, read as its number."""
 if TYPE_CHECKING:  # made of a table, which type checkers do not follow

@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Path
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator
 from starlette.convertors import Convertor, register_url_convertor
 
 from app.errors import NotFound
@@ -49,10 +49,6 @@ def id_of(thing: str) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-_UUID_SCHEMA = WithJsonSchema({"type": "string", "format": "uuid"})
-
-MessageId = Annotated[
-    UUID, id_of("message"), _UUID_SCHEMA, Path(description="The message's id, as we gave it out")
-]
-WebhookId = Annotated[UUID, id_of("webhook"), _UUID_SCHEMA, Path(description="The webhook's id")]
-DeliveryId = Annotated[UUID, id_of("delivery"), _UUID_SCHEMA, Path(description="The delivery's id")]
+MessageId = Annotated[UUID, id_of("message"), Path(description="The message's id, as given out")]
+WebhookId = Annotated[UUID, id_of("webhook"), Path(description="The webhook's id")]
+DeliveryId = Annotated[UUID, id_of("delivery"), Path(description="The delivery's id")]

@@ -20,7 +20,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
 )
 
@@ -128,12 +127,8 @@ def _boolean(text: object) -> bool:
     return text == "true"
 
 
-Moment = Annotated[
-    datetime,
-    BeforeValidator(_moment),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-]
-Boolean = Annotated[bool, BeforeValidator(_boolean), WithJsonSchema({"type": "boolean"})]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
 PageSize = Annotated[int, Field(ge=1, le=LARGEST_PAGE), whole_number(LARGEST_PAGE)]
 ShortText = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
 

@@ -15,7 +15,6 @@ from pydantic import (
     StrictBool,
     StrictStr,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -151,12 +150,7 @@ class DeliveryQuery(Query):
     """Which deliveries are listed."""
 
     state: DeliveryState | None = Field(None, description="What became of them")
-    cursor: (
-        Annotated[
-            UUID,
-            BeforeValidator(_delivery),
-            WithJsonSchema({"type": "string", "format": "uuid"}),
-        ]
-        | None
-    ) = Field(None, description="`next` of the page before")
+    cursor: Annotated[UUID, BeforeValidator(_delivery)] | None = Field(
+        None, description="`next` of the page before"
+    )
     limit: PageSize = Field(PAGE, description="How many at most")

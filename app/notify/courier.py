@@ -21,7 +21,7 @@ from app.notify.poster import Answer, Poster
 from app.notify.schedule import Schedule
 from app.notify.signing import signed_headers
 from app.notify.targets import Targets
-from app.store.outbox import OutboxStore
+from app.store.outbox.store import OutboxStore
 
 LINGER = 2.0
 """Seconds that a courier with nothing to do stays: connections and lease are at hand then."""

@@ -23,7 +23,7 @@ from app.model.webhook import Webhook
 from app.notify.courier import Courier
 from app.notify.schedule import Schedule
 from app.notify.targets import Targets
-from app.store.outbox import OutboxStore, Waiting
+from app.store.outbox.store import OutboxStore, Waiting
 
 LOOK_EVERY = 0.5
 """Seconds between looks when nobody says that there is something to do."""

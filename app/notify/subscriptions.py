@@ -19,7 +19,7 @@ from app.model.webhook import Delivery, DeliveryState, Replay, Webhook, WebhookS
 from app.notify.requests import NewWebhook, WebhookChange
 from app.notify.signing import new_secret
 from app.notify.targets import TargetRefused, Targets
-from app.store.webhook_deliveries import WebhookDeliveryStore
+from app.store.outbox.deliveries import WebhookDeliveryStore
 from app.store.webhooks import WebhookStore
 
 MOST_WEBHOOKS = 100

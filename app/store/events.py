@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.postgresql import EVENT_LOCK
+from app.store.meeting.postgresql import EVENT_LOCK
 from app.store.tables import events
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import func, select, union_all
 from app.batcher import Batcher, BatcherClosed, BatcherFull
 from app.errors import StoreUnavailable
 from app.model.message import Record
-from app.store.among import among, in_pieces, storable
+from app.store.any_of import any_of, chunks, storable
 from app.store.compiled import Compiled
 from app.store.engine import Database
 from app.store.records import JOINED, of_messages, of_receipts_alone, record_of
@@ -70,17 +70,17 @@ class HistoryStore:
         is_sqlite = self._database.is_sqlite
         status = func.coalesce(deliveries.c.status, messages.c.state)
         of_ours = select(messages.c.id, status).select_from(JOINED)
-        of_ours = of_ours.where(among(messages.c.id, "names", is_sqlite=is_sqlite))
+        of_ours = of_ours.where(any_of(messages.c.id, "names", is_sqlite=is_sqlite))
         of_others = select(deliveries.c.sms_activity_id, deliveries.c.status)
         of_others = of_others.where(
-            among(deliveries.c.sms_activity_id, "names", is_sqlite=is_sqlite)
+            any_of(deliveries.c.sms_activity_id, "names", is_sqlite=is_sqlite)
         )
         found: dict[UUID | str, str] = {}
         for query, kind in ((of_ours, UUID), (of_others, str)):
             names = [name for name in records if isinstance(name, kind)]
-            for piece in in_pieces(names, 1_000):
+            for chunk in chunks(names, 1_000):
                 async with self._database.read() as connection:
-                    rows = await connection.execute(query, {"names": list(piece)})
+                    rows = await connection.execute(query, {"names": list(chunk)})
                     found |= {row[0]: row[1] for row in rows}
         return found
 
@@ -89,12 +89,12 @@ class HistoryStore:
         ours = of_messages(history=True, is_sqlite=is_sqlite)
         arms = []
         if ids:
-            arms.append(ours.where(among(messages.c.id, "ids", is_sqlite=is_sqlite)))
+            arms.append(ours.where(any_of(messages.c.id, "ids", is_sqlite=is_sqlite)))
         if sids:
-            arms.append(ours.where(among(messages.c.sms_activity_id, "sids", is_sqlite=is_sqlite)))
+            arms.append(ours.where(any_of(messages.c.sms_activity_id, "sids", is_sqlite=is_sqlite)))
             alone = of_receipts_alone(is_sqlite=is_sqlite)
             arms.append(
-                alone.where(among(deliveries.c.sms_activity_id, "sids", is_sqlite=is_sqlite))
+                alone.where(any_of(deliveries.c.sms_activity_id, "sids", is_sqlite=is_sqlite))
             )
         return Compiled(self._database, union_all(*arms) if len(arms) > 1 else arms[0])
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 
 from app.batcher import Batcher, BatcherClosed, BatcherFull
 from app.errors import StoreUnavailable
-from app.store.among import among
+from app.store.any_of import any_of
 from app.store.compiled import Compiled
 from app.store.engine import Database
 from app.store.tables import api_keys
@@ -45,7 +45,7 @@ class KeyStore:
             self._find_all, largest=LARGEST_BATCH, capacity=CAPACITY, writers=AT_ONCE
         )
         by_hash = select(api_keys).where(
-            among(api_keys.c.hash, "hashes", is_sqlite=database.is_sqlite),
+            any_of(api_keys.c.hash, "hashes", is_sqlite=database.is_sqlite),
             api_keys.c.revoked_at.is_(None),
         )
         self._by_hash = Compiled(database, by_hash)

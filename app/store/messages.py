@@ -15,12 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import FieldError
 from app.model.message import Acceptance, Message, Outcome, Request, Step
 from app.model.status import Status
-from app.store.accepting import accept_directly
-from app.store.binding import meet_and_bind
 from app.store.claiming import NEXT_DUE, choose, choose_probes
 from app.store.engine import Database
 from app.store.events import NewEvent, append
 from app.store.idempotency import IdempotencyKey, claim, lock_unrepeated, release
+from app.store.meeting.accepting import accept_directly
+from app.store.meeting.binding import meet_and_bind
 from app.store.pace import Coming, PaceStore
 from app.store.recording import NewMessage, record, record_directly, step_json
 from app.store.tables import messages

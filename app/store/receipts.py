@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.model.message import Acceptance
 from app.model.receipt import Arrival, Receipt, Rejection
 from app.model.status import microseconds
-from app.store import postgresql, sqlite
-from app.store.binding import bind, bind_directly
 from app.store.engine import Database
+from app.store.meeting import postgresql, sqlite
+from app.store.meeting.binding import bind, bind_directly
 from app.store.tables import rejected_receipts
 
 Columns = tuple[list[object], ...]

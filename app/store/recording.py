@@ -21,7 +21,7 @@ from app.model.message import Message, Step
 from app.model.status import Status
 from app.store.events import NewEvent, append
 from app.store.idempotency import KEPT, IdempotencyKey, claim
-from app.store.postgresql import EVENT_LOCK
+from app.store.meeting.postgresql import EVENT_LOCK
 from app.store.tables import messages
 
 

@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from app.model.search import LISTED, OURS_ALONE, smallest_id
 from app.model.status import Status, microseconds
 from app.store.engine import Database
-from app.store.lists import APPS, OLDER, YOUNGER
+from app.store.lists.store import APPS, OLDER, YOUNGER
 from app.store.tables import deliveries, messages
 
 PATIENCE = 60.0

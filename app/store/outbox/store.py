@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.event import Event
 from app.model.webhook import Attempted, Delivery, DeliveryState, Health, Payload, Webhook
-from app.store import outbox_statements as sql
 from app.store.engine import Database
 from app.store.feed import read_events
-from app.store.webhook_deliveries import delivery_of, insert_pending
+from app.store.outbox import statements as sql
+from app.store.outbox.deliveries import delivery_of, insert_pending
 from app.store.webhooks import webhook_of
 
 CAPACITY = 1_000

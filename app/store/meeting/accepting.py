@@ -17,8 +17,8 @@ from uuid import UUID
 from asyncpg import DivisionByZeroError
 
 from app.model.message import Acceptance
-from app.store.binding import meet_and_bind_directly
-from app.store.postgresql import EVENT_LOCK, SUBMITTED
+from app.store.meeting.binding import meet_and_bind_directly
+from app.store.meeting.postgresql import EVENT_LOCK, SUBMITTED
 
 # $1: message ids, $2: sms_activity_ids, $3: since when; none of them twice. Answers the messages
 # that are bound.

@@ -21,7 +21,7 @@ from app.model.message import Acceptance
 from app.model.receipt import Arrival, Receipt
 from app.model.status import Status, microseconds
 from app.store.events import NewEvent, append
-from app.store.postgresql import MOST_ARRIVALS_KEPT
+from app.store.meeting.postgresql import MOST_ARRIVALS_KEPT
 from app.store.tables import deliveries, messages, receipts
 
 

@@ -19,10 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Record
 from app.model.search import Search, smallest_id
-from app.store.among import among
-from app.store.drivers import drivers
+from app.store.any_of import any_of
 from app.store.engine import Database
-from app.store.pages import PageStatements
+from app.store.lists.candidates import drivers
+from app.store.lists.pages import PageStatements
 from app.store.records import of_messages, record_of
 from app.store.tables import messages
 
@@ -81,7 +81,7 @@ class ListStore:
         self._statements: dict[object, list[PageStatements]] = {}
         is_sqlite = database.is_sqlite
         self._details = of_messages(history=False, is_sqlite=is_sqlite).where(
-            among(messages.c.id, "ids", is_sqlite=is_sqlite)
+            any_of(messages.c.id, "ids", is_sqlite=is_sqlite)
         )
 
     async def page(self, search: Search, *, before: UUID | None, limit: int, now: datetime) -> Page:

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Acceptance
-from app.store import postgresql, sqlite
+from app.store.meeting import postgresql, sqlite
 
 
 async def meet_and_bind(

@@ -28,7 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.model.search import UNDER_WAY, Search
 from app.model.status import Status
-from app.store.drivers import TEXTS, Branch, Driver, within
+from app.store.lists.candidates import TEXTS, Branch, Driver, within
 from app.store.records import JOINED
 from app.store.tables import deliveries, messages
 

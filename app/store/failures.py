@@ -105,6 +105,6 @@ def _message(error: Exception) -> str:
     original = _original(error)
     message = str(original).partition("\n")[0]
     _, at_fault, which = message.partition("invalid input for query argument ")
-    if at_fault:  # asyncpg goes on with the value that it could not encode
+    if at_fault:  # asyncpg appends the value that it could not encode
         message = f"{at_fault}{which.partition(':')[0]}: it cannot be encoded"
     return message[:300] or type(original).__name__

@@ -14,10 +14,10 @@ from sqlalchemy import select
 
 from app.model.message import Acceptance
 from app.store.engine import Database
+from app.store.events import EVENT_LOCK
 from app.store.meeting import accepting
 from app.store.meeting.accepting import accept_directly
 from app.store.meeting.binding import meet_and_bind_directly
-from app.store.meeting.postgresql import EVENT_LOCK
 from app.store.messages import MessageStore
 from app.store.recording import record_directly
 from app.store.tables import deliveries, events, messages

@@ -299,6 +299,26 @@ async def backend_after(database: Database, seconds: float) -> object:
     return await by_asyncpg(database, f"select pg_backend_pid() from pg_sleep({seconds})")
 
 
+async def test_a_transaction_that_is_cancelled_while_nothing_can_be_sent(
+    database: Database, proxy: TcpProxy
+) -> None:
+    """asyncpg ends the connection by itself then, since it cannot send its request to cancel."""
+
+    async def transact() -> None:
+        async with database.direct() as connection, connection.transaction():
+            await connection.execute("select pg_sleep(5)")
+
+    busy = asyncio.create_task(transact())
+    await asyncio.sleep(0.1)
+    await proxy._stop_listening()
+    proxy.mode = Mode.BLACKHOLE
+    busy.cancel()
+    with pytest.raises(StoreUnavailable, match="connection is closed"):
+        await asyncio.wait_for(busy, timeout=5)
+    await proxy.switch(Mode.PASS)
+    assert await backend(database)
+
+
 async def test_a_connection_that_the_server_ends_under_a_statement(database: Database) -> None:
     pid = await backend(database)
     busy = asyncio.create_task(backend_after(database, 5))
@@ -362,6 +382,16 @@ async def test_one_in_use_is_not_used_again_when_all_are_dropped(database: Datab
     assert await backend(database) != before
 
 
+async def test_a_waiter_does_not_get_one_that_was_dropped(database: Database) -> None:
+    async with AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(database.direct()) for _ in range(EACH)]
+        before = {await each.fetchval("select pg_backend_pid()") for each in held}
+        waiting = asyncio.create_task(backend(database))
+        await asyncio.sleep(0.1)
+        database.drop_idle()
+    assert await waiting not in before
+
+
 async def test_one_that_is_being_released_is_dropped_with_the_idle(database: Database) -> None:
     async with database.direct() as connection:
         before = await connection.fetchval("select pg_backend_pid()")
@@ -394,6 +424,18 @@ async def test_a_closed_database_opens_again_when_it_is_used(database: Database,
     before = await backend(database, run)
     await database.close()
     assert await backend(database, run) != before
+
+
+def test_a_closed_database_can_be_used_on_another_event_loop(postgres_url: str) -> None:
+    database = Database(postgres_url)
+
+    async def use() -> object:
+        try:
+            return await by_asyncpg(database, "select 1")
+        finally:
+            await database.close()
+
+    assert [asyncio.run(use()), asyncio.run(use())] == [1, 1]
 
 
 async def test_listening_needs_no_connection_of_the_pools(database: Database) -> None:

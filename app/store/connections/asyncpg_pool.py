@@ -23,7 +23,7 @@ class AsyncpgPool:
     """At most ``size`` connections, made when they are needed; building it does no I/O.
 
     A connection on which anything failed is terminated, never reused. None is ever closed
-    politely: on a silent link that waits for an answer which does not come.
+    politely: on a silent link that would wait for a response that never comes.
     """
 
     def __init__(self, arguments: Mapping[str, Any], *, size: int) -> None:

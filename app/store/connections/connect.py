@@ -1,7 +1,7 @@
 """Makes a PostgreSQL connection that notices a dead link within seconds, on both of its ends.
 
 A dead link is silent, not closed. With the defaults of TCP and PostgreSQL it is noticed after
-hours: here by a call that waits for an answer, on the server by a transaction that holds the event
+hours: here by a call that waits for a response, on the server by a transaction that holds the event
 lock against every replica.
 """
 
@@ -27,14 +27,14 @@ _SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": f"{DEAD_AFTER}s",
 }
 
-# A server may be configured to answer a commit before it is on disk; we never answer 2xx from
-# memory.
+# A server may be configured to confirm a commit before it is on disk, but a 200 of ours promises
+# durable storage.
 _COMMIT_TO_DISK = """
 select set_config('synchronous_commit', 'on', false)
 where current_setting('synchronous_commit') = 'off'
 """
-# A statement that waits for a lock would go on waiting after its client has gone, and the next
-# statement beside it, until no connection is left. PostgreSQL 13 has no such setting.
+# Without it a statement that waits for a lock goes on waiting after its client has gone, and each
+# retry beside it, until the server has no connection left. PostgreSQL 13 has no such setting.
 _CHECK_CLIENT = """
 select set_config(name, $1, false) from pg_settings
 where name = 'client_connection_check_interval'

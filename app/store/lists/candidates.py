@@ -2,8 +2,7 @@
 
 Candidates satisfy one filter, read from an index; the other filters are evaluated for one candidate
 at a time. Statuses from SUBMITTED on are read from `deliveries`, our own from `messages`: one
-branch for each status, since no plan for several at once, and none over both tables, stays fast
-(see docs/lookup.md).
+branch for each status, since no plan for several at once, and none over both tables, stays fast.
 
 The SQL depends on which filters are used, and not on their values: those are parameters by name.
 Only the condition of a partial index is written as a literal: a generic plan cannot use such an

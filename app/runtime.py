@@ -41,16 +41,16 @@ from app.store.feed import FeedStore
 from app.store.history import HistoryStore
 from app.store.idempotency import IdempotencyStore
 from app.store.keys import KeyStore
-from app.store.lists import ListStore
+from app.store.lists.store import ListStore
 from app.store.messages import MessageStore
-from app.store.outbox import OutboxStore
+from app.store.outbox.deliveries import WebhookDeliveryStore
+from app.store.outbox.store import OutboxStore
 from app.store.pace import PaceStore
 from app.store.receipts import ReceiptStore
 from app.store.schema import migrate, require_current
 from app.store.stats import StatsStore
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
 from app.store.watch import DatabaseWatch
-from app.store.webhook_deliveries import WebhookDeliveryStore
 from app.store.webhooks import WebhookStore
 from app.web.caller import Authenticator
 from app.webhooks.dispatcher import Dispatcher
@@ -58,9 +58,14 @@ from app.webhooks.schedule import Schedule
 from app.webhooks.subscriptions import Subscriptions
 from app.webhooks.targets import Targets, read_networks
 
+LISTENING = 1
+"""Of a process's connections to the database, the one that listens for notifications."""
 INTAKE_CONNECTIONS = 6
-"""To the database, for receipts alone: two batches, the drainer, a check, and some that hang. Taken
-out of the common pool they would have to wait for whatever the API's callers ask for."""
+"""To the database, for receipts alone: in the common pool they would have to wait for whatever the
+API's callers ask for."""
+INTAKE_DIRECT = 4
+"""Of these, for batches of receipts: two at once, the drainer, and one that hangs. The others are
+for rejected calls and for the checks whether the database is there."""
 SHARE_FOR_PARTS = 0.3
 """Of the time that a stop may take: the rest is for the requests that are being answered."""
 
@@ -90,7 +95,7 @@ class Runtime:
         self.intake = (
             self.database
             if self.database.is_sqlite
-            else open_database(settings, connections=INTAKE_CONNECTIONS)
+            else open_database(settings, pool_size=INTAKE_CONNECTIONS, direct_size=INTAKE_DIRECT)
         )
         self.watch = DatabaseWatch(self._require_usable, on_down=self._drop_connections)
         self.wakeups = Wakeups(self.database)
@@ -326,10 +331,13 @@ class Runtime:
         self.database.drop_idle()
 
 
-def open_database(settings: Settings, *, connections: int | None = None) -> Database:
+def open_database(
+    settings: Settings, *, pool_size: int | None = None, direct_size: int | None = None
+) -> Database:
     """The database that the settings name. Raises ConfigurationError."""
+    pool_size = pool_size or settings.database_pool - LISTENING
     try:
-        return Database(settings.database_url, pool_size=connections or settings.database_pool)
+        return Database(settings.database_url, pool_size=pool_size, direct_size=direct_size)
     except ValueError as error:
         raise ConfigurationError(
             f"A setting cannot be used.\n  {variable('database_url')}: {error}"

@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         repr=False,  # it may carry a password
     )
     database_pool: int = Field(
-        8, ge=2, le=100, description="connections per worker process, besides 6 for receipts alone"
+        8, ge=3, le=100, description="connections per worker process, besides 6 for receipts alone"
     )
     public_url: BaseUrl | None = Field(
         None, description="our public base URL, such as https://sms.example.com; iovox calls /dlr"

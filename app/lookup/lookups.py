@@ -18,7 +18,7 @@ from app.lookup.waiting import WaitingRoom
 from app.model.message import Record
 from app.model.search import Search
 from app.store.history import HistoryStore
-from app.store.lists import ListStore, Page
+from app.store.lists.store import ListStore, Page
 from app.store.stats import Count, StatsStore
 
 AT_A_TIME = 250

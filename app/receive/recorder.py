@@ -10,7 +10,7 @@ import structlog
 from app.errors import StoreRefused, StoreUnavailable
 from app.model.receipt import Receipt, Rejection
 from app.ops.metrics import Metrics
-from app.store.engine import tried_again
+from app.store.failures import retry_transient
 from app.store.receipts import ReceiptStore
 
 Call = Receipt | Rejection
@@ -56,7 +56,7 @@ class Recorder:
     async def _add(self, calls: Sequence[Call]) -> None:
         receipts = [call for call in calls if isinstance(call, Receipt)]
         rejections = [call for call in calls if isinstance(call, Rejection)]
-        stored = await tried_again(partial(self._store.add, receipts, rejections))
+        stored = await retry_transient(partial(self._store.add, receipts, rejections))
         if receipts:
             self._announce()
         self._metrics.receipts_stored.inc(len(receipts))

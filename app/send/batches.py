@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from app.errors import StoreRefused
 from app.parts.batcher import Batcher
-from app.store.engine import tried_again
+from app.store.failures import retry_transient
 
 LARGEST = 128
 ENOUGH = 2
@@ -50,7 +50,7 @@ def careful(
 
     async def write_all(batch: Sequence[Item]) -> Sequence[Result | StoreRefused]:
         try:
-            return await tried_again(partial(write, batch))
+            return await retry_transient(partial(write, batch))
         except StoreRefused as error:
             if len(batch) == 1:
                 return [error]

@@ -1,10 +1,10 @@
-"""Which queued messages go next: every app that has something due gets its turn.
+"""Chooses which queued messages are sent next: round robin over the apps that have any due.
 
-The oldest of each app are numbered, and the lowest numbers go first, whoever else has a hundred
-thousand waiting. Within a turn the apps follow each other by name, beginning behind the one that
-was served last: where a claim takes fewer messages than there are apps, the next one goes on there.
-The apps are found by hopping over the index, one seek each, and of each app only as many messages
-are looked at as could go: the cost follows what is claimed, not what waits.
+The oldest messages of each app are numbered, and the lowest numbers go first, however many another
+app has waiting. Within a turn the apps follow each other by name, beginning behind the one that was
+served last: if a claim takes fewer messages than there are apps, the next claim goes on there. The
+apps are found by a loose index scan, one seek for each, and of each app only as many messages are
+read as could be claimed: the cost depends on what is claimed, not on what waits.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ select min(first) from (
 """
 
 CANDIDATES = 4
-"""As many times what is wanted is looked at: what other replicas are claiming is skipped."""
+"""Messages read for each one wanted: rows that other replicas are claiming are skipped."""
 
-# The candidates are chosen without locks; of these, as many as wanted are locked, in their order.
+# The candidates are chosen without locks; of these, as many as are wanted are locked, in order.
 _TURNS = f"""
 {_APPS},
 fair as materialized (
@@ -51,7 +51,7 @@ for update of m skip locked
 """
 
 PROBED = 1_000
-"""Messages of each app among which the one that was tried least often is looked for."""
+"""Messages of each app among which those tried least often are chosen."""
 
 _PROBES = f"""
 {_APPS},
@@ -95,7 +95,7 @@ async def choose(
 
 
 async def choose_probes(connection: AsyncConnection, *, limit: int, now: datetime) -> list[UUID]:
-    """Up to ``limit`` messages that are due, those first that were tried least often."""
+    """Up to ``limit`` messages that are due, those tried least often first."""
     if connection.dialect.name == "sqlite":
         rows = await connection.exec_driver_sql(_SQLITE_PROBES, (_sqlite_time(now), limit))
         return [UUID(row.id) for row in rows]
@@ -106,7 +106,7 @@ async def choose_probes(connection: AsyncConnection, *, limit: int, now: datetim
 async def _choose_alone(
     connection: AsyncConnection, limit: int, now: datetime, behind: str
 ) -> list[UUID]:
-    """On SQLite there is one writer at a time, and nobody to be skipped."""
+    """``choose`` on SQLite: one writer at a time, so there are no locked rows to skip."""
     moment = _sqlite_time(now)
     apps = await connection.exec_driver_sql(_SQLITE_APPS)
     due: list[tuple[int, bool, str, str]] = []

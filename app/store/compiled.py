@@ -1,7 +1,7 @@
-"""Statements that are run thousands of times a second: compiled once, and run as the driver does.
+"""SQLAlchemy's selects, compiled once and run by asyncpg on PostgreSQL.
 
-Around a statement of 100 microseconds SQLAlchemy's way of running it costs several hundred. Rows
-have the same names and, but for SQLite's sake, the same types as ever.
+For queries that are run thousands of times a second: around a statement of 100 microseconds
+SQLAlchemy costs several hundred. On SQLite they are run by SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from app.store.engine import Database
 
 
 def _row_type(names: Sequence[str]) -> Callable[..., Any]:
-    """A tuple whose places have names, as SQLAlchemy's rows do."""
     return namedtuple("Row", names)  # noqa: PYI024  known at run time only
 
 
 class Compiled:
-    """One query; its parameters have names, and every one of them is an array."""
+    """One query, whose parameters are arrays by name. Rows have the columns' names as attributes,
+    as SQLAlchemy's have.
+    """
 
     def __init__(self, database: Database, query: Select[Any] | CompoundSelect[Any]) -> None:
         self._database = database
@@ -30,12 +31,11 @@ class Compiled:
             compiled = query.compile(dialect=database.engine.dialect)
             self._text = str(compiled)
             self._order: Sequence[str] = compiled.positiontup or ()
-            columns = query.selected_columns
-            names = [column.key or "" for column in columns]
-            self._row: Callable[..., Any] = _row_type(names)
+            names = [column.key or "" for column in query.selected_columns]
+            self._row = _row_type(names)
 
     async def rows(self, values: Mapping[str, Sequence[Any]], *, patience: float) -> Sequence[Any]:
-        """All rows. Raises StoreUnavailable, also where it takes longer than ``patience`` s."""
+        """All rows. Raises StoreUnavailable, also if it takes longer than ``patience`` seconds."""
         if self._database.is_sqlite:
             async with self._database.read(patience=patience) as connection:
                 rows: Sequence[Any] = (await connection.execute(self._query, values)).all()

@@ -1,4 +1,4 @@
-"""The log of status changes. Its ids are in commit order: whoever has read N has missed nothing."""
+"""The log of status changes. Its ids are in commit order: a reader that is at N missed nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from uuid import UUID
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.postgresql import EVENT_LOCK
 from app.store.tables import events
+
+EVENT_LOCK = 7001
+"""The PostgreSQL advisory lock under which events are written, held until commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,9 @@ class NewEvent:
 async def append(connection: AsyncConnection, new: Sequence[NewEvent], now: datetime) -> None:
     """Write events as the last thing a transaction does before it commits.
 
-    On PostgreSQL the advisory lock is held until then, so ids are given out in commit order. It
-    comes last in the order of locks: taken earlier, it deadlocks with whoever holds a message's
-    row and has an event to write.
+    On PostgreSQL the advisory lock is held until commit, so ids are assigned in commit order. It
+    is the last in the order of locks: taken earlier, it deadlocks with a transaction that holds a
+    message's row and has an event to write.
     """
     if not new:
         return

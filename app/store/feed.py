@@ -1,5 +1,5 @@
-"""The log of status changes, read. Its order is the order of commits: a reader that has been at N
-never finds something new below N. Nothing here writes.
+"""Reads the log of status changes. Its order is the order of commits: a reader that is at N never
+finds a new event below N.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from app.model.event import Event
 from app.store.engine import Database
 from app.store.tables import events, messages
 
-# The last number that was handed out, committed or not. Numbers above it were never given away.
+# The last number that was assigned, committed or not.
 _LAST_POSTGRESQL = text(
     "select coalesce(pg_sequence_last_value(pg_get_serial_sequence('events', 'id')::regclass), 0)"
 )
@@ -22,7 +22,7 @@ _LAST_SQLITE = text("select coalesce((select seq from sqlite_sequence where name
 
 
 class FeedStore:
-    """Pages of events. ``app`` is the one app whose events are read, or None for all of them."""
+    """Pages of events. ``app`` is the app whose events are read, or None for all apps."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,7 +30,7 @@ class FeedStore:
     async def page(
         self, *, after: int, app: str | None, limit: int, until: int | None = None
     ) -> list[Event]:
-        """The first ``limit`` events above ``after``, and no further than ``until``."""
+        """The first ``limit`` events above ``after``, up to ``until``."""
         which = select(events).where(events.c.id > after)
         if app is not None:
             which = which.where(events.c.app == app)
@@ -46,7 +46,7 @@ class FeedStore:
             return found.scalar_one() or 0
 
     async def message_named(self, name: str, *, app: str | None) -> UUID | None:
-        """The message with this id, ours or iovox's; None where there is none of this app."""
+        """The message with this id, ours or iovox's; None if this app has none."""
         query = select(messages.c.id).where(messages.c.sms_activity_id == name)
         if ours := _uuid(name):
             query = select(messages.c.id).where(
@@ -60,7 +60,7 @@ class FeedStore:
             return (await connection.execute(query.limit(1))).scalar_one_or_none()
 
     async def was_given(self, number: int) -> bool:
-        """Whether an event can have had this number: false after a restore from an old backup."""
+        """Whether this number was assigned: False for a cursor from before a restored backup."""
         query = _LAST_SQLITE if self._database.is_sqlite else _LAST_POSTGRESQL
         async with self._database.read() as connection:
             last = (await connection.execute(query)).scalar_one()
@@ -69,7 +69,7 @@ class FeedStore:
 
 async def read_events(connection: AsyncConnection, which: Select[Any]) -> list[Event]:
     """The events that a bounded query on their table finds, oldest first."""
-    # Cut to the page before the join, so that no plan ever joins all of the log.
+    # Limited before the join, so that no plan joins the whole log.
     chosen = which.subquery()
     query = (
         select(

@@ -1,8 +1,7 @@
-"""All that is known of messages, read by their ids for whoever asks.
+"""Lookups of messages by id: status, history and receipts.
 
-Lookups that come together share one statement, as receipts share one commit: no timer, a lone one
-goes at once. A lookup never joins a statement that has begun, so it sees all that was committed
-before it was asked.
+Concurrent lookups share one statement, as receipts share one commit; a lone one runs at once. A
+lookup never joins a statement that has begun, so it sees all that was committed before it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from sqlalchemy import func, select, union_all
 from app.errors import StoreUnavailable
 from app.model.message import Record
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
-from app.store.among import among, in_pieces, storable
+from app.store.any_of import any_of, chunks, storable
 from app.store.compiled import Compiled
 from app.store.engine import Database
 from app.store.records import JOINED, of_messages, of_receipts_alone, record_of
@@ -25,15 +24,15 @@ from app.store.tables import deliveries, messages
 LARGEST_BATCH = 100
 CAPACITY = 5_000
 PATIENCE = 10.0
-"""Seconds for the database to answer: a caller is told 503 after that."""
+"""Seconds for the database to answer; after that a caller is answered 503."""
 AT_ONCE = 2
-"""Statements under way for single lookups: each holds one of the pool's connections."""
+"""Concurrent statements of single lookups, each of which holds a pooled connection."""
 _OURS = 7
-"""The version of UUID that our ids are: iovox's, as documented, are of version 1."""
+"""The UUID version of our ids; iovox's, as documented, are of version 1."""
 
 
 class HistoryStore:
-    """Reads only. A record is None where the id names nothing."""
+    """Reads only. A record is None if there is none with the id."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -45,42 +44,42 @@ class HistoryStore:
         self._by_sids = self._statement(ids=False, sids=True)
 
     async def find(self, name: str) -> Record | None:
-        """What this id of ours or iovox's names. Raises StoreUnavailable."""
+        """The record with this id, ours or iovox's. Raises StoreUnavailable."""
         try:
             return await self._lookups.submit(name)
         except (BatcherFull, BatcherClosed):
             raise StoreUnavailable("Too many lookups wait, or we shut down") from None
 
     async def find_all(self, names: Sequence[str]) -> list[Record | None]:
-        """The same for many, in their order. Our own ids are tried first."""
+        """The records with these ids, in their order. Our own ids are tried first."""
         ids = {name: one for name in names if (one := _uuid(name))}
         others = {name for name in names if name not in ids or ids[name].version != _OURS}
         found = await self._read(set(ids.values()), others)
-        answer: dict[str, Record | None] = {
+        records: dict[str, Record | None] = {
             name: found.get(ids.get(name)) or found.get(name) for name in names
         }
-        # A name in the form of our ids can still be iovox's: then it takes a second look.
-        if left := {name for name in ids if answer[name] is None} - others:
+        # An id in the form of ours can still be iovox's: that takes a second statement.
+        if left := {name for name in ids if records[name] is None} - others:
             second = await self._read(set(), left)
-            answer |= {name: second.get(name) for name in left}
-        return [answer.get(name) for name in names]
+            records |= {name: second.get(name) for name in left}
+        return [records.get(name) for name in names]
 
     async def statuses(self, records: Collection[UUID | str]) -> dict[UUID | str, str]:
-        """The statuses, now, of messages and of sms_activity_ids that have no message."""
+        """The current statuses of messages, and of sms_activity_ids without a message."""
         is_sqlite = self._database.is_sqlite
         status = func.coalesce(deliveries.c.status, messages.c.state)
         of_ours = select(messages.c.id, status).select_from(JOINED)
-        of_ours = of_ours.where(among(messages.c.id, "names", is_sqlite=is_sqlite))
+        of_ours = of_ours.where(any_of(messages.c.id, "names", is_sqlite=is_sqlite))
         of_others = select(deliveries.c.sms_activity_id, deliveries.c.status)
         of_others = of_others.where(
-            among(deliveries.c.sms_activity_id, "names", is_sqlite=is_sqlite)
+            any_of(deliveries.c.sms_activity_id, "names", is_sqlite=is_sqlite)
         )
         found: dict[UUID | str, str] = {}
         for query, kind in ((of_ours, UUID), (of_others, str)):
             names = [name for name in records if isinstance(name, kind)]
-            for piece in in_pieces(names, 1_000):
+            for chunk in chunks(names, 1_000):
                 async with self._database.read() as connection:
-                    rows = await connection.execute(query, {"names": list(piece)})
+                    rows = await connection.execute(query, {"names": list(chunk)})
                     found |= {row[0]: row[1] for row in rows}
         return found
 
@@ -89,19 +88,19 @@ class HistoryStore:
         ours = of_messages(history=True, is_sqlite=is_sqlite)
         arms = []
         if ids:
-            arms.append(ours.where(among(messages.c.id, "ids", is_sqlite=is_sqlite)))
+            arms.append(ours.where(any_of(messages.c.id, "ids", is_sqlite=is_sqlite)))
         if sids:
-            arms.append(ours.where(among(messages.c.sms_activity_id, "sids", is_sqlite=is_sqlite)))
+            arms.append(ours.where(any_of(messages.c.sms_activity_id, "sids", is_sqlite=is_sqlite)))
             alone = of_receipts_alone(is_sqlite=is_sqlite)
             arms.append(
-                alone.where(among(deliveries.c.sms_activity_id, "sids", is_sqlite=is_sqlite))
+                alone.where(any_of(deliveries.c.sms_activity_id, "sids", is_sqlite=is_sqlite))
             )
         return Compiled(self._database, union_all(*arms) if len(arms) > 1 else arms[0])
 
     async def _read(
         self, ids: Iterable[UUID], names: Iterable[str]
     ) -> dict[UUID | str | None, Record]:
-        """Records under our id, and under iovox's."""
+        """Records, each by our id and by iovox's."""
         wanted: dict[str, Sequence[Any]] = {
             "ids": list(ids),
             "sids": [name for name in names if storable(name)],
@@ -124,7 +123,7 @@ class HistoryStore:
 
 
 def _uuid(name: str) -> UUID | None:
-    """Only the canonical form is one of our ids; anything else may be iovox's."""
+    """Our ids are UUIDs in canonical form; anything else may be iovox's."""
     try:
         found = UUID(name)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Idempotency keys: which request an app has made under a key, and what came of it."""
+"""Idempotency keys: the request that an app made under a key, and its response."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEPT = timedelta(hours=24)
 class IdempotencyKey:
     """A key as it is claimed. ``fingerprint`` tells one request body from another.
 
-    ``repeated``: its request was repeated, and whoever did was told what came of it.
+    ``repeated``: its request was repeated, and answered with the first one's outcome.
     """
 
     app: str
@@ -36,10 +36,10 @@ class IdempotencyKey:
 async def claim(
     connection: AsyncConnection, keys: Sequence[IdempotencyKey], now: datetime
 ) -> set[tuple[str, str]]:
-    """Claim keys as part of a transaction; answers the (app, key) pairs that were free.
+    """Claim keys as part of a transaction; returns the (app, key) pairs that were free.
 
-    Of two transactions that claim one key the second waits for the first one's commit. Sorted, so
-    that they never wait for each other.
+    Of two transactions that claim one key the second waits for the first one's commit. Keys are
+    claimed in their order, so that two transactions never deadlock.
     """
     if not keys:
         return set()
@@ -73,8 +73,9 @@ async def claim(
 
 
 async def lock_unrepeated(connection: AsyncConnection, key: IdempotencyKey) -> bool:
-    """Let nobody be told of a claim until the transaction ends; False where it is gone, or somebody
-    was.
+    """Lock a claim, so that no repetition is answered from it until the transaction ends.
+
+    False if the claim is gone, or a repetition was answered already.
     """
     claimed = select(idempotency_keys.c.repeated_at).where(*_this(key)).with_for_update()
     row = (await connection.execute(claimed)).one_or_none()
@@ -82,12 +83,12 @@ async def lock_unrepeated(connection: AsyncConnection, key: IdempotencyKey) -> b
 
 
 async def release(connection: AsyncConnection, key: IdempotencyKey) -> None:
-    """Free a key whose request came to nothing, as part of a transaction."""
+    """Free a key whose request was undone, as part of a transaction."""
     await connection.execute(delete(idempotency_keys).where(*_this(key)))
 
 
 def _this(key: IdempotencyKey) -> tuple[ColumnElement[bool], ...]:
-    """This claim, and not another one that was made under the same key since."""
+    """Matches this claim, and no later one under the same key."""
     column = idempotency_keys.c
     return (
         column.app == key.app,
@@ -99,13 +100,13 @@ def _this(key: IdempotencyKey) -> tuple[ColumnElement[bool], ...]:
 
 
 class IdempotencyStore:
-    """Reads what was claimed, and forgets what is too old to matter."""
+    """Reads claims, and deletes those past their 24 hours."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def find(self, app: str, key: str, *, now: datetime) -> IdempotencyKey | None:
-        """The request made under this key within the last 24 hours."""
+        """The claim of this key within the last 24 hours."""
         query = select(idempotency_keys).where(
             idempotency_keys.c.app == app,
             idempotency_keys.c.key == key,
@@ -121,7 +122,7 @@ class IdempotencyStore:
         )
 
     async def repeat(self, used: IdempotencyKey, at: datetime) -> bool:
-        """Make sure that what a repetition is told of is not undone; False where it just was."""
+        """Mark a claim as repeated, so that it is not undone; False if it just was."""
         if used.repeated:
             return True
         mark = update(idempotency_keys).where(*_this(used)).values(repeated_at=at)
@@ -129,7 +130,7 @@ class IdempotencyStore:
             return (await connection.execute(mark)).rowcount > 0
 
     async def forget_old(self, *, now: datetime, limit: int = 1000) -> int:
-        """Delete up to ``limit`` keys that are past their 24 hours; answers how many."""
+        """Delete up to ``limit`` keys that are past their 24 hours; returns how many."""
         old = (
             select(idempotency_keys.c.app, idempotency_keys.c.key)
             .where(idempotency_keys.c.created_at < now - KEPT)

@@ -1,5 +1,6 @@
-"""Ids as the PostgreSQL driver's own kind of UUID: equal to Python's in every way, and a sixth of
-the cost to make, which counts where several are made for every receipt.
+"""UUIDs of asyncpg's own class: a subclass of Python's that costs a sixth to make.
+
+Several are made for every receipt.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from asyncpg.pgproto import pgproto
 
 
 def new_id() -> UUID:
-    """A new UUID of version 7, so in the order of time."""
+    """A new UUID of version 7: ids sort by the time they were made."""
     made: UUID = pgproto.UUID(uuid_utils.uuid7().bytes)
     return made
 
 
 def id_of(text: str) -> UUID:
-    """The UUID that is written so. Raises ValueError."""
+    """The UUID that the text spells. Raises ValueError."""
     read: UUID = pgproto.UUID(text)
     return read

@@ -1,4 +1,4 @@
-"""API keys. Only a digest is stored: a copy of the database opens nothing."""
+"""API keys. Only digests are stored: a copy of the database gives no access."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 
 from app.errors import StoreUnavailable
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
-from app.store.among import among
+from app.store.any_of import any_of
 from app.store.compiled import Compiled
 from app.store.engine import Database
 from app.store.tables import api_keys
@@ -20,7 +20,7 @@ LARGEST_BATCH = 200
 CAPACITY = 10_000
 AT_ONCE = 2
 PATIENCE = 10.0
-"""Seconds for the database to find keys: a caller is told 503 after that."""
+"""Seconds for the database to find keys; after that a caller is answered 503."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class KeyStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Every request asks, and no answer is kept: a key that is revoked ends at once everywhere.
-        # So the requests of one moment share a statement.
+        # Every request looks its key up, without a cache: a revoked key ends at once everywhere.
+        # Requests of one moment share a statement.
         self._finds: Batcher[bytes, ApiKey | None] = Batcher(
             self._find_all, largest=LARGEST_BATCH, capacity=CAPACITY, writers=AT_ONCE
         )
         by_hash = select(api_keys).where(
-            among(api_keys.c.hash, "hashes", is_sqlite=database.is_sqlite),
+            any_of(api_keys.c.hash, "hashes", is_sqlite=database.is_sqlite),
             api_keys.c.revoked_at.is_(None),
         )
         self._by_hash = Compiled(database, by_hash)
@@ -84,7 +84,7 @@ class KeyStore:
             return set((await connection.execute(query)).scalars())
 
     async def all(self) -> list[ApiKey]:
-        """Every key, revoked ones too, by app."""
+        """Every key, also revoked ones, by app."""
         async with self._database.read() as connection:
             rows = await connection.execute(
                 select(api_keys).order_by(api_keys.c.app, api_keys.c.created_at)
@@ -92,7 +92,7 @@ class KeyStore:
             return [_key(row) for row in rows]
 
     async def revoke(self, key_id: str) -> bool:
-        """End a key; False where there is none that is valid."""
+        """Revoke a key; False if there is none that is valid."""
         async with self._database.write() as connection:
             changed = await connection.execute(
                 update(api_keys)

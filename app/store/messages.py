@@ -1,4 +1,4 @@
-"""Messages: recorded before the wire, leased while on it, settled once the outcome is known."""
+"""Messages: recorded before they are sent, leased while they are, settled by the outcome."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import FieldError
 from app.model.message import Acceptance, Message, Outcome, Request, Step
 from app.model.status import Status
-from app.store.accepting import accept_directly
-from app.store.binding import meet_and_bind
 from app.store.claiming import NEXT_DUE, choose, choose_probes
 from app.store.engine import Database
 from app.store.events import NewEvent, append
 from app.store.idempotency import IdempotencyKey, claim, lock_unrepeated, release
+from app.store.meeting.accepting import accept_directly
+from app.store.meeting.binding import meet_and_bind
 from app.store.pace import Coming, PaceStore
 from app.store.recording import NewMessage, record, record_directly, step_json
 from app.store.tables import messages
@@ -28,16 +28,16 @@ from app.store.tables import messages
 __all__ = ["MessageStore", "NewMessage", "Tracked", "errors_of", "message_of", "steps_of"]
 
 PATIENCE = 10.0
-"""Seconds for a transaction. They take milliseconds; beyond it the database counts as away."""
+"""Seconds for a transaction. It takes milliseconds; beyond this the database counts as away."""
 
-# Written out, not bound: a partial index is used only where the statement itself names its state.
+# Literals, not parameters: a partial index is used only if the statement itself names its state.
 _QUEUED = messages.c.state == literal_column("'QUEUED'")
 _SENDING = messages.c.state == literal_column("'SENDING'")
 
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """A message with what came of it so far, as far as we ourselves did it."""
+    """A message with our own steps so far, and iovox's acceptance or refusal."""
 
     message: Message
     sms_activity_id: str | None
@@ -53,21 +53,21 @@ class MessageStore:
         self.writes_at_once = database.writes_at_once
 
     async def add(self, new: Sequence[NewMessage]) -> list[bool]:
-        """Record messages, each SENDING with a lease or QUEUED, with the events they are worth.
+        """Record messages, each SENDING with a lease or QUEUED, with their events.
 
-        Answers for each whether it was recorded: False where its idempotency key was used before.
+        Returns for each whether it was recorded: False if its idempotency key was used before.
         """
         now = datetime.now(UTC)
         if self._database.is_sqlite:
             async with self._database.write(patience=PATIENCE) as connection:
                 recorded = await record(connection, new, now)
         else:
-            async with self._database.direct(patience=PATIENCE) as driver:
-                recorded = await record_directly(driver, new, now)
+            async with self._database.direct(patience=PATIENCE) as connection:
+                recorded = await record_directly(connection, new, now)
         return [one.message.id in recorded for one in new]
 
     async def add_batch(self, new: Sequence[Message], key: IdempotencyKey | None) -> bool:
-        """Record the messages of one request together; False where its key was used before."""
+        """Record the messages of one request together; False if its key was used before."""
         now = datetime.now(UTC)
         async with self._database.write(patience=PATIENCE) as connection:
             if key is not None and not await claim(connection, [key], now):
@@ -78,11 +78,11 @@ class MessageStore:
     async def disown(
         self, new: Sequence[Message], key: IdempotencyKey | None, reason: str
     ) -> set[UUID]:
-        """Undo records whose caller was told that there are none. Answers which there were.
+        """Undo records that landed after their caller had been answered 503; returns their ids.
 
-        Such a message stays, as UNSENT. One that is on its way already is not undone. With a key it
-        is all of them or none, and the key is free for the caller's next try; where that came first
-        and was told of the records, they stand.
+        Such a message stays, as UNSENT. One that is being sent already is not undone. With a key,
+        all of them are undone or none, and the key is freed for the caller's next try; if that came
+        first and was answered with the records, they stand.
         """
         now = datetime.now(UTC)
         step = Step(Status.UNSENT, now, (reason,))
@@ -99,34 +99,34 @@ class MessageStore:
                         undone.append(message)
                 if key is not None:
                     if len(undone) < len(new):
-                        raise _OnItsWayError
+                        raise _BeingSentError
                     await release(connection, key)
-                told = [
+                events = [
                     NewEvent(m.id, m.app, None, step.status, now) for m in undone if m.announced
                 ]
-                await append(connection, told, now)
-        except _OnItsWayError:
+                await append(connection, events, now)
+        except _BeingSentError:
             return set()
         return {message.id for message in undone}
 
     async def accepted(self, batch: Sequence[Acceptance]) -> dict[UUID, str | None]:
-        """iovox answered with ids. Answers the id that each message really has afterwards.
+        """Record iovox's acceptances. Returns the sms_activity_id that each message has afterwards.
 
-        That is another one, or None, only where iovox contradicts itself: an id that is another
-        message's already, or a second id for one message.
+        That is another one, or None, only if iovox contradicts itself: by an id that is another
+        message's already, or by a second id for one message.
         """
-        answer: dict[UUID, str | None] = {**await self._bind(batch)}
-        rest = [a.message_id for a in batch if a.message_id not in answer]
+        found: dict[UUID, str | None] = {**await self._bind(batch)}
+        rest = [a.message_id for a in batch if a.message_id not in found]
         if rest:
             query = select(messages.c.id, messages.c.sms_activity_id).where(messages.c.id.in_(rest))
             async with self._database.read(patience=PATIENCE) as connection:
-                answer |= {row.id: row.sms_activity_id for row in await connection.execute(query)}
-        return answer
+                found |= {row.id: row.sms_activity_id for row in await connection.execute(query)}
+        return found
 
     async def settle(self, outcomes: Sequence[Outcome]) -> set[UUID]:
-        """Record how attempts ended. Answers which counted: the others' leases were lost.
+        """Record how attempts ended. Returns which counted: the others' leases were lost.
 
-        A receipt may have settled a message first; then what we thought of it no longer matters.
+        A receipt may have settled a message first: it outranks an outcome of ours.
         """
         now = datetime.now(UTC)
         counted: set[UUID] = set()
@@ -157,10 +157,10 @@ class MessageStore:
         """Lease up to ``limit`` messages that are due, taking turns between apps.
 
         The turns begin behind the app that was served last. With ``probing`` those come first that
-        were tried least often: to find out how iovox is, not once more whether it takes this one.
+        were tried least often: a probe tests iovox, and one message may fail for its own reasons.
 
-        Each comes with the moment at which it may be sent: now, or what ``pace`` gives out, no
-        further ahead than ``within``. Moments are used up only by messages that there are.
+        Each comes with the moment at which it may be sent: now, or one that ``pace`` gives out, at
+        most ``within`` ahead. Only as many moments are used up as messages are leased.
         """
         async with self._database.write(patience=PATIENCE) as connection:
             now = datetime.now(UTC)
@@ -181,14 +181,14 @@ class MessageStore:
             return list(zip(leased, coming.moments, strict=False))
 
     async def lapsed(self, *, now: datetime, limit: int) -> list[Message]:
-        """Messages whose lease ran out while SENDING: whoever sent them is gone."""
+        """Messages whose lease ran out while SENDING: the process that sent them is gone."""
         found = await self._find(
             _SENDING & (messages.c.lease_until < now), messages.c.lease_until, limit
         )
         return [one.message for one in found]
 
     async def outlived(self, *, now: datetime, limit: int) -> list[Tracked]:
-        """Messages that are QUEUED although their time is over."""
+        """Messages that are QUEUED and past their ``give_up_at``."""
         outlived = _QUEUED & (messages.c.give_up_at <= now)
         return await self._find(outlived, messages.c.give_up_at, limit)
 
@@ -200,17 +200,17 @@ class MessageStore:
             return due_at
 
     async def is_any_due(self) -> bool:
-        """Whether a queued message waits although its time has come."""
+        """Whether any queued message is due."""
         due_at = await self.next_due_at()
         return due_at is not None and due_at <= datetime.now(UTC)
 
     async def find(self, message_id: UUID) -> Tracked | None:
-        """One message with what came of it so far."""
+        """One message."""
         found = await self._find(messages.c.id == message_id, messages.c.id, 1)
         return found[0] if found else None
 
     async def cancel(self, message: Message, at: datetime) -> bool:
-        """Take a QUEUED message back; False where it is QUEUED no more."""
+        """Cancel a QUEUED message; False if it is no longer QUEUED."""
         step = Step(Status.CANCELLED, at)
         outcome = Outcome(message.id, None, step, announce=True, attempted=False)
         return message.id in await self.settle([outcome])
@@ -220,8 +220,8 @@ class MessageStore:
         if self._database.is_sqlite:
             async with self._database.write(patience=PATIENCE) as connection:
                 return await meet_and_bind(connection, batch, now)
-        async with self._database.direct(patience=PATIENCE) as driver:
-            return await accept_directly(driver, batch)
+        async with self._database.direct(patience=PATIENCE) as connection:
+            return await accept_directly(connection, batch)
 
     async def _find(
         self, which: ColumnElement[bool], order: ColumnElement[Any], limit: int
@@ -236,8 +236,8 @@ class MessageStore:
             ]
 
 
-class _OnItsWayError(Exception):
-    """Not all can be undone."""
+class _BeingSentError(Exception):
+    """Not all records can be undone."""
 
 
 async def _lease(
@@ -260,7 +260,7 @@ async def _lease(
 
 
 async def _settle_one(connection: AsyncConnection, outcome: Outcome) -> str | None:
-    """Update one message under its lease; answers its app where the lease was still good."""
+    """Update one message under its lease; returns its app, or None if the lease was lost."""
     step = outcome.step
     queued = step.status is Status.QUEUED
     changed = (
@@ -288,7 +288,7 @@ async def _settle_one(connection: AsyncConnection, outcome: Outcome) -> str | No
 
 
 def _appended(connection: AsyncConnection, step: Step) -> Any:
-    """The steps with one more at the end, whatever they are by now."""
+    """SQL for the stored steps with one appended."""
     one = json.dumps(step_json(step), ensure_ascii=False)
     if connection.dialect.name == "sqlite":
         return text("json_insert(coalesce(steps, '[]'), '$[#]', json(:step))").bindparams(step=one)
@@ -304,12 +304,12 @@ def _json_errors(errors: Sequence[FieldError]) -> str | None:
 
 
 def errors_of(stored: str | None) -> tuple[FieldError, ...]:
-    """The refusal's errors, from the column."""
+    """The refusal's errors, from the column `errors`."""
     return tuple(FieldError(e["field"], e["message"]) for e in json.loads(stored or "[]"))
 
 
 def steps_of(stored: str | None) -> tuple[Step, ...]:
-    """Our own steps, oldest first, from the column."""
+    """Our own steps, oldest first, from the column `steps`."""
     return tuple(
         Step(Status(s["status"]), datetime.fromisoformat(s["at"]), tuple(s["reasons"]))
         for s in json.loads(stored or "[]")

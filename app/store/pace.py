@@ -1,4 +1,4 @@
-"""The rate towards iovox, shared by all replicas: one row of the database gives out the moments."""
+"""The rate limit towards iovox, shared by all replicas through one row of the database."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from app.store.tables import pace
 
 _NAME = "iovox"
 _FURTHEST = timedelta(minutes=1)
-"""How far ahead the next moment can lie in truth. Further means that a clock was set back."""
+"""How far ahead the next moment can lie. Further means that a clock was set back."""
 _DRIFT = timedelta(milliseconds=1)
-"""How much two clocks may part between two looks."""
+"""How much two clocks may drift apart between two readings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coming:
-    """Moments that may be used, by this machine's clock; ``first`` is by the database's."""
+    """Moments at which to send, by this machine's clock; ``first`` is by the database's."""
 
     moments: Sequence[datetime]
     first: datetime
@@ -32,9 +32,9 @@ class Coming:
 class PaceStore:
     """Gives out moments to send at, ``every`` apart, never two replicas the same.
 
-    They are kept by the database's clock, so replicas' clocks need not agree. A moment that was
+    They are stored by the database's clock, so replicas' clocks need not agree. A moment that was
     used up and then missed is lost: the rate is never exceeded. The row is locked before any
-    message is, so whoever holds it waits for nobody.
+    message, so a transaction that holds it never waits for another claim.
     """
 
     def __init__(self, database: Database, *, every: timedelta) -> None:
@@ -54,25 +54,25 @@ class PaceStore:
     async def coming(
         self, connection: AsyncConnection, wanted: int, *, within: timedelta
     ) -> Coming:
-        """The next moments, kept from others until the transaction ends, and not yet used up."""
+        """The next moments, locked until the transaction ends, and not yet used up."""
         next_at = await self._locked(connection)
-        now = await _time_at(connection)  # not before: for the lock one may have to wait
+        now = await _time_at(connection)  # after the lock, which may have been waited for
         ahead = self._clock_ahead(datetime.now(UTC) - now)
         first = next_at if now < next_at < now + _FURTHEST else now
         moments = (first + self._every * turn for turn in range(wanted))
         return Coming([at + ahead for at in moments if at <= now + within], first)
 
     def _clock_ahead(self, seen: timedelta) -> timedelta:
-        """By how much our clock is ahead of the database's: the least that was seen lately.
+        """By how much our clock is ahead of the database's: the least that was measured lately.
 
-        What is seen includes the time that the answer took to come, which only ever adds to it.
+        A measurement includes the response's latency, which only ever adds to it.
         """
         lately = seen if self._ahead is None else self._ahead + _DRIFT
         self._ahead = min(seen, lately)
         return self._ahead
 
     async def use(self, connection: AsyncConnection, coming: Coming, count: int) -> None:
-        """Use up the first ``count`` of those that came; the rest stay for others."""
+        """Use up the first ``count`` of ``coming``; the rest stay for others."""
         if count:
             later = update(pace).where(pace.c.name == _NAME)
             await connection.execute(later.values(next_at=coming.first + self._every * count))
@@ -90,7 +90,7 @@ class PaceStore:
 
 
 async def _time_at(connection: AsyncConnection) -> datetime:
-    """What time it is where the database is."""
+    """The time by the database's clock."""
     if connection.dialect.name == "sqlite":
         return datetime.now(UTC)
     found: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()

@@ -1,4 +1,4 @@
-"""Receipts on durable storage. A batch is one transaction: all of it is there, or none of it."""
+"""Stores receipts. A batch is one transaction: all of it is stored, or none of it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.model.message import Acceptance
 from app.model.receipt import Arrival, Receipt, Rejection
 from app.model.status import microseconds
-from app.store import postgresql, sqlite
-from app.store.binding import bind, bind_directly
 from app.store.engine import Database
+from app.store.meeting import postgresql, sqlite
+from app.store.meeting.binding import bind, bind_directly
 from app.store.tables import rejected_receipts
 
 Columns = tuple[list[object], ...]
 Hint = tuple[UUID, str]
-"""What a call says: this message of ours has this sms_activity_id."""
+"""A message of ours and its sms_activity_id, as the headers of a receipt name them."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptRejection:
-    """A rejected call as it lies in the store."""
+    """A rejected call as it is stored."""
 
     arrival: Arrival
     http_status: int
@@ -40,7 +40,7 @@ class KeptRejection:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of a batch: hints that could not be followed, as (hint, sms_activity_id)."""
+    """The outcome of a batch: hints that could not be followed."""
 
     ignored_hints: tuple[Hint, ...] = ()
 
@@ -48,8 +48,8 @@ class Stored:
 class ReceiptStore:
     """Receipts and rejected calls.
 
-    Guarantee: when ``add`` returns, the batch is committed; what it raises, nothing of the batch
-    is known to be stored, and adding it again is harmless, since arrivals are told apart by id.
+    Guarantee: when ``add`` returns, the batch is committed. When it raises, nothing of the batch is
+    known to be stored, and adding it again is harmless, since arrivals are identified by their ids.
     """
 
     def __init__(self, database: Database) -> None:
@@ -72,29 +72,29 @@ class ReceiptStore:
             return stored
 
     async def _add_directly(self, receipts: Sequence[Receipt], now: datetime) -> Stored:
-        """The usual batch, by asyncpg's own connection: SQLAlchemy would cost as much again."""
+        """The usual batch, by an asyncpg connection: SQLAlchemy would cost as much again."""
         columns = _columns(receipts)
         are_of_each_one = len({receipt.sms_activity_id for receipt in receipts}) == len(receipts)
         statement = (
             postgresql.RECEIVE_ALONE_OF_EACH_ONE if are_of_each_one else postgresql.RECEIVE_ALONE
         )
-        async with self._database.direct() as driver:
+        async with self._database.direct() as connection:
             with suppress(DivisionByZeroError):
-                await driver.execute(statement, *columns)
+                await connection.execute(statement, *columns)
                 return Stored()
-            return await self._add_and_bind(driver, columns, now)
+            return await self._add_and_bind(connection, columns, now)
 
-    async def _add_and_bind(self, driver: Any, columns: Columns, now: datetime) -> Stored:
-        async with driver.transaction():
-            rows = await driver.fetch(postgresql.RECEIVE, *columns)
+    async def _add_and_bind(self, connection: Any, columns: Columns, now: datetime) -> Stored:
+        async with connection.transaction():
+            rows = await connection.fetch(postgresql.RECEIVE, *columns)
             hints = [(row["hint"], row["sid"]) for row in rows]
-            bound = await bind_directly(driver, _acceptances(hints, now)) if hints else {}
+            bound = await bind_directly(connection, _acceptances(hints, now)) if hints else {}
         return _ignoring(hints, bound)
 
     async def rejected(
         self, *, limit: int, after: UUID | None = None, include_replayed: bool = False
     ) -> list[KeptRejection]:
-        """Rejected calls, oldest first: their ids are in the order of arrival."""
+        """Rejected calls, oldest first: their ids sort by arrival."""
         query = select(rejected_receipts).order_by(rejected_receipts.c.id)
         if after is not None:
             query = query.where(rejected_receipts.c.id > after)
@@ -113,7 +113,7 @@ class ReceiptStore:
             ]
 
     async def replayed(self, receipt: Receipt, at: datetime) -> None:
-        """Store a receipt that was rejected once, and mark the rejected call: one transaction."""
+        """Store a receipt that was rejected, and mark the rejected call: one transaction."""
         async with self._database.write() as connection:
             await _receive(connection, [receipt], at)
             await connection.execute(
@@ -144,7 +144,7 @@ def _ignoring(hints: Sequence[Hint], bound: Mapping[UUID, str]) -> Stored:
 
 
 def _columns(receipts: Sequence[Receipt]) -> Columns:
-    """The batch as one array a column, in the order that RECEIVE numbers them."""
+    """The batch as the parameters of RECEIVE: one array for each column."""
     rows = [
         (
             call.id,

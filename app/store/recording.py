@@ -1,8 +1,7 @@
-"""Messages as they are recorded, before anything happens to them.
+"""Records new messages, with their idempotency keys and events: all of them or none.
 
-With them go the idempotency keys that they were asked for under, and the events that they are
-worth: all of it or nothing. On PostgreSQL that is one round trip for any number of messages, which
-costs a sixth of what SQLAlchemy's insert costs one; on SQLite it is several, in one transaction.
+On PostgreSQL that is one round trip for any number of messages, which costs a sixth of what
+SQLAlchemy's insert costs for one; on SQLite it is several statements in one transaction.
 """
 
 from __future__ import annotations
@@ -19,21 +18,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Message, Step
 from app.model.status import Status
-from app.store.events import NewEvent, append
+from app.store.events import EVENT_LOCK, NewEvent, append
 from app.store.idempotency import KEPT, IdempotencyKey, claim
-from app.store.postgresql import EVENT_LOCK
 from app.store.tables import messages
 
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be recorded, and the key under which its app asked for it."""
+    """A message to be recorded, and the idempotency key of the request for it."""
 
     message: Message
     key: IdempotencyKey | None = None
 
 
-# The columns that a new message fills, and their types as PostgreSQL calls them.
+# The columns that a new message fills, with their PostgreSQL types.
 _COLUMNS = {
     "id": "uuid",
     "app": "text",
@@ -60,9 +58,9 @@ _NAMES = ", ".join(_COLUMNS)
 _ARRAYS = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_COLUMNS.values(), start=1))
 _NEXT = len(_COLUMNS) + 1
 
-# The first of several messages with one key has it, unless it was used before; the others are not
-# recorded. The keys are taken in their order, so that two batches never wait for each other, and
-# the event lock comes last, as everywhere.
+# Of several messages with one key the first claims it, unless it was used before; the others are
+# not recorded. Keys are claimed in their order, so that two batches never deadlock, and the event
+# lock comes last, as everywhere.
 RECORD = f"""
 with b as materialized (
   select * from unnest({_ARRAYS}, ${_NEXT}::text[], ${_NEXT + 1}::text[], ${_NEXT + 2}::bytea[])
@@ -97,16 +95,16 @@ RECORD_ONLY = f"insert into messages ({_NAMES}) values ({_VALUES})"
 """For messages with neither a key nor an event, one row at a time; a quarter cheaper."""
 
 
-async def record_directly(driver: Any, new: Sequence[NewMessage], now: datetime) -> set[UUID]:
-    """``record`` by asyncpg's own connection, as a transaction of its own."""
+async def record_directly(connection: Any, new: Sequence[NewMessage], now: datetime) -> set[UUID]:
+    """``record`` by an asyncpg connection, as a transaction of its own."""
     if any(one.key is not None or one.message.announced for one in new):
-        return {row[0] for row in await driver.fetch(RECORD, *record_arguments(new, now))}
-    await driver.executemany(RECORD_ONLY, [_row(one.message) for one in new])
+        return {row[0] for row in await connection.fetch(RECORD, *record_arguments(new, now))}
+    await connection.executemany(RECORD_ONLY, [_row(one.message) for one in new])
     return {one.message.id for one in new}
 
 
 def record_arguments(new: Sequence[NewMessage], now: datetime) -> list[Any]:
-    """What RECORD is run with."""
+    """The parameters of RECORD."""
     columns = list(zip(*(_row(one.message) for one in new), strict=True))
     keys = [one.key for one in new]
     asking = [key.app if key else None for key in keys]
@@ -118,7 +116,10 @@ def record_arguments(new: Sequence[NewMessage], now: datetime) -> list[Any]:
 async def record(
     connection: AsyncConnection, new: Sequence[NewMessage], now: datetime
 ) -> set[UUID]:
-    """Record messages as part of a transaction; answers which: not those whose key was used."""
+    """Record messages as part of a transaction, but for those whose key was used before.
+
+    Returns the ids of those recorded.
+    """
     if not new:
         return set()
     if connection.dialect.name != "sqlite":
@@ -155,7 +156,7 @@ def _events(new: Iterable[Message]) -> list[NewEvent]:
 
 
 def _row(message: Message) -> tuple[object, ...]:
-    """A message as _COLUMNS has it."""
+    """The values of _COLUMNS."""
     request = message.request
     first = Step(Status.QUEUED, message.created_at)
     return (
@@ -183,5 +184,5 @@ def _row(message: Message) -> tuple[object, ...]:
 
 
 def step_json(step: Step) -> dict[str, object]:
-    """A step as the column `steps` keeps it."""
+    """A step as the column `steps` has it."""
     return {"status": step.status, "at": step.at.isoformat(), "reasons": list(step.reasons)}

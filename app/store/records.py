@@ -41,7 +41,7 @@ _RECEIPT = (
     receipts.c.receipt_timestamp,
 )
 _TIMES = (1, 4)
-"""Which of them are times: JSON carries those as text."""
+"""The places in _RECEIPT of times, which are text in JSON."""
 
 JOINED: Join = messages.outerjoin(
     deliveries, deliveries.c.sms_activity_id == messages.c.sms_activity_id
@@ -49,20 +49,20 @@ JOINED: Join = messages.outerjoin(
 
 
 def of_messages(*, history: bool, is_sqlite: bool, source: FromClause = JOINED) -> Select[Any]:
-    """Messages with what became of them; to be narrowed. ``source`` includes JOINED."""
-    told = _history(messages.c.sms_activity_id, is_sqlite) if history else null()
+    """Selects messages with their deliveries; to be narrowed. ``source`` includes JOINED."""
+    receipts_of_it = _history(messages.c.sms_activity_id, is_sqlite) if history else null()
     return select(
         *messages.c,
         deliveries.c.status.label("delivery_status"),
         deliveries.c.status_at.label("delivery_status_at"),
         deliveries.c.seen.label("seen"),
         _resent_as(is_sqlite).label("resent_as"),
-        told.label("history"),
+        receipts_of_it.label("history"),
     ).select_from(source)
 
 
 def of_receipts_alone(*, is_sqlite: bool) -> Select[Any]:
-    """What is known of sms_activity_ids that no message of ours has: the same columns."""
+    """Selects deliveries without a message of ours, with the same columns."""
     nothing: dict[str, Label[Any]] = {c.name: null().label(c.name) for c in messages.c}
     nothing["sms_activity_id"] = deliveries.c.sms_activity_id.label("sms_activity_id")
     return select(
@@ -76,7 +76,7 @@ def of_receipts_alone(*, is_sqlite: bool) -> Select[Any]:
 
 
 def record_of(row: Row[*tuple[Any, ...]]) -> Record:
-    """The record in a row of either of the above."""
+    """The record from a row of ``of_messages`` or ``of_receipts_alone``."""
     history = _receipts(row.history)
     if row.id is None:
         return Record(
@@ -118,7 +118,7 @@ def _resent_as(is_sqlite: bool) -> ColumnElement[Any]:
 
 
 def _as_json(columns: tuple[ColumnElement[Any], ...], *, is_sqlite: bool) -> ColumnElement[str]:
-    """Rows folded into one text: a list of lists."""
+    """Rows aggregated into one JSON text: a list of lists."""
     if is_sqlite:
         return cast(func.json_group_array(func.json_array(*columns)), Text)
     return cast(func.json_agg(func.json_build_array(*columns)), Text)
@@ -135,6 +135,6 @@ def _receipts(stored: str | None) -> tuple[StoredReceipt, ...]:
 
 
 def _time(text: str) -> datetime:
-    """A time as JSON has it; SQLite's carry no zone, since they are all UTC."""
+    """A time from JSON; SQLite's have no zone, since they are all UTC."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

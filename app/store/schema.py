@@ -1,4 +1,4 @@
-"""The database's schema: which version it has, which one we need, and the way there."""
+"""The database's schema: its version, the version needed, and the migration to that."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from app.errors import SchemaBehind
 from app.store.engine import Database
 
 _MIGRATIONS = Path(__file__).parents[2] / "migrations"
-# One at a time: replicas that start together would otherwise create the same tables.
+# An advisory lock: replicas that start together would otherwise create the same tables.
 _MIGRATION_LOCK = 7000
 
 
 async def migrate(database: Database) -> None:
-    """Bring the schema up to date. Safe to run from several places at once."""
+    """Bring the schema up to date. Safe to run from several processes at once."""
     async with database.write() as connection:
         await connection.run_sync(_upgrade)
 
 
 async def require_current(database: Database) -> None:
-    """Raises SchemaBehind unless the schema is the one this version needs; StoreUnavailable."""
+    """Raises SchemaBehind unless the schema is the one that is needed, and StoreUnavailable."""
     async with database.read() as connection:
         found = await connection.run_sync(_current)
     needed = ScriptDirectory.from_config(_config()).get_current_head()

@@ -1,8 +1,8 @@
 """Counts over a range of time, in one statement whose cost depends on the range alone.
 
-What iovox has accepted is read from `deliveries` by app, status and id, which an index has in
-order; the rest from `messages` by their own states. Times to delivery come as a histogram of whole
-seconds (iovox's times are no finer), so that nothing is sorted and a month is a few thousand rows.
+Messages that iovox has accepted are read from `deliveries` by an index on app, status and id; the
+rest from `messages` by their own states. Times to delivery come as a histogram of whole seconds
+(iovox's times are no finer), so nothing is sorted and a month is a few thousand rows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from app.model.search import LISTED, OURS_ALONE, smallest_id
 from app.model.status import Status, microseconds
 from app.store.engine import Database
-from app.store.lists import APPS, OLDER, YOUNGER
+from app.store.lists.store import APPS, OLDER, YOUNGER
 from app.store.tables import deliveries, messages
 
 PATIENCE = 60.0
@@ -48,7 +48,7 @@ Key = Callable[[bool], ColumnElement[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """So many messages have this in common. ``seconds``: from submission to DELIVERED."""
+    """A number of messages with one key and status. ``seconds``: submission to DELIVERED."""
 
     key: str | int | None
     status: str
@@ -100,7 +100,7 @@ class StatsStore:
     ) -> Select[Any]:
         is_accepted = table is deliveries
         taken = deliveries.c.status_key % _KEYS_TIME - deliveries.c.submitted_key
-        seconds = taken.op("/", precedence=8)(_SECOND)  # in whole numbers, unlike SQLAlchemy's own
+        seconds = taken.op("/", precedence=8)(_SECOND)  # integer division, unlike SQLAlchemy's own
         delivered = case((status == Status.DELIVERED, cast(seconds, BigInteger)))
         columns = (
             key.label("key"),
@@ -114,7 +114,7 @@ class StatsStore:
             else _between(messages.c.created_at, "start", "end")
         )
         rows = select(*columns).where(_between(message_id, "above", "below"), within)
-        if not is_accepted:  # as the index of these says it
+        if not is_accepted:  # literally the condition of their partial index
             rows = rows.where(messages.c.state != literal_column("'SUBMITTED'"))
         return self._counted(rows, table.c.app, status, statuses)
 
@@ -128,12 +128,12 @@ class StatsStore:
             return _by_all(every, every)
         apps = func.unnest(bindparam("apps", type_=ARRAY(Text))).table_valued("app")
         states = func.unnest(bindparam(statuses, type_=ARRAY(Text))).table_valued("status")
-        # The index has them by app, status and id: a seek for each pair, and nothing else is read.
+        # The index is on app, status and id: one seek for each pair, and nothing else is read.
         pairs = apps.render_derived(name="apps").join(states.render_derived(name="states"), true())
         mine = rows.where(
             app == literal_column("apps.app"), status == literal_column("states.status")
         )
-        each = mine.offset(0).lateral("each")  # keeps the planner from reading all of the table
+        each = mine.offset(0).lateral("each")  # keeps the planner from a scan of the table
         return _by_all(each, pairs.join(each, true()))
 
 

@@ -1,4 +1,4 @@
-"""The tables, as the migrations leave them; a test holds the two together.
+"""The tables, as the migrations create them; a test compares the two.
 
 One schema for SQLite and PostgreSQL. Times are UTC everywhere; JSON is kept as text.
 """
@@ -44,7 +44,7 @@ class UtcTime(TypeDecorator[datetime]):
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give every time back aware."""
+        """Return every time aware."""
         if value is None or dialect.name != "sqlite":
             return value
         return value.replace(tzinfo=UTC)
@@ -78,13 +78,13 @@ messages = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("next_attempt_at", UtcTime),  # QUEUED: not before
     Column("give_up_at", UtcTime),  # QUEUED: not after
-    Column("lease", Uuid),  # SENDING: who holds it
+    Column("lease", Uuid),  # SENDING: the process that holds it
     Column("lease_until", UtcTime),  # SENDING: when it becomes UNCONFIRMED
     Column("announced", Integer, nullable=False, server_default=text("0")),  # QUEUED has its event
     Column("resend_of", Uuid, ForeignKey("messages.id")),
 )
-# Not of those that have none: were they in it, a plan might look through all of them, the hundred
-# thousand that wait in the queue included, for the one that was just accepted.
+# Partial: with the nulls in it, a plan might scan all of them, including a hundred thousand queued
+# messages, for the one that was just accepted.
 Index(
     "messages_by_sms_activity_id",
     messages.c.sms_activity_id,
@@ -92,9 +92,9 @@ Index(
     postgresql_where=text("sms_activity_id is not null"),
     sqlite_where=text("sms_activity_id is not null"),
 )
-# A page of a list is read from one of these, newest first, whatever it is filtered by. Each costs
-# two entries a message, so there is one for a filter that is offered, and none without the app:
-# whoever sees all apps has their lists merged.
+# A page of a list is read from one of these, newest first. Each costs two entries for each message,
+# so there is one for each filter, and none without the app: for a caller that sees all apps, the
+# apps' lists are merged.
 Index("messages_by_app", messages.c.app, messages.c.id.desc())
 Index("messages_by_destination", messages.c.app, messages.c.destination, messages.c.id.desc())
 Index("messages_by_origin", messages.c.app, messages.c.origin, messages.c.id.desc())
@@ -145,11 +145,11 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("sms_activity_id", Text, primary_key=True),
-    Column("message_id", Uuid),  # null as long as no message of ours is known to have this id
+    Column("message_id", Uuid),  # null until a message of ours has this id
     Column("app", Text),
-    Column("expires_at", UtcTime),  # the message's, where "what is overdue" finds it
-    # Twice the microseconds at which the message was created, and accepted by iovox: like the end
-    # of status_key, so that lists and statistics reckon with them without looking at the message.
+    Column("expires_at", UtcTime),  # the message's, for the list of what is overdue
+    # Twice the microseconds since 1970 at which the message was created and accepted by iovox, like
+    # the last digits of status_key: so lists and statistics do not have to join the message.
     Column("created_key", BigInteger),
     Column("submitted_key", BigInteger),
     Column("reason", Text),  # the status_reason that came with the status
@@ -175,8 +175,8 @@ Index(
     postgresql_where=text(_CONTRADICTORY),
     sqlite_where=text(_CONTRADICTORY),
 )
-# A list by the time of the status reads the ids of that time, and here what came an hour later or
-# more; status_key ends in twice the microseconds of the status's time.
+# A list by the time of the status reads messages created at that time, and from this index the
+# statuses that came an hour or more after; status_key ends in twice the microseconds of its time.
 _LATE = "app is not null and status_key % 1000000000000000000 > created_key + 7200000000"
 Index(
     "deliveries_late",
@@ -186,7 +186,7 @@ Index(
     postgresql_where=text(_LATE),
     sqlite_where=text(_LATE),
 )
-# Only what is under way and has an expiry: an entry goes when its message ends.
+# Only messages under way with an expiry: an entry is removed when its message ends.
 _EXPIRING = (
     "app is not null and expires_at is not null "
     "and status in ('SUBMITTED', 'ACKNOWLEDGED', 'BUFFERED')"
@@ -265,13 +265,13 @@ idempotency_keys = Table(
     Column("key", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("created_at", UtcTime, nullable=False),
-    Column("message_id", Uuid),  # a single send: its message tells the first answer
-    Column("answer", Text),  # a batch: its answer, which is known when it is recorded
-    Column("repeated_at", UtcTime),  # when it was first told again: it stands from then on
+    Column("message_id", Uuid),  # of a single send: the response is read from its message
+    Column("answer", Text),  # of a batch: its response, known when it is recorded
+    Column("repeated_at", UtcTime),  # first repetition: from then on it is not undone
 )
 Index("idempotency_keys_by_age", idempotency_keys.c.created_at)
 
-# One row: when the next message may go to iovox, for all replicas together.
+# One row: when the next message may be sent to iovox, for all replicas together.
 pace = Table(
     "pace",
     metadata,
@@ -279,14 +279,14 @@ pace = Table(
     Column("next_at", UtcTime, nullable=False),
 )
 
-# Whoever is to be told of events. A signature needs the secret itself, so it is kept as it is.
+# Subscribers to events. A signature needs the secret itself, so it is stored in plain text.
 webhooks = Table(
     "webhooks",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("app", Text),  # whose events; null is every app's, which only an admin can ask for
+    Column("app", Text),  # whose events; null: all apps', for admins only
     Column("url", Text, nullable=False),
-    Column("statuses", Text, nullable=False),  # with a space between
+    Column("statuses", Text, nullable=False),  # separated by spaces
     Column("secret", Text, nullable=False),
     Column("previous_secret", Text),
     Column("previous_secret_until", UtcTime),
@@ -296,13 +296,13 @@ webhooks = Table(
     Column("position", BigInteger, nullable=False),  # events up to here are in the outbox
     Column("failures", Integer, nullable=False, server_default=text("0")),  # rounds, in a row
     Column("failing_since", UtcTime),
-    Column("not_before", UtcTime),  # nothing is sent earlier: it is down, or has asked for time
+    Column("not_before", UtcTime),  # back-off: it is down, or sent Retry-After
     Column("lease", Uuid),  # the process that delivers to it
     Column("lease_until", UtcTime),
 )
 Index("webhooks_by_app", webhooks.c.app)
 
-# The outbox: one row an event and webhook, until it is delivered, and for some time afterwards.
+# The outbox: one row for each event and webhook, kept for some time after it was delivered.
 webhook_deliveries = Table(
     "webhook_deliveries",
     metadata,
@@ -312,7 +312,7 @@ webhook_deliveries = Table(
     Column("recorded_at", UtcTime),  # the event's
     Column("message_id", Uuid),
     Column("type", Text, nullable=False),
-    Column("body", Text, nullable=False),  # so a repetition is the same to the byte
+    Column("body", Text, nullable=False),  # stored, so that a retry is the same to the byte
     Column("state", Text, nullable=False),
     Column("replays", Integer, nullable=False, server_default=text("0")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),  # since the last replay

@@ -1,7 +1,7 @@
-"""Says that there is something new, here at once and in other replicas a moment later.
+"""Notifications of new work: in this process at once, in other replicas by LISTEN and NOTIFY.
 
-A hint and no more: whoever waits for one also looks by itself from time to time, because a
-notification can be lost, and SQLite has none.
+They are hints: a listener also polls from time to time, because a notification can be lost, and
+SQLite has none.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from app.store.engine import Database
 
 CHANNEL = "dlr_wakeups"
 COALESCE = 0.05
-"""Seconds between notifications to other replicas: under load one stands for many."""
+"""Seconds between notifications to other replicas: under load one replaces many."""
 RECONNECT_AFTER = 1.0
 
 STILL_THERE_EVERY = 5.0
-"""Seconds after which a silent connection is tried: a dead one hears nothing and says nothing."""
+"""Seconds without a notification after which one is sent as a keepalive: a connection that only
+listens would not notice that its link is dead."""
 STILL_THERE = "still-there"
 
 EVENTS = "events"
@@ -30,13 +31,13 @@ EVENTS = "events"
 QUEUE = "queue"
 """Messages wait to be sent."""
 WEBHOOKS = "webhooks"
-"""A webhook was changed, or there is something to send to it."""
+"""A webhook was changed, or has something to deliver."""
 
 log = structlog.get_logger(__name__)
 
 
 class Wakeups:
-    """Topics, and who wants to hear of them. Nothing is sent before ``run`` runs."""
+    """Topics and their listeners. No other replica is notified before ``run`` runs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -45,19 +46,19 @@ class Wakeups:
         self._due = asyncio.Event()
 
     def listen(self, topic: str, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have ``callback`` called on the event loop at every wake-up; answers how to stop it."""
+        """Call ``callback`` on the event loop at every notification; returns how to stop that."""
         self._listeners.setdefault(topic, set()).add(callback)
         return lambda: self._listeners[topic].discard(callback)
 
     def announce(self, topic: str) -> None:
-        """There is something new: it is committed. Costs next to nothing."""
+        """Notify listeners of something new, which is committed. No I/O: ``run`` does that."""
         self._call(topic)
         if not self._database.is_sqlite:
             self._pending.add(topic)
             self._due.set()
 
     async def run(self) -> None:
-        """Carry announcements to the other replicas and theirs to us. Runs until cancelled."""
+        """Send announcements to the other replicas and receive theirs. Runs until cancelled."""
         if self._database.is_sqlite:
             return
         while True:
@@ -73,7 +74,7 @@ class Wakeups:
             await asyncio.sleep(RECONNECT_AFTER)
 
     async def _next_topics(self) -> set[str]:
-        """What to announce; at times only that we are still there, to find a dead connection."""
+        """The topics to announce; only a keepalive if there were none for STILL_THERE_EVERY."""
         if not await woken(self._due, STILL_THERE_EVERY):
             return {STILL_THERE}
         self._due.clear()

@@ -11,25 +11,25 @@ import structlog
 from app.errors import SchemaBehind, ServiceError, StoreUnavailable
 
 CHECK_EVERY = 0.5
-"""Seconds between checks while it is away: short, since every one of them ends an outage."""
+"""Seconds between checks while it is away: short, since any of them can end the outage."""
 CHECK_PATIENCE = 2.0
-"""Seconds that a check may take; a silent connection is as good as none."""
+"""Seconds that a check may take; a silent connection counts as none."""
 FRESH = 1.0
-"""Seconds for which nobody need ask again, however many want to know."""
+"""Seconds for which a check's result is reused, however many callers ask."""
 STEADY = 10.0
-"""Seconds that it must have been up for a failure to count as a new one."""
+"""Seconds that it must have been up for a failure to begin a new outage."""
 LONGEST_REST = 5.0
-"""Seconds at most that it is left alone when it answers checks but fails at writes: each of those
-tries costs some receipts their patience."""
+"""Seconds at most before the next check when checks succeed and writes fail: each such return costs
+some receipts their whole timeout."""
 
 log = structlog.get_logger(__name__)
 
 
 class DatabaseWatch:
-    """Believes what is reported, and checks by itself only while the database is away.
+    """Relies on what writers report, and checks by itself only while the database is away.
 
-    ``check`` raises StoreUnavailable or SchemaBehind where the database is not to be used.
-    ``on_down`` is called at the first report of every outage.
+    ``check`` raises StoreUnavailable or SchemaBehind if the database is not to be used.
+    ``on_down`` is called at the first report of each outage.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class DatabaseWatch:
 
     @property
     def is_up(self) -> bool:
-        """Whether it was fine when last heard of."""
+        """Whether it could be used by the latest report or check."""
         return self.reason is None
 
     def report_down(self, reason: str) -> None:
-        """A write failed or was too slow: nothing is sent there before a check has succeeded."""
+        """A write failed or was too slow: none is tried again before a check has succeeded."""
         if self.reason is None:
             log.error("database_away", reason=reason, consequence="receipts go to the spool")
             self._rest = self._rest_before_checking()
@@ -64,11 +64,11 @@ class DatabaseWatch:
         self._went_down.set()
 
     async def wait_until_up(self) -> None:
-        """Return when the database can be used."""
+        """Wait until the database can be used."""
         await self._came_up.wait()
 
     async def check_now(self) -> None:
-        """Check, within CHECK_PATIENCE, and note the outcome. Raises SchemaBehind alone."""
+        """Check, within CHECK_PATIENCE, and keep the outcome. Raises only SchemaBehind."""
         self._checked_at = asyncio.get_running_loop().time()
         try:
             await self._check_bounded()
@@ -84,9 +84,9 @@ class DatabaseWatch:
             self._report_up()
 
     async def check_if_old(self) -> None:
-        """Check where it counts as up and nobody has for a while: anybody may ask, and often."""
+        """Check if it counts as up and the latest check is older than FRESH."""
         if self.is_up and asyncio.get_running_loop().time() - self._checked_at >= FRESH:
-            with suppress(SchemaBehind):  # it is the reason then
+            with suppress(SchemaBehind):  # ``reason`` has it then
                 await self.check_now()
 
     async def run(self) -> None:
@@ -99,7 +99,7 @@ class DatabaseWatch:
                 try:
                     await self.check_now()
                 except SchemaBehind as error:
-                    if behind != error.detail:  # once, not twice a second
+                    if behind != error.detail:  # once, not at every check
                         log.error("schema_behind", detail=error.detail)
                     behind = error.detail
                 if not self.is_up:
@@ -115,8 +115,8 @@ class DatabaseWatch:
         self._came_up.set()
 
     def _rest_before_checking(self) -> float:
-        """None, so that a hiccup is over at once; but longer and longer if checks see nothing wrong
-        and writes fail all the same.
+        """Seconds until the first check: 0, so that a short outage ends at once; doubled each time
+        while checks succeed and writes fail.
         """
         was_up = asyncio.get_running_loop().time() - self._up_since
         if was_up > STEADY or self._checks_failed:
@@ -140,4 +140,4 @@ class DatabaseWatch:
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._checks.discard(task)
         if not task.cancelled():
-            task.exception()  # seen: a late failure of a check nobody waits for is no news
+            task.exception()  # retrieved, so that asyncio does not log it: the check had timed out

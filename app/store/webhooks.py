@@ -1,4 +1,4 @@
-"""Subscriptions. A caller that may see one app's events sees that app's subscriptions only.
+"""Subscriptions of webhooks. A caller of one app sees that app's subscriptions only.
 
 Secrets are stored as they are, because a signature cannot be made from a digest.
 """
@@ -29,13 +29,13 @@ _HEALTHY = {"failures": 0, "failing_since": None, "not_before": None}
 
 
 class WebhookStore:
-    """``sees`` is the one app whose subscriptions there are for a caller, or None for all."""
+    """``sees`` is the app whose subscriptions the caller may see, or None for all."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def add(self, new: Webhook, *, most: int) -> bool:
-        """Record a subscription to what happens from now on; False where the app has ``most``."""
+        """Record a subscription to events from now on; False if the app has ``most`` already."""
         newest = select(func.coalesce(func.max(events.c.id), 0)).scalar_subquery()
         async with self._database.write() as connection:
             same_app = webhooks.c.app == new.app if new.app else webhooks.c.app.is_(None)
@@ -83,10 +83,10 @@ class WebhookStore:
         statuses: tuple[str, ...] | None = None,
         paused: bool | None = None,
     ) -> Webhook | None:
-        """Change what is not None; None where there is none that has not ended.
+        """Change what is not None; returns None if there is no such webhook, or it has ended.
 
-        While it is paused nothing is sent, and nothing is lost: what happens meanwhile is sent when
-        it is resumed, and what waits then is sent at once, as if it had never been tried.
+        While it is paused nothing is sent and nothing is lost: on resuming, events since then are
+        sent, and pending deliveries at once, as if they had never been tried.
         """
         which = _visible(webhook_id, sees) & (webhooks.c.state != WebhookState.ENDED)
         async with self._database.write() as connection:
@@ -107,7 +107,7 @@ class WebhookStore:
     async def rotate(
         self, webhook_id: UUID, secret: str, *, previous_until: datetime, sees: str | None
     ) -> Webhook | None:
-        """A new secret; the one before it stays valid for a while."""
+        """Set a new secret; the previous one stays valid until then."""
         values = {
             "previous_secret": webhooks.c.secret,
             "previous_secret_until": previous_until,
@@ -117,7 +117,7 @@ class WebhookStore:
             return await _update(connection, _visible(webhook_id, sees), values)
 
     async def remove(self, webhook_id: UUID, *, sees: str | None) -> bool:
-        """Forget a subscription and its deliveries; False where there is none."""
+        """Delete a subscription and its deliveries; False if there is none."""
         async with self._database.write() as connection:
             removed = await connection.execute(
                 delete(webhooks).where(_visible(webhook_id, sees)).returning(webhooks.c.id)
@@ -154,7 +154,7 @@ def _changes(
 ) -> dict[str, object]:
     values: dict[str, object] = {}
     if url is not None:
-        values |= {"url": url, **_HEALTHY}  # another target has not failed yet
+        values |= {"url": url, **_HEALTHY}  # the new target has not failed yet
     if statuses is not None:
         values |= {"statuses": " ".join(statuses)}
     if paused is True:
@@ -168,7 +168,7 @@ async def _update(
     connection: AsyncConnection, which: ColumnElement[bool], values: Mapping[str, object]
 ) -> Webhook | None:
     changed = await connection.execute(
-        # The id, so that nothing to change is no error.
+        # The id too, since an UPDATE without values is an error.
         update(webhooks).where(which).values(id=webhooks.c.id, **values).returning(*COLUMNS)
     )
     row = changed.one_or_none()

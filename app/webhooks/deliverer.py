@@ -17,7 +17,7 @@ import structlog
 from app.model.webhook import Delivery, Webhook, WebhookState, event_payload
 from app.ops.metrics import Metrics
 from app.parts.lifecycle import woken
-from app.store.outbox import OutboxStore
+from app.store.outbox.store import OutboxStore
 from app.webhooks.poster import Answer, Poster
 from app.webhooks.schedule import Schedule
 from app.webhooks.signing import signed_headers

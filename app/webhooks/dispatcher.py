@@ -20,7 +20,7 @@ from app.errors import StoreRefused, StoreUnavailable
 from app.model.webhook import Webhook
 from app.ops.metrics import Metrics
 from app.parts.lifecycle import woken
-from app.store.outbox import OutboxStore, Waiting
+from app.store.outbox.store import OutboxStore, Waiting
 from app.webhooks.deliverer import Courier
 from app.webhooks.schedule import Schedule
 from app.webhooks.targets import Targets

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from app.errors import Conflict, FieldError, Invalid, NotAllowed, NotFound
 from app.model.event import event_id
 from app.model.webhook import Delivery, DeliveryState, Replay, Webhook, WebhookState, trial_payload
-from app.store.webhook_deliveries import WebhookDeliveryStore
+from app.store.outbox.deliveries import WebhookDeliveryStore
 from app.store.webhooks import WebhookStore
 from app.webhooks.requests import NewWebhook, WebhookChange
 from app.webhooks.signing import new_secret

@@ -97,7 +97,7 @@ def test_everything_wrong_is_one_message_without_a_secret(tmp_path: Path) -> Non
         ("DLR_COMMIT_TIMEOUT", "inf"),
         ("DLR_DATABASE_URL", "mysql://dlr:hunter2-database@localhost/dlr"),
         ("DLR_DATABASE_URL", "hunter2-database"),
-        ("DLR_DATABASE_POOL", "1"),
+        ("DLR_DATABASE_POOL", "2"),
         ("DLR_LOG_LEVEL", "loud"),
         ("DLR_LOG_FORMAT", "xml"),
         ("DLR_RETRY_ON_500", "perhaps"),

@@ -11,7 +11,7 @@ import pytest
 
 from app.model.search import LISTED
 from app.model.status import FINAL, Status
-from app.store.lists import ListStore
+from app.store.lists.store import ListStore
 from tests.lookup.world import NOW, Json, World, all_pages, faults
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

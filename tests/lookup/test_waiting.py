@@ -138,7 +138,7 @@ async def test_unknown_parameters_are_named(world: World) -> None:
 
 
 async def test_those_who_wait_hold_no_connection(shared_url: str) -> None:
-    async with living(shared_url, database_pool=2) as world:
+    async with living(shared_url, database_pool=3) as world:
         message = await world.message(sms_activity_id=f"held-{uuid4()}")
         waiting = [await _waits(world, message.id, 5)]
         waiting += [asyncio.create_task(_ask(world, message.id)) for _ in range(200)]

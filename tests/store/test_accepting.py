@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import select
 
 from app.model.message import Acceptance
-from app.store import accepting
-from app.store.accepting import accept_directly
-from app.store.binding import meet_and_bind_directly
 from app.store.engine import Database
+from app.store.events import EVENT_LOCK
+from app.store.meeting import accepting
+from app.store.meeting.accepting import accept_directly
+from app.store.meeting.binding import meet_and_bind_directly
 from app.store.messages import MessageStore
-from app.store.postgresql import EVENT_LOCK
 from app.store.recording import record_directly
 from app.store.tables import deliveries, events, messages
 from tests.store.samples import acceptance, all_events, message, recorded

@@ -19,7 +19,8 @@ import pytest_asyncio
 from sqlalchemy import Table, insert, text
 
 from app.errors import ServiceError, StoreRefused, StoreUnavailable
-from app.store.engine import TRIES, Database, driver_url, tried_again
+from app.store.engine import Database, driver_url
+from app.store.failures import TRIES, retry_transient
 from app.store.tables import api_keys, deliveries, events, messages, receipts
 from tests.support.fixtures import Server
 from tests.support.ports import free_port
@@ -227,7 +228,7 @@ async def test_states_of_postgresql(on_postgresql: Database, through_sqlalchemy:
         statement = f"do $$ begin raise exception '{meaning}' using errcode='{state}'; end $$"
         runs = 0
         with pytest.raises(ServiceError) as caught:
-            await tried_again(partial(run, statement))
+            await retry_transient(partial(run, statement))
         assert type(caught.value) is expected, meaning
         assert meaning in caught.value.detail
         assert runs == (TRIES if transient else 1), meaning

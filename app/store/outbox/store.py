@@ -1,8 +1,8 @@
-"""What is on its way to webhooks. It is filled from the log of events, not by whoever writes them.
+"""The outbox of webhooks, filled from the log of events and not by the transactions that write it.
 
-Each webhook has a position in the log, so receipts cost nothing more where there are webhooks, and
-an event is neither missed nor taken twice. One process at a time delivers to a webhook: it holds a
-lease, and what it does counts only while it does.
+Each webhook has a position in the log, so receipts cost no more where there are webhooks, and no
+event is missed or taken twice. One process at a time delivers to a webhook: it holds a lease, and
+its updates count only while it holds it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.event import Event
 from app.model.webhook import Attempted, Delivery, DeliveryState, Health, Payload, Webhook
-from app.store import outbox_statements as sql
 from app.store.engine import Database
 from app.store.feed import read_events
-from app.store.webhook_deliveries import delivery_of, insert_pending
+from app.store.outbox import statements as sql
+from app.store.outbox.deliveries import delivery_of, insert_pending
 from app.store.webhooks import webhook_of
 
 CAPACITY = 1_000
-"""Deliveries of one webhook that may be pending. The others wait in the log, which is there anyway,
-so a receiver that is away for days does not make the outbox grow."""
+"""Pending deliveries of one webhook at most. Later events wait in the log, which is kept anyway, so
+a receiver that is away for days does not make the outbox grow."""
 PAGE = 200
-"""Events that are put into the outbox at once."""
+"""Events that are added to the outbox in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A webhook that this process may deliver to now, and whether there is something to do."""
+    """A webhook that this process may deliver to now, and whether it has anything to deliver."""
 
     webhook_id: UUID
     has_events: bool
@@ -39,13 +39,13 @@ class Waiting:
 
 
 class OutboxStore:
-    """``lease`` names the process that asks."""
+    """``lease`` is the id of the calling process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def waiting(self, *, lease: UUID, now: datetime) -> list[Waiting]:
-        """The active webhooks that nobody else delivers to."""
+        """The active webhooks that no other process has a lease on."""
         async with self._database.read() as connection:
             rows = await connection.execute(sql.WAITING, {"ours": lease, "now": now})
             return [Waiting(row[0], bool(row[1]), bool(row[2])) for row in rows]
@@ -53,13 +53,13 @@ class OutboxStore:
     async def claim(
         self, webhook_ids: Collection[UUID], *, lease: UUID, now: datetime, until: datetime
     ) -> list[Webhook]:
-        """Take leases; answers the webhooks that nobody else was quicker to take."""
+        """Take leases; returns the webhooks that no other process has taken meanwhile."""
         values = {"ids": [*webhook_ids], "ours": lease, "now": now, "until": until}
         async with self._database.write() as connection:
             return [webhook_of(row) for row in await connection.execute(sql.CLAIM, values)]
 
     async def held(self, webhook_id: UUID, *, lease: UUID) -> Webhook | None:
-        """The webhook as it is now; None where the lease is lost, or it was removed."""
+        """The webhook as it is now; None if the lease is lost or the webhook was removed."""
         async with self._database.read() as connection:
             found = await connection.execute(sql.HELD, {"webhook": webhook_id, "ours": lease})
             row = found.one_or_none()
@@ -83,9 +83,9 @@ class OutboxStore:
         now: datetime,
         payload: Callable[[Event], Payload],
     ) -> bool:
-        """Put the next events that a webhook wants into the outbox, as many as it has room for.
+        """Add the next events that a webhook subscribes to, as many as the outbox has room for.
 
-        Whether there may be more that would have fitted.
+        Returns whether there may be more that fit.
         """
         async with self._database.write() as connection:
             held = await connection.execute(sql.POSITION, {"webhook": webhook_id, "ours": lease})
@@ -112,9 +112,10 @@ class OutboxStore:
     async def due(
         self, webhook_id: UUID, *, now: datetime, limit: int, under_way: Collection[UUID]
     ) -> list[Delivery]:
-        """What may be sent now, the longest due first; of each message only what is next in turn.
+        """Deliveries to send now, the longest due first; of each message only the earliest.
 
-        What is under way is still pending, so the next of its message waits for it as well.
+        Those ``under_way`` are left out. They are still pending, so later ones of their messages
+        wait for them.
         """
         values = {"webhook": webhook_id, "now": now, "limit": limit, "under_way": [*under_way]}
         async with self._database.read() as connection:
@@ -129,9 +130,9 @@ class OutboxStore:
         lease: UUID,
         now: datetime,
     ) -> None:
-        """Record attempts, and what they say of the webhook as long as that is ours.
+        """Record attempts, and the webhook's health as long as this process holds its lease.
 
-        What was delivered is delivered, whoever holds the lease by now.
+        An attempt counts even if another process holds the lease by now: it was made.
         """
         async with self._database.write() as connection:
             values = {
@@ -143,14 +144,14 @@ class OutboxStore:
                 "new_since": health.failing_since,
                 "new_not_before": health.not_before,
             }
-            # The webhook before its deliveries, as whoever removes it takes them.
-            counted = (await connection.execute(sql.HEALTH, values)).one_or_none()
+            # The webhook's lock before its deliveries', as in the transaction that removes it.
+            held = (await connection.execute(sql.HEALTH, values)).one_or_none()
             await connection.execute(sql.ATTEMPTED, [_attempted(attempt) for attempt in attempts])
-            if counted is not None:
+            if held is not None:
                 await _settle_others(connection, webhook_id, health, now)
 
     async def forget(self, *, before: datetime, limit: int) -> int:
-        """Delete deliveries that ended long ago; answers how many."""
+        """Delete up to ``limit`` deliveries that ended before then; returns how many."""
         async with self._database.write() as connection:
             gone = await connection.execute(sql.FORGET, {"before": before, "limit": limit})
             return len(gone.all())
@@ -173,7 +174,7 @@ def _attempted(attempt: Attempted) -> dict[str, object]:
 async def _settle_others(
     connection: AsyncConnection, webhook_id: UUID, health: Health, now: datetime
 ) -> None:
-    """A receiver that is gone gets nothing more; one that is back, everything at once."""
+    """Cancel what is pending for a receiver that is gone; send at once to one that is back."""
     values = {"webhook": webhook_id, "now": now}
     if health.has_ended:
         await connection.execute(sql.CANCEL, values)

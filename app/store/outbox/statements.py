@@ -1,6 +1,6 @@
 """The outbox's statements, built once: building one costs more than running it.
 
-Parameters: ``webhook`` is its id, ``ours`` the lease of the process that asks.
+Parameters: ``webhook`` is its id, ``ours`` the lease of the calling process.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from sqlalchemy import (
 )
 
 from app.model.webhook import DeliveryState, WebhookState
+from app.store.outbox.deliveries import COLUMNS as DELIVERY_COLUMNS
 from app.store.tables import UtcTime, events, webhook_deliveries, webhooks
-from app.store.webhook_deliveries import COLUMNS as DELIVERY_COLUMNS
 from app.store.webhooks import COLUMNS
 
 STRIDE = 5_000
-"""Events that a webhook does not want, before its position is moved on past them."""
+"""Events that a webhook does not subscribe to, before its position is moved past them."""
 
 _outbox, _hooks = webhook_deliveries.c, webhooks.c
 _webhook, _ours = bindparam("webhook", type_=Uuid()), bindparam("ours", type_=Uuid())
@@ -79,7 +79,7 @@ def _due() -> Select[Any]:
 
 
 def events_for(app: str | None, statuses: Collection[str], after: int, until: int) -> Select[Any]:
-    """The events that a webhook wants, oldest first."""
+    """The events that a webhook subscribes to, oldest first."""
     query = select(events).where(
         events.c.id > after, events.c.id <= until, events.c.status.in_(statuses)
     )
@@ -109,7 +109,7 @@ PENDING = select(func.count()).select_from(webhook_deliveries).where(_of_webhook
 NEWEST = select(func.max(events.c.id))
 MOVE = update(webhooks).where(_hooks.id == _webhook).values(position=bindparam("end"))
 
-# Whatever was replayed since the attempt began is to be sent again, however the attempt ended.
+# A delivery that was replayed since the attempt began is sent again, however the attempt ended.
 ATTEMPTED = (
     update(webhook_deliveries)
     .where(
@@ -127,7 +127,7 @@ ATTEMPTED = (
         error=bindparam("new_error", type_=Text()),
     )
 )
-# An owner's pause is not undone by attempts that were under way.
+# Only if active: an owner's pause is not undone by attempts that were under way.
 HEALTH = (
     update(webhooks)
     .where(_held, _active)

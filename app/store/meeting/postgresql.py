@@ -1,9 +1,9 @@
-"""The three statements where a message meets its receipts, for PostgreSQL.
+"""RECEIVE, MEET and BIND: the statements where a message meets its receipts, for PostgreSQL.
 
 Locks are taken in one order everywhere: receipts (by id and digest), deliveries (by
-sms_activity_id), messages (by id), and last, only where there is an event to write, the advisory
-lock that makes the order of events the order of commits. docs/architecture.md says what breaks
-without each of them. READ COMMITTED is assumed.
+sms_activity_id), messages (by id), and last, only if there is an event to write, the advisory lock
+that makes the order of events the order of commits. docs/architecture.md says what breaks without
+each of them. READ COMMITTED is assumed.
 
 Messages are locked "for no key update": their keys never change, and a resend that refers to one
 locks its key at the very end of its statement, after the event lock.
@@ -13,16 +13,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-EVENT_LOCK = 7001
+from app.store.events import EVENT_LOCK
 
 MOST_ARRIVALS_KEPT = 100
-"""Ids of repeated arrivals kept per receipt, the youngest: those a spool may still replay. A
-replay of an older one is counted again."""
+"""Ids of repeated arrivals kept for each receipt, the youngest: those that a spool may still
+replay. A replay of an older one is counted again."""
 
 _US = "interval '1 microsecond'"
 
-# Every parameter is an array with one element a receipt, in the order of arrival; times come as
-# microseconds since 1970, which asyncpg packs four times as fast as datetimes.
+# Every parameter is an array with one element for each receipt, in the order of arrival. Times are
+# microseconds since 1970, which asyncpg encodes four times as fast as datetimes.
 _COLUMNS = f"""id, sid, digest, status, key, timestamptz 'epoch' + at * {_US} as at,
     timestamptz 'epoch' + received_at * {_US} as received_at, body, hint, flag, delivery_status,
     status_reason, receipt_timestamp, time_quality, ord"""
@@ -36,18 +36,18 @@ _ARRIVALS = """unnest(
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What the statement has to reckon with inside of a batch, as pieces of it."""
+    """The parts of RECEIVE that depend on whether a batch repeats an sms_activity_id."""
 
     arrivals: str
     """The CTE b, with every arrival once."""
     receipts: str
-    """Which CTE has every receipt once."""
+    """The name of the CTE that has every receipt once."""
     also: str
     times_seen: str
     best_before: str
-    """The greatest key that another receipt of the batch brought the same message before."""
+    """The greatest key of the earlier receipts of the same message in the batch."""
     of_each: str
-    """One row of an sms_activity_id, the one with the greatest key."""
+    """Picks one row for each sms_activity_id, the one with the greatest key."""
     flags: str
 
 
@@ -66,7 +66,7 @@ f as materialized (
     of_each="distinct on (sid)",
     flags="bit_or(flag) over (partition by sid)",
 )
-# Of what is nearly always the case, that no two are of one message, PostgreSQL knows nothing, and
+# Nearly always no two receipts of a batch are of one message. PostgreSQL does not know that and
 # would sort and compare all the same: an eighth of its work.
 _OF_EACH_ONE = _Batch(
     arrivals=f"""b as materialized (select {_COLUMNS}, hint is not null named from {_ARRIVALS})""",
@@ -80,7 +80,7 @@ _OF_EACH_ONE = _Batch(
 
 
 def _receive(of: _Batch) -> str:
-    """All of RECEIVE but its answer."""
+    """All of RECEIVE but its final select."""
     return f"""
 with {of.arrivals},
 r as (
@@ -146,15 +146,15 @@ e as (
 """
 
 
-# Answers the (hint, sms_activity_id) pairs that BIND has to look at in the same transaction.
+# Returns the (hint, sms_activity_id) pairs that BIND has to process in the same transaction.
 RECEIVE = f"{_receive(_OF_ANY)} select hint, sid from need order by ord"
 
-# Most batches leave BIND nothing to do, so that this one statement is their transaction: a third of
-# the round trips. Where there is something, dividing by zero takes all of it back.
+# Most batches leave BIND nothing to do, so this one statement is their transaction: a third of the
+# round trips. Where BIND has something to do, a division by zero rolls the statement back.
 _NONE_TO_BIND = "select 1 / (case when exists (select from need) then 0 else 1 end)"
 RECEIVE_ALONE = f"{_receive(_OF_ANY)} {_NONE_TO_BIND}"
 RECEIVE_ALONE_OF_EACH_ONE = f"{_receive(_OF_EACH_ONE)} {_NONE_TO_BIND}"
-"""For batches in which no sms_activity_id stands twice."""
+"""For batches in which no sms_activity_id is repeated."""
 
 # Creates the deliveries or locks them ("where false" still locks). $1: sms_activity_ids.
 MEET = """
@@ -166,9 +166,9 @@ on conflict (sms_activity_id) do update set status = deliveries.status where fal
 SUBMITTED = """sms_activity_id = c.sid, state = 'SUBMITTED', state_at = c.at, submitted_at = c.at,
     lease = null, lease_until = null, next_attempt_at = null"""
 
-# Its snapshot is younger than MEET's locks, so it sees every receipt that came first and publishes
-# their steps itself. $1: message ids, $2: sms_activity_ids, $3: since when. No row for a pair:
-# bound already, in conflict, cancelled, or no such message.
+# Its snapshot is younger than MEET's locks, so it sees every receipt that came first and writes
+# their events itself. $1: message ids, $2: sms_activity_ids, $3: times of acceptance. It returns no
+# row for a pair that is bound already, in conflict, cancelled, or without a message.
 BIND = f"""
 with k as materialized (
   select id, app from messages

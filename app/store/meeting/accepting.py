@@ -1,11 +1,11 @@
-"""iovox's answer, recorded on PostgreSQL in one statement as long as no receipt came first.
+"""iovox's acceptance, recorded on PostgreSQL in one statement where no receipt came first.
 
-MEET and BIND (see `postgresql`) take four round trips, which is most of what a send costs us. As
-nearly always the answer comes before the first receipt, the delivery can be created bound: whoever
-has a receipt for it then waits for this row and finds its message there. Where the delivery exists
-already, this leaves it alone, and MEET and BIND do the work.
+MEET and BIND (see `postgresql`) take four round trips, which is most of what a send costs us. The
+acceptance nearly always comes before the first receipt, so the delivery can be created bound: a
+transaction that stores a receipt for it waits for this row and finds the message there. A delivery
+that exists already is left alone here, and MEET and BIND do the work.
 
-The locks are taken in the order that holds everywhere: deliveries, messages, the event lock.
+Locks are taken in the order that holds everywhere: deliveries, messages, the event lock.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from uuid import UUID
 from asyncpg import DivisionByZeroError
 
 from app.model.message import Acceptance
-from app.store.binding import meet_and_bind_directly
-from app.store.postgresql import EVENT_LOCK, SUBMITTED
+from app.store.events import EVENT_LOCK
+from app.store.meeting.binding import meet_and_bind_directly
+from app.store.meeting.postgresql import SUBMITTED
 
-# $1: message ids, $2: sms_activity_ids, $3: since when; none of them twice. Answers the messages
-# that are bound.
+# $1: message ids, $2: sms_activity_ids, $3: times of acceptance; no id stands twice. Returns the
+# ids of the messages that are bound.
 #
-# Which app a message is of is read before its row is locked. Should it turn out to be bound to
-# another id by then, the delivery must not be kept: dividing by zero takes all of it back.
+# A message's app is read before its row is locked. If another transaction has bound the message by
+# then, the new delivery must not be kept: a division by zero rolls the statement back.
 ACCEPT = f"""
 with c as materialized (
   select id, sid, t.at, m.app, m.expires_at,
@@ -54,20 +55,21 @@ select array(select id from m),
 """
 
 
-async def accept_directly(driver: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
-    """Tie messages to their ids by asyncpg's own connection; answers who was tied, and to what."""
-    bound = await _accept_first(driver, pairs)
+async def accept_directly(connection: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
+    """Bind messages to their sms_activity_ids by an asyncpg connection; returns the bindings."""
+    bound = await _accept_first(connection, pairs)
     rest = [pair for pair in pairs if pair.message_id not in bound]
-    return bound | (await meet_and_bind_directly(driver, rest) if rest else {})
+    return bound | (await meet_and_bind_directly(connection, rest) if rest else {})
 
 
-async def _accept_first(driver: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
+async def _accept_first(connection: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
     first = {pair.message_id: pair for pair in reversed(pairs)}
     ids = [pair.sms_activity_id for pair in first.values()]
-    if len(set(ids)) < len(ids):  # rivals for an id: the long way knows which came first
+    if len(set(ids)) < len(ids):  # rivals for one id: BIND keeps the first
         return {}
     try:
-        row = await driver.fetchrow(ACCEPT, list(first), ids, [one.at for one in first.values()])
+        times = [one.at for one in first.values()]
+        row = await connection.fetchrow(ACCEPT, list(first), ids, times)
     except DivisionByZeroError:
         return {}
     return {message_id: first[message_id].sms_activity_id for message_id in row[0]}

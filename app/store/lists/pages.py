@@ -1,7 +1,7 @@
 """The statements behind a page of a list, built once for each combination of filters.
 
 Building one costs more than running it, so values are parameters by name and the statements are
-kept. What the parameters are called is in ``drivers`` and ``_conditions``.
+kept. The parameters' names are in ``candidates`` and ``_conditions``.
 """
 
 from __future__ import annotations
@@ -28,41 +28,43 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.model.search import UNDER_WAY, Search
 from app.model.status import Status
-from app.store.drivers import TEXTS, Branch, Driver, within
+from app.store.any_of import chunks
+from app.store.lists.candidates import TEXTS, Branch, Candidates, within
 from app.store.records import JOINED
 from app.store.tables import deliveries, messages
 
 LARGEST_UNION = 400
-"""SQLite takes 500 terms."""
+"""SQLite allows 500 terms."""
 
 
 class PageStatements:
-    """For one driver of one search; ``apps``: how many there are."""
+    """For one source of candidates of one search; ``apps``: the number of apps."""
 
     def __init__(
-        self, search: Search, driver: Driver, *, apps: int, above: bool, is_sqlite: bool
+        self, search: Search, source: Candidates, *, apps: int, above: bool, is_sqlite: bool
     ) -> None:
-        self._driver = driver
+        self._source = source
         self._apps = apps
         self._above = above
         self._is_sqlite = is_sqlite
-        conditions = _conditions(search, driver)
-        self.looks_at_each = bool(conditions)
-        self.looks_early = any(branch.fits for branch in driver.branches)
-        self.branches = len(driver.branches) * (apps if driver.is_per_app else 1)
+        conditions = _conditions(search, source)
+        self.evaluates_each = bool(conditions)
+        self.evaluates_in_index = any(branch.fits for branch in source.branches)
+        self.branches = len(source.branches) * (apps if source.is_per_app else 1)
         self.count = self._count()
         self.first_page = self._page(conditions, below=False)
         self.page = self._page(conditions, below=True)
 
     def _count(self) -> Select[Any]:
-        """How many candidates there are; no more than ``depth`` are counted."""
+        """The number of candidates; no more than ``depth`` are counted."""
         some = select(self._candidates(below=True).c.id).limit(bindparam("depth")).subquery()
         return select(func.count()).select_from(some)
 
     def _page(self, conditions: Sequence[ColumnElement[bool]], *, below: bool) -> Select[Any]:
-        """The ids that pass, up to ``limit``, and with each the horizon: the id down to which
-        nothing was left out, where a branch had more candidates than ``depth``. One row at least,
-        for its sake.
+        """Up to ``limit`` ids that satisfy the conditions, each with the horizon.
+
+        The horizon is the id down to which all candidates were evaluated, null if there are none
+        below it. There is at least one row, which carries it.
         """
         candidates = select(self._candidates(below=below)).cte("candidates")
         last = select(candidates.c.id).where(candidates.c.place == bindparam("depth"))
@@ -87,15 +89,15 @@ class PageStatements:
         if self._is_sqlite:
             return query.where(one.exists())
         # One candidate after the other, newest first, until the page is full. The offset keeps the
-        # planner from turning that round.
+        # planner from changing that order.
         return query.select_from(newest.join(one.offset(0).lateral("one"), true()))
 
     def _candidates(self, *, below: bool) -> Subquery:
         def newest(branch: Branch, app: ColumnElement[str] | None) -> Select[Any]:
             return branch.newest(app=app, above=self._above, below=below)
 
-        branches = self._driver.branches
-        if not self._driver.is_per_app:
+        branches = self._source.branches
+        if not self._source.is_per_app:
             return newest(branches[0], None).subquery()
         if self._is_sqlite:
             names = [bindparam(f"app{place}", type_=Text) for place in range(self._apps)]
@@ -115,24 +117,21 @@ def _united(terms: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
         return terms[0]
     if len(terms) <= LARGEST_UNION:
         return union_all(*terms)
-    pieces = [
-        union_all(*terms[start : start + LARGEST_UNION]).subquery()
-        for start in range(0, len(terms), LARGEST_UNION)
-    ]
-    return union_all(*(select(piece.c.id, piece.c.place, piece.c.fits) for piece in pieces))
+    parts = [union_all(*chunk).subquery() for chunk in chunks(terms, LARGEST_UNION)]
+    return union_all(*(select(part.c.id, part.c.place, part.c.fits) for part in parts))
 
 
-def _conditions(search: Search, driver: Driver) -> list[ColumnElement[bool]]:
-    """What is left to be looked at in each candidate."""
+def _conditions(search: Search, source: Candidates) -> list[ColumnElement[bool]]:
+    """The conditions that the candidates do not satisfy by themselves."""
     status = func.coalesce(deliveries.c.status, messages.c.state)
     wanted = [
         messages.c[name] == bindparam(name)
         for name in TEXTS
-        if getattr(search, name) is not None and name != driver.answers
+        if getattr(search, name) is not None and name != source.satisfies
     ]
-    if search.statuses is not None and driver.answers != "statuses":
+    if search.statuses is not None and source.satisfies != "statuses":
         wanted.append(status.in_(sorted(search.statuses)))
-    if search.contradictory is not None and driver.answers != "contradictory":
+    if search.contradictory is not None and source.satisfies != "contradictory":
         both = func.coalesce(deliveries.c.seen, 0).op("&")(3) == 3
         wanted.append(both if search.contradictory else ~both)
     if search.overdue is not None:
@@ -143,7 +142,7 @@ def _conditions(search: Search, driver: Driver) -> list[ColumnElement[bool]]:
 
 
 def _is_overdue() -> ColumnElement[bool]:
-    """Like ``Record.overdue``. Never null, so that its opposite is everything else."""
+    """Like ``Record.overdue``. Never null, so that its negation is everything else."""
     status = func.coalesce(deliveries.c.status, messages.c.state)
     starts_at = func.coalesce(messages.c.send_at, messages.c.created_at)
     has_passed = case(

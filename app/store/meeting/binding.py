@@ -1,4 +1,4 @@
-"""Where a message and its sms_activity_id are tied together, whoever came first."""
+"""Binds a message to the delivery of its sms_activity_id, whichever of the two was there first."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Acceptance
-from app.store import postgresql, sqlite
+from app.store.meeting import postgresql, sqlite
 
 
 async def meet_and_bind(
     connection: AsyncConnection, pairs: Sequence[Acceptance], now: datetime
 ) -> dict[UUID, str]:
-    """iovox has answered: create or lock the deliveries, then tie them. Answers who was tied, and
-    to which sms_activity_id.
+    """After iovox's acceptance: create or lock the deliveries, then bind the messages to them.
 
-    Two statements, because the second's snapshot must be younger than the first's locks.
+    Returns the bindings. Two statements, because the snapshot of the second must be younger than
+    the locks of the first.
     """
     ids = [pair.sms_activity_id for pair in pairs]
     if connection.dialect.name == "sqlite":
@@ -29,26 +29,26 @@ async def meet_and_bind(
     return await bind(connection, pairs, now)
 
 
-async def meet_and_bind_directly(driver: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
-    """``meet_and_bind`` by asyncpg's own connection: once a send, SQLAlchemy costs too much."""
-    async with driver.transaction():
-        await driver.execute(postgresql.MEET, [pair.sms_activity_id for pair in pairs])
-        return await bind_directly(driver, pairs)
+async def meet_and_bind_directly(connection: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
+    """``meet_and_bind`` by an asyncpg connection: for every send SQLAlchemy costs too much."""
+    async with connection.transaction():
+        await connection.execute(postgresql.MEET, [pair.sms_activity_id for pair in pairs])
+        return await bind_directly(connection, pairs)
 
 
-async def bind_directly(driver: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
-    """``bind`` by asyncpg's own connection, within the transaction that it is in."""
-    rows = await driver.fetch(postgresql.BIND, *_bind_arguments(pairs))
+async def bind_directly(connection: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
+    """``bind`` by an asyncpg connection, within the transaction that it is in."""
+    rows = await connection.fetch(postgresql.BIND, *_bind_arguments(pairs))
     return {row["id"]: row["sid"] for row in rows}
 
 
 async def bind(
     connection: AsyncConnection, pairs: Sequence[Acceptance], now: datetime
 ) -> dict[UUID, str]:
-    """Tie messages to deliveries that this transaction has created or locked already.
+    """Bind messages to deliveries that this transaction has created or locked already.
 
-    A message that is cancelled or has another id, and a delivery that is another message's, are
-    left alone; of rival pairs the first counts. Answers the ids of whoever was tied.
+    A message that is cancelled or has another sms_activity_id, and a delivery of another message,
+    are left alone; of rival pairs the first counts. Returns the bindings.
     """
     if connection.dialect.name == "sqlite":
         return await sqlite.bind(connection, pairs, now)

@@ -1,8 +1,7 @@
-"""The same meeting of messages and receipts for SQLite, where one writer at a time needs no locks.
+"""RECEIVE, MEET and BIND for SQLite, where there is one writer at a time and no locks are needed.
 
-BEGIN IMMEDIATE has shut every other writer out before the first read, so the rules can be written
-down plainly: read what is there, decide, write. Tests hold this reading and PostgreSQL's SQL to
-the same answers.
+BEGIN IMMEDIATE excludes every other writer before the first read, so the rules are written plainly:
+read what is there, decide, write. Tests hold this and PostgreSQL's SQL to the same results.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from app.model.message import Acceptance
 from app.model.receipt import Arrival, Receipt
 from app.model.status import Status, microseconds
 from app.store.events import NewEvent, append
-from app.store.postgresql import MOST_ARRIVALS_KEPT
+from app.store.meeting.postgresql import MOST_ARRIVALS_KEPT
 from app.store.tables import deliveries, messages, receipts
 
 
@@ -38,7 +37,7 @@ class _Delivery:
 
 @dataclass(slots=True)
 class _Kept:
-    """A receipt as it is stored, or will be."""
+    """A receipt as it is stored, or is about to be."""
 
     id: UUID
     also: list[str]
@@ -47,13 +46,13 @@ class _Kept:
     is_changed: bool = False
 
     def count(self, arrival: Arrival) -> None:
-        """The same receipt once more, unless it is the same arrival."""
+        """Count the receipt once more, unless it is an arrival that was counted already."""
         again = str(arrival.id)
         if arrival.id == self.id or again in self.also:
             return
         self.also = sorted([*self.also, again], reverse=True)[:MOST_ARRIVALS_KEPT]
         self.times_seen += 1
-        # What waited in a spool may have come first.
+        # One that waited in a spool may have arrived first.
         self.received_at = min(self.received_at, arrival.received_at)
         self.is_changed = True
 
@@ -68,7 +67,7 @@ class _Kept:
 async def receive(
     connection: AsyncConnection, batch: Sequence[Receipt], now: datetime
 ) -> list[tuple[UUID, str]]:
-    """Store receipts, raise statuses, write events; answers the hints that are left to bind."""
+    """Store receipts, raise statuses, write events; returns the hints that are left to bind."""
     fresh = await _store(connection, batch)
     known = await _deliveries(connection, {receipt.sms_activity_id for receipt in batch})
     due: list[NewEvent] = []
@@ -88,8 +87,10 @@ async def receive(
 
 
 async def _store(connection: AsyncConnection, batch: Sequence[Receipt]) -> list[Receipt]:
-    """Insert the receipts or count them; answers those that are new. Each statement costs a thread
-    its turn, so there are as many for a batch as for one receipt, but for what is repeated.
+    """Insert the receipts or count them; returns those that are new.
+
+    Each statement is a switch of threads, so a batch takes as many as one receipt, but for one
+    update for each that is repeated.
     """
     kept = await _kept(connection, batch)
     fresh: list[Receipt] = []
@@ -171,7 +172,7 @@ async def _deliveries(connection: AsyncConnection, ids: set[str]) -> dict[str, _
 
 
 def _raise_status(known: dict[str, _Delivery], receipt: Receipt) -> list[NewEvent]:
-    """Apply one new receipt to its delivery; answers the event it is worth, if any."""
+    """Apply one new receipt to its delivery; returns the event that it causes, if any."""
     delivery = known.setdefault(
         receipt.sms_activity_id, _Delivery(Status.UNKNOWN, 0, None, 0, None, None)
     )
@@ -207,7 +208,7 @@ async def _save(connection: AsyncConnection, changed: Mapping[str, _Delivery]) -
 
 
 async def meet(connection: AsyncConnection, sms_activity_ids: Sequence[str]) -> None:
-    """Create the deliveries that no receipt has created yet."""
+    """Create the deliveries that do not exist yet."""
     await connection.execute(
         upsert(deliveries).on_conflict_do_nothing(),
         [{"sms_activity_id": s, "status": Status.SUBMITTED} for s in sms_activity_ids],
@@ -217,7 +218,7 @@ async def meet(connection: AsyncConnection, sms_activity_ids: Sequence[str]) -> 
 async def bind(
     connection: AsyncConnection, pairs: Sequence[Acceptance], now: datetime
 ) -> dict[UUID, str]:
-    """Attach messages to deliveries, publish the steps that came first; answers who was bound."""
+    """Bind messages to deliveries, write the events of earlier receipts; returns the bindings."""
     bound: dict[UUID, str] = {}
     new: list[NewEvent] = []
     for pair in pairs:
@@ -226,13 +227,13 @@ async def bind(
             continue
         bound[pair.message_id] = pair.sms_activity_id
         new.append(NewEvent(pair.message_id, app, pair.sms_activity_id, Status.SUBMITTED, pair.at))
-        new += await _steps_that_came_first(connection, pair, app)
+        new += await _events_of_earlier_receipts(connection, pair, app)
     await append(connection, new, now)
     return bound
 
 
 async def _bind_one(connection: AsyncConnection, pair: Acceptance) -> str | None:
-    """The message's app, or None where message or delivery is somebody else's already."""
+    """The message's app, or None where message or delivery is bound to another already."""
     free = deliveries.c.message_id.is_(None)
     this = deliveries.c.sms_activity_id == pair.sms_activity_id
     found = await connection.execute(select(deliveries.c.status_key).where(this & free))
@@ -273,7 +274,7 @@ async def _bind_one(connection: AsyncConnection, pair: Acceptance) -> str | None
     return str(row.app)
 
 
-async def _steps_that_came_first(
+async def _events_of_earlier_receipts(
     connection: AsyncConnection, pair: Acceptance, app: str
 ) -> list[NewEvent]:
     rows = await connection.execute(

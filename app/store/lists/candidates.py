@@ -1,13 +1,12 @@
-"""Where the candidates for a page of a list come from: indexes that give ids, newest first.
+"""Sources of candidates for a page of a list: indexes that give ids, newest first.
 
-A driver answers one filter by itself, from an index; the filters that it does not answer are looked
-at one candidate at a time. Statuses from SUBMITTED on are read from `deliveries`, our own from
-`messages`: one branch for each status, since no plan for several at once, and none over both
-tables, stays fast (see docs/lookup.md).
+Candidates satisfy one filter, read from an index; the other filters are evaluated for one candidate
+at a time. Statuses from SUBMITTED on are read from `deliveries`, our own from `messages`: one
+branch for each status, since no plan for several at once, and none over both tables, stays fast.
 
-Everything here depends on which filters there are, and not on their values: those are parameters
-by name. Only what a partial index names is written into the SQL as it is: a plan made for any value
-cannot use such an index.
+The SQL depends on which filters are used, and not on their values: those are parameters by name.
+Only the condition of a partial index is written as a literal: a generic plan cannot use such an
+index for a parameter.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ TEXTS = ("reference", "destination", "origin")
 
 @dataclass(frozen=True)
 class Branch:
-    """Ids out of one index. ``where`` holds of all of them; ``fits`` is looked at in each.
+    """Ids from one index. ``where`` selects them; ``fits`` is evaluated for each.
 
-    ``app`` is the column to narrow by; None where the branch has every app's.
+    ``app`` is the column to narrow by; None if the branch is over all apps.
     """
 
     key: ColumnElement[Any]
@@ -65,23 +64,23 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Driver:
-    """The branches that together hold every message that passes one filter, which it answers."""
+class Candidates:
+    """Branches that together have every message that satisfies one filter, named ``satisfies``."""
 
-    answers: str
+    satisfies: str
     branches: tuple[Branch, ...]
     is_per_app: bool = True
 
 
-def drivers(search: Search) -> list[Driver]:
-    """Every driver there is for a narrowed search, the most promising first; at least one."""
+def candidates(search: Search) -> list[Candidates]:
+    """The possible candidates for a narrowed search, the most selective first; at least one."""
     found = [_by_text(name) for name in TEXTS if getattr(search, name) is not None]
     if search.contradictory:
         found.append(_contradictory())
     if search.overdue:
         found.append(_overdue(search))
     elif search.statuses is not None:
-        # Most end DELIVERED, and many have one origin; of the others there are few.
+        # Most messages end DELIVERED, and many have one origin; other statuses are rare.
         place = len(found) if Status.DELIVERED in search.statuses else 0
         found.insert(place, _by_status(search, search.statuses))
     elif not found and (search.status_from or search.status_to):
@@ -90,7 +89,7 @@ def drivers(search: Search) -> list[Driver]:
 
 
 def within(column: ColumnElement[Any], name: str, search: Search) -> list[ColumnElement[bool]]:
-    """Whether a time lies in the range of this name, whose start is included."""
+    """Conditions that a time lies in the range of this name, whose start is included."""
     start, end = f"{name}_from", f"{name}_to"
     return [
         *([column >= bindparam(start)] if getattr(search, start) else []),
@@ -98,33 +97,33 @@ def within(column: ColumnElement[Any], name: str, search: Search) -> list[Column
     ]
 
 
-def _by_text(name: str) -> Driver:
+def _by_text(name: str) -> Candidates:
     is_it = messages.c[name] == bindparam(name)
-    return Driver(name, (Branch(messages.c.id, messages.c.app, (is_it,)),))
+    return Candidates(name, (Branch(messages.c.id, messages.c.app, (is_it,)),))
 
 
-def _everything(search: Search) -> Driver:
+def _everything(search: Search) -> Candidates:
     if search.app is None:
-        return Driver("nothing", (Branch(messages.c.id, None),), is_per_app=False)
-    return Driver("nothing", (Branch(messages.c.id, messages.c.app),))
+        return Candidates("nothing", (Branch(messages.c.id, None),), is_per_app=False)
+    return Candidates("nothing", (Branch(messages.c.id, messages.c.app),))
 
 
-def _contradictory() -> Driver:
+def _contradictory() -> Candidates:
     branch = Branch(deliveries.c.message_id, deliveries.c.app, (_sql("seen & 3 = 3"),))
-    return Driver("contradictory", (branch,))
+    return Candidates("contradictory", (branch,))
 
 
-def _by_status(search: Search, statuses: frozenset[Status]) -> Driver:
+def _by_status(search: Search, statuses: frozenset[Status]) -> Candidates:
     branches = [_of_status(status, search) for status in sorted(statuses)]
-    told = sorted(statuses - OWN)
-    if search.status_from and told:
+    by_iovox = sorted(statuses - OWN)
+    if search.status_from and by_iovox:
         branches = [_prompt(branch) if branch.fits else branch for branch in branches]
-        branches.append(_late(search, told))
-    return Driver("statuses", tuple(branches))
+        branches.append(_late(search, by_iovox))
+    return Candidates("statuses", tuple(branches))
 
 
 def _of_status(status: Status, search: Search) -> Branch:
-    """A status's time is looked at where it stands, before anything is joined."""
+    """A status's time is evaluated in its own table, before any join."""
     table, key, state, at = (
         (messages, messages.c.id, messages.c.state, messages.c.state_at)
         if status in OURS_ALONE
@@ -137,14 +136,14 @@ def _of_status(status: Status, search: Search) -> Branch:
 
 
 def _prompt(branch: Branch) -> Branch:
-    """Younger than the range of status times, but for an hour: all of it can be in there."""
+    """Only messages created since an hour before the range of status times."""
     if branch.key is not deliveries.c.message_id:
         return branch
     return replace(branch, where=(*branch.where, branch.key >= bindparam("oldest_prompt")))
 
 
 def _late(search: Search, statuses: Sequence[Status]) -> Branch:
-    """What is older has a status of that time only where it came late: an index of its own."""
+    """Older messages, whose status of that range came late: these have an index of their own."""
     return Branch(
         deliveries.c.message_id,
         deliveries.c.app,
@@ -157,22 +156,23 @@ def _late(search: Search, statuses: Sequence[Status]) -> Branch:
     )
 
 
-def _overdue(search: Search) -> Driver:
-    """What is under way and older than our patience is nearly all overdue: read by status. Of what
-    is younger only an expiry can have passed, and that has an index of its own: reading by status
-    would go through everything that is in flight first.
+def _overdue(search: Search) -> Candidates:
+    """Messages under way that are older than our patience are nearly all overdue: read by status.
+
+    Of younger ones only the expiry can have passed, and that has an index of its own: reading them
+    by status would go through everything that is in flight.
     """
     statuses = UNDER_WAY if search.statuses is None else search.statuses
     branches = []
     for status in sorted(statuses):
         branch = _of_status(status, search)
         limits = [] if status in OURS_ALONE else [branch.key < bindparam("oldest_fresh")]
-        if status is Status.QUEUED:  # however many are scheduled for later
+        if status is Status.QUEUED:  # leaves out those scheduled for later
             limits.append(messages.c.next_attempt_at <= bindparam("now"))
         branches.append(replace(branch, where=(*branch.where, *limits)))
     if statuses - OURS_ALONE:
         branches.append(_expired())
-    return Driver("nothing", tuple(branches))
+    return Candidates("nothing", tuple(branches))
 
 
 def _expired() -> Branch:

@@ -9,15 +9,15 @@ from sqlalchemy import ColumnElement, any_, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY
 
 
-def among(column: ColumnElement[Any], name: str, *, is_sqlite: bool) -> ColumnElement[bool]:
-    """Whether the column is one of the values that are given as the parameter ``name``."""
+def any_of(column: ColumnElement[Any], name: str, *, is_sqlite: bool) -> ColumnElement[bool]:
+    """Whether the column equals any of the values that are given as the parameter ``name``."""
     if is_sqlite:
         return column.in_(bindparam(name, expanding=True))
     return column == any_(bindparam(name, type_=ARRAY(column.type)))
 
 
 def storable(text: str) -> bool:
-    """Whether a text column can hold it: what it cannot hold, it does not hold."""
+    """Whether a text column can hold it; if not, no row can have it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -25,6 +25,6 @@ def storable(text: str) -> bool:
     return "\x00" not in text
 
 
-def in_pieces(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    """The values in pieces of at most ``size``."""
+def chunks(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """The values in chunks of at most ``size``."""
     return [values[start : start + size] for start in range(0, len(values), size)]

@@ -1,9 +1,9 @@
-"""Pages of messages, newest first. What a page costs does not grow with the table.
+"""Pages of messages, newest first. The cost of a page does not grow with the table.
 
-A page is cut from candidates that an index gives in order, and what the index does not answer is
-looked at one candidate at a time, up to a bound. So a page may hold fewer messages than asked for,
-even none, while there are more behind its cursor; only where filters that hardly ever go together
-are combined.
+A page is read from candidates that an index gives in order; the filters that the index does not
+cover are evaluated for one candidate at a time, up to a bound. So a page may have fewer messages
+than its limit, even none, while more follow its cursor: only if the filters combined hardly ever
+occur together.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Record
 from app.model.search import Search, smallest_id
-from app.store.among import among
-from app.store.drivers import drivers
+from app.store.any_of import any_of
 from app.store.engine import Database
-from app.store.pages import PageStatements
+from app.store.lists.candidates import candidates
+from app.store.lists.pages import PageStatements
 from app.store.records import of_messages, record_of
 from app.store.tables import messages
 
 CANDIDATES = (200, 2_000, 10_000)
-"""Looked at in the first, second and third go at a page, where not each of them passes."""
+"""Evaluated in the first, second and third statement for a page, if not each of them passes."""
 CHEAP = 5
-"""How many times more of them where the index's own row tells that most do not fit."""
+"""How many times more if a condition on the index's own row excludes most of them."""
 PROBED = 1_000
-"""Candidates that are counted to find the filter that leaves the fewest."""
+"""Candidates that are counted to find the most selective filter."""
 OLDER, YOUNGER = timedelta(seconds=30), timedelta(seconds=1)
 """How far ``created_at`` may lie before and after the time in the message's id."""
 CLOCKS = timedelta(minutes=1)
-"""How far a status's time may lie before its message was created: iovox's clock is not ours."""
+"""How far a status's time may lie before its message's creation: iovox's clock is not ours."""
 LATE = timedelta(hours=1)
-"""After which a status is in the index of late ones."""
+"""After which a status is in the index of late statuses."""
 STATEMENTS_KEPT = 200
 
-# The apps that have messages, by hopping over the index: one seek each, however many messages.
+# The apps that have messages, by a loose index scan: one seek for each app.
 APPS = text("""
 with recursive apps(app) as (
   select min(app) from messages
@@ -53,7 +53,7 @@ select app from apps where app is not null
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some records without their receipts. ``next``: older ones have ids below it; None: none."""
+    """Records without their receipts. Older ones have ids below ``next``; None: there are none."""
 
     records: Sequence[Record]
     next: UUID | None
@@ -63,7 +63,7 @@ class ListStore:
     """Reads only.
 
     ``patience``: when a message without expiry counts as overdue. ``candidates`` and ``probed``
-    bound what is looked at for one page.
+    bound what is read for one page.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ListStore:
         self._statements: dict[object, list[PageStatements]] = {}
         is_sqlite = database.is_sqlite
         self._details = of_messages(history=False, is_sqlite=is_sqlite).where(
-            among(messages.c.id, "ids", is_sqlite=is_sqlite)
+            any_of(messages.c.id, "ids", is_sqlite=is_sqlite)
         )
 
     async def page(self, search: Search, *, before: UUID | None, limit: int, now: datetime) -> Page:
@@ -100,14 +100,14 @@ class ListStore:
                 return Page((), following)
             rows = await connection.execute(self._details, {"ids": ids})
             found = sorted(map(record_of, rows), key=_id, reverse=True)
-        if search.statuses is not None:  # one may have got another since it was found
+        if search.statuses is not None:  # a status may have changed since its id was found
             found = [record for record in found if record.status in search.statuses]
         return Page(found, following)
 
     async def every(
         self, search: Search, *, before: UUID | None, now: datetime, at_a_time: int
     ) -> AsyncGenerator[Sequence[Record]]:
-        """All of them, some at a time. Holds no connection while the caller is at work."""
+        """All pages. Holds no connection while the caller processes one."""
         while True:
             page = await self.page(search, before=before, limit=at_a_time, now=now)
             yield page.records
@@ -127,7 +127,7 @@ class ListStore:
         apps: int,
         values: Mapping[str, Any],
     ) -> PageStatements:
-        """By the filter that leaves the fewest candidates; where all leave many, by the first."""
+        """By the most selective filter; by the first one if none is selective."""
         possible = self._possible(search, apps, above=values["above"] is not None)
         if len(possible) == 1:
             return possible[0]
@@ -147,15 +147,15 @@ class ListStore:
                 self._statements.clear()
             is_sqlite = self._database.is_sqlite
             self._statements[shape] = [
-                PageStatements(search, driver, apps=apps, above=above, is_sqlite=is_sqlite)
-                for driver in drivers(search)
+                PageStatements(search, source, apps=apps, above=above, is_sqlite=is_sqlite)
+                for source in candidates(search)
             ]
         return self._statements[shape]
 
     def _values(
         self, search: Search, apps: Sequence[str], before: UUID | None, now: datetime
     ) -> dict[str, Any]:
-        """Every parameter that a statement may have. The ids' range has some to spare."""
+        """Every parameter that a statement may have. The range of ids has a margin."""
         below = [
             before,
             search.created_to and smallest_id(search.created_to, OLDER),
@@ -181,11 +181,11 @@ class ListStore:
         values: Mapping[str, Any],
         limit: int,
     ) -> tuple[list[UUID], UUID | None]:
-        """The ids of a page, and the id below which the next one begins."""
+        """The ids of a page, and the id below which the next page begins."""
         found: list[UUID] = []
         below = values["below"]
-        for candidates in self._candidates if statements.looks_at_each else (limit + 1,):
-            wanted = candidates * CHEAP if statements.looks_early else candidates
+        for count in self._candidates if statements.evaluates_each else (limit + 1,):
+            wanted = count * CHEAP if statements.evaluates_in_index else count
             depth = max(limit + 1, wanted // statements.branches)
             query = statements.first_page if below is None else statements.page
             given = {**values, "below": below, "depth": depth, "limit": limit + 1}
@@ -200,7 +200,7 @@ class ListStore:
 
 
 def _shape(search: Search) -> tuple[bool, ...]:
-    """Which filters there are, whatever their values."""
+    """Which filters are used, whatever their values."""
     return tuple(getattr(search, field.name) is not None for field in fields(search))
 
 

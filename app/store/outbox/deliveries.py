@@ -1,5 +1,6 @@
-"""Deliveries as their owners see them: listed, replayed, and one to try. The webhook is checked by
-whoever calls: it is one that the caller may see.
+"""Deliveries as a webhook's owner sees them: listed, replayed, and a test.
+
+The caller has checked that the webhook is one that its client may see.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class WebhookDeliveryStore:
         return None if row is None else delivery_of(row)
 
     async def add(self, webhook_id: UUID, payload: Payload, now: datetime) -> Delivery:
-        """Something to be sent at once, even to a receiver that is down."""
+        """A delivery that is sent at once, even to a receiver that is down."""
         async with self._database.write() as connection:
             (delivery_id,) = await insert_pending(connection, webhook_id, [payload], now)
             await _try_now(connection, webhook_id)
@@ -60,7 +61,7 @@ class WebhookDeliveryStore:
             return delivery_of(row.one())
 
     async def replay(self, webhook_id: UUID, delivery_id: UUID, now: datetime) -> Delivery | None:
-        """Send one again; None where there is none."""
+        """Send one again; None if there is none."""
         async with self._database.write() as connection:
             again = await connection.execute(_again(_one(webhook_id, delivery_id), now))
             row = again.one_or_none()
@@ -72,7 +73,7 @@ class WebhookDeliveryStore:
     async def replay_range(
         self, webhook_id: UUID, which: Replay, *, now: datetime, most: int
     ) -> list[int]:
-        """Send those in the range again, oldest event first; answers the events' numbers."""
+        """Send those in the range again, oldest event first; returns the events' numbers."""
         found = select(webhook_deliveries.c.id).where(
             webhook_deliveries.c.webhook_id == webhook_id, *_within(which)
         )
@@ -110,7 +111,7 @@ def delivery_of(row: Row[*tuple[Any, ...]]) -> Delivery:
 async def insert_pending(
     connection: AsyncConnection, webhook_id: UUID, payloads: Sequence[Payload], now: datetime
 ) -> list[UUID]:
-    """Put payloads into the outbox, but for events that are there already; answers their ids."""
+    """Add payloads to the outbox, but for events that it has already; returns their ids."""
     upsert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
     rows = [
         {
@@ -167,7 +168,7 @@ def _again(which: ColumnElement[bool], now: datetime) -> Any:
 
 
 async def _try_now(connection: AsyncConnection, webhook_id: UUID) -> None:
-    """Whoever asks wants to know now, so a receiver that was down is tried at once."""
+    """Drop the back-off: an owner who asks for a delivery wants its outcome now."""
     await connection.execute(
         update(webhooks).where(webhooks.c.id == webhook_id).values(not_before=None)
     )

@@ -1,0 +1,110 @@
+"""Failures of the database, told apart. Receipts depend on the difference, so it is decided here.
+
+``StoreUnavailable``: the database is away, full or not migrated; the same data may go in later.
+``StoreRefused``: the database read the data and does not accept it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.errors import StoreRefused, StoreUnavailable
+
+TRIES = 3
+"""Of a transaction that PostgreSQL breaks off, for example in a deadlock."""
+
+# PostgreSQL's error classes: data exceptions, violated constraints, and limits such as a key that
+# is too long for an index. Everything else (no connection, no space, no table, read-only, shutting
+# down) says nothing against the data.
+_REFUSING_CLASSES = ("22", "23", "54")
+_REFUSING_SQLITE = (sqlite3.IntegrityError, sqlite3.DataError)
+_TRANSIENT_CLASSES = ("40",)
+_STALE_PLAN = "0A000"
+_OF_DATABASES = (
+    SQLAlchemyError,
+    # asyncpg's own, while connecting, or where it is used without SQLAlchemy
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    # sqlite3's, for a value that it cannot encode
+    UnicodeEncodeError,
+    OverflowError,
+)
+
+Result = TypeVar("Result")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what a driver raises into StoreUnavailable or StoreRefused, with the driver's message.
+
+    The driver's error itself is dropped: it quotes rows and values, which are customers' data, and
+    a traceback ends up in a log.
+    """
+    try:
+        yield
+    except PoolTimeout:
+        raise StoreUnavailable("every database connection is in use") from None
+    except _OF_DATABASES as error:
+        kind = StoreRefused if _refuses(error) else StoreUnavailable
+        raise kind(_message(error)) from None
+
+
+async def retry_transient(transaction: Callable[[], Awaitable[Result]]) -> Result:
+    """Run a transaction, again where it failed transiently, up to TRIES times. Raises as it does.
+
+    Transient are a deadlock, a serialization failure and a plan gone stale.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return await transaction()
+        except StoreUnavailable as error:
+            if not _is_transient(error):
+                raise
+    return await transaction()
+
+
+def _is_transient(error: Exception) -> bool:
+    state = _sqlstate(error.__context__)
+    return state.startswith(_TRANSIENT_CLASSES) or state == _STALE_PLAN
+
+
+def _refuses(error: Exception) -> bool:
+    if getattr(error, "connection_invalidated", False):
+        return False
+    original = _original(error)
+    if isinstance(original, _REFUSING_SQLITE):
+        return True
+    # Without a SQLSTATE it never reached the server: the driver could not encode the value.
+    state = _sqlstate(error)
+    causes = (original, original.__cause__)
+    unencodable = any(isinstance(cause, (ValueError, OverflowError)) for cause in causes)
+    return state.startswith(_REFUSING_CLASSES) or (not state and unencodable)
+
+
+def _original(error: BaseException) -> BaseException:
+    """The driver's own error, unwrapped from SQLAlchemy's."""
+    return (error.orig if isinstance(error, StatementError) else None) or error
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    return str(getattr(error and _original(error), "sqlstate", None) or "")
+
+
+def _message(error: Exception) -> str:
+    """The driver's first line, without the statement and its values: those are customers' data."""
+    original = _original(error)
+    message = str(original).partition("\n")[0]
+    _, at_fault, which = message.partition("invalid input for query argument ")
+    if at_fault:  # asyncpg appends the value that it could not encode
+        message = f"{at_fault}{which.partition(':')[0]}: it cannot be encoded"
+    return message[:300] or type(original).__name__

@@ -1,0 +1,1 @@
+"""What is to be delivered to webhooks: filled from the log of events, claimed, settled, listed."""

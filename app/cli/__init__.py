@@ -15,7 +15,7 @@ from types import ModuleType
 import typer
 
 from app.cli.output import complain
-from app.client import ClientError
+from iovox_receipts import ClientError
 from app.errors import ConfigurationError, SchemaBehind, ServiceError
 
 MODULES = {

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.output import coloured, table
-from app.client import Entry, Message
+from iovox_receipts import Entry, Message
 from app.model.london import LONDON
 
 COLUMNS = ("status", "London", "UTC", "source", "detail", "arrived (UTC)")

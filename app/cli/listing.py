@@ -11,7 +11,7 @@ from rich.text import Text
 from app.cli.history import utc
 from app.cli.output import AsJson, coloured, console, print_json, print_table, show
 from app.cli.service import connect
-from app.client import Message
+from iovox_receipts import Message
 
 Since = Annotated[
     str | None, typer.Option("--from", help="Created then or later: 2026-11-22T09:00:00Z.")

@@ -12,7 +12,7 @@ import typer
 
 from app.cli.output import AsJson, coloured, print_json, print_table
 from app.cli.service import connect
-from app.client import Rejected, Sent
+from iovox_receipts import Rejected, Sent
 
 MessageId = Annotated[str, typer.Argument(help="The id that the send was answered with.")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from app.client import Client
+from iovox_receipts import Client
 from app.errors import ConfigurationError
 
 URL, KEY = "DLR_API_URL", "DLR_API_KEY"

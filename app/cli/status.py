@@ -11,7 +11,7 @@ import typer
 from app.cli.history import headline, history_table
 from app.cli.output import AsJson, console, harmless, print_json
 from app.cli.service import connect
-from app.client import Message
+from iovox_receipts import Message
 
 FACTS = (
     "id",

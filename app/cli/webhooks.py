@@ -9,7 +9,7 @@ import typer
 
 from app.cli.output import AsJson, coloured, print_table, remark, show
 from app.cli.service import connect
-from app.client import Delivery, Webhook
+from iovox_receipts import Delivery, Webhook
 
 webhooks = typer.Typer(
     no_args_is_help=True, help="Have status changes posted to a URL of yours, signed."

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.client import Client
+from iovox_receipts import Client
 from tests.cli.here import dlr
 from tests.cli.running import running, settings_for
 from tests.support.ports import free_port

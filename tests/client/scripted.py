@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from app.client import Client
+from iovox_receipts import Client
 
 Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 URL = "https://sms.example.com"

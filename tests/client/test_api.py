@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import Client, Conflict, NotFinalYet, NotFound, Unreachable
+from iovox_receipts import Client, Conflict, NotFinalYet, NotFound, Unreachable
 from tests.client.scripted import KEY, URL, Script, event, message, problem, sent
 
 SEEDS = [

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import (
+from iovox_receipts import (
     Client,
     ClientError,
     Conflict,

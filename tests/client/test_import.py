@@ -26,11 +26,11 @@ ALLOWED = {
 }
 PROGRAM = """
 import sys
-import app.client
+import iovox_receipts
 names = {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)
 ours = {name for name in sys.modules if name.startswith("app.")}
 print(*sorted(n for n in names if not n.startswith("_")))
-print(*sorted(n for n in ours if not n.startswith("app.client")))
+print(*sorted(n for n in ours if not n.startswith("iovox_receipts")))
 """
 
 

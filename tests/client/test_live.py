@@ -15,7 +15,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from app.client import (
+from iovox_receipts import (
     BadSignature,
     Client,
     Conflict,

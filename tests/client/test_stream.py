@@ -8,7 +8,7 @@ from itertools import islice
 import httpx
 import pytest
 
-from app.client import NotAuthenticated, NotUnderstood, Unreachable
+from iovox_receipts import NotAuthenticated, NotUnderstood, Unreachable
 from tests.client.scripted import Answer, Script, event, problem
 
 OPENING = ": connected\nretry: 1000\nid: e0\n\n"

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import Client, TryLater, Unreachable
+from iovox_receipts import Client, TryLater, Unreachable
 from tests.client.scripted import Script, problem
 
 WEBHOOK: dict[str, Any] = {

@@ -19,7 +19,7 @@ from app.cli.demo.scenarios import (
     is_complete,
 )
 from app.cli.demo.servers import PortTaken, Servers, free_ports
-from app.client import Client, Message, Sent
+from iovox_receipts import Client, Message, Sent
 from app.errors import ServiceError
 
 ORIGIN = "447923221231"

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
 
-from app.client import models
-from app.client.calls import Call, Caller, Params, backoff, understood
-from app.client.errors import TryLater, Unreachable
-from app.client.models import Event
+from iovox_receipts import models
+from iovox_receipts.calls import Call, Caller, backoff, not_understood, understood
+from iovox_receipts.errors import TryLater, Unreachable
+from iovox_receipts.filters import Params
+from iovox_receipts.models import Event
 
 POLL_EVERY = 1.0
 """Seconds between looks at a feed that had nothing new."""
@@ -24,51 +25,54 @@ SILENCE = 60.0
 """Seconds without a byte after which a stream is taken for dead; the service sends heartbeats."""
 RECONNECT_AFTER = 1.0
 
-Sleep = Callable[[float], None]
 
-
-def read_feed(
-    calls: Caller, sleep: Sleep, *, after: str | None, follow: bool, limit: int
-) -> Iterator[Event]:
+async def read_feed(
+    caller: Caller, *, after: str | None, follow: bool, limit: int
+) -> AsyncIterator[Event]:
     """Every event after this one, for ever or, without ``follow``, up to the newest."""
     failures = 0
     while True:
         try:
-            found, after = _page(calls, after, limit)
+            found, after = await _page(caller, after, limit)
         except (Unreachable, TryLater):
             if not follow:
                 raise
             failures += 1
-            sleep(backoff(failures))
+            await caller.sleep(backoff(failures))
             continue
         failures = 0
-        yield from found
+        for event in found:
+            yield event
         if not found:
             if not follow:
                 return
-            sleep(POLL_EVERY)
+            await caller.sleep(POLL_EVERY)
 
 
-def read_stream(
-    calls: Caller, sleep: Sleep, *, after: str | None, params: Params, patience: float
-) -> Iterator[Event]:
-    """Live events, for ever. ``patience``: seconds for the first connection to come about."""
+async def read_stream(caller: Caller, *, after: str | None, params: Params) -> AsyncIterator[Event]:
+    """Live events, for ever. The first connection has to come about within the patience."""
     last, failures = after, 0
-    deadline: float | None = time.monotonic() + patience
+    deadline: float | None = caller.deadline()
     while True:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
         call = Call("GET", "/v1/events/stream", params=params, headers=headers)
+        opened_by = time.monotonic() + SILENCE if deadline is None else deadline
         try:
-            with calls.stream(call, silence=SILENCE) as response:
-                for one in _parse(response):
-                    last, failures, deadline = one.id or last, 0, None
+            async with caller.stream(call, opened_by=opened_by, silence=SILENCE) as response:
+                _check_is_stream(response)
+                deadline = None
+                async for one in _parse(response):
+                    last, failures = one.id or last, 0
                     if one.event is not None:
                         yield one.event
         except (Unreachable, TryLater):
-            if deadline is not None and time.monotonic() > deadline:
+            failures += 1
+            pause = backoff(failures)
+            if deadline is not None and time.monotonic() + pause >= deadline:
                 raise
-        failures += 1
-        sleep(max(RECONNECT_AFTER, backoff(failures)) if deadline is None else backoff(failures))
+        else:
+            pause = RECONNECT_AFTER
+        await caller.sleep(pause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +83,26 @@ class _Received:
     event: Event | None
 
 
-def _page(calls: Caller, after: str | None, limit: int) -> tuple[Sequence[Event], str | None]:
+async def _page(
+    caller: Caller, after: str | None, limit: int
+) -> tuple[Sequence[Event], str | None]:
     params = {"limit": str(limit)} | ({} if after is None else {"after": after})
-    response = calls.ask(Call("GET", "/v1/events", params=params))
+    response = await caller.ask(Call("GET", "/v1/events", params=params))
     with understood(response):
         body = response.json()
         return [models.event(one) for one in body["events"]], body["next"]
 
 
-def _parse(response: httpx.Response) -> Iterator[_Received]:
+def _check_is_stream(response: httpx.Response) -> None:
+    """A page of HTML would be read, without an event, again and again for ever."""
+    if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+        raise not_understood(response)
+
+
+async def _parse(response: httpx.Response) -> AsyncIterator[_Received]:
     """Blocks of ``field: value`` lines, an empty line after each; a block may be an id alone."""
     fields: dict[str, str] = {}
-    for line in response.iter_lines():
+    async for line in response.aiter_lines():
         if line:
             name, _, value = line.partition(":")
             fields[name] = value.removeprefix(" ")

@@ -15,8 +15,8 @@ from types import ModuleType
 import typer
 
 from app.cli.output import complain
-from iovox_receipts import ClientError
 from app.errors import ConfigurationError, SchemaBehind, ServiceError
+from iovox_receipts import ClientError
 
 MODULES = {
     "serve": "serve",

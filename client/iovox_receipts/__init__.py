@@ -29,7 +29,7 @@ from iovox_receipts.errors import (
     TryLater,
     Unreachable,
 )
-from iovox_receipts.filters import Filters
+from iovox_receipts.filters import Filters, Grouping
 from iovox_receipts.models import (
     Entry,
     Event,
@@ -56,6 +56,7 @@ __all__ = [
     "FieldError",
     "Filters",
     "Found",
+    "Grouping",
     "Invalid",
     "Message",
     "NotAllowed",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Self, Unpack
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -18,7 +18,7 @@ from iovox_receipts import models
 from iovox_receipts.calls import Call, Caller, Sleep, understood
 from iovox_receipts.errors import ClientError, Conflict, NotAllowed, NotFinalYet
 from iovox_receipts.events import read_feed, read_stream
-from iovox_receipts.filters import Filters, filter_params, params
+from iovox_receipts.filters import Filters, Grouping, filter_params, params
 from iovox_receipts.models import Event, Found, Json, Message, Outcome, Page, Sent, rfc3339
 from iovox_receipts.subscriptions import AsyncWebhooks
 from iovox_receipts.watching import watch
@@ -27,7 +27,6 @@ PATIENCE = 30.0
 """Seconds for a whole call."""
 
 Outcomes = list[Outcome]
-Grouping = Literal["hour", "day", "status", "reason", "origin", "app"]
 
 
 class AsyncClient:
@@ -36,9 +35,9 @@ class AsyncClient:
     ``patience`` is in seconds and bounds a whole call: connecting, the answer, and what is tried
     again meanwhile, which is a lost connection, an answer 429, 502, 503 or 504 (after as long as
     the service asks for), and a send whose earlier try is still being answered. Methods that ask
-    once take a ``patience`` of their own. ``timeout`` bounds a single try within it, so that one
-    that hangs is given up for another; without it a try may take all of the patience.
-    ``transport`` and ``sleep`` take the place of httpx's own and of ``asyncio.sleep``.
+    once take a ``patience`` of their own. ``connect_timeout``: seconds without any connection after
+    which a call is given up earlier than that. ``transport`` and ``sleep`` take the place of
+    httpx's own and of ``asyncio.sleep``.
 
     Every method raises a ClientError; ``iovox_receipts.errors`` has the tree.
     """
@@ -49,13 +48,18 @@ class AsyncClient:
         key: str,
         *,
         patience: float = PATIENCE,
-        timeout: float | None = None,
+        connect_timeout: float | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         """Raises ValueError for a URL or a key that cannot be one; connects to nothing yet."""
         self._caller = Caller(
-            url, key, timeout=timeout, patience=patience, transport=transport, sleep=sleep
+            url,
+            key,
+            patience=patience,
+            connect_timeout=connect_timeout,
+            transport=transport,
+            sleep=sleep,
         )
         self.webhooks = AsyncWebhooks(self._caller)
 

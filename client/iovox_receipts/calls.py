@@ -34,9 +34,7 @@ _PROXY_GAVE_UP = (502, 504)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What to ask. ``repeatable``: asked twice, it is done once. ``held``: seconds for which the
-    service is asked to hold its answer.
-    """
+    """What to ask. ``repeatable``: asked twice, it is done once."""
 
     method: str
     path: str
@@ -44,15 +42,17 @@ class Call:
     params: Params | None = None
     headers: Mapping[str, str] | None = None
     repeatable: bool = True
-    held: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """``pause``: seconds after which another try may help; None where it would not."""
+    """``pause``: seconds after which another try may help; None where it would not.
+    ``connected``: whether anything may have been asked.
+    """
 
     error: ClientError
     pause: float | None
+    connected: bool = True
 
 
 class Caller:
@@ -68,15 +68,19 @@ class Caller:
         url: str,
         key: str,
         *,
-        timeout: float | None,
         patience: float,
+        connect_timeout: float | None,
         transport: httpx.AsyncBaseTransport | None,
         sleep: Sleep,
     ) -> None:
-        """``timeout``: seconds for one try; ``patience``: for a whole call."""
+        """``patience``: seconds for a whole call. ``connect_timeout``: seconds without a connection
+        after which a call does not try again to make one; patience if left out.
+        """
         self.patience = _seconds("patience", patience)
+        self.connect_timeout = _seconds(
+            "connect_timeout", patience if connect_timeout is None else connect_timeout
+        )
         self.sleep = sleep
-        self._timeout = math.inf if timeout is None else _seconds("timeout", timeout)
         base_url = _base_url(url)
         self._http = httpx.AsyncClient(
             base_url=base_url,
@@ -102,6 +106,7 @@ class Caller:
     async def ask(self, call: Call, *, deadline: float | None = None) -> httpx.Response:
         """The answer, which is a success. Raises Unreachable, NotUnderstood or a Problem."""
         deadline = self.deadline() if deadline is None else deadline
+        last_contact = time.monotonic()
         tries = 0
         while True:
             answer = await self._try(call, deadline - time.monotonic())
@@ -109,7 +114,12 @@ class Caller:
                 return answer
             tries += 1
             pause = None if answer.pause is None else max(answer.pause, backoff(tries))
-            if pause is None or time.monotonic() + pause >= deadline:
+            now, end = time.monotonic(), deadline
+            if answer.connected:
+                last_contact = now
+            else:
+                end = min(deadline, last_contact + self.connect_timeout)
+            if pause is None or now + pause >= end:
                 raise answer.error
             await self.sleep(pause)
 
@@ -150,19 +160,19 @@ class Caller:
         raise _problem(response)
 
     async def _try(self, call: Call, left: float) -> httpx.Response | _Failure:
-        seconds = max(0.0, min(left, self._timeout + call.held))
+        left = max(0.0, left)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(left):
                 response = await self._http.request(
                     call.method, call.path, json=call.body, params=call.params, headers=call.headers
                 )
         except TimeoutError:
-            error = self._unreachable(f"it was not complete after {seconds:.3g} s")
-            return _Failure(error, FIRST_PAUSE if call.repeatable else None)
+            return _Failure(self._unreachable(f"it was not complete after {left:.3g} s"), None)
+        except _NEVER_CONNECTED as failed:
+            return _Failure(self._unreachable(_words(failed)), FIRST_PAUSE, connected=False)
         except httpx.TransportError as failed:
-            error = self._unreachable(_words(failed))
-            again = call.repeatable or isinstance(failed, _NEVER_CONNECTED)
-            return _Failure(error, FIRST_PAUSE if again else None)
+            pause = FIRST_PAUSE if call.repeatable else None
+            return _Failure(self._unreachable(_words(failed)), pause)
         except httpx.DecodingError as failed:
             return _Failure(NotUnderstood(f"The answer could not be decoded: {failed}"), None)
         if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:

@@ -43,13 +43,18 @@ class Client(Blocking[AsyncClient]):
         key: str,
         *,
         patience: float = PATIENCE,
-        timeout: float | None = None,
+        connect_timeout: float | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         """Raises ValueError for a URL or a key that cannot be one; connects to nothing yet."""
         target = AsyncClient(
-            url, key, patience=patience, timeout=timeout, transport=transport, sleep=sleep
+            url,
+            key,
+            patience=patience,
+            connect_timeout=connect_timeout,
+            transport=transport,
+            sleep=sleep,
         )
         super().__init__(target, LoopThread(closing=target.close))
         self.webhooks = Webhooks(target.webhooks, self._thread)

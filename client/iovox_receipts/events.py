@@ -50,9 +50,9 @@ async def read_feed(
 
 
 async def read_stream(caller: Caller, *, after: str | None, params: Params) -> AsyncIterator[Event]:
-    """Live events, for ever. The first connection has to come about within the patience."""
+    """Live events, for ever, once there is a first connection."""
     last, failures = after, 0
-    deadline: float | None = caller.deadline()
+    deadline: float | None = caller.deadline(min(caller.patience, caller.connect_timeout))
     while True:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
         call = Call("GET", "/v1/events/stream", params=params, headers=headers)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypedDict, cast
+from typing import Literal, TypedDict, cast
 
 from iovox_receipts.models import rfc3339
 
 Params = Mapping[str, str | Sequence[str]]
+Grouping = Literal["hour", "day", "status", "reason", "origin", "app"]
 Value = str | bool | int | datetime | Sequence[str] | None
 
 

@@ -1,4 +1,4 @@
-"""A message, watched until its status is final: by answers that the service holds, or by polling."""
+"""A message watched until its status is final: by answers that are held back, or by polling."""
 
 from __future__ import annotations
 
@@ -47,22 +47,16 @@ async def _look(
     caller: Caller, path: str, etag: str | None, left: float
 ) -> tuple[Message | None, str | None]:
     """The message, or None where it is still the one that this ETag stands for."""
-    call = _call(path, etag, left)
-    patience = min(caller.patience + call.held, max(0.0, left) + LAST_ANSWER)
+    hold = 0 if etag is None else int(min(LONGEST_HOLD, max(0.0, left)))
+    call = Call("GET", path)
+    if etag is not None and hold > 0:
+        call = Call("GET", path, params={"wait": str(hold)}, headers={"If-None-Match": etag})
+    patience = min(caller.patience + hold, max(0.0, left) + LAST_ANSWER)
     response = await caller.ask(call, deadline=caller.deadline(patience))
-    if response.status_code == httpx.codes.NOT_MODIFIED:
+    if response.status_code == httpx.codes.NOT_MODIFIED and etag is not None:
         return None, etag
     with understood(response):
         return models.message(response.json()), response.headers.get("ETag")
-
-
-def _call(path: str, etag: str | None, left: float) -> Call:
-    """A look that is answered at once the first time, and later when there is news."""
-    if etag is None or left < 1.0:
-        return Call("GET", path)
-    hold = int(min(LONGEST_HOLD, left))
-    headers = {"If-None-Match": etag}
-    return Call("GET", path, params={"wait": str(hold)}, headers=headers, held=hold)
 
 
 async def _rest(caller: Caller, asked_at: float, until: float) -> None:

@@ -25,7 +25,7 @@ def test_what_is_queued_waits_for_a_worker(tmp_path: Path) -> None:
         )
         assert accepted(service.simulator) == 0
         with ServerProcess.fork(["worker"], service.settings) as worker:
-            for message in client.watch(queued["id"]):
+            for message in client.watch(queued["id"] or ""):
                 if message.status == "SUBMITTED":
                     break
             assert accepted(service.simulator) == 1

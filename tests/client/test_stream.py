@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from iovox_receipts import NotAuthenticated, NotUnderstood, Unreachable
-from tests.client.scripted import Answer, Script, event, problem
+from tests.client.scripted import Answer, Play, event, problem
 
 OPENING = ": connected\nretry: 1000\nid: e0\n\n"
 HEARTBEAT = ": heartbeat\n\n"
@@ -46,15 +46,17 @@ def stream(*blocks: str) -> httpx.Response:
         ),
     ],
 )
-def test_every_event_comes_once(answers: list[Answer], places: list[str | None]) -> None:
-    script = Script(answers)
-    found = islice(script.client(patience=0.0).stream(), 2)
+def test_every_event_comes_once(
+    play: Play, answers: list[Answer], places: list[str | None]
+) -> None:
+    script = play(answers)
+    found = islice(script.client(patience=0.1).stream(), 2)
     assert [one.id for one in found] == ["e1", "e2"]
     assert [request.headers.get("Last-Event-ID") for request in script.requests] == places
 
 
-def test_it_starts_where_it_is_told_to_and_chooses() -> None:
-    script = Script([stream(block(6))])
+def test_it_starts_where_it_is_told_to_and_chooses(play: Play) -> None:
+    script = play([stream(block(6))])
     next(script.client().stream(after="e5", status=["FAILED", "EXPIRED"], reference="order-42"))
     request = script.requests[0]
     assert request.headers["Last-Event-ID"] == "e5"
@@ -67,9 +69,10 @@ def test_it_starts_where_it_is_told_to_and_chooses() -> None:
     [
         pytest.param(problem(401), NotAuthenticated, id="wrong key"),
         pytest.param(httpx.ConnectError("refused"), Unreachable, id="nobody was ever there"),
-        pytest.param(stream("data: no JSON\n\n"), NotUnderstood, id="not the service"),
+        pytest.param(httpx.Response(200, text="<html>"), NotUnderstood, id="not the service"),
+        pytest.param(stream("data: no JSON\n\n"), NotUnderstood, id="not JSON"),
     ],
 )
-def test_what_will_not_pass_is_an_error(answer: Answer, error: type[Exception]) -> None:
+def test_what_will_not_pass_is_an_error(play: Play, answer: Answer, error: type[Exception]) -> None:
     with pytest.raises(error):
-        next(Script([answer]).client(patience=0.0).stream())
+        next(play([answer]).client(patience=0.1).stream())

@@ -138,7 +138,6 @@ async def _end(closing: Closing) -> None:
     for task in unfinished:
         task.cancel()
     await asyncio.gather(*unfinished, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
     await closing()
 
 

@@ -7,8 +7,8 @@ import json
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
@@ -123,23 +123,11 @@ class Caller:
                 raise answer.error
             await self.sleep(pause)
 
-    @asynccontextmanager
-    async def stream(
-        self, call: Call, *, opened_by: float, silence: float
-    ) -> AsyncIterator[httpx.Response]:
-        """An answer that goes on, once it has begun, which ``opened_by`` bounds.
+    async def open(self, call: Call, *, deadline: float, silence: float) -> httpx.Response:
+        """An answer that goes on, once it has begun; whoever reads it closes it.
 
         ``silence``: seconds without a byte after which it is lost.
         """
-        response = await self._open(call, opened_by, silence)
-        try:
-            yield response
-        except httpx.TransportError as error:
-            raise self._unreachable(_words(error)) from error
-        finally:
-            await response.aclose()
-
-    async def _open(self, call: Call, opened_by: float, silence: float) -> httpx.Response:
         request = self._http.build_request(
             call.method,
             call.path,
@@ -147,17 +135,24 @@ class Caller:
             headers=call.headers,
             timeout=httpx.Timeout(silence, connect=CONNECT_TIMEOUT),
         )
+        with self.reaching():
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    response = await self._http.send(request, stream=True)
+                    if response.is_success:
+                        return response
+                    await response.aread()
+            except TimeoutError as error:
+                raise self._unreachable("the stream did not begin in time") from error
+        raise _problem(response)
+
+    @contextmanager
+    def reaching(self) -> Iterator[None]:
+        """What is lost in here makes the service Unreachable."""
         try:
-            async with asyncio.timeout(opened_by - time.monotonic()):
-                response = await self._http.send(request, stream=True)
-                if response.is_success:
-                    return response
-                await response.aread()
-        except TimeoutError as error:
-            raise self._unreachable("the stream did not begin in time") from error
+            yield
         except httpx.TransportError as error:
             raise self._unreachable(_words(error)) from error
-        raise _problem(response)
 
     async def _try(self, call: Call, left: float) -> httpx.Response | _Failure:
         left = max(0.0, left)

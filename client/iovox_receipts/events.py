@@ -56,15 +56,19 @@ async def read_stream(caller: Caller, *, after: str | None, params: Params) -> A
     while True:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
         call = Call("GET", "/v1/events/stream", params=params, headers=headers)
-        opened_by = time.monotonic() + SILENCE if deadline is None else deadline
+        begun_by = time.monotonic() + SILENCE if deadline is None else deadline
         try:
-            async with caller.stream(call, opened_by=opened_by, silence=SILENCE) as response:
+            response = await caller.open(call, deadline=begun_by, silence=SILENCE)
+            try:
                 _check_is_stream(response)
                 deadline = None
-                async for one in _parse(response):
-                    last, failures = one.id or last, 0
-                    if one.event is not None:
-                        yield one.event
+                with caller.reaching():
+                    async for one in _parse(response):
+                        last, failures = one.id or last, 0
+                        if one.event is not None:
+                            yield one.event
+            finally:
+                await response.aclose()
         except (Unreachable, TryLater):
             failures += 1
             pause = backoff(failures)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import islice
+from threading import Event
+from typing import Any
 
 import httpx
 import pytest
 
 from iovox_receipts import NotAuthenticated, NotUnderstood, Unreachable
+from tests.client.misbehaving import server
 from tests.client.scripted import Answer, Play, event, problem
+from tests.support.process import clean_environment
 
 OPENING = ": connected\nretry: 1000\nid: e0\n\n"
 HEARTBEAT = ": heartbeat\n\n"
@@ -76,3 +82,46 @@ def test_it_starts_where_it_is_told_to_and_chooses(play: Play) -> None:
 def test_what_will_not_pass_is_an_error(play: Play, answer: Answer, error: type[Exception]) -> None:
     with pytest.raises(error):
         next(play([answer]).client(patience=0.1).stream())
+
+
+LEFT = """
+import asyncio, sys
+from iovox_receipts import AsyncClient, Client
+
+async def left(url):
+    client = AsyncClient(url, "key")
+    events = client.stream()
+    await anext(events)
+    if sys.argv[2] == "closed":
+        await client.close()
+
+if sys.argv[2] == "blocking":
+    with Client(sys.argv[1], "key") as client:
+        events = client.stream()
+        next(events)
+elif sys.argv[2] == "neither":
+    client = Client(sys.argv[1], "key")
+    events = client.stream()
+    next(events)
+else:
+    asyncio.run(left(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("how", ["open", "closed", "blocking", "neither"])
+def test_a_stream_that_is_left_in_the_middle_ends_quietly(how: str) -> None:
+    def speak(connection: Any, over: Event) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+        connection.sendall(head + (OPENING + block(1)).encode())
+        over.wait()
+
+    with server(speak) as url:
+        done = subprocess.run(
+            [sys.executable, "-c", LEFT, url, how],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=clean_environment({}),
+        )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -11,13 +11,15 @@ import os
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from functools import wraps
+from concurrent.futures import Future
+from functools import partial, wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Target = TypeVar("Target")
 
+Work = Callable[[], Awaitable[T]]
 Closing = Callable[[], Awaitable[None]]
 
 
@@ -37,14 +39,11 @@ class LoopThread:
         self._process = 0
         self._closed = False
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result. Ctrl-C while it is waited for cancels it."""
-        try:
-            with self._lock:  # nothing may be handed to a loop that `close` has stopped
-                future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
-        except BaseException:
-            coroutine.close()
-            raise
+    def run(self, work: Work[T]) -> T:
+        """What the work comes to. Ctrl-C while it is waited for cancels it."""
+        future: Future[T] = Future()
+        with self._lock:  # nothing may be handed to a loop that `close` has stopped
+            self._running().call_soon_threadsafe(_begin, work, future)
         try:
             return future.result()
         except BaseException:
@@ -93,7 +92,7 @@ def blocking(
 
     @wraps(method)
     def call(self: Blocking[Target], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._thread.run(method(self._target, *args, **kwargs))
+        return self._thread.run(partial(method, self._target, *args, **kwargs))
 
     return call
 
@@ -114,14 +113,42 @@ def _iterate(items: AsyncIterator[T], thread: LoopThread) -> Iterator[T]:
     """Dropped before its end it drops ``items``, which asyncio then closes on the loop."""
     while True:
         try:
-            item = thread.run(_next(items))
+            item = thread.run(partial(anext, items))
         except StopAsyncIteration:
             return
         yield item
 
 
-async def _next(items: AsyncIterator[T]) -> T:
-    return await anext(items)
+def _begin(work: Work[T], future: Future[T]) -> None:
+    """On the loop, and so is all that the work makes: Ctrl-C in the thread of a caller, at whatever
+    instruction, finds no coroutine that it could leave unawaited.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(_await(work))
+    task.add_done_callback(partial(_tell, future))
+
+    def cancel(ended: Future[T]) -> None:
+        if ended.cancelled() and not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
+
+    future.add_done_callback(cancel)
+
+
+async def _await(work: Work[T]) -> T:
+    return await work()
+
+
+def _tell(future: Future[T], task: asyncio.Task[T]) -> None:
+    if task.cancelled():
+        future.cancel()
+        return
+    error = task.exception()
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(task.result())
 
 
 def _serve(loop: asyncio.AbstractEventLoop, closing: Closing) -> None:

@@ -20,6 +20,7 @@ T = TypeVar("T")
 Target = TypeVar("Target")
 
 Work = Callable[[], Awaitable[T]]
+Tasks = set[asyncio.Task[Any]]
 Closing = Callable[[], Awaitable[None]]
 
 
@@ -37,13 +38,14 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._process = 0
+        self._tasks: Tasks = set()
         self._closed = False
 
     def run(self, work: Work[T]) -> T:
         """What the work comes to. Ctrl-C while it is waited for cancels it."""
         future: Future[T] = Future()
         with self._lock:  # nothing may be handed to a loop that `close` has stopped
-            self._running().call_soon_threadsafe(_begin, work, future)
+            self._running().call_soon_threadsafe(_begin, work, future, self._tasks)
         try:
             return future.result()
         except BaseException:
@@ -66,7 +68,10 @@ class LoopThread:
             self._loop, self._process = asyncio.new_event_loop(), os.getpid()
             # The thread must not hold this object, which would then never be let go of.
             self._thread = threading.Thread(
-                target=_serve, args=(self._loop, self._closing), name="iovox-receipts", daemon=True
+                target=_serve,
+                args=(self._loop, self._tasks, self._closing),
+                name="iovox-receipts",
+                daemon=True,
             )
             self._thread.start()
             weakref.finalize(self, _stop, self._loop).atexit = False
@@ -119,12 +124,14 @@ def _iterate(items: AsyncIterator[T], thread: LoopThread) -> Iterator[T]:
         yield item
 
 
-def _begin(work: Work[T], future: Future[T]) -> None:
+def _begin(work: Work[T], future: Future[T], tasks: Tasks) -> None:
     """On the loop, and so is all that the work makes: Ctrl-C in the thread of a caller, at whatever
     instruction, finds no coroutine that it could leave unawaited.
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(_await(work))
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
     task.add_done_callback(partial(_tell, future))
 
     def cancel(ended: Future[T]) -> None:
@@ -151,21 +158,33 @@ def _tell(future: Future[T], task: asyncio.Task[T]) -> None:
         future.set_result(task.result())
 
 
-def _serve(loop: asyncio.AbstractEventLoop, closing: Closing) -> None:
+def _serve(loop: asyncio.AbstractEventLoop, tasks: Tasks, closing: Closing) -> None:
     try:
         loop.run_forever()
     finally:
-        loop.run_until_complete(_end(closing))
+        loop.run_until_complete(_end(tasks, closing))
         loop.close()
 
 
-async def _end(closing: Closing) -> None:
+async def _end(tasks: Tasks, closing: Closing) -> None:
     """Unlike ``asyncio.run`` it does not wait for threads: one may hang in a lookup of a name."""
-    unfinished = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in unfinished:
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*unfinished, return_exceptions=True)
+    # An iterator that is dropped is closed by a task of asyncio's own, begun one turn of the loop
+    # later, and then drops the iterator inside it: two turns without a task, and all are closed.
+    turns = 0
+    while turns < 2:
+        await asyncio.sleep(0)
+        turns = 0 if await _others_ended() else turns + 1
     await closing()
+
+
+async def _others_ended() -> bool:
+    """Whether there were other tasks; there may be new ones now."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others)
+    return bool(others)
 
 
 def _stop(loop: asyncio.AbstractEventLoop) -> None:

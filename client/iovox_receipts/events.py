@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -51,22 +51,26 @@ async def read_feed(
 
 async def read_stream(caller: Caller, *, after: str | None, params: Params) -> AsyncIterator[Event]:
     """Live events, for ever, once there is a first connection."""
-    last, failures = after, 0
+    place, failures = _Place(after), 0
     deadline: float | None = caller.deadline(min(caller.patience, caller.connect_timeout))
     while True:
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+        headers = {"Accept": "text/event-stream"}
+        if place.id:
+            headers["Last-Event-ID"] = place.id
         call = Call("GET", "/v1/events/stream", params=params, headers=headers)
         begun_by = time.monotonic() + SILENCE if deadline is None else deadline
         try:
             response = await caller.open(call, deadline=begun_by, silence=SILENCE)
             try:
                 _check_is_stream(response)
-                deadline = None
+                deadline, place.fields = None, {}
                 with caller.reaching():
-                    async for one in _parse(response):
-                        last, failures = one.id or last, 0
-                        if one.event is not None:
-                            yield one.event
+                    async for line in response.aiter_lines():
+                        failures = 0
+                        if (data := place.take(line)) is not None:
+                            with understood(response):
+                                event = models.event(json.loads(data))
+                            yield event
             finally:
                 await response.aclose()
         except (Unreachable, TryLater):
@@ -77,14 +81,6 @@ async def read_stream(caller: Caller, *, after: str | None, params: Params) -> A
         else:
             pause = RECONNECT_AFTER
         await caller.sleep(pause)
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """What one block of a stream said: where we are, and perhaps an event."""
-
-    id: str | None
-    event: Event | None
 
 
 async def _page(
@@ -103,20 +99,23 @@ def _check_is_stream(response: httpx.Response) -> None:
         raise not_understood(response)
 
 
-async def _parse(response: httpx.Response) -> AsyncIterator[_Received]:
-    """Blocks of ``field: value`` lines, an empty line after each; a block may be an id alone."""
-    fields: dict[str, str] = {}
-    async for line in response.aiter_lines():
+@dataclass(slots=True)
+class _Place:
+    """How far a stream has been read: the id to go on after, and the block that is being read.
+
+    A block is lines of ``field: value`` and an empty one; it may be an id alone.
+    """
+
+    id: str | None
+    fields: dict[str, str] = field(default_factory=dict)
+
+    def take(self, line: str) -> str | None:
+        """The data of the block that this line ends, if it has any."""
         if line:
             name, _, value = line.partition(":")
-            fields[name] = value.removeprefix(" ")
-            continue
-        yield _Received(fields.get("id"), _event(response, fields))
-        fields = {}
-
-
-def _event(response: httpx.Response, fields: Mapping[str, str]) -> Event | None:
-    if "data" not in fields:
-        return None
-    with understood(response):
-        return models.event(json.loads(fields["data"]))
+            self.fields[name] = value.removeprefix(" ")
+            return None
+        self.id = self.fields.get("id") or self.id
+        data = self.fields.get("data")
+        self.fields = {}
+        return data

@@ -219,6 +219,15 @@ def test_filters_are_written_as_the_api_reads_them(play: Play) -> None:
     }
 
 
+def test_a_misspelt_filter_is_refused_before_anything_is_asked(play: Play) -> None:
+    script = play([page(cursor=None)])
+    with script.client() as client:
+        for ask in (client.list, lambda **filters: list(client.all(**filters))):
+            with pytest.raises(TypeError, match="'statsu' is not a filter; there are: status, "):
+                ask(statsu="FAILED")  # type: ignore[call-arg]
+    assert script.requests == []
+
+
 def test_looks_up_any_number_in_thousands(play: Play) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         ids = script.bodies()[-1]["ids"]
@@ -237,6 +246,15 @@ def test_a_batch(play: Play) -> None:
     assert script.client().send_batch([one]) == outcomes
     assert script.bodies() == [{"messages": [one]}]
     assert script.requests[0].headers["Idempotency-Key"]
+
+
+def test_a_batch_may_be_for_later(play: Play) -> None:
+    script = play([httpx.Response(202, json={"messages": []})])
+    later = datetime(2026, 11, 22, 9, tzinfo=UTC)
+    script.client().send_batch([{"origin": "a", "send_at": later}, {"send_at": "tomorrow"}])
+    assert script.bodies() == [
+        {"messages": [{"origin": "a", "send_at": "2026-11-22T09:00:00Z"}, {"send_at": "tomorrow"}]}
+    ]
 
 
 def feed(*numbers: int, after: str) -> httpx.Response:

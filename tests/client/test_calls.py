@@ -36,6 +36,10 @@ IN_A_SECOND = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=T
 Act = Callable[[Client], object]
 
 
+def garbled(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=b"no gzip")
+
+
 def send(client: Client) -> object:
     return client.send("447923221231", "447723443321", "Hello")
 
@@ -92,6 +96,8 @@ def test_made_again(play: Play, act: Act, first: Answer, last: Answer) -> None:
         pytest.param(send, httpx.Response(200, text="<html>"), NotUnderstood, id="HTML"),
         pytest.param(send, httpx.Response(200, json=[]), NotUnderstood, id="a list"),
         pytest.param(send, httpx.Response(200, json={"id": "1"}), NotUnderstood, id="half of it"),
+        pytest.param(send, garbled, NotUnderstood, id="what cannot be decoded"),
+        pytest.param(status, httpx.Response(304), NotUnderstood, id="no news, unasked"),
         pytest.param(status, httpx.Response(200, json={}), NotUnderstood, id="an empty message"),
         pytest.param(status, message(status_at="soon"), NotUnderstood, id="a time that is none"),
     ],

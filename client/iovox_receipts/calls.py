@@ -148,11 +148,13 @@ class Caller:
 
     @contextmanager
     def reaching(self) -> Iterator[None]:
-        """What is lost in here makes the service Unreachable."""
+        """What is lost in here makes the service Unreachable; what is garbled, NotUnderstood."""
         try:
             yield
         except httpx.TransportError as error:
             raise self._unreachable(_words(error)) from error
+        except httpx.DecodingError as error:
+            raise NotUnderstood(f"The answer could not be decoded: {error}") from error
 
     async def _try(self, call: Call, left: float) -> httpx.Response | _Failure:
         left = max(0.0, left)

@@ -70,12 +70,17 @@ def test_it_starts_where_it_is_told_to_and_chooses(play: Play) -> None:
     assert request.url.params["reference"] == "order-42"
 
 
+def garbled(_: httpx.Request) -> httpx.Response:
+    raise httpx.DecodingError("no gzip")
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
         pytest.param(problem(401), NotAuthenticated, id="wrong key"),
         pytest.param(httpx.ConnectError("refused"), Unreachable, id="nobody was ever there"),
         pytest.param(httpx.Response(200, text="<html>"), NotUnderstood, id="not the service"),
+        pytest.param(garbled, NotUnderstood, id="what cannot be decoded"),
         pytest.param(stream("data: no JSON\n\n"), NotUnderstood, id="not JSON"),
     ],
 )

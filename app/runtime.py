@@ -269,11 +269,11 @@ class Runtime:
         if with_queue:
             self.wakeups.listen(QUEUE, self.queue.wake)
             self._run(self.queue.run(), "queue")
-            self.wakeups.listen(EVENTS, self.dispatcher.wake)
-            self.wakeups.listen(WEBHOOKS, self.dispatcher.look)
+            self.wakeups.listen(EVENTS, self.dispatcher.wake_for_events)
+            self.wakeups.listen(WEBHOOKS, self.dispatcher.wake)
             self._run(self.dispatcher.run(), "webhooks")
-            self._run(self.dispatcher.keep(), "webhook leases")
-            self._run(self.dispatcher.tidy(), "webhook history")
+            self._run(self.dispatcher.renew_leases(), "webhook leases")
+            self._run(self.dispatcher.purge_history(), "webhook history")
 
     async def stop(self) -> None:
         """Finish what was taken, in reverse order, within a share of the time a stop may take.

@@ -26,8 +26,8 @@ MOST_WEBHOOKS = 100
 MOST_REPLAYED = 10_000
 """At once. The answer says where to go on."""
 OLD_SECRET_VALID = timedelta(hours=24)
-RESOLVE_PATIENCE = 3.0
-"""Seconds that a new URL's name has to be resolved in, before it is taken without."""
+RESOLVE_TIMEOUT = 3.0
+"""Seconds for a new URL's name to resolve. If it does not, the URL is accepted unresolved."""
 
 
 class Subscriptions:
@@ -159,8 +159,8 @@ class Subscriptions:
         try:
             url = self._targets.check(text)
             with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(RESOLVE_PATIENCE):
-                    await self._targets.addresses(url)
+                async with asyncio.timeout(RESOLVE_TIMEOUT):
+                    await self._targets.resolve(url.raw_host or "", url.port or 0)
         except TargetRefused as error:
             raise _at_fault("url", str(error)) from None
 

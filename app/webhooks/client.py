@@ -69,7 +69,7 @@ class WebhookClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=targets,
-                use_dns_cache=False,  # the name server's answer is checked for each connection
+                ttl_dns_cache=0,  # calls that start together share a lookup, which is then forgotten
                 ssl=tls,  # True: the context that aiohttp made when it was imported
                 limit=connections,
                 keepalive_timeout=KEEPALIVE,

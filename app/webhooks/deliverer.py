@@ -169,9 +169,7 @@ class Deliverer:
 
     async def _wait(self) -> None:
         """Wait until an attempt ends, there is more to start, or results are to be recorded."""
-        timeout = (
-            self._first_result_at + RECORD_DELAY - self._clock() if self._results else None
-        )
+        timeout = self._first_result_at + RECORD_DELAY - self._clock() if self._results else None
         wake = asyncio.create_task(self._wake.wait())
         await asyncio.wait(
             {wake, *self._in_flight}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED

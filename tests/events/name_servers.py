@@ -51,14 +51,11 @@ class Silent(Answering):
 
 
 class _Server(asyncio.DatagramProtocol):
-    def __init__(self) -> None:
-        self.queries = 0
-
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
         self._transport = transport
 
     def datagram_received(self, data: bytes, sender: tuple[str, int]) -> None:
-        self.queries += 1
         if data[12:].startswith(b"\x04live"):
             self._transport.sendto(_answer(data), sender)
 

@@ -84,7 +84,9 @@ def test_the_attempts_reach_over_three_days() -> None:
     ("asked", "expected"), [(120.0, 120.0), (0.0, 1.0), (10.0**9, 3 * 86_400.0)]
 )
 def test_the_asked_time_is_a_lower_bound(asked: float, expected: float) -> None:
-    assert waits(0, DeliveryResult(429, "it answered 429", asked)) == pytest.approx(expected, rel=0.26)
+    assert waits(0, DeliveryResult(429, "it answered 429", asked)) == pytest.approx(
+        expected, rel=0.26
+    )
 
 
 DAYS = timedelta(days=3)

@@ -84,6 +84,44 @@ async def test_one_internal_address_among_many_is_enough() -> None:
         await targets.resolve("receiver.test", 443)
 
 
+def test_internal_addresses_in_urls_are_refused() -> None:
+    """No resolver is asked for those."""
+    targets = Targets(allow_http=False)
+    for case, address in INTERNAL.items():
+        host = f"[{address}]" if ":" in address else address
+        with pytest.raises(TargetRefused):
+            pytest.fail(f"{case}: {targets.check(f'https://{host}/')}")
+
+
+OTHER_NOTATIONS = [
+    "2130706433", "0x7f000001", "0x7f.1", "127.1", "0177.0.0.1", "127.0.0.1.", "1.2.3.4.5", "a.1",
+    "0x", "[fe80::1%25eth0]", "\uff11\uff12\uff17.0.0.1", "127\u30020\u30020\u30021",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", OTHER_NOTATIONS)
+def test_other_notations_of_addresses_are_refused(host: str) -> None:
+    targets = Targets(allow_http=False)
+    with pytest.raises(TargetRefused):
+        targets.check(f"https://{host}/")
+
+
+async def test_a_name_with_many_addresses_is_not_called_on_all_of_them() -> None:
+    ipv6 = [f"2606:4700::{number:x}" for number in range(1, 100)]
+    ipv4 = [f"8.8.8.{number}" for number in range(1, 100)]
+    targets = resolving([*ipv6, *ipv4])
+    found = [each["host"] for each in await targets.resolve("receiver.test", 443)]
+    assert found == ipv6[:4] + ipv4[:4]
+
+
+async def test_names_of_this_machine_are_read_from_its_file() -> None:
+    """By the resolver that is used where none is given."""
+    targets = Targets(allow_http=True, allowed=read_networks("127.0.0.0/8"))
+    found = await targets.resolve("localhost", 80)
+    await targets.close()
+    assert [(each["host"], each["port"]) for each in found] == [("127.0.0.1", 80)]
+
+
 LONG = ".".join(["a" * 63] * 4)
 HOSTS = {
     "a dot": (".", False),
@@ -153,7 +191,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def test_the_connection_goes_to_the_address_that_was_checked(receiver: Receiver) -> None:
-    """And to no other that the name resolves to a moment later. Each call makes a new connection."""
+    """And to no other that the name resolves to a moment later, for the next connection."""
     receiver.decide = always(Answer(headers={"Connection": "close"}))
     port = httpx.URL(receiver.url).port
     client = client_of(resolving(["127.0.0.1"], ["10.0.0.1"], ["127.0.0.1"]))

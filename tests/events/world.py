@@ -20,6 +20,7 @@ from app.model.message import Acceptance, Message, Outcome, Request, Step
 from app.model.receipt import Arrival, Receipt, interpret
 from app.model.status import Status
 from app.runtime import Runtime
+from app.server.protocol import PatientHttp
 from app.settings import Settings
 from app.store.engine import Database
 from app.store.keys import KeyStore
@@ -192,7 +193,9 @@ async def serving(database_url: str, **changed: object) -> AsyncIterator[World]:
     with tempfile.TemporaryDirectory() as folder:
         app = create_app(settings_for(database_url, Path(folder), **changed))
         server = uvicorn.Server(
-            uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=5)
+            uvicorn.Config(
+                app, port=0, http=PatientHttp, log_config=None, timeout_graceful_shutdown=5
+            )
         )
         task = asyncio.create_task(server.serve())
         while not server.started:

@@ -193,7 +193,7 @@ class Runtime:
         self.hub = Hub(
             feed=self.feed,
             metrics=self.metrics,
-            most=raise_file_limit() // 2,  # the other half is for whoever does not stay
+            max_streams=raise_file_limit() // 2,  # the other half is for whoever does not stay
             heartbeat=self.settings.stream_heartbeat,
             valid_keys=self.keys.valid,
         )
@@ -206,7 +206,7 @@ class Runtime:
             store=WebhookStore(self.database),
             deliveries=WebhookDeliveryStore(self.database),
             targets=targets,
-            changed=partial(self.wakeups.announce, WEBHOOKS),
+            on_change=partial(self.wakeups.announce, WEBHOOKS),
         )
         self.dispatcher = Dispatcher(
             outbox=OutboxStore(self.database),
@@ -244,7 +244,7 @@ class Runtime:
         self._run(self.waiting_room.run(), "waiting room")
         self.wakeups.listen(EVENTS, self.hub.wake)
         self._run(self.hub.run(), "hub")
-        self._run(self.hub.beat(), "heartbeats")
+        self._run(self.hub.send_heartbeats(), "heartbeats")
         self._run(self.hub.check_keys(), "stream keys")
         self._run_sending(with_queue=self.settings.queue_workers)
 

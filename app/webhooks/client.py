@@ -1,5 +1,5 @@
-"""The HTTP client for one webhook. The receiver is the open internet: only the status and Retry-After
-of its response are used, and no more of head and body is read than the limits below.
+"""The HTTP client of one webhook. The receiver is the open internet: of its response only status and
+Retry-After are used, and no more of head and body is read than the limits below.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import aiohttp
 from app.webhooks.targets import TargetRefused, Targets
 
 MAX_BODY = 16 * 1024
-"""Bytes read of a response's body. Its content is ignored, but a connection is only reused once the
-body was read to its end; one with more is closed."""
+"""Bytes read of a response's body. Its content is ignored, but only a connection whose response was
+read to its end can be reused; one with a longer response is closed."""
 MAX_HEAD_LINE = 8 * 1024
 MAX_HEADERS = 100
 KEEPALIVE = 5.0
@@ -48,12 +48,12 @@ class DeliveryResult:
 
 
 class WebhookClient:
-    """A session of its own per webhook: no other webhook waits for its connections, and a client
-    for another URL starts without any. ``timeout``: seconds for the whole call, resolution included.
+    """One session per webhook and URL: no other webhook waits for its connections, and none leads
+    to an earlier URL. ``timeout``: seconds for all of a call, name resolution included.
 
-    ``targets`` resolves and checks the host for each new connection, so what is connected to is
-    what was checked. Redirects and proxies of the environment are not followed: both lead to hosts
-    that nobody checked.
+    ``targets`` resolves and checks the host for each new connection, so that the address connected
+    to is the address checked. Redirects are not followed and proxies of the environment not used:
+    both lead to hosts that were not checked.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class WebhookClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=targets,
-                ttl_dns_cache=0,  # calls that start together share a lookup, which is then forgotten
+                ttl_dns_cache=0,  # shared by calls that start together, and not kept
                 ssl=tls,  # True: the context that aiohttp made when it was imported
                 limit=connections,
                 keepalive_timeout=KEEPALIVE,

@@ -112,7 +112,7 @@ class Deliverer:
             self._may_have_due = False
             await self._fetch_due()
         limit = self._schedule.max_in_flight(self._webhook)
-        # A failure is recorded first: it may mean that the receiver is to be left alone for a while.
+        # A failure is recorded first: it may ask for a pause (backoff, Retry-After, 410).
         while self._due and len(self._in_flight) < limit and not self._has_failed():
             delivery = self._due.popleft()
             task = asyncio.create_task(self._attempt(self._webhook, delivery))

@@ -89,7 +89,7 @@ class Dispatcher:
         await _repeat(self._purge, lambda: asyncio.sleep(PURGE_EVERY), "webhook_purge_failed")
 
     async def close(self) -> None:
-        """Stop the deliverers and release their leases, so that other processes can go on at once."""
+        """Stop the deliverers and release their leases: other processes can claim them at once."""
         running, ids = [*self._deliverers.values()], [*self._deliverers]
         for deliverer, _ in running:
             deliverer.stop()

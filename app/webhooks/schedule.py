@@ -88,8 +88,8 @@ class Schedule:
         self, webhook: Webhook, delivery: Delivery, result: DeliveryResult, now: datetime
     ) -> tuple[DeliveryState, datetime | None]:
         first = delivery.first_attempt_at or now
-        # Where nothing else succeeded meanwhile the receiver is at fault: its webhook will be paused,
-        # and this delivery is sent once that is resumed.
+        # Where nothing else succeeded meanwhile the receiver is at fault, not this delivery: the
+        # webhook will be paused, and this is sent once it is resumed.
         others_succeeded = webhook.failing_since is None or webhook.failing_since > first
         if others_succeeded and (now - first).total_seconds() >= self.give_up_after:
             return DeliveryState.FAILED, None
@@ -109,7 +109,7 @@ class Schedule:
         return Health(WebhookState.ACTIVE, None, failures, since, not_before)
 
     def _retry_at(self, results: Sequence[DeliveryResult], now: datetime) -> datetime | None:
-        """The end of the longest Retry-After. It holds for the whole webhook: its receiver is busy."""
+        """When the longest Retry-After ends. It holds for the webhook: its receiver is busy."""
         delays = [result.retry_after for result in results if result.retry_after]
         if not delays:
             return None

@@ -1,4 +1,4 @@
-"""One app's receivers, however dead, cost another app's webhooks nothing but the processor's time."""
+"""Receivers of one app that hang, or have dead names, do not slow another app's webhooks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.store.webhooks import WebhookStore
 from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.requests import NewWebhook
 from app.webhooks.schedule import Schedule
-from app.webhooks.subscriptions import MOST_WEBHOOKS, RESOLVE_TIMEOUT, Subscriptions
+from app.webhooks.subscriptions import MAX_WEBHOOKS, RESOLVE_TIMEOUT, Subscriptions
 from app.webhooks.targets import Targets, read_networks
 
 from .name_servers import Silent, silent_name_server
@@ -52,7 +52,7 @@ class Delivering(Writer):
             store=WebhookStore(database),
             deliveries=WebhookDeliveryStore(database),
             targets=targets,
-            changed=self.dispatcher.wake,
+            on_change=self.dispatcher.wake,
         )
 
     async def subscribe(self, app: str, *urls: str) -> None:
@@ -116,7 +116,7 @@ async def test_dead_names_of_one_app_do_not_slow_anothers(
         await writer.subscribe("quiet", receiver.url.replace("127.0.0.1", "live.test"))
         alone = await slowest(writer, receiver, seconds=1)
         began = clock()
-        dead = [f"http://dead{number}.test/" for number in range(MOST_WEBHOOKS - 1)]
+        dead = [f"http://dead{number}.test/" for number in range(MAX_WEBHOOKS - 1)]
         await writer.subscribe("noisy", slow.url.replace("127.0.0.1", "live.test"), *dead)
         assert clock() - began < RESOLVE_TIMEOUT + 5, "names were looked up one after the other"
         await writer.reject(*await writer.messages(20, app="noisy"))

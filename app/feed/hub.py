@@ -117,7 +117,7 @@ class Hub:
                 log.exception("stream_reader_failed")
 
     async def send_heartbeats(self) -> None:
-        """Send a comment to each stream without events, until cancelled: proxies close idle ones."""
+        """Send a comment to streams without events, until cancelled: proxies close idle ones."""
         while True:
             await asyncio.sleep(self._heartbeat / 2)
             for turn, stream in enumerate(tuple(self._open)):

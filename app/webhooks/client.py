@@ -1,5 +1,5 @@
-"""The HTTP client of one webhook. The receiver is the open internet: of its response only status and
-Retry-After are used, and no more of head and body is read than the limits below.
+"""The HTTP client of one webhook. The receiver is the open internet: only the status and Retry-After
+of its response are used, and its head and body are read up to the limits below.
 """
 
 from __future__ import annotations

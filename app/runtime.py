@@ -189,11 +189,12 @@ class Runtime:
         )
 
     def _build_notify(self) -> None:
+        files = raise_file_limit()
         self.feed = FeedStore(self.database)
         self.hub = Hub(
             feed=self.feed,
             metrics=self.metrics,
-            max_streams=raise_file_limit() // 2,  # the other half is for whoever does not stay
+            max_streams=files // 2,  # the other half is for whoever does not stay
             heartbeat=self.settings.stream_heartbeat,
             valid_keys=self.keys.valid,
         )
@@ -220,6 +221,7 @@ class Runtime:
             targets=targets,
             metrics=self.metrics,
             keep_for=settings.webhook_keep_for,
+            max_sockets=files // 4,
         )
 
     async def start(self) -> None:

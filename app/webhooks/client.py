@@ -1,5 +1,5 @@
-"""The HTTP client of one webhook. The receiver is the open internet: only the status and Retry-After
-of its response are used, and its head and body are read up to the limits below.
+"""The HTTP client of one webhook. The receiver is the open internet: only status and Retry-After of
+its response are used, and head and body are read up to the limits below.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class WebhookClient:
             connector=aiohttp.TCPConnector(
                 resolver=targets,
                 ttl_dns_cache=0,  # shared by calls that start together, and not kept
-                ssl=tls,  # True: the context that aiohttp made when it was imported
+                ssl=tls,  # True: the context that aiohttp makes when it is imported
                 limit=connections,
                 keepalive_timeout=KEEPALIVE,
             ),

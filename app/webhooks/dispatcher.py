@@ -28,8 +28,8 @@ POLL_EVERY = 0.5
 MIN_PAUSE = 0.05
 """Seconds between two polls, however many wake-ups come."""
 MAX_DELIVERERS = 2_000
-"""Webhooks that one process delivers to at a time. Of receivers that hang each holds its place for
-a time-out, so there are places for twenty apps with every webhook dead."""
+"""Webhooks that one process delivers to at a time. A receiver that hangs keeps its place for a
+time-out, so there are places for twenty apps of which every webhook is dead."""
 STOP_TIMEOUT = 5.0
 """Seconds that attempts in flight have to end at a stop. What has not is sent again."""
 PURGE_EVERY = 600.0
@@ -41,7 +41,8 @@ log = structlog.get_logger(__name__)
 class Dispatcher:
     """The deliverers of one process. ``keep_for``: seconds that ended deliveries can be looked up.
 
-    ``close`` closes ``targets`` as well.
+    ``max_sockets`` bounds the connections of all deliverers together: what they leave of the
+    process's file descriptors is for receipts. ``close`` closes ``targets`` as well.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Dispatcher:
         targets: Targets,
         metrics: Metrics,
         keep_for: float,
+        max_sockets: int,
     ) -> None:
         self._outbox = outbox
         self._schedule = schedule
         self._targets = targets
         self._metrics = metrics
         self._keep_for = timedelta(seconds=keep_for)
+        self._max_deliverers = min(MAX_DELIVERERS, max(1, max_sockets // schedule.concurrency))
         self._lease = uuid4()
         self._deliverers: dict[UUID, tuple[Deliverer, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
@@ -113,7 +116,7 @@ class Dispatcher:
                 self._deliverers[each.webhook_id][0].wake(has_events=each.has_events)
         new = [each for each in with_work if each.webhook_id not in self._deliverers]
         if new:
-            await self._claim(new[: MAX_DELIVERERS - len(self._deliverers)], now)
+            await self._claim(new[: self._max_deliverers - len(self._deliverers)], now)
 
     async def _claim(self, new: list[Waiting], now: datetime) -> None:
         """Take the leases of these webhooks, and deliver to those that were free."""

@@ -46,6 +46,7 @@ class Delivering(Writer):
             targets=targets,
             metrics=Metrics(),
             keep_for=3_600,
+            max_sockets=10_000,
         )
         super().__init__(database, announce=self.dispatcher.wake_for_events)
         self._subscriptions = Subscriptions(

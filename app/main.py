@@ -96,7 +96,6 @@ def _provide(state: State, runtime: Runtime) -> None:
     """Put what the routes depend on where their dependencies look for it."""
     state.authenticator = runtime.authenticator
     state.sender = runtime.sender
-    state.key_rates = runtime.key_rates
     state.lookups = runtime.lookups
     state.feed = runtime.feed
     state.hub = runtime.hub

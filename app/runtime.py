@@ -177,12 +177,12 @@ class Runtime:
             concurrency=max(1, most - most // KEPT_FOR_CALLERS),
         )
         self.sweeper = Sweeper(store=self.messages, keys=keys, submitter=self.submitter)
-        self.key_rates = KeyRates(settings.key_rate)
         self.sender = Sender(
             store=self.messages,
             keys=keys,
             submitter=self.submitter,
             gate=gate,
+            rates=KeyRates(settings.key_rate),
             wake=partial(self.wakeups.announce, QUEUE),
             announce=self._announce_events,
             horizon=timedelta(seconds=settings.schedule_horizon),

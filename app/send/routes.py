@@ -12,7 +12,6 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooManyRequests
 from app.model.status import Status
 from app.send.idempotency import HEADER, REPLAYED, Key, KeyedBody, keyed_body
-from app.send.rates import KeyRates
 from app.send.requests import BatchRequest, ResendRequest, SendRequest
 from app.send.responses import (
     BatchResponse,
@@ -36,11 +35,6 @@ async def _sender(request: Request) -> Sender:
     return sender
 
 
-async def _rates(request: Request) -> KeyRates:
-    rates: KeyRates = request.app.state.key_rates
-    return rates
-
-
 KeyHeader = Annotated[
     Key | None,
     Header(
@@ -51,32 +45,7 @@ KeyHeader = Annotated[
 ]
 
 
-async def _send_key(request: Request, key: KeyHeader = None) -> KeyedBody | None:
-    return None if key is None else keyed_body(_only(request, key), "send", await request.json())
-
-
-async def _batch_key(request: Request, key: KeyHeader = None) -> KeyedBody | None:
-    return None if key is None else keyed_body(_only(request, key), "batch", await request.json())
-
-
-async def _resend_key(
-    request: Request,
-    id: MessageId,
-    key: KeyHeader = None,
-) -> KeyedBody | None:
-    return None if key is None else keyed_body(_only(request, key), f"resend {id}", None)
-
-
-def _only(request: Request, key: str) -> str:
-    """The framework reads the last of several headers. Raises Invalid."""
-    if len(request.headers.getlist(HEADER)) > 1:
-        fault = FieldError(HEADER, "is given more than once")
-        raise Invalid("The idempotency key cannot be used", errors=(fault,))
-    return key
-
-
 TheSender = Annotated[Sender, Depends(_sender)]
-Rates = Annotated[KeyRates, Depends(_rates)]
 
 _TAKEN = headers("Location", REPLAYED)
 _RESPONSES: Responses = {
@@ -92,16 +61,11 @@ _BATCH_RESPONSES: Responses = {
 }
 
 
-async def _count_one(caller: SendCaller, rates: Rates) -> None:
-    rates.take(caller.key_id)
-
-
 @router.post(
     "/v1/messages",
     summary="Send one message",
     status_code=201,
     response_model_exclude_unset=True,
-    dependencies=[Depends(_count_one)],
     responses=_RESPONSES
     | problems(*OF_A_BODY, Conflict, Refused, TooManyRequests, retry_after=409),
 )
@@ -109,10 +73,13 @@ async def send(
     message: SendRequest,
     caller: SendCaller,
     sender: TheSender,
-    key: Annotated[KeyedBody | None, Depends(_send_key)],
+    request: Request,
     response: Response,
+    idempotency_key: KeyHeader = None,
 ) -> SentMessage:
     """201 with iovox's id, or 202 while it is QUEUED or UNCONFIRMED."""
+    key = _keyed(request, idempotency_key, "send", await request.json())
+    sender.rates.take(caller.key_id)
     done = await sender.send(caller.app, message.request(), key)
     return _respond(response, done)
 
@@ -129,12 +96,13 @@ async def send_batch(
     batch: BatchRequest,
     caller: SendCaller,
     sender: TheSender,
-    rates: Rates,
-    key: Annotated[KeyedBody | None, Depends(_batch_key)],
+    request: Request,
     response: Response,
+    idempotency_key: KeyHeader = None,
 ) -> BatchResponse:
     """202 with an outcome for each; a bad message does not spoil the others."""
-    rates.take(caller.key_id, len(batch.messages))
+    key = _keyed(request, idempotency_key, "batch", await request.json())
+    sender.rates.take(caller.key_id, len(batch.messages))
     done = await sender.send_batch(caller.app, batch.messages, key)
     if done.replayed:
         response.headers[REPLAYED] = "true"
@@ -157,7 +125,6 @@ async def cancel(id: MessageId, caller: SendCaller, sender: TheSender) -> Cancel
     summary="Deliberately send a text again",
     status_code=201,
     response_model_exclude_unset=True,
-    dependencies=[Depends(_count_one)],
     responses=_RESPONSES
     | problems(NotFound, *OF_A_BODY, Conflict, Refused, TooManyRequests, retry_after=409),
 )
@@ -165,11 +132,14 @@ async def resend(
     id: MessageId,
     caller: SendCaller,
     sender: TheSender,
-    key: Annotated[KeyedBody | None, Depends(_resend_key)],
+    request: Request,
     response: Response,
     _nothing: ResendRequest | None = None,
+    idempotency_key: KeyHeader = None,
 ) -> SentMessage:
     """A new message with `resend_of`; the response is that of a send."""
+    key = _keyed(request, idempotency_key, f"resend {id}", None)
+    sender.rates.take(caller.key_id)
     done = await sender.resend(caller.app, caller.sees, id, key)
     return _respond(response, done)
 
@@ -184,3 +154,13 @@ def _respond(response: Response, done: SendResult) -> SentMessage:
     if sent.status is Status.REJECTED:
         raise Rejected(sent, response.headers)
     return sent_message(sent, done.message)
+
+
+def _keyed(request: Request, key: str | None, operation: str, body: object) -> KeyedBody | None:
+    """The idempotency key with what it is used for. Raises Invalid, BadRequest."""
+    if key is None:
+        return None
+    if len(request.headers.getlist(HEADER)) > 1:  # the framework reads the last of them
+        fault = FieldError(HEADER, "is given more than once")
+        raise Invalid("The idempotency key cannot be used", errors=(fault,))
+    return keyed_body(key, operation, body)

@@ -13,6 +13,7 @@ from app.model.message import Message, Request, expiry_time
 from app.model.status import Status
 from app.send.gate import Admission, Gate
 from app.send.idempotency import KeyedBody, first_answer, require_same
+from app.send.rates import KeyRates
 from app.send.recorder import Recorder
 from app.send.requests import read_message, require_schedule
 from app.send.responses import BatchItem, BatchResponse, queued_item, refused_item
@@ -52,12 +53,15 @@ class Sender:
         keys: IdempotencyStore,
         submitter: Submitter,
         gate: Gate,
+        rates: KeyRates,
         wake: Callable[[], None],
         announce: Callable[[], None],
         horizon: timedelta,
         retry_for: timedelta,
     ) -> None:
-        """``wake`` tells the queue's workers, here and in other replicas, that there is work.
+        """``rates`` is what the routes count messages against.
+
+        ``wake`` tells the queue's workers, here and in other replicas, that there is work.
 
         ``announce`` is called after every commit that wrote events.
         """
@@ -65,6 +69,7 @@ class Sender:
         self._keys = keys
         self._submitter = submitter
         self._gate = gate
+        self.rates = rates
         self._wake = wake
         self._announce = announce
         self._horizon = horizon

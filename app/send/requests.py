@@ -1,7 +1,7 @@
-"""What an app may ask for. The caller is one of our own apps: known, but it makes mistakes.
+"""Request bodies of the routes that send. The caller is authenticated, but it makes mistakes.
 
-Every field is checked and every fault named at once; where iovox has words for a fault, they are
-iovox's. Phone numbers come out as E.164 digits.
+Every field is checked and all faults are named at once, in iovox's words where it has any. Phone
+numbers are normalised to E.164 digits.
 """
 
 from __future__ import annotations
@@ -41,12 +41,11 @@ LONGEST_NAME = 255
 LONGEST_DIGITS = 15
 """Of an E.164 number."""
 LONGEST_WRITTEN = 25
-"""Of one with zeros that are not dialled from abroad."""
+"""Of a number before it is normalised: with zeros that are not dialled from abroad."""
 LARGEST_EXPIRY = 2**31 - 1
 """iovox says INT, in minutes."""
-NUMBERS_REMEMBERED = 10_000
-"""Who is texted today is often texted again, and a number takes longer to read than all the rest
-of a request."""
+NUMBER_CACHE_SIZE = 10_000
+"""Numbers repeat, and parsing one takes longer than all the rest of a request."""
 
 _ALPHANUMERIC_ORIGIN = re.compile(r"[A-Za-z0-9 .]{1,11}")
 _DIGITS = re.compile(r"[0-9]+")
@@ -55,7 +54,7 @@ _PUNCTUATION = re.compile(r"[\s().\-\u2010-\u2015]+")
 
 
 def _origin(value: str) -> str:
-    """iovox's rule, read so that its own 12-digit example passes: 11 binds letters, not digits."""
+    """iovox's rule, read so that its own 12-digit example passes: 11 limits names, not numbers."""
     if not value.strip():
         raise ValueError("Origin Empty")
     if _NUMERIC.fullmatch(value):
@@ -82,9 +81,9 @@ def _destination(value: str) -> str:
     )
 
 
-@lru_cache(maxsize=NUMBERS_REMEMBERED)
+@lru_cache(maxsize=NUMBER_CACHE_SIZE)
 def _e164(digits: str) -> str | None:
-    """The number's E.164 digits, which may be fewer; None where there is no such number."""
+    """The number's E.164 digits, which may be fewer; None for an impossible number."""
     try:
         number = phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:
@@ -160,7 +159,7 @@ class SendRequest(BaseModel):
     )
 
     def request(self) -> Request:
-        """The same as a value of the model's."""
+        """The request as a value of ``app.model``."""
         return Request(
             origin=self.origin,
             destination=self.destination,
@@ -173,10 +172,10 @@ class SendRequest(BaseModel):
 
 
 class UncheckedMessage:
-    """A message of a batch: documented as a SendRequest, and checked by itself later.
+    """A message of a batch: documented as a SendRequest, validated later, one by one.
 
-    One that is at fault must not spoil the others; and checking a thousand in one go would hold up
-    the receipts that come meanwhile.
+    An invalid message must not fail the others, and validating a thousand without yielding to the
+    event loop would delay receipts.
     """
 
     @classmethod
@@ -209,7 +208,7 @@ class ResendRequest(BaseModel):
 
 
 def read_message(fields: object, *, now: datetime, horizon: timedelta) -> Request:
-    """One message of a batch. Raises Invalid, which names every fault."""
+    """Validate one message of a batch. Raises Invalid, which names every fault."""
     faults: tuple[FieldError, ...] = ()
     try:
         request = SendRequest.model_validate(fields).request()
@@ -227,12 +226,12 @@ def require_schedule(request: Request, *, now: datetime, horizon: timedelta) -> 
     if request.send_at <= now:
         why = "lies in the past"
     elif request.send_at > now + horizon:
-        why = f"lies more than {_in_words(horizon)} ahead"
+        why = f"lies more than {_format_span(horizon)} ahead"
     else:
         return
     fault = FieldError("send_at", why)
     raise Invalid("The message was not sent; nothing is stored", errors=(fault,))
 
 
-def _in_words(span: timedelta) -> str:
+def _format_span(span: timedelta) -> str:
     return f"{span.days} days" if span >= timedelta(days=2) else f"{span.total_seconds():g} s"

@@ -69,7 +69,7 @@ async def test_a_claim_goes_on_where_the_last_one_left_off(store: MessageStore, 
     served: list[str] = []
     while len(served) < 12:
         last = served[-1] if served else ""
-        served += [one.app for one in await claim(store, limit, behind=last)]
+        served += [one.app for one in await claim(store, limit, after_app=last)]
     assert served == ["a", "b", "c"] * 4
 
 

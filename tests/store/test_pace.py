@@ -31,17 +31,17 @@ def store(database: Database) -> PaceStore:
 
 async def test_moments_lie_apart_and_no_further_ahead_than_wished(store: PaceStore) -> None:
     now = datetime.now(UTC)
-    moments = list(await store.take(100, within=timedelta(seconds=0.35)))
+    moments = list(await store.reserve(100, within=timedelta(seconds=0.35)))
     assert len(moments) == 4
     assert timedelta(0) <= moments[0] - now < timedelta(seconds=2)
     assert [b - a for a, b in pairwise(moments)] == [EVERY] * 3
-    assert await store.take(1, within=timedelta(0)) == []
+    assert await store.reserve(1, within=timedelta(0)) == []
 
 
 async def test_nobody_gets_the_same_moment(database: Database) -> None:
     stores = [PaceStore(database, every=timedelta(seconds=0.01)) for _ in range(4)]
     within = timedelta(seconds=10)
-    taken = await asyncio.gather(*(store.take(10, within=within) for store in stores * 5))
+    taken = await asyncio.gather(*(store.reserve(10, within=within) for store in stores * 5))
     moments = sorted(moment for some in taken for moment in some)
     assert len(moments) == 200
     # Told by our own clock, which is compared anew each time: as exact as an answer is quick.
@@ -50,16 +50,16 @@ async def test_nobody_gets_the_same_moment(database: Database) -> None:
 
 
 async def test_unused_time_is_not_saved_up(store: PaceStore) -> None:
-    await store.take(1, within=timedelta(0))
+    await store.reserve(1, within=timedelta(0))
     await asyncio.sleep(0.5)
-    assert len(await store.take(10, within=timedelta(seconds=0.15))) == 2
+    assert len(await store.reserve(10, within=timedelta(seconds=0.15))) == 2
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(minutes=2)])
 async def test_a_clock_that_was_set_back_holds_nobody_up(
     database: Database, store: PaceStore, ahead: timedelta
 ) -> None:
-    await store.take(1, within=timedelta(0))
+    await store.reserve(1, within=timedelta(0))
     async with database.write() as connection:
         await connection.execute(update(pace).values(next_at=datetime.now(UTC) + ahead))
-    assert len(await store.take(1, within=timedelta(0))) == 1
+    assert len(await store.reserve(1, within=timedelta(0))) == 1

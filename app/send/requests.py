@@ -34,15 +34,14 @@ from app.model.message import Request
 from app.web.faults import faults_of
 from app.web.query import rfc3339
 
-LARGEST_BATCH = 1_000
-LONGEST_MESSAGE = 160
-LONGEST_NAME = 255
+MAX_BATCH_SIZE = 1_000
+MAX_MESSAGE_LENGTH = 160
+MAX_NAME_LENGTH = 255
 """Of a reference, and of a link id."""
-LONGEST_DIGITS = 15
-"""Of an E.164 number."""
-LONGEST_WRITTEN = 25
+MAX_E164_DIGITS = 15
+MAX_RAW_DIGITS = 25
 """Of a number before it is normalised: with zeros that are not dialled from abroad."""
-LARGEST_EXPIRY = 2**31 - 1
+MAX_EXPIRY = 2**31 - 1
 """iovox says INT, in minutes."""
 NUMBER_CACHE_SIZE = 10_000
 """Numbers repeat, and parsing one takes longer than all the rest of a request."""
@@ -61,7 +60,7 @@ def _origin(value: str) -> str:
         digits = value.removeprefix("+")
         if digits == value:
             digits = digits.removeprefix("00")
-        if 1 <= len(digits) <= LONGEST_DIGITS:
+        if 1 <= len(digits) <= MAX_E164_DIGITS:
             return digits
     elif _ALPHANUMERIC_ORIGIN.fullmatch(value):
         return value
@@ -73,7 +72,7 @@ def _destination(value: str) -> str:
         raise ValueError("Destination Empty")
     compact = _PUNCTUATION.sub("", value)
     digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
-    is_number = len(digits) <= LONGEST_WRITTEN and _DIGITS.fullmatch(digits)
+    is_number = len(digits) <= MAX_RAW_DIGITS and _DIGITS.fullmatch(digits)
     if is_number and not digits.startswith("0") and (e164 := _e164(digits)):
         return e164
     raise ValueError(
@@ -97,7 +96,7 @@ def _e164(digits: str) -> str | None:
 def _message(value: str) -> str:
     if not value:
         raise ValueError("Message Empty")
-    if len(value) > LONGEST_MESSAGE:
+    if len(value) > MAX_MESSAGE_LENGTH:
         raise ValueError(
             f"Message must be less than 160 characters long (this one has {len(value)})"
         )
@@ -117,7 +116,7 @@ def _utc(value: object) -> datetime:
 
 Text = Annotated[StrictStr, AfterValidator(_sendable)]
 ShortText = Annotated[
-    StrictStr, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_sendable)
+    StrictStr, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_sendable)
 ]
 
 
@@ -145,7 +144,7 @@ class SendRequest(BaseModel):
     message: Annotated[Text, AfterValidator(_message)] = Field(
         description="The text, at most 160 characters"
     )
-    expiry: Annotated[StrictInt, Field(ge=1, le=LARGEST_EXPIRY)] | None = Field(
+    expiry: Annotated[StrictInt, Field(ge=1, le=MAX_EXPIRY)] | None = Field(
         None, description="Minutes after which iovox gives up"
     )
     c2c_failover_link_id: ShortText | None = Field(
@@ -198,7 +197,7 @@ class BatchRequest(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"messages": [_EXAMPLE]}]}
     )
 
-    messages: list[UncheckedMessage] = Field(min_length=1, max_length=LARGEST_BATCH)
+    messages: list[UncheckedMessage] = Field(min_length=1, max_length=MAX_BATCH_SIZE)
 
 
 class ResendRequest(BaseModel):

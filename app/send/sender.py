@@ -35,7 +35,7 @@ YIELD_EVERY = 50
 
 
 class Sender:
-    """Sends for apps. Raises Invalid, Conflict, NotFound or Unavailable; then nothing is stored."""
+    """Sends for apps. Raises Invalid, Conflict, NotFound or Unavailable; no partial records."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from app.errors import StoreRefused
 from app.parts.batcher import Batcher
 from app.store.failures import retry_transient
 
-MAX_BATCH = 128
+LARGEST_BATCH = 128
 MIN_CONCURRENT_BATCH = 2
 """Items with which a batch starts while another one is being written. With 1, PostgreSQL would have
 nearly twice the work of them, and the next items would wait for that."""
@@ -33,7 +33,7 @@ def low_latency_batcher(
     """A batcher that starts at once, without waiting for more items to come."""
     return Batcher(
         isolate_refused(write),
-        largest=MAX_BATCH,
+        largest=LARGEST_BATCH,
         capacity=capacity,
         writers=writers,
         enough=min_concurrent,

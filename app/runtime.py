@@ -203,11 +203,12 @@ class Runtime:
         )
 
     def _build_notify(self) -> None:
+        files = raise_file_limit()
         self.feed = FeedStore(self.database)
         self.hub = Hub(
             feed=self.feed,
             metrics=self.metrics,
-            most=raise_file_limit() // 2,  # the other half is for whoever does not stay
+            max_streams=files // 2,  # the other half is for whoever does not stay
             heartbeat=self.settings.stream_heartbeat,
             valid_keys=self.keys.valid,
         )
@@ -220,7 +221,7 @@ class Runtime:
             store=WebhookStore(self.database),
             deliveries=WebhookDeliveryStore(self.database),
             targets=targets,
-            changed=partial(self.wakeups.announce, WEBHOOKS),
+            on_change=partial(self.wakeups.announce, WEBHOOKS),
         )
         self.dispatcher = Dispatcher(
             outbox=OutboxStore(self.database),
@@ -234,6 +235,7 @@ class Runtime:
             targets=targets,
             metrics=self.metrics,
             keep_for=settings.webhook_keep_for,
+            max_sockets=files // 4,
         )
 
     async def start(self) -> None:
@@ -258,7 +260,7 @@ class Runtime:
         self._run(self.waiting_room.run(), "waiting room")
         self.wakeups.listen(EVENTS, self.hub.wake)
         self._run(self.hub.run(), "hub")
-        self._run(self.hub.beat(), "heartbeats")
+        self._run(self.hub.send_heartbeats(), "heartbeats")
         self._run(self.hub.check_keys(), "stream keys")
         self._run_sending(with_queue=self.settings.queue_workers)
 
@@ -286,11 +288,11 @@ class Runtime:
         if with_queue:
             self.wakeups.listen(QUEUE, self.queue.wake)
             self._run(self.queue.run(), "queue")
-            self.wakeups.listen(EVENTS, self.dispatcher.wake)
-            self.wakeups.listen(WEBHOOKS, self.dispatcher.look)
+            self.wakeups.listen(EVENTS, self.dispatcher.wake_for_events)
+            self.wakeups.listen(WEBHOOKS, self.dispatcher.wake)
             self._run(self.dispatcher.run(), "webhooks")
-            self._run(self.dispatcher.keep(), "webhook leases")
-            self._run(self.dispatcher.tidy(), "webhook history")
+            self._run(self.dispatcher.renew_leases(), "webhook leases")
+            self._run(self.dispatcher.purge_history(), "webhook history")
 
     async def stop(self) -> None:
         """Finish what was taken, in reverse order, within a share of the time a stop may take.

@@ -174,8 +174,8 @@ class BatchRequest(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"messages": [_EXAMPLE]}]}
     )
 
-    # Validated later, one by one (``read_message``): an invalid message must not fail the others, and
-    # validating a thousand without yielding to the event loop would delay receipts.
+    # Validated later, one by one (``read_message``): an invalid message must not fail the others,
+    # and validating a thousand without yielding to the event loop would delay receipts.
     messages: list[SkipValidation[SendRequest]] = Field(min_length=1, max_length=MAX_BATCH_SIZE)
 
 

@@ -28,7 +28,9 @@ from app.receive.inbox import Inbox
 from app.receive.recorder import Recorder
 from app.receive.spool import Spool
 from app.receive.spool_queue import SpoolQueue
-from app.send.gate import BUSY_WAIT, BUSY_WAIT_UNDER_A_RATE, Breaker, Gate
+from app.send.breaker import CircuitBreaker
+from app.send.gate import POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE, Gate
+from app.send.outcome_recorder import OutcomeRecorder
 from app.send.queue import QueueWorker
 from app.send.rates import KeyRates
 from app.send.sender import Sender
@@ -148,7 +150,7 @@ class Runtime:
             else "",
             callback_url=f"{settings.public_url}{DLR_PATH}",
             callback_headers=self.callback_headers,
-            pool_timeout=BUSY_WAIT_UNDER_A_RATE if rate else BUSY_WAIT,
+            pool_timeout=POOL_TIMEOUT_UNDER_A_RATE if rate else POOL_TIMEOUT,
             connect_timeout=settings.iovox_connect_timeout,
             read_timeout=settings.iovox_read_timeout,
             max_connections=settings.iovox_max_connections,
@@ -156,19 +158,19 @@ class Runtime:
             tls=iovox_tls(settings),
             proxy=self.iovox_proxy,
         )
-        breaker = Breaker()
+        breaker = CircuitBreaker()
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
         is_any_due = None if settings.queue_workers else self.messages.is_any_due
         gate = Gate(breaker=breaker, pace=pace, rate=rate, is_any_due=is_any_due)
         keys = IdempotencyStore(self.database)
         most = settings.iovox_max_connections
+        self.outcomes = OutcomeRecorder(store=self.messages, announce=self._announce_events)
         self.submitter = Submitter(
-            store=self.messages,
             client=self.client,
+            recorder=self.outcomes,
             breaker=breaker,
             metrics=self.metrics,
-            announce=self._announce_events,
-            in_turn=gate.in_turn,
+            throttle=gate.throttle,
         )
         self.queue = QueueWorker(
             store=self.messages,
@@ -176,7 +178,7 @@ class Runtime:
             gate=gate,
             concurrency=max(1, most - most // KEPT_FOR_CALLERS),
         )
-        self.sweeper = Sweeper(store=self.messages, keys=keys, submitter=self.submitter)
+        self.sweeper = Sweeper(store=self.messages, keys=keys, recorder=self.outcomes)
         self.sender = Sender(
             store=self.messages,
             keys=keys,
@@ -282,7 +284,7 @@ class Runtime:
             # It may come from a variable that somebody set for other programs.
             log.info("iovox_through_proxy", proxy=f"{proxy.host}:{proxy.port}")
         self._run(self.sweeper.run(), "sweeper")
-        self._run(self.sweeper.run_forgetting(), "idempotency keys")
+        self._run(self.sweeper.run_key_expiry(), "idempotency keys")
         if with_queue:
             self.wakeups.listen(QUEUE, self.queue.wake)
             self._run(self.queue.run(), "queue")
@@ -305,7 +307,7 @@ class Runtime:
         sending: dict[str, Close] = {
             "sender": self.sender.close,
             "queue": self.queue.close,
-            "submitter": self.submitter.close,
+            "outcomes": self.outcomes.close,
             "iovox client": self.client.aclose,
         }
         receiving: dict[str, Close] = {"inbox": self.inbox.close, "spool": self.spool.close}

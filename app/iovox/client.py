@@ -83,11 +83,11 @@ class IovoxClient:
         return self._pool_timeout + 2 * self._connect_timeout + self._read_timeout
 
     async def send(
-        self, submission: Submission, *, in_turn: Callable[[], Awaitable[None]] | None = None
+        self, submission: Submission, *, throttle: Callable[[], Awaitable[None]] | None = None
     ) -> str:
         """Ask iovox to send one message, once; its sms_activity_id.
 
-        ``in_turn`` is awaited with a free connection in hand, before anything is written.
+        ``throttle`` is awaited with a free connection in hand, before anything is written.
 
         Raises Refused, NotSent or OutcomeUnknown. Cancelling it after the request was written
         leaves the outcome unknown, too: that is for whoever cancels to record.
@@ -102,8 +102,8 @@ class IovoxClient:
             raise Refused(str(exc)) from exc
         await self._acquire()
         try:
-            if in_turn is not None:
-                await in_turn()
+            if throttle is not None:
+                await throttle()
             reply = await self._exchange(body)
         finally:
             self._pool.release()

@@ -1,6 +1,6 @@
-"""The routes that send. The caller holds a key with the scope ``send``; its JSON may be anything.
+"""The routes that send. The caller holds a key with the scope ``send``; its JSON is untrusted.
 
-Once a request is on the wire no failure of ours answers 5xx: the caller would send it again.
+Once a request to iovox is written no failure of ours answers 5xx: the caller would send it again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from app.send.responses import (
     BatchResponse,
     Cancellation,
     Rejected,
+    SendResult,
     SentMessage,
     sent_message,
 )
-from app.send.sender import Sender, SendResult
+from app.send.sender import Sender
 from app.web.body import KIB, body_limit
 from app.web.caller import SendCaller
 from app.web.paths import MESSAGE_NAME, MessageId
@@ -80,8 +81,8 @@ async def send(
     """201 with iovox's id, or 202 while it is QUEUED or UNCONFIRMED."""
     key = _keyed(request, idempotency_key, "send", await request.json())
     sender.rates.take(caller.key_id)
-    done = await sender.send(caller.app, message.request(), key)
-    return _respond(response, done)
+    result = await sender.send(caller.app, message.request(), key)
+    return _respond(response, result)
 
 
 @router.post(
@@ -103,10 +104,10 @@ async def send_batch(
     """202 with an outcome for each; a bad message does not spoil the others."""
     key = _keyed(request, idempotency_key, "batch", await request.json())
     sender.rates.take(caller.key_id, len(batch.messages))
-    done = await sender.send_batch(caller.app, batch.messages, key)
-    if done.replayed:
+    result = await sender.send_batch(caller.app, batch.messages, key)
+    if result.replayed:
         response.headers[REPLAYED] = "true"
-    return done.response
+    return result.response
 
 
 @router.delete(
@@ -140,20 +141,20 @@ async def resend(
     """A new message with `resend_of`; the response is that of a send."""
     key = _keyed(request, idempotency_key, f"resend {id}", None)
     sender.rates.take(caller.key_id)
-    done = await sender.resend(caller.app, caller.sees, id, key)
-    return _respond(response, done)
+    result = await sender.resend(caller.app, caller.sees, id, key)
+    return _respond(response, result)
 
 
-def _respond(response: Response, done: SendResult) -> SentMessage:
+def _respond(response: Response, result: SendResult) -> SentMessage:
     """The body about one message; sets the response's status and headers. Raises Rejected."""
-    sent = done.sent
-    response.status_code = 201 if sent.status is Status.SUBMITTED else 202
-    response.headers["Location"] = f"/v1/messages/{sent.message_id}"
-    if done.replayed:
+    submitted = result.submitted
+    response.status_code = 201 if submitted.status is Status.SUBMITTED else 202
+    response.headers["Location"] = f"/v1/messages/{submitted.message_id}"
+    if result.replayed:
         response.headers[REPLAYED] = "true"
-    if sent.status is Status.REJECTED:
-        raise Rejected(sent, response.headers)
-    return sent_message(sent, done.message)
+    if submitted.status is Status.REJECTED:
+        raise Rejected(submitted, response.headers)
+    return sent_message(submitted, result.message)
 
 
 def _keyed(request: Request, key: str | None, operation: str, body: object) -> KeyedBody | None:

@@ -24,8 +24,8 @@ from app.send.responses import (
 from app.send.sender import Sender, SendResult
 from app.web.body import KIB, body_limit
 from app.web.caller import SendCaller
-from app.web.paths import MESSAGE_NAME, MessageId
-from app.web.problems import OF_A_BODY, Responses, headers, problems
+from app.web.paths import ANY_MESSAGE_ID, MessageId
+from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
 
 router = APIRouter(route_class=KeyedRoute, tags=["send"])
@@ -103,7 +103,7 @@ async def _count_one(caller: SendCaller, rates: Rates) -> None:
     response_model_exclude_unset=True,
     dependencies=[Depends(_count_one)],
     responses=_RESPONSES
-    | problems(*OF_A_BODY, Conflict, Refused, TooManyRequests, retry_after=409),
+    | problems(*BODY_ERRORS, Conflict, Refused, TooManyRequests, retry_after=409),
 )
 async def send(
     message: SendRequest,
@@ -122,7 +122,7 @@ async def send(
     summary="Queue up to 1,000 messages",
     status_code=202,
     response_model_exclude_unset=True,
-    responses=_BATCH_RESPONSES | problems(*OF_A_BODY, Conflict, TooManyRequests),
+    responses=_BATCH_RESPONSES | problems(*BODY_ERRORS, Conflict, TooManyRequests),
 )
 @body_limit(4096 * KIB)
 async def send_batch(
@@ -142,7 +142,7 @@ async def send_batch(
 
 
 @router.delete(
-    f"/v1/messages/{{id:{MESSAGE_NAME}}}",
+    f"/v1/messages/{{id:{ANY_MESSAGE_ID}}}",
     summary="Take back a message that is QUEUED",
     responses=problems(NotFound, Conflict),
 )
@@ -159,7 +159,7 @@ async def cancel(id: MessageId, caller: SendCaller, sender: TheSender) -> Cancel
     response_model_exclude_unset=True,
     dependencies=[Depends(_count_one)],
     responses=_RESPONSES
-    | problems(NotFound, *OF_A_BODY, Conflict, Refused, TooManyRequests, retry_after=409),
+    | problems(NotFound, *BODY_ERRORS, Conflict, Refused, TooManyRequests, retry_after=409),
 )
 async def resend(
     id: MessageId,

@@ -82,7 +82,7 @@ class Submitter:
         """
         self._store = store
         self._client = client
-        self._longest_wait = timedelta(seconds=client.longest_wait)
+        self._longest_wait = timedelta(seconds=client.max_duration)
         self._breaker = breaker
         self._metrics = metrics
         self._in_turn = in_turn
@@ -114,7 +114,7 @@ class Submitter:
             return await self.settle(not_now)
         try:
             sms_activity_id = await self._client.send(
-                _submission(message, now), in_turn=self._in_turn
+                _submission(message, now), throttle=self._in_turn
             )
         except SubmissionError as error:
             self._note(message, error)

@@ -361,11 +361,11 @@ async def test_nothing_is_written_out_of_turn(iovox: Scripted, make_client: Make
     client = make_client(iovox.url, max_connections=1)
     turn = asyncio.Event()
 
-    async def in_turn() -> None:
+    async def throttle() -> None:
         await turn.wait()
 
-    cancelled = asyncio.create_task(client.send(SUBMISSION, in_turn=in_turn))
-    waits = asyncio.create_task(client.send(SUBMISSION, in_turn=in_turn))
+    cancelled = asyncio.create_task(client.send(SUBMISSION, throttle=throttle))
+    waits = asyncio.create_task(client.send(SUBMISSION, throttle=throttle))
     await asyncio.sleep(0.1)
     assert iovox.bodies == []
     cancelled.cancel()
@@ -400,7 +400,7 @@ async def test_cancelling_leaves_every_connection_usable(
 
 async def test_longest_wait_counts_every_timeout(make_client: Make) -> None:
     client = make_client("http://iovox.invalid", pool_timeout=1, connect_timeout=5, read_timeout=30)
-    assert client.longest_wait == 41
+    assert client.max_duration == 41
 
 
 RAISED = (OSError, socket.gaierror, TimeoutError, RuntimeError, ValueError, aiohttp.ClientError)

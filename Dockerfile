@@ -18,15 +18,16 @@ RUN python -m venv /opt/uv \
     && python -m venv --without-pip /opt/venv \
     && /opt/uv/bin/uv pip sync --python /opt/venv/bin/python --require-hashes requirements.lock
 
-# Installed editable, because `dlr migrate` finds the migrations beside the package. What builds it
-# comes from the lock file too.
+# Installed editable, because `dlr migrate` finds the migrations beside the package. The client, which
+# the command uses, needs nothing that is not there by now. What builds both comes from the lock file.
 COPY requirements-dev.lock pyproject.toml README.md alembic.ini ./
 COPY app ./app
 COPY migrations ./migrations
+COPY client ./client
 RUN /opt/uv/bin/uv pip install --python /opt/venv/bin/python --no-deps \
-        --build-constraints requirements-dev.lock --editable . \
+        --build-constraints requirements-dev.lock --editable . ./client \
     && python -m compileall -q app migrations \
-    && rm requirements*.lock
+    && rm -r requirements*.lock client
 
 
 FROM python:3.11-slim

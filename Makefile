@@ -40,7 +40,8 @@ lint: $(INSTALLED)  ## all of check but the tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
-	$(BIN)/bandit -q -c pyproject.toml -r app migrations
+	$(BIN)/deptry client --config client/pyproject.toml
+	$(BIN)/bandit -q -c pyproject.toml -r app client migrations
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
@@ -68,15 +69,16 @@ lock: $(BIN)/uv  ## the three lock files anew, from pyproject.toml
 
 .PHONY: clean
 clean:  ## deletes .venv, caches and what a build leaves
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist client/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv reads none of pip's settings (index, proxy, wheels on disk): where it finds nothing, pip may.
-$(INSTALLED): requirements-dev.lock pyproject.toml $(BIN)/uv
+$(INSTALLED): requirements-dev.lock pyproject.toml client/pyproject.toml $(BIN)/uv
 	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements-dev.lock \
 		|| { echo 'uv could not install; trying pip, which takes longer' >&2; \
 			$(VENV_PIP) --require-hashes -r requirements-dev.lock; }
-	@$(BIN)/uv pip install -q --offline --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(BIN)/uv pip install -q --offline --python $(BIN)/python --no-deps --no-build-isolation \
+		-e . -e ./client
 	@touch $@
 	@echo 'installed into .venv: try `make demo`'
 

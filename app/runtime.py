@@ -205,11 +205,12 @@ class Runtime:
         )
 
     def _build_feed_and_webhooks(self) -> None:
+        files = raise_file_limit()
         self.feed = FeedStore(self.database)
         self.hub = Hub(
             feed=self.feed,
             metrics=self.metrics,
-            most=raise_file_limit() // 2,  # the other half is for other requests
+            max_streams=files // 2,  # the other half is for other connections
             heartbeat=self.settings.stream_heartbeat,
             valid_keys=self.keys.valid,
         )
@@ -222,7 +223,7 @@ class Runtime:
             store=WebhookStore(self.database),
             deliveries=WebhookDeliveryStore(self.database),
             targets=targets,
-            changed=partial(self.wakeups.announce, WEBHOOKS),
+            on_change=partial(self.wakeups.announce, WEBHOOKS),
         )
         self.dispatcher = Dispatcher(
             outbox=OutboxStore(self.database),
@@ -236,6 +237,7 @@ class Runtime:
             targets=targets,
             metrics=self.metrics,
             keep_for=settings.webhook_keep_for,
+            max_sockets=files // 4,
         )
 
     async def start(self) -> None:
@@ -260,7 +262,7 @@ class Runtime:
         self._run(self.status_waiters.run(), "status waiters")
         self.wakeups.listen(EVENTS, self.hub.wake)
         self._run(self.hub.run(), "hub")
-        self._run(self.hub.beat(), "heartbeats")
+        self._run(self.hub.send_heartbeats(), "heartbeats")
         self._run(self.hub.check_keys(), "stream keys")
         self._start_sending(with_queue=self.settings.queue_workers)
 
@@ -288,11 +290,11 @@ class Runtime:
         if with_queue:
             self.wakeups.listen(QUEUE, self.queue.wake)
             self._run(self.queue.run(), "queue")
-            self.wakeups.listen(EVENTS, self.dispatcher.wake)
-            self.wakeups.listen(WEBHOOKS, self.dispatcher.look)
+            self.wakeups.listen(EVENTS, self.dispatcher.wake_for_events)
+            self.wakeups.listen(WEBHOOKS, self.dispatcher.wake)
             self._run(self.dispatcher.run(), "webhooks")
-            self._run(self.dispatcher.keep(), "webhook leases")
-            self._run(self.dispatcher.tidy(), "webhook history")
+            self._run(self.dispatcher.renew_leases(), "webhook leases")
+            self._run(self.dispatcher.purge_history(), "webhook history")
 
     async def stop(self) -> None:
         """Stop the components in reverse order, within their share of DLR_SHUTDOWN_TIMEOUT.

@@ -15,7 +15,12 @@ from app.settings import NEEDED_TO_SERVE, Settings, variable
 from tests.support.process import PROJECT
 
 README = PROJECT / "README.md"
-DOCUMENTS = [README, PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    README,
+    PROJECT / "CHANGELOG.md",
+    PROJECT / "client" / "README.md",
+    *sorted((PROJECT / "docs").glob("*.md")),
+]
 DAY = 86_400
 SETTINGS = Settings(
     public_url="https://sms.example.com",

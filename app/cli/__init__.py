@@ -15,9 +15,9 @@ from types import ModuleType
 import typer
 
 from app.cli.output import complain
-from app.client import ClientError
 from app.errors import ConfigurationError, SchemaBehind, ServiceError
 from app.settings import SettingsError
+from iovox_receipts import ClientError
 
 MODULES = {
     "serve": "serve",

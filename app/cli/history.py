@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.output import coloured, table
-from app.client import Entry, Message
 from app.model.london import LONDON
+from iovox_receipts import Entry, Message
 
 COLUMNS = ("status", "London", "UTC", "source", "detail", "arrived (UTC)")
 FIXED = 4

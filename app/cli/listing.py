@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any
 
@@ -11,12 +12,13 @@ from rich.text import Text
 from app.cli.history import utc
 from app.cli.output import AsJson, coloured, console, print_json, print_table, show
 from app.cli.service import connect
-from app.client import Message
+from app.cli.times import time_option
+from iovox_receipts import Filters, Grouping, Message
 
 Since = Annotated[
-    str | None, typer.Option("--from", help="Created then or later: 2026-11-22T09:00:00Z.")
+    datetime | None, time_option("--from", help="Created then or later: 2026-11-22T09:00:00Z.")
 ]
-Until = Annotated[str | None, typer.Option("--to", help="Created before.")]
+Until = Annotated[datetime | None, time_option("--to", help="Created before.")]
 OfApp = Annotated[str | None, typer.Option("--app", help="Of this app; needs an admin's key.")]
 YesNo = bool | None
 PERCENTILES = ("p50", "p90", "p99")
@@ -48,31 +50,31 @@ def list_messages(
     since: Since = None,
     until: Until = None,
     status_since: Annotated[
-        str | None, typer.Option("--status-from", help="Has its status since then or later.")
+        datetime | None, time_option("--status-from", help="Has its status since then or later.")
     ] = None,
     status_until: Annotated[
-        str | None, typer.Option("--status-to", help="Has its status since before.")
+        datetime | None, time_option("--status-to", help="Has its status since before.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show, newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List messages, newest first."""
-    where: dict[str, Any] = {
-        "status": status or None,
-        "destination": destination,
-        "origin": origin,
-        "reference": reference,
-        "app": app,
-        "final": final,
-        "overdue": overdue,
-        "contradictory": contradictory,
-        "from_": since,
-        "to": until,
-        "status_from": status_since,
-        "status_to": status_until,
-    }
+    filters = Filters(
+        status=status or None,
+        destination=destination,
+        origin=origin,
+        reference=reference,
+        app=app,
+        final=final,
+        overdue=overdue,
+        contradictory=contradictory,
+        from_=since,
+        to=until,
+        status_from=status_since,
+        status_to=status_until,
+    )
     with connect() as client:
-        found = islice(client.all(**where), limit)
+        found = islice(client.all(**filters), limit)
         if as_json:
             show((message.raw for message in found), as_json=True)
             return
@@ -86,7 +88,7 @@ def list_messages(
 
 def stats(
     by: Annotated[
-        str | None, typer.Option(help="hour, day, status, reason, origin or app.")
+        Grouping | None, typer.Option(help="hour, day, status, reason, origin or app.")
     ] = None,
     since: Since = None,
     until: Until = None,

@@ -12,7 +12,8 @@ import typer
 
 from app.cli.output import AsJson, coloured, print_json, print_table
 from app.cli.service import connect
-from app.client import Rejected, Sent
+from app.cli.times import time_option
+from iovox_receipts import Rejected, Sent
 
 MessageId = Annotated[str, typer.Argument(help="The id that the send was answered with.")]
 
@@ -43,7 +44,7 @@ def send(
     ] = None,
     reference: Annotated[str | None, typer.Option(help="Your own name for the message.")] = None,
     send_at: Annotated[
-        str | None, typer.Option(help="When to send it, such as 2026-11-22T09:00:00Z.")
+        datetime | None, time_option(help="When to send it, such as 2026-11-22T09:00:00Z.")
     ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="Given twice, the text is sent once. Made up if left out.")
@@ -59,7 +60,7 @@ def send(
             expiry=expiry,
             c2c_failover_link_id=c2c_failover_link_id,
             reference=reference,
-            send_at=_moment(send_at),
+            send_at=send_at,
             idempotency_key=idempotency_key,
         )
     _print(sent, as_json=as_json)
@@ -107,17 +108,3 @@ def _print(sent: Sent, *, as_json: bool) -> None:
     ]
     print_table(("", ""), rows)
     typer.echo(f"What becomes of it: dlr status {sent.id} --watch", err=True)
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise typer.BadParameter(
-            "must be a time with its offset, such as 2026-11-22T09:00:00Z", param_hint="--send-at"
-        )
-    return moment

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 
-from app.client import Client
 from app.errors import ConfigurationError
+from iovox_receipts import Client
 
 URL, KEY = "DLR_API_URL", "DLR_API_KEY"
 DEFAULT_URL = "http://127.0.0.1:8080"
-PATIENCE = 5.0
-"""Seconds of trying again: a person waits for the answer."""
+PATIENCE = 60.0
+"""Seconds for the answer: longer than the service itself waits for iovox."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds of trying to reach the service at all: a person waits for it."""
 
 
 def connect() -> Client:
@@ -20,7 +22,8 @@ def connect() -> Client:
         raise ConfigurationError(
             f"{KEY} is not set: it is a key that `dlr keys create NAME --scope read` printed."
         )
+    url = os.environ.get(URL, "").strip() or DEFAULT_URL
     try:
-        return Client(os.environ.get(URL, "").strip() or DEFAULT_URL, key, patience=PATIENCE)
+        return Client(url, key, patience=PATIENCE, connect_timeout=CONNECT_TIMEOUT)
     except ValueError as error:
         raise ConfigurationError(f"{URL} or {KEY} cannot be used: {error}") from None

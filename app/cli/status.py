@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from app.cli.history import headline, history_table
 from app.cli.output import AsJson, console, harmless, print_json
 from app.cli.service import connect
-from app.client import Message
+from iovox_receipts import Message
 
 FACTS = (
     "id",
@@ -48,8 +47,7 @@ def status(
         if not watch:
             _print(client.status(message_id), as_json=as_json)
             return
-        until = None if timeout is None else time.monotonic() + timeout
-        for message in client.watch(message_id, until=until):
+        for message in client.watch(message_id, timeout=timeout):
             _print(message, as_json=as_json)
 
 

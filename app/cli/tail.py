@@ -10,7 +10,7 @@ from rich.text import Text
 from app.cli.history import utc
 from app.cli.output import coloured, console, harmless, print_json
 from app.cli.service import connect
-from app.client import Event
+from iovox_receipts import Event
 
 
 def add_to(cli: typer.Typer) -> None:

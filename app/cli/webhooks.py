@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import islice
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 
 from app.cli.output import AsJson, coloured, print_table, remark, show
 from app.cli.service import connect
-from app.client import Delivery, Webhook
+from app.cli.times import time_option
+from iovox_receipts import Delivery, Webhook
 
 webhooks = typer.Typer(
     no_args_is_help=True, help="Have status changes posted to a URL of yours, signed."
@@ -121,23 +123,24 @@ def deliveries(
 def replay(
     webhook_id: WebhookId,
     delivery: Annotated[str | None, typer.Option(help="This one alone.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="Recorded then or later.")] = None,
-    to: Annotated[str | None, typer.Option(help="Recorded before.")] = None,
+    from_: Annotated[datetime | None, time_option("--from", help="Recorded then or later.")] = None,
+    to: Annotated[datetime | None, time_option(help="Recorded before.")] = None,
     after: Annotated[str | None, typer.Option(help="After this event's id.")] = None,
     until: Annotated[str | None, typer.Option(help="Up to this event's id.")] = None,
     state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
 ) -> None:
     """Send one delivery again, or a range of them in order."""
-    named = {"from_": from_, "to": to, "after": after, "until": until, "state": state}
-    bounds = {name: value for name, value in named.items() if value is not None}
-    if bool(delivery) == bool(bounds):
+    is_range = any((from_, to, after, until, state))
+    if bool(delivery) == is_range:
         raise typer.BadParameter("name one --delivery, or a range by the other options")
     with connect() as client:
         if delivery:
             client.webhooks.replay(webhook_id, delivery)
             count = 1
         else:
-            count = client.webhooks.replay_many(webhook_id, **bounds)
+            count = client.webhooks.replay_many(
+                webhook_id, from_=from_, to=to, after=after, until=until, state=state
+            )
     typer.echo(f"{count} will be sent again.")
 
 

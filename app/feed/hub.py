@@ -1,7 +1,7 @@
-"""The live end of the feed: one reader for the whole process, and the open streams behind it.
+"""Publishes new events to the open streams (fan-out): one reader of the database per process.
 
-However many streams are open, the database sees one query a wake-up, and an event becomes bytes
-once. Nothing is read while no stream is live.
+However many streams are open, a wake-up costs one query, and an event is encoded once. Nothing is
+read while no stream is live.
 """
 
 from __future__ import annotations
@@ -19,26 +19,25 @@ from app.parts.lifecycle import woken
 from app.store.feed import FeedStore
 
 PAGE = 500
-LOOK_EVERY = 0.5
-"""Seconds between looks when nobody says that there is something new: a wake-up may be lost, and
-SQLite's never reach another process."""
-PAUSE = 0.01
-"""Seconds between two looks, however many wake-ups come: under load one look fetches many."""
-CLOSE_PATIENCE = 2.0
-"""Seconds that open streams have to end by themselves before their connections are cut."""
+POLL_EVERY = 0.5
+"""Seconds between polls without a wake-up: one may be lost, and SQLite's reach no other process."""
+MIN_PAUSE = 0.01
+"""Seconds between two polls, however many wake-ups come: under load one poll reads many events."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds that open streams have to end by themselves before their connections are aborted."""
 CHECK_KEYS_EVERY = 30.0
-AT_ONCE = 100
-"""Streams that are sent a heartbeat before others get their turn on the event loop."""
+HEARTBEAT_BATCH = 100
+"""Streams that are sent a heartbeat before the event loop runs other tasks."""
 
 log = structlog.get_logger(__name__)
 
 
 class Hub:
-    """Open streams, and the reader that feeds them once ``run`` runs.
+    """The open streams, and the reader that ``run`` feeds them with.
 
-    ``most``: streams that may be open. ``heartbeat``: seconds after which a silent one is sent a
-    comment. ``valid_keys`` answers which of these key ids are still valid: a stream does not
-    outlive its key for long.
+    ``max_streams`` may be open. ``heartbeat``: seconds without an event after which a stream is
+    sent a comment. ``valid_keys`` returns which of these key ids are still valid: streams of
+    revoked keys are ended within CHECK_KEYS_EVERY.
     """
 
     def __init__(
@@ -46,13 +45,13 @@ class Hub:
         *,
         feed: FeedStore,
         metrics: Metrics,
-        most: int,
+        max_streams: int,
         heartbeat: float,
         valid_keys: Callable[[set[str]], Awaitable[set[str]]],
     ) -> None:
         self._feed = feed
         self._metrics = metrics
-        self._most = most
+        self._max_streams = max_streams
         self._heartbeat = heartbeat
         self._valid_keys = valid_keys
         self._open: set[Stream] = set()
@@ -63,23 +62,23 @@ class Hub:
 
     @property
     def open_streams(self) -> int:
-        """How many there are."""
+        """How many are open."""
         return len(self._open)
 
     def wake(self) -> None:
-        """There are new events. Costs nothing while nobody waits for any."""
+        """There are new events. Costs nothing while no stream is live."""
         if self._live:
             self._wake.set()
 
     def enter(self, stream: Stream) -> None:
-        """Know of a stream. Raises Unavailable while shutting down, or where there are too many."""
-        if self._is_closed or len(self._open) >= self._most:
+        """Register a stream. Raises Unavailable while shutting down, or with too many open."""
+        if self._is_closed or len(self._open) >= self._max_streams:
             raise Unavailable("This server takes no further stream now; try again")
         self._open.add(stream)
         self._metrics.streams_open.set(len(self._open))
 
     def leave(self, stream: Stream) -> None:
-        """Forget a stream."""
+        """Unregister a stream."""
         self._open.discard(stream)
         self._metrics.streams_open.set(len(self._open))
         same_app = self._live.get(stream.view.app, set())
@@ -90,11 +89,11 @@ class Hub:
             self._position = None
 
     async def follow(self, stream: Stream, after: int | None) -> AsyncGenerator[bytes]:
-        """The bytes of a stream that has entered, from after this event or, for None, from now.
+        """The bytes of a registered stream: events after this one or, for None, from now on.
 
-        What is past comes from the database in pages. Then the stream joins the live ones, and
-        what was committed in between is read up to exactly where the live events begin: nothing is
-        missed, and nothing comes twice. Raises StoreUnavailable.
+        Past events are read from the database in pages. Then the stream becomes a live one, and
+        what was committed in between is read up to exactly where its live events begin: no event
+        is missed, none is sent twice. Raises StoreUnavailable.
         """
         if after is None:
             after = await self._join(stream)
@@ -107,25 +106,25 @@ class Hub:
             yield chunk
 
     async def run(self) -> None:
-        """Carry new events to the live streams, until cancelled."""
+        """Read new events and publish them to the live streams, until cancelled."""
         while True:
-            await self._sleep()
+            await self._pause()
             try:
-                await self._advance()
+                await self._publish_new()
             except (StoreUnavailable, StoreRefused) as error:
                 log.warning("stream_reader_waits", reason=error.detail)
             except Exception:
                 log.exception("stream_reader_failed")
 
-    async def beat(self) -> None:
-        """Send heartbeats to silent streams, until cancelled."""
+    async def send_heartbeats(self) -> None:
+        """Send a comment to streams without events, until cancelled: proxies close idle ones."""
         while True:
             await asyncio.sleep(self._heartbeat / 2)
             for turn, stream in enumerate(tuple(self._open)):
                 if stream.is_quiet:
                     stream.offer(HEARTBEAT)
                 stream.is_quiet = True
-                if turn % AT_ONCE == 0:
+                if turn % HEARTBEAT_BATCH == 0:
                     await asyncio.sleep(0)
 
     async def check_keys(self) -> None:
@@ -138,7 +137,7 @@ class Hub:
                 log.warning("stream_keys_not_checked", reason=error.detail)
 
     async def end_revoked(self) -> None:
-        """One look. Raises StoreUnavailable."""
+        """End the streams whose keys are revoked by now. Raises StoreUnavailable."""
         held = {stream.key_id for stream in self._open}
         gone = held - await self._valid_keys(held) if held else set()
         for stream in tuple(self._open):
@@ -146,14 +145,14 @@ class Hub:
                 stream.end()
 
     def close(self) -> None:
-        """End every stream, and cut those that have not ended in CLOSE_PATIENCE. Harmless twice."""
+        """End every stream, and abort those still open after CLOSE_TIMEOUT. Idempotent."""
         self._is_closed = True
         for stream in tuple(self._open):
             stream.end()
         if self._open:
-            asyncio.get_running_loop().call_later(CLOSE_PATIENCE, self._cut_all)
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abort_all)
 
-    def _cut_all(self) -> None:
+    def _abort_all(self) -> None:
         for stream in tuple(self._open):
             stream.cut()
 
@@ -167,40 +166,40 @@ class Hub:
                 continue
             if until is not None:
                 return
-            # Another replica may have shown it more than our own reader has seen by now.
+            # Our reader may be behind this page (`after` can come from another replica).
             stream.floor = after
             until = await self._join(stream)
 
     async def _join(self, stream: Stream) -> int:
-        """Let a stream take part; answers N: it is offered every event above N, in order."""
+        """Make a stream live. Returns N: every event above N is published to it, in order."""
         if self._position is None:
             newest = await self._feed.newest()
-            if self._position is None:  # nobody else joined meanwhile
+            if self._position is None:  # no other stream joined meanwhile
                 self._position = newest
         self._live.setdefault(stream.view.app, set()).add(stream)
         self._wake.set()
         return self._position
 
-    async def _sleep(self) -> None:
-        await asyncio.sleep(PAUSE)
-        await woken(self._wake, LOOK_EVERY if self._live else None)
+    async def _pause(self) -> None:
+        await asyncio.sleep(MIN_PAUSE)
+        await woken(self._wake, POLL_EVERY if self._live else None)
         self._wake.clear()
 
-    async def _advance(self) -> None:
-        """Read what is new and hand it out, until there is no more."""
+    async def _publish_new(self) -> None:
+        """Read and publish new events, page by page, until there are none."""
         while self._position is not None:
             position = self._position
             page = await self._feed.page(after=position, app=None, limit=PAGE)
             if self._position != position or not page:
-                return  # everybody has left meanwhile, and perhaps others have come
+                return  # the last stream left meanwhile; others may have joined elsewhere
             for event in page:
-                self._hand_out(event)
+                self._publish(event)
             self._position = page[-1].number
             if len(page) < PAGE:
                 return
             await asyncio.sleep(0)
 
-    def _hand_out(self, event: Event) -> None:
+    def _publish(self, event: Event) -> None:
         chunk: bytes | None = None
         for app in (event.app, None):
             for stream in tuple(self._live.get(app, ())):

@@ -1,4 +1,4 @@
-"""One open stream: what its reader still has to be sent, bounded, and how it comes to an end."""
+"""One open stream: a bounded queue of what its client is still to be sent, and how it ends."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from app.feed.view import View
 from app.model.event import Event, event_json
 
 QUEUE = 2_000
-"""Events that may wait for one reader. Whoever is further behind is cut: it reconnects, and then
+"""Events queued for one client. A slower one is disconnected: it reconnects with Last-Event-ID and
 reads what it missed from the database, at its own pace."""
 
 RECONNECT_AFTER = 1_000
-"""Milliseconds: what a browser is asked to wait before it comes back."""
+"""Milliseconds that a browser is asked to wait before it reconnects (SSE's ``retry``)."""
 HEARTBEAT = b": heartbeat\n\n"
 
 
 class Stream:
-    """A queue of bytes with one reader, which calls ``take`` until that brings nothing.
+    """A queue of bytes with one consumer, which calls ``take`` until that returns nothing.
 
-    ``floor``: events up to this number are not for it any more. ``abort`` cuts the connection of a
-    reader that takes nothing.
+    ``floor``: events up to this number were sent already. ``abort`` drops the connection, for a
+    client that reads nothing.
     """
 
     __slots__ = ("_abort", "_has_ended", "_pending", "_waiter", "floor", "is_quiet", "key_id",
@@ -39,15 +39,15 @@ class Stream:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will be put in."""
+        """Whether nothing more is queued."""
         return self._has_ended
 
     def wants(self, event: Event) -> bool:
-        """Whether an event of an app that may be seen has to be sent."""
+        """Whether an event of an app that the key may see is to be sent."""
         return event.number > self.floor and self.view.wants(event)
 
     def offer(self, chunk: bytes) -> bool:
-        """Put bytes in; False where the queue is full."""
+        """Queue bytes; False where the queue is full."""
         if len(self._pending) >= QUEUE:
             return False
         if not self._has_ended:
@@ -56,7 +56,7 @@ class Stream:
         return True
 
     async def take(self) -> bytes:
-        """All that waits, as soon as there is something; nothing once it has ended."""
+        """Wait for bytes and return all that are queued; empty once the stream has ended."""
         if not self._pending and not self._has_ended:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
@@ -66,12 +66,12 @@ class Stream:
         return chunk
 
     def end(self) -> None:
-        """Put nothing more in. What waits is still sent."""
+        """Queue nothing more. What is queued is still sent."""
         self._has_ended = True
         self._wake()
 
     def cut(self) -> None:
-        """End now, whatever waits, and whether or not the reader takes it."""
+        """Drop what is queued and abort the connection."""
         self._pending.clear()
         self.end()
         self._abort()
@@ -82,13 +82,12 @@ class Stream:
 
 
 def opening(position: str) -> bytes:
-    """What a stream starts with: an id and no data, which moves the reader's Last-Event-ID.
-
-    So whoever loses its connection before the first event misses nothing either.
+    """How a stream begins: an id without data, which sets the client's Last-Event-ID. So a client
+    that is disconnected before the first event misses nothing either.
     """
     return f": connected\nretry: {RECONNECT_AFTER}\nid: {position}\n\n".encode()
 
 
 def encode(event: Event) -> bytes:
-    """An event as it goes over the wire; JSON has no line breaks of its own."""
+    """An event in SSE's format. Our JSON is one line, as SSE's ``data`` has to be."""
     return f"id: {event.id}\ndata: {event_json(event)}\n\n".encode()

@@ -1,4 +1,4 @@
-"""Which events a reader sees: its key decides what it may see, its query what it wants."""
+"""The filter of a stream: its key says which app's events it may see, its query which it wants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.model.event import Event
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """``app`` is the one whose events may be seen (None: all apps'); the rest is chosen."""
+    """``app``: whose events may be seen, None for every app's. The rest is the query's filter."""
 
     app: str | None
     message_id: UUID | None = None
@@ -18,7 +18,7 @@ class View:
     reference: str | None = None
 
     def wants(self, event: Event) -> bool:
-        """Whether an event of an app that may be seen is one of those asked for."""
+        """Whether an event of an app that may be seen passes the filter."""
         return (
             (self.message_id is None or event.message_id == self.message_id)
             and (not self.statuses or event.status in self.statuses)

@@ -1,13 +1,12 @@
-"""Delivers to one webhook, as long as there is something to do and its lease is ours.
+"""Delivers to one webhook while there is something due and this process holds its lease.
 
-At least once, and in order per message: of each message only the earliest pending delivery is under
-way, and its successor waits until it was taken or given up.
+At least once, and in order per message: of each message only the earliest pending delivery is in
+flight, and its successor waits until that has succeeded or was given up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from datetime import UTC, datetime
 from uuid import UUID
@@ -18,27 +17,31 @@ from app.model.webhook import Delivery, Webhook, WebhookState, event_payload
 from app.ops.metrics import Metrics
 from app.parts.lifecycle import woken
 from app.store.outbox.store import OutboxStore
-from app.webhooks.poster import Answer, Poster
+from app.webhooks.client import DeliveryResult, WebhookClient
 from app.webhooks.schedule import Schedule
 from app.webhooks.signing import signed_headers
 from app.webhooks.targets import Targets
 
-LINGER = 2.0
-"""Seconds that a courier with nothing to do stays: connections and lease are at hand then."""
-READY = 64
-"""Deliveries that are read ahead, so that one query and one commit do for many."""
-RECORD_AFTER = 0.1
-"""Seconds that an attempt's end may wait to be recorded with others."""
-KNOWN_FOR = 1.0
-"""Seconds after which a busy courier looks whether its webhook was changed."""
+IDLE_TIMEOUT = 2.0
+"""Seconds without anything due after which a deliverer ends. Until then it keeps its connections
+and its lease, which the next event then need not wait for."""
+PREFETCH = 64
+"""Deliveries read at once, and the most results recorded at once: one query and one commit for
+many."""
+RECORD_DELAY = 0.1
+"""Seconds that a result may wait to be recorded together with others."""
+REFRESH_EVERY = 1.0
+"""Seconds between two reads of the webhook by a busy deliverer: its owner may have changed it."""
 HEADERS = {"Content-Type": "application/json", "User-Agent": "iovox-receipts"}
 
 log = structlog.get_logger(__name__)
 
 
-class Courier:
-    """One process's work for one webhook. ``held_until``: when its lease runs out, on the loop's
-    clock; nothing is begun that might last longer.
+class Deliverer:
+    """One process's work for one webhook.
+
+    ``lease_until``: when its lease expires, on the loop's clock. The dispatcher moves it on when it
+    has renewed the lease; no attempt is started that could outlast it.
     """
 
     def __init__(
@@ -48,110 +51,108 @@ class Courier:
         outbox: OutboxStore,
         schedule: Schedule,
         targets: Targets,
-        tls: ssl.SSLContext,
         metrics: Metrics,
         lease: UUID,
-        held_until: float,
+        lease_until: float,
     ) -> None:
-        self.held_until = held_until
+        self.lease_until = lease_until
         self._webhook = webhook
         self._outbox = outbox
         self._schedule = schedule
         self._targets = targets
-        self._tls = tls
         self._metrics = metrics
         self._lease = lease
         self._clock = asyncio.get_running_loop().time
-        self._known_at = self._clock()
+        self._refreshed_at = self._clock()
         self._url = webhook.url
-        self._poster = self._new_poster()
-        self._ready: deque[Delivery] = deque()
-        self._under_way: dict[asyncio.Task[Answer], Delivery] = {}
-        self._ended: list[tuple[Delivery, Answer]] = []
-        self._ended_at = 0.0
+        self._client = self._new_client()
+        self._due: deque[Delivery] = deque()
+        self._in_flight: dict[asyncio.Task[DeliveryResult], Delivery] = {}
+        self._results: list[tuple[Delivery, DeliveryResult]] = []
+        self._first_result_at = 0.0
         self._wake = asyncio.Event()
-        self._has_work = self._has_events = True
-        self._is_ours = True
+        self._may_have_due = self._may_have_events = True
+        self._holds_lease = True
         self._is_stopping = False
 
     def wake(self, *, has_events: bool) -> None:
-        """There is something to do."""
-        self._has_work = True
-        self._has_events = self._has_events or has_events
+        """There are deliveries due, or events to make deliveries of."""
+        self._may_have_due = True
+        self._may_have_events = self._may_have_events or has_events
         self._wake.set()
 
     def stop(self) -> None:
-        """Begin no further attempt, and end when those under way have."""
+        """Start no further attempt, and end when those in flight have ended."""
         self._is_stopping = True
         self._wake.set()
 
     async def run(self) -> None:
-        """Work until there is nothing to do, or it is not ours to do. Raises StoreUnavailable."""
+        """Deliver until nothing is due, or the lease is lost. Raises StoreUnavailable."""
         try:
             while True:
                 self._wake.clear()
                 if self._should_record():
                     await self._record()
-                if self._clock() - self._known_at >= KNOWN_FOR:
-                    await self._know()
-                await self._begin()
-                if self._under_way or self._ended:
+                if self._clock() - self._refreshed_at >= REFRESH_EVERY:
+                    await self._refresh()
+                await self._start_attempts()
+                if self._in_flight or self._results:
                     await self._wait()
-                elif not await self._is_woken():
+                elif not await self._wait_for_work():
                     return
         finally:
-            await self._abandon()
+            await self._cancel_attempts()
 
-    async def _begin(self) -> None:
-        """Begin as many attempts as may be under way together."""
-        if not self._may_begin():
-            self._ready.clear()
+    async def _start_attempts(self) -> None:
+        """Start as many attempts as may be in flight together."""
+        if not self._may_start():
+            self._due.clear()
             return
-        if not self._ready and self._has_work:
-            self._has_work = False
-            await self._look()
-        at_once = self._schedule.at_once(self._webhook)
-        # After a failure nothing is begun before it is known what it says of the receiver.
-        while self._ready and len(self._under_way) < at_once and not self._has_failed():
-            delivery = self._ready.popleft()
+        if not self._due and self._may_have_due:
+            self._may_have_due = False
+            await self._fetch_due()
+        limit = self._schedule.max_in_flight(self._webhook)
+        # A failure is recorded first: it may ask for a pause (backoff, Retry-After, 410).
+        while self._due and len(self._in_flight) < limit and not self._has_failed():
+            delivery = self._due.popleft()
             task = asyncio.create_task(self._attempt(self._webhook, delivery))
-            self._under_way[task] = delivery
+            self._in_flight[task] = delivery
 
-    async def _look(self) -> None:
+    async def _fetch_due(self) -> None:
         now = datetime.now(UTC)
-        if self._has_events:
-            self._has_events = await self._outbox.fill(
+        if self._may_have_events:
+            self._may_have_events = await self._outbox.fill(
                 self._webhook.id, lease=self._lease, now=now, payload=event_payload
             )
-        taken = [*self._under_way.values(), *(delivery for delivery, _ in self._ended)]
-        self._ready.extend(
+        taken = [*self._in_flight.values(), *(delivery for delivery, _ in self._results)]
+        self._due.extend(
             await self._outbox.due(
-                self._webhook.id, now=now, limit=READY, under_way=[each.id for each in taken]
+                self._webhook.id, now=now, limit=PREFETCH, under_way=[each.id for each in taken]
             )
         )
 
-    async def _know(self) -> None:
-        """Take in what was changed: the target, the state, the secret, or whose it is."""
+    async def _refresh(self) -> None:
+        """Read the webhook again: its URL, state, secrets, and whether the lease is still ours."""
         webhook = await self._outbox.held(self._webhook.id, lease=self._lease)
-        self._known_at = self._clock()
-        self._is_ours = webhook is not None
+        self._refreshed_at = self._clock()
+        self._holds_lease = webhook is not None
         self._webhook = webhook or self._webhook
-        if self._webhook.url != self._url and not self._under_way:
-            await self._poster.aclose()  # its connections are to another host
-            self._url, self._poster = self._webhook.url, self._new_poster()
+        if self._webhook.url != self._url and not self._in_flight:
+            await self._client.close()  # its connections lead to another receiver
+            self._url, self._client = self._webhook.url, self._new_client()
 
-    def _may_begin(self) -> bool:
+    def _may_start(self) -> bool:
         webhook = self._webhook
         return (
-            self._is_ours
+            self._holds_lease
             and not self._is_stopping
             and webhook.url == self._url
             and webhook.state is WebhookState.ACTIVE
             and (webhook.not_before is None or webhook.not_before <= datetime.now(UTC))
-            and self._clock() + self._schedule.timeout < self.held_until
+            and self._clock() + self._schedule.timeout < self.lease_until
         )
 
-    async def _attempt(self, webhook: Webhook, delivery: Delivery) -> Answer:
+    async def _attempt(self, webhook: Webhook, delivery: Delivery) -> DeliveryResult:
         now = datetime.now(UTC)
         body = delivery.body.encode()
         signed = signed_headers(
@@ -161,70 +162,71 @@ class Courier:
             secrets=webhook.secrets_at(now),
         )
         try:
-            return await self._poster.post(webhook.url, HEADERS | signed, body)
+            return await self._client.post(webhook.url, HEADERS | signed, body)
         except Exception:
             log.exception("webhook_attempt_failed", webhook_id=str(webhook.id))
-            return Answer(None, "the call broke off")
+            return DeliveryResult(None, "the call broke off")
 
     async def _wait(self) -> None:
-        """Until an attempt has ended, more may be begun, or what has ended should be recorded."""
-        left = self._ended_at + RECORD_AFTER - self._clock() if self._ended else None
-        woken = asyncio.create_task(self._wake.wait())
+        """Wait until an attempt ends, there is more to start, or results are to be recorded."""
+        timeout = self._first_result_at + RECORD_DELAY - self._clock() if self._results else None
+        wake = asyncio.create_task(self._wake.wait())
         await asyncio.wait(
-            {woken, *self._under_way}, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            {wake, *self._in_flight}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
         )
-        woken.cancel()
-        for task in [task for task in self._under_way if task.done()]:
-            self._ended_at = self._ended_at if self._ended else self._clock()
-            self._ended.append((self._under_way.pop(task), task.result()))
+        wake.cancel()
+        for task in [task for task in self._in_flight if task.done()]:
+            if not self._results:
+                self._first_result_at = self._clock()
+            self._results.append((self._in_flight.pop(task), task.result()))
 
     def _has_failed(self) -> bool:
-        return any(not answer.was_taken for _, answer in self._ended)
+        return any(not result.succeeded for _, result in self._results)
 
     def _should_record(self) -> bool:
-        return bool(self._ended) and (
-            not self._ready
+        return bool(self._results) and (
+            not self._due
             or self._has_failed()
-            or len(self._ended) >= READY
-            or self._clock() >= self._ended_at + RECORD_AFTER
+            or len(self._results) >= PREFETCH
+            or self._clock() >= self._first_result_at + RECORD_DELAY
         )
 
     async def _record(self) -> None:
-        ended, self._ended = self._ended, []
-        for _, answer in ended:
-            self._metrics.webhook_attempts.labels("taken" if answer.was_taken else "failed").inc()
+        recorded, self._results = self._results, []
+        for _, result in recorded:
+            outcome = "taken" if result.succeeded else "failed"
+            self._metrics.webhook_attempts.labels(outcome).inc()
         now = datetime.now(UTC)
-        health = self._schedule.health(self._webhook, [answer for _, answer in ended], now)
+        health = self._schedule.health(self._webhook, [result for _, result in recorded], now)
         attempts = [
-            self._schedule.attempted(self._webhook, delivery, answer, now)
-            for delivery, answer in ended
+            self._schedule.attempted(self._webhook, delivery, result, now)
+            for delivery, result in recorded
         ]
         await self._outbox.record(self._webhook.id, attempts, health, lease=self._lease, now=now)
         if health.state is not WebhookState.ACTIVE:
             log.error("webhook_stopped", webhook_id=str(self._webhook.id), reason=health.reason)
-        self._has_work = True  # the successors of what was taken
-        await self._know()
+        self._may_have_due = True  # the successors of what was delivered
+        await self._refresh()
 
-    async def _is_woken(self) -> bool:
-        """Stay for a while; whether there is something to do again."""
-        if not self._may_begin():
+    async def _wait_for_work(self) -> bool:
+        """Wait for IDLE_TIMEOUT at most; whether there may be something due then."""
+        if not self._may_start():
             return False
-        if not self._has_work:
-            await woken(self._wake, LINGER)
-        await self._know()
-        return self._has_work
+        if not self._may_have_due:
+            await woken(self._wake, IDLE_TIMEOUT)
+        await self._refresh()
+        return self._may_have_due
 
-    async def _abandon(self) -> None:
-        """Leave what is under way: it is pending still, and will be sent again."""
-        for task in self._under_way:
+    async def _cancel_attempts(self) -> None:
+        """What is in flight stays pending, and will be sent again."""
+        for task in self._in_flight:
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
-        await self._poster.aclose()
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
+        await self._client.close()
 
-    def _new_poster(self) -> Poster:
-        return Poster(
+    def _new_client(self) -> WebhookClient:
+        return WebhookClient(
             targets=self._targets,
-            tls=self._tls,
             timeout=self._schedule.timeout,
             connections=self._schedule.concurrency,
         )

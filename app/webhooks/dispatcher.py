@@ -1,19 +1,17 @@
-"""Finds webhooks for which there is something to do, and has a courier do it.
+"""Polls for webhooks that have something due, claims them, and runs a deliverer for each.
 
-Any number of processes do so over one database; a lease says who delivers to which webhook. When a
-process dies, its leases run out and another one goes on.
+Any number of processes do so over one database: a lease says which of them delivers to a webhook.
+When a process dies its leases expire, and another process claims the webhooks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-import httpx
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
@@ -21,25 +19,31 @@ from app.model.webhook import Webhook
 from app.ops.metrics import Metrics
 from app.parts.lifecycle import woken
 from app.store.outbox.store import OutboxStore, Waiting
-from app.webhooks.deliverer import Courier
+from app.webhooks.deliverer import Deliverer
 from app.webhooks.schedule import Schedule
 from app.webhooks.targets import Targets
 
-LOOK_EVERY = 0.5
-"""Seconds between looks when nobody says that there is something to do."""
-PAUSE = 0.05
-"""Seconds between two looks, however many wake-ups come."""
-MOST_COURIERS = 500
-STOP_PATIENCE = 5.0
-"""Seconds for the attempts under way at a stop. What they had not achieved is sent again."""
-TIDY_EVERY = 600.0
-TIDIED_AT_ONCE = 1_000
+POLL_EVERY = 0.5
+"""Seconds between polls without a wake-up: one may be lost, and SQLite's reach no other process."""
+MIN_PAUSE = 0.05
+"""Seconds between two polls, however many wake-ups come."""
+MAX_DELIVERERS = 2_000
+"""Webhooks that one process delivers to at a time. A receiver that hangs keeps its place for a
+time-out, so there are places for twenty apps of which every webhook is dead."""
+STOP_TIMEOUT = 5.0
+"""Seconds that attempts in flight have to end at a stop. What has not is sent again."""
+PURGE_EVERY = 600.0
+PURGE_BATCH = 1_000
 
 log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """The couriers of one process. ``keep_for``: seconds that ended deliveries can be looked up."""
+    """The deliverers of one process. ``keep_for``: seconds that ended deliveries can be looked up.
+
+    ``max_sockets`` bounds the connections of all deliverers together: what they leave of the
+    process's file descriptors is for receipts. ``close`` closes ``targets`` as well.
+    """
 
     def __init__(
         self,
@@ -49,74 +53,74 @@ class Dispatcher:
         targets: Targets,
         metrics: Metrics,
         keep_for: float,
+        max_sockets: int,
     ) -> None:
         self._outbox = outbox
         self._schedule = schedule
         self._targets = targets
         self._metrics = metrics
         self._keep_for = timedelta(seconds=keep_for)
+        self._max_deliverers = min(MAX_DELIVERERS, max(1, max_sockets // schedule.concurrency))
         self._lease = uuid4()
-        self._couriers: dict[UUID, tuple[Courier, asyncio.Task[None]]] = {}
-        self._tls: ssl.SSLContext | None = None
+        self._deliverers: dict[UUID, tuple[Deliverer, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
         self._has_active = True
 
-    def wake(self) -> None:
-        """There are new events. Costs nothing where no webhook waits for any."""
+    def wake_for_events(self) -> None:
+        """There are new events. Costs nothing where no webhook is active."""
         if self._has_active:
             self._wake.set()
 
-    def look(self) -> None:
-        """Somebody has changed a webhook, or wants a delivery made."""
+    def wake(self) -> None:
+        """Poll now: a webhook was changed, or a delivery is asked for."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Look and have it done, until cancelled."""
-        await _again_and_again(self._look, self._sleep, "webhooks_wait")
+        """Poll and deliver, until cancelled."""
+        await _repeat(self._poll, self._pause, "webhook_poll_failed")
 
-    async def keep(self) -> None:
-        """Renew the leases, until cancelled."""
-        await _again_and_again(
-            self._renew, lambda: asyncio.sleep(self._schedule.lease / 4), "webhook_leases_wait"
+    async def renew_leases(self) -> None:
+        """Renew the leases of webhooks with a deliverer, until cancelled."""
+        await _repeat(
+            self._renew,
+            lambda: asyncio.sleep(self._schedule.lease / 4),
+            "webhook_lease_renewal_failed",
         )
 
-    async def tidy(self) -> None:
-        """Delete what ended long ago, until cancelled."""
-        await _again_and_again(
-            self._forget, lambda: asyncio.sleep(TIDY_EVERY), "webhook_history_waits"
-        )
+    async def purge_history(self) -> None:
+        """Delete deliveries that ended longer than ``keep_for`` ago, until cancelled."""
+        await _repeat(self._purge, lambda: asyncio.sleep(PURGE_EVERY), "webhook_purge_failed")
 
     async def close(self) -> None:
-        """End the couriers and give their leases back, so that others need not wait for them."""
-        couriers, ids = [*self._couriers.values()], [*self._couriers]
-        for courier, _ in couriers:
-            courier.stop()
-        tasks = {task for _, task in couriers}
+        """Stop the deliverers and release their leases: other processes can claim them at once."""
+        running, ids = [*self._deliverers.values()], [*self._deliverers]
+        for deliverer, _ in running:
+            deliverer.stop()
+        tasks = {task for _, task in running}
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=STOP_PATIENCE)
+            _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT)
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with suppress(StoreUnavailable, StoreRefused):
                 await self._outbox.release(ids, lease=self._lease)
-        self._targets.close()
+        await self._targets.close()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         now = datetime.now(UTC)
         waiting = await self._outbox.waiting(lease=self._lease, now=now)
         self._has_active = bool(waiting)
-        to_do = [each for each in waiting if each.has_events or each.has_due]
-        for each in to_do:
-            if each.webhook_id in self._couriers:
-                self._couriers[each.webhook_id][0].wake(has_events=each.has_events)
-        new = [each for each in to_do if each.webhook_id not in self._couriers]
+        with_work = [each for each in waiting if each.has_events or each.has_due]
+        for each in with_work:
+            if each.webhook_id in self._deliverers:
+                self._deliverers[each.webhook_id][0].wake(has_events=each.has_events)
+        new = [each for each in with_work if each.webhook_id not in self._deliverers]
         if new:
-            await self._send_out(new[: MOST_COURIERS - len(self._couriers)], now)
+            await self._claim(new[: self._max_deliverers - len(self._deliverers)], now)
 
-    async def _send_out(self, new: list[Waiting], now: datetime) -> None:
-        if self._tls is None:  # reads hundreds of certificates
-            self._tls = await asyncio.to_thread(httpx.create_ssl_context)
-        held_until = asyncio.get_running_loop().time() + self._schedule.lease
+    async def _claim(self, new: list[Waiting], now: datetime) -> None:
+        """Take the leases of these webhooks, and deliver to those that were free."""
+        lease_until = asyncio.get_running_loop().time() + self._schedule.lease
         claimed = await self._outbox.claim(
             [each.webhook_id for each in new],
             lease=self._lease,
@@ -124,55 +128,55 @@ class Dispatcher:
             until=now + timedelta(seconds=self._schedule.lease),
         )
         for webhook in claimed:
-            courier = Courier(
+            deliverer = Deliverer(
                 webhook,
                 outbox=self._outbox,
                 schedule=self._schedule,
                 targets=self._targets,
-                tls=self._tls,
                 metrics=self._metrics,
                 lease=self._lease,
-                held_until=held_until,
+                lease_until=lease_until,
             )
-            task = asyncio.create_task(self._accompany(webhook, courier))
-            self._couriers[webhook.id] = courier, task
+            task = asyncio.create_task(self._deliver(webhook, deliverer))
+            self._deliverers[webhook.id] = deliverer, task
 
-    async def _accompany(self, webhook: Webhook, courier: Courier) -> None:
+    async def _deliver(self, webhook: Webhook, deliverer: Deliverer) -> None:
         try:
-            await courier.run()
+            await deliverer.run()
             await self._outbox.release([webhook.id], lease=self._lease)
         except (StoreUnavailable, StoreRefused) as error:
-            log.warning("webhook_waits", webhook_id=str(webhook.id), reason=error.detail)
+            log.warning("webhook_interrupted", webhook_id=str(webhook.id), reason=error.detail)
         except Exception:
-            log.exception("courier_failed", webhook_id=str(webhook.id))
+            log.exception("webhook_deliverer_failed", webhook_id=str(webhook.id))
         finally:
-            del self._couriers[webhook.id]
+            del self._deliverers[webhook.id]
 
     async def _renew(self) -> None:
-        if not self._couriers:
+        if not self._deliverers:
             return
-        now, held_until = datetime.now(UTC), asyncio.get_running_loop().time()
+        now, began = datetime.now(UTC), asyncio.get_running_loop().time()
         await self._outbox.keep(
             lease=self._lease, until=now + timedelta(seconds=self._schedule.lease)
         )
-        for courier, _ in self._couriers.values():
-            courier.held_until = max(courier.held_until, held_until + self._schedule.lease)
+        for deliverer, _ in self._deliverers.values():
+            deliverer.lease_until = max(deliverer.lease_until, began + self._schedule.lease)
 
-    async def _forget(self) -> None:
+    async def _purge(self) -> None:
         before = datetime.now(UTC) - self._keep_for
-        forgotten = TIDIED_AT_ONCE
-        while forgotten == TIDIED_AT_ONCE:
-            forgotten = await self._outbox.forget(before=before, limit=TIDIED_AT_ONCE)
+        deleted = PURGE_BATCH
+        while deleted == PURGE_BATCH:
+            deleted = await self._outbox.forget(before=before, limit=PURGE_BATCH)
 
-    async def _sleep(self) -> None:
-        await asyncio.sleep(PAUSE)
-        await woken(self._wake, LOOK_EVERY)
+    async def _pause(self) -> None:
+        await asyncio.sleep(MIN_PAUSE)
+        await woken(self._wake, POLL_EVERY)
         self._wake.clear()
 
 
-async def _again_and_again(
-    work: Callable[[], Awaitable[None]], rest: Callable[[], Awaitable[None]], failure: str
+async def _repeat(
+    work: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]], failure: str
 ) -> None:
+    """Do ``work`` for ever; ``failure`` is the log's event where it fails."""
     while True:
         try:
             await work()
@@ -180,4 +184,4 @@ async def _again_and_again(
             log.warning(failure, reason=error.detail)
         except Exception:
             log.exception(failure)
-        await rest()
+        await pause()

@@ -1,7 +1,7 @@
-"""When a delivery is tried again, and what a round of attempts says of the receiver. Pure rules.
+"""Retry, backoff and give-up: what a result makes of a delivery and of its webhook. Pure rules.
 
-A delivery and its receiver back off apart. One payload that its receiver cannot stomach must not
-hold up the others; a receiver that is down must not be called once for each of a thousand.
+A delivery and its receiver back off separately: one payload that its receiver rejects must not hold
+up the others, and a receiver that is down must not be called once for each of a thousand.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.model.webhook import AttemptResult, Delivery, DeliveryState, Health, Webhook, WebhookState
-from app.webhooks.poster import Answer
+from app.webhooks.client import DeliveryResult
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """All in seconds, but for the counts.
+    """Times in seconds.
 
-    A delivery is tried again after ``first_retry``, then twice as long each time up to
-    ``longest_retry``, and given up ``give_up_after`` its first attempt. A receiver of which
-    ``down_after`` rounds in a row failed counts as down: one call at a time is made, at most
+    A delivery is retried after ``first_retry``, then after twice as long each time up to
+    ``longest_retry``, and given up ``give_up_after`` its first attempt. After ``down_after`` failed
+    rounds in a row a receiver counts as down: it is probed by one attempt at a time, at most
     ``longest_probe`` apart. After ``give_up_after`` without a success its webhook is paused.
     """
 
@@ -35,85 +35,85 @@ class Schedule:
 
     @property
     def lease(self) -> float:
-        """Long enough that no attempt outlasts it: an attempt begins with a third of it left."""
+        """How long a lease lasts: an attempt starts only with more than a time-out of it left."""
         return 3 * self.timeout
 
     def attempted(
-        self, webhook: Webhook, delivery: Delivery, answer: Answer, now: datetime
+        self, webhook: Webhook, delivery: Delivery, result: DeliveryResult, now: datetime
     ) -> AttemptResult:
-        """What an answer makes of a delivery."""
+        """What a result makes of a delivery."""
         state, next_attempt_at = DeliveryState.DELIVERED, None
-        if not answer.was_taken:
-            state, next_attempt_at = self._failed(webhook, delivery, answer, now)
+        if not result.succeeded:
+            state, next_attempt_at = self._failed(webhook, delivery, result, now)
         return AttemptResult(
             delivery_id=delivery.id,
             replays=delivery.replays,
             at=now,
             state=state,
-            status_code=answer.status_code,
-            error=answer.error,
+            status_code=result.status_code,
+            error=result.error,
             next_attempt_at=next_attempt_at,
         )
 
-    def health(self, webhook: Webhook, answers: Sequence[Answer], now: datetime) -> Health:
-        """What a round of answers, in their order, makes of a webhook."""
-        last = answers[-1]
-        if any(answer.is_gone for answer in answers):
+    def health(self, webhook: Webhook, results: Sequence[DeliveryResult], now: datetime) -> Health:
+        """What a round of results, in their order, makes of a webhook."""
+        last = results[-1]
+        if any(result.is_gone for result in results):
             reason = "its receiver answered 410 Gone: it wants no more"
             return self._stopped(webhook, WebhookState.ENDED, reason, now)
-        if any(answer.was_taken for answer in answers):
+        if any(result.succeeded for result in results):
             return Health(
                 state=WebhookState.ACTIVE,
                 reason=None,
                 failures=0,
                 failing_since=None,
-                not_before=self._asked(answers, now),
+                not_before=self._retry_at(results, now),
                 has_recovered=self.is_down(webhook),
             )
         since = webhook.failing_since or now
         if (now - since).total_seconds() >= self.give_up_after:
             reason = f"nothing was taken since {since:%Y-%m-%d %H:%M} UTC; the last: {last.error}"
             return self._stopped(webhook, WebhookState.PAUSED, reason, now)
-        return self._failing(webhook, answers, since, now)
+        return self._failing(webhook, results, since, now)
 
     def is_down(self, webhook: Webhook) -> bool:
-        """Whether its receiver is taken to be away."""
+        """Whether its receiver counts as down."""
         return webhook.failures >= self.down_after
 
-    def at_once(self, webhook: Webhook) -> int:
-        """How many calls may be under way together."""
+    def max_in_flight(self, webhook: Webhook) -> int:
+        """How many attempts may be in flight together."""
         return 1 if self.is_down(webhook) else self.concurrency
 
     def _failed(
-        self, webhook: Webhook, delivery: Delivery, answer: Answer, now: datetime
+        self, webhook: Webhook, delivery: Delivery, result: DeliveryResult, now: datetime
     ) -> tuple[DeliveryState, datetime | None]:
         first = delivery.first_attempt_at or now
-        # Where nothing else was taken meanwhile, it is the receiver that fails: its webhook will be
-        # paused, and this is sent when it is resumed.
-        others_were_taken = webhook.failing_since is None or webhook.failing_since > first
-        if others_were_taken and (now - first).total_seconds() >= self.give_up_after:
+        # Where nothing else succeeded meanwhile the receiver is at fault, not this delivery: the
+        # webhook will be paused, and this is sent once it is resumed.
+        others_succeeded = webhook.failing_since is None or webhook.failing_since > first
+        if others_succeeded and (now - first).total_seconds() >= self.give_up_after:
             return DeliveryState.FAILED, None
         wait = _backoff(self.first_retry, delivery.attempts, self.longest_retry)
-        wait = max(wait, min(answer.retry_after or 0.0, self.give_up_after))
+        wait = max(wait, min(result.retry_after or 0.0, self.give_up_after))
         return DeliveryState.PENDING, now + timedelta(seconds=wait)
 
     def _failing(
-        self, webhook: Webhook, answers: Sequence[Answer], since: datetime, now: datetime
+        self, webhook: Webhook, results: Sequence[DeliveryResult], since: datetime, now: datetime
     ) -> Health:
         failures = webhook.failures + 1
-        not_before = self._asked(answers, now)
+        not_before = self._retry_at(results, now)
         if failures >= self.down_after:
             wait = _backoff(self.first_retry, failures - self.down_after, self.longest_probe)
             probe = now + timedelta(seconds=wait)
             not_before = max(not_before or probe, probe)
         return Health(WebhookState.ACTIVE, None, failures, since, not_before)
 
-    def _asked(self, answers: Sequence[Answer], now: datetime) -> datetime | None:
-        """The time that the receiver has asked for, for everything: it is it that is busy."""
-        asked = [answer.retry_after for answer in answers if answer.retry_after]
-        if not asked:
+    def _retry_at(self, results: Sequence[DeliveryResult], now: datetime) -> datetime | None:
+        """When the longest Retry-After ends. It holds for the webhook: its receiver is busy."""
+        delays = [result.retry_after for result in results if result.retry_after]
+        if not delays:
             return None
-        return now + timedelta(seconds=min(max(asked), self.give_up_after))
+        return now + timedelta(seconds=min(max(delays), self.give_up_after))
 
     def _stopped(self, webhook: Webhook, state: WebhookState, reason: str, now: datetime) -> Health:
         return Health(
@@ -125,6 +125,6 @@ class Schedule:
         )
 
 
-def _backoff(first: float, earlier: int, longest: float) -> float:
-    """Doubled each time; with jitter, so that many are not tried in step."""
-    return min(longest, first * 2.0 ** min(earlier, 30)) * random.uniform(0.75, 1.0)  # noqa: S311
+def _backoff(first: float, retries: int, longest: float) -> float:
+    """Exponential, with jitter so that retries of many do not fall together."""
+    return min(longest, first * 2.0 ** min(retries, 30)) * random.uniform(0.75, 1.0)  # noqa: S311

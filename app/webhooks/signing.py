@@ -1,6 +1,6 @@
 """Signatures by the Standard Webhooks specification (standardwebhooks.com), version v1.
 
-The receiver knows by them that a call is ours and recent, so it must check them, and its clock.
+They prove to a receiver that a call is ours and recent; it must check signature and timestamp.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import secrets
 from collections.abc import Iterable
 from hashlib import sha256
 
-SECRET_PREFIX = "whsec_"  # noqa: S105  the format's mark, and no secret
+SECRET_PREFIX = "whsec_"  # noqa: S105  the format's prefix, not a secret
 SECRET_BYTES = 32
 """The specification asks for 24 to 64."""
 
 
 def new_secret() -> str:
-    """A secret in the form that the specification's libraries take."""
+    """A new secret, in the specification's form."""
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 

@@ -1,5 +1,7 @@
-"""Webhooks as their owners handle them. ``sees`` is the one app whose webhooks there are for a
-caller, or None for an admin, for whom there are all: another app's webhook does not exist.
+"""What owners do with their webhooks: create, change, pause, rotate, test, replay, delete.
+
+``sees`` is the app whose webhooks the caller may see; None, for an admin, is every app. Another
+app's webhook is answered as one that does not exist.
 """
 
 from __future__ import annotations
@@ -21,19 +23,19 @@ from app.webhooks.requests import NewWebhook, WebhookChange
 from app.webhooks.signing import new_secret
 from app.webhooks.targets import TargetRefused, Targets
 
-MOST_WEBHOOKS = 100
-"""Of one app."""
-MOST_REPLAYED = 10_000
-"""At once. The answer says where to go on."""
+MAX_WEBHOOKS = 100
+"""Per app."""
+MAX_REPLAYED = 10_000
+"""Deliveries per request. The response says where to continue."""
 OLD_SECRET_VALID = timedelta(hours=24)
-RESOLVE_PATIENCE = 3.0
-"""Seconds that a new URL's name has to be resolved in, before it is taken without."""
+RESOLVE_TIMEOUT = 3.0
+"""Seconds for a new URL's name to resolve. If it does not, the URL is accepted unresolved."""
 
 
 class Subscriptions:
     """Raises Invalid, NotAllowed, NotFound or Conflict.
 
-    ``changed`` is called where there may be something to do.
+    ``on_change`` is called after each change that may make deliveries due.
     """
 
     def __init__(
@@ -42,22 +44,22 @@ class Subscriptions:
         store: WebhookStore,
         deliveries: WebhookDeliveryStore,
         targets: Targets,
-        changed: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
         self._store = store
         self._deliveries = deliveries
         self._targets = targets
-        self._changed = changed
+        self._on_change = on_change
 
     async def create(self, asked: NewWebhook, *, sees: str | None) -> Webhook:
-        """Subscribe to what happens from now on. The secret is in this answer, and never again."""
+        """Subscribe to events from now on. The secret is returned here, and never again."""
         if asked.app is not None and sees not in (None, asked.app):
             raise NotAllowed("Only an admin's key may have another app's events sent somewhere")
         await self._check(asked.url)
         webhook = _new(asked, app=sees or asked.app)
-        if not await self._store.add(webhook, most=MOST_WEBHOOKS):
-            raise Conflict(f"There are {MOST_WEBHOOKS} webhooks already; delete one first")
-        self._changed()
+        if not await self._store.add(webhook, most=MAX_WEBHOOKS):
+            raise Conflict(f"There are {MAX_WEBHOOKS} webhooks already; delete one first")
+        self._on_change()
         return webhook
 
     async def all(self, *, sees: str | None) -> list[Webhook]:
@@ -69,7 +71,7 @@ class Subscriptions:
         return _found(await self._store.find(webhook_id, sees=sees))
 
     async def change(self, webhook_id: UUID, asked: WebhookChange, *, sees: str | None) -> Webhook:
-        """Another URL, other statuses, paused or not. All of it, or nothing."""
+        """Change the URL, the statuses, or whether it is paused: all of it, or nothing."""
         webhook = await self.find(webhook_id, sees=sees)
         if webhook.state is WebhookState.ENDED:
             raise Conflict("The webhook has ended for good: create another one")
@@ -83,11 +85,11 @@ class Subscriptions:
             statuses=tuple(asked.statuses) if asked.statuses else None,
             paused=asked.paused,
         )
-        self._changed()
+        self._on_change()
         return _found(changed)
 
     async def rotate(self, webhook_id: UUID, *, sees: str | None) -> Webhook:
-        """A new secret. Both sign for OLD_SECRET_VALID, so that no call goes unverified."""
+        """Make a new secret. Both sign for OLD_SECRET_VALID, so that receivers can change over."""
         until = datetime.now(UTC) + OLD_SECRET_VALID
         return _found(
             await self._store.rotate(webhook_id, new_secret(), previous_until=until, sees=sees)
@@ -99,13 +101,13 @@ class Subscriptions:
             raise NotFound("There is no webhook with this id")
 
     async def test(self, webhook_id: UUID, *, sees: str | None) -> Delivery:
-        """Send something that no event stands behind."""
+        """Send a test event."""
         webhook = await self.find(webhook_id, sees=sees)
         if webhook.state is not WebhookState.ACTIVE:
             raise Conflict(f"The webhook is {webhook.state}: {webhook.reason}")
         now = datetime.now(UTC)
         added = await self._deliveries.add(webhook_id, trial_payload(webhook_id, now), now)
-        self._changed()
+        self._on_change()
         return added
 
     async def deliveries(
@@ -117,7 +119,7 @@ class Subscriptions:
         below: UUID | None,
         limit: int,
     ) -> list[Delivery]:
-        """A page, newest first."""
+        """One page, newest first."""
         await self.find(webhook_id, sees=sees)
         return await self._deliveries.page(webhook_id, state=state, below=below, limit=limit)
 
@@ -130,24 +132,24 @@ class Subscriptions:
         return found
 
     async def replay(self, webhook_id: UUID, delivery_id: UUID, *, sees: str | None) -> Delivery:
-        """Send one again, under the same webhook-id."""
+        """Send one delivery again, with the same webhook-id."""
         await self._not_ended(webhook_id, sees=sees)
-        again = await self._deliveries.replay(webhook_id, delivery_id, datetime.now(UTC))
-        if again is None:
+        replayed = await self._deliveries.replay(webhook_id, delivery_id, datetime.now(UTC))
+        if replayed is None:
             raise NotFound("There is no delivery with this id")
-        self._changed()
-        return again
+        self._on_change()
+        return replayed
 
     async def replay_range(
         self, webhook_id: UUID, which: Replay, *, sees: str | None
     ) -> tuple[int, str | None]:
-        """Send many again; answers how many, and the event after which to ask for the rest."""
+        """Send many again. Returns how many, and where there are more the event to go on after."""
         await self._not_ended(webhook_id, sees=sees)
         numbers = await self._deliveries.replay_range(
-            webhook_id, which, now=datetime.now(UTC), most=MOST_REPLAYED
+            webhook_id, which, now=datetime.now(UTC), most=MAX_REPLAYED
         )
-        self._changed()
-        return len(numbers), event_id(numbers[-1]) if len(numbers) == MOST_REPLAYED else None
+        self._on_change()
+        return len(numbers), event_id(numbers[-1]) if len(numbers) == MAX_REPLAYED else None
 
     async def _not_ended(self, webhook_id: UUID, *, sees: str | None) -> None:
         webhook = await self.find(webhook_id, sees=sees)
@@ -155,12 +157,12 @@ class Subscriptions:
             raise Conflict("The webhook has ended for good: create another one")
 
     async def _check(self, text: str) -> None:
-        """A name that cannot be resolved just now may be tomorrow: each delivery looks again."""
+        """Accept a name that does not resolve now: it may later, and deliveries check again."""
         try:
             url = self._targets.check(text)
             with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(RESOLVE_PATIENCE):
-                    await self._targets.addresses(url)
+                async with asyncio.timeout(RESOLVE_TIMEOUT):
+                    await self._targets.resolve(url.raw_host or "", url.port or 0)
         except TargetRefused as error:
             raise _at_fault("url", str(error)) from None
 

@@ -1,17 +1,16 @@
 """Where webhooks may go. The URL is an app's, and so is what its name resolves to: without a check
-a subscription would be a way to make this service call its own neighbours.
+a subscription would be a way to make this service call its own neighbours (SSRF).
 
-A name is resolved here, every one of its addresses is checked, and the connection is made to one of
-those very addresses: resolving again to connect would let the answer change in between.
+`Targets` is the resolver of the connections to receivers: it hands on only addresses that it has
+checked. A second resolution, to connect, could be answered differently (DNS rebinding).
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -21,19 +20,23 @@ from ipaddress import (
     ip_network,
 )
 
-import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import AsyncResolver
+from yarl import URL
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-LONGEST_URL = 2_000
-RESOLVERS = 16
-"""Threads of their own: a name server that does not answer must not hold up who else resolves."""
+MAX_URL = 2_000
+ADDRESSES_TRIED = 4
+"""Of each family: a name with thousands of addresses must not have us call on all of them."""
 
-_LABEL = rb"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_NAME = rb"(?=.{1,253}\.?$)" + _LABEL + rb"(?:\." + _LABEL + rb")*\.?"
-_HOST = re.compile(_NAME + rb"|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")  # a name or IPv4, or IPv6
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+# A last label that is a number makes it an IPv4 address (WHATWG URL): 127.1, 0x7f.1, 2130706433.
+_NAME = re.compile(
+    r"(?=.{1,253}\.?$)(?!(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?$)"
+    rf"{_LABEL}(?:\.{_LABEL})*\.?"
+)
 _NAT64 = ip_network("64:ff9b::/96")
 # Not global, whatever the version of Python says of them.
 _SPECIAL = tuple(
@@ -48,58 +51,83 @@ class TargetRefused(Exception):
     """The URL must not be called; the text says why, and names no address."""
 
 
-class Targets:
-    """Says where webhooks may go. ``allowed`` networks are exceptions to what is refused."""
+class Targets(AbstractResolver):
+    """The rules for URLs and addresses. ``allowed`` networks are exceptions to what is refused.
+
+    ``resolver`` asks the name servers: by default c-ares, which uses no threads, so that names that
+    nobody answers for hold up no other name, and which reads /etc/hosts first.
+    """
 
     def __init__(
         self,
         *,
         allow_http: bool,
         allowed: Sequence[Network] = (),
-        resolve: Resolve | None = None,
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._allow_http = allow_http
         self._allowed = tuple(allowed)
-        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="webhook-names")
-        self._resolve = resolve or self._look_up
+        self._resolver = resolver
 
-    def check(self, text: str) -> httpx.URL:
-        """The URL, as far as it can be judged by itself. Raises TargetRefused."""
-        if len(text) > LONGEST_URL or not text.isprintable() or " " in text:
-            raise TargetRefused(f"must be at most {LONGEST_URL} printable characters, no spaces")
+    def check(self, text: str) -> URL:
+        """The URL, as far as it can be judged without resolving a name. Raises TargetRefused."""
+        if len(text) > MAX_URL or not text.isprintable() or " " in text:
+            raise TargetRefused(f"must be at most {MAX_URL} printable characters, no spaces")
         try:
-            url = httpx.URL(text)
-        except (httpx.InvalidURL, ValueError):
+            url = URL(text)
+        except ValueError:
             raise TargetRefused("is not a URL") from None
         if url.scheme != "https" and not (url.scheme == "http" and self._allow_http):
             also = " or http://" if self._allow_http else ""
             raise TargetRefused(f"must start with https://{also}")
-        if not _HOST.fullmatch(url.raw_host):
-            raise TargetRefused("names no host that can be resolved")
-        if url.port is not None and not 1 <= url.port <= 65_535:
+        self._check_host(url.raw_host or "")
+        if not url.port:
             raise TargetRefused("names no port that there is")
-        if url.userinfo or url.fragment:
+        if url.user or url.password or url.fragment:
             raise TargetRefused("must have no user, password or #fragment")
         return url
 
-    async def addresses(self, url: httpx.URL) -> list[str]:
-        """Where to connect to, best first. Raises TargetRefused, or OSError: it has no address."""
-        found = await self._resolve(
-            url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[url.scheme]
-        )
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The name's addresses, best first, all of them checked.
+
+        Raises TargetRefused, or OSError where the name has no address.
+        """
+        if self._resolver is None:  # c-ares needs the running event loop
+            self._resolver = AsyncResolver()
+        if host == "localhost":  # c-ares adds ::1, whatever /etc/hosts says
+            family = socket.AF_INET
+        found = await self._resolver.resolve(host, port, family)
         if not found:
             raise OSError("the name has no address")
-        # One of many is enough to refuse: which of them a connection would take is not ours to say.
-        if not all(self._allows(ip_address(address)) for address in found):
+        # One of many is enough to refuse: which one a connection takes is not ours to say.
+        self._require_allowed(ip_address(each["host"]) for each in found)
+        return _few_of_each_family(found)
+
+    async def close(self) -> None:
+        """Cancel what is still being resolved."""
+        if self._resolver is not None:
+            await self._resolver.close()
+            self._resolver = None
+
+    def _check_host(self, host: str) -> None:
+        """An address in a URL is checked here, as no resolver is asked for it."""
+        try:
+            address = ip_address(host)
+        except ValueError:
+            address = None
+        if address is not None and "%" not in host:  # a zone is one of our own interfaces
+            self._require_allowed([address])
+        elif not _NAME.fullmatch(host):
+            raise TargetRefused("names no host that can be resolved")
+
+    def _require_allowed(self, addresses: Iterable[Address]) -> None:
+        if not all(self._allows(address) for address in addresses):
             raise TargetRefused(
                 "is in a network that webhooks must not reach; DLR_WEBHOOK_ALLOWED_NETWORKS names "
                 "exceptions"
             )
-        return list(dict.fromkeys(found))
-
-    def close(self) -> None:
-        """Wait for no name any longer."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _allows(self, address: Address) -> bool:
         real = _behind(address)
@@ -107,20 +135,6 @@ class Targets:
                for one in (address, real) for each in self._allowed):  # fmt: skip
             return True
         return not is_internal(real)
-
-    async def _look_up(self, host: str, port: int) -> Sequence[str]:
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.run_in_executor(
-                self._threads,
-                lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM),
-            )
-        except UnicodeError as error:  # a label that no name can have
-            raise OSError("the name cannot be resolved") from error
-        return [str(address[0]) for *_, address in found]
-
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def read_networks(text: str) -> tuple[Network, ...]:
@@ -145,3 +159,14 @@ def _behind(address: Address) -> Address:
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or address
+
+
+def _few_of_each_family(found: Sequence[ResolveResult]) -> list[ResolveResult]:
+    seen: Counter[bool] = Counter()
+    few = []
+    for each in found:
+        is_ipv6 = ":" in each["host"]
+        seen[is_ipv6] += 1
+        if seen[is_ipv6] <= ADDRESSES_TRIED:
+            few.append(each)
+    return few

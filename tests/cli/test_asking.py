@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from app.client import Client
+from iovox_receipts import Client
 from tests.cli.here import dlr
 from tests.cli.running import Running, make_key, running
 from tests.support.ports import free_port

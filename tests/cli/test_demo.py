@@ -24,7 +24,7 @@ from rich.console import Console
 from app.cli.demo.command import report
 from app.cli.demo.scenarios import ANSWER_LOST, SCENARIOS, Scenario, judge
 from app.cli.demo.stage import Run
-from app.client import Entry, Message, Sent
+from iovox_receipts import Entry, Message, Sent
 from tests.support.process import clean_environment
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.client import Client
+from iovox_receipts import Client
 from tests.cli.here import dlr
 from tests.cli.running import running, settings_for
 from tests.support.ports import free_port
@@ -25,7 +25,7 @@ def test_what_is_queued_waits_for_a_worker(tmp_path: Path) -> None:
         )
         assert accepted(service.simulator) == 0
         with ServerProcess.fork(["worker"], service.settings) as worker:
-            for message in client.watch(queued["id"]):
+            for message in client.watch(queued["id"] or ""):
                 if message.status == "SUBMITTED":
                     break
             assert accepted(service.simulator) == 1

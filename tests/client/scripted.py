@@ -9,23 +9,26 @@ from typing import Any
 
 import httpx
 
-from app.client import Client
+from iovox_receipts import Client
+from tests.client.both import Make
 
 Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
+Play = Callable[[Sequence[Answer]], "Script"]
 URL = "https://sms.example.com"
 KEY = "dlr_key"
 
 
 @dataclass
-class Script(httpx.BaseTransport):
+class Script(httpx.AsyncBaseTransport):
     """Gives the answers in turn, the last one for ever."""
 
     answers: Sequence[Answer]
+    make: Make
     requests: list[httpx.Request] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.read()
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
         answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
         self.requests.append(request)
         if isinstance(answer, Exception):
@@ -38,7 +41,10 @@ class Script(httpx.BaseTransport):
         return answer(request)
 
     def client(self, **options: Any) -> Client:
-        return Client(URL, KEY, transport=self, sleep=self.slept.append, **options)
+        return self.make(URL, KEY, transport=self, sleep=self.sleep, **options)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
 
     def bodies(self) -> list[Any]:
         return [json.loads(request.content) for request in self.requests]

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import (
+from iovox_receipts import (
     Client,
     ClientError,
     Conflict,
@@ -24,7 +24,8 @@ from app.client import (
     TryLater,
     Unreachable,
 )
-from tests.client.scripted import KEY, URL, Answer, Script, message, problem, sent
+from tests.client.both import Make
+from tests.client.scripted import KEY, URL, Answer, Play, message, problem, sent
 
 REFUSED = httpx.ConnectError("Connection refused")
 CUT = httpx.RemoteProtocolError("Server disconnected")
@@ -33,6 +34,10 @@ IN_FLIGHT = problem(409, "conflict", headers={"Retry-After": "1"})
 IN_A_SECOND = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
 
 Act = Callable[[Client], object]
+
+
+def garbled(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=b"no gzip")
 
 
 def send(client: Client) -> object:
@@ -66,8 +71,8 @@ def resend(client: Client) -> object:
         pytest.param(resend, CUT, sent(), id="a deliberate resend, cut"),
     ],
 )
-def test_made_again(act: Act, first: Answer, last: Answer) -> None:
-    script = Script([first, first, last])
+def test_made_again(play: Play, act: Act, first: Answer, last: Answer) -> None:
+    script = play([first, first, last])
     with script.client() as client:
         act(client)
     assert len(script.requests) == 3
@@ -91,19 +96,21 @@ def test_made_again(act: Act, first: Answer, last: Answer) -> None:
         pytest.param(send, httpx.Response(200, text="<html>"), NotUnderstood, id="HTML"),
         pytest.param(send, httpx.Response(200, json=[]), NotUnderstood, id="a list"),
         pytest.param(send, httpx.Response(200, json={"id": "1"}), NotUnderstood, id="half of it"),
+        pytest.param(send, garbled, NotUnderstood, id="what cannot be decoded"),
+        pytest.param(status, httpx.Response(304), NotUnderstood, id="no news, unasked"),
         pytest.param(status, httpx.Response(200, json={}), NotUnderstood, id="an empty message"),
         pytest.param(status, message(status_at="soon"), NotUnderstood, id="a time that is none"),
     ],
 )
-def test_not_made_again(act: Act, answer: Answer, error: type[ClientError]) -> None:
-    script = Script([answer])
+def test_not_made_again(play: Play, act: Act, answer: Answer, error: type[ClientError]) -> None:
+    script = play([answer])
     with script.client() as client, pytest.raises(error):
         act(client)
     assert (len(script.requests), script.slept) == (1, [])
 
 
-def test_waits_for_as_long_as_it_is_asked_to() -> None:
-    script = Script([problem(429, headers={"Retry-After": "7"}), sent()])
+def test_waits_for_as_long_as_it_is_asked_to(play: Play) -> None:
+    script = play([problem(429, headers={"Retry-After": "7"}), sent()])
     script.client().send("a", "b", "c")
     assert script.slept == [7.0]
 
@@ -115,19 +122,19 @@ def test_waits_for_as_long_as_it_is_asked_to() -> None:
         pytest.param(REFUSED, Unreachable, id="nobody there"),
     ],
 )
-def test_patience_ends(answer: Answer, error: type[ClientError]) -> None:
-    script = Script([answer])
+def test_patience_ends(play: Play, answer: Answer, error: type[ClientError]) -> None:
+    script = play([answer])
     with pytest.raises(error):
-        script.client(patience=0.0).send("a", "b", "c")
+        script.client(patience=0.1).send("a", "b", "c")
     assert len(script.requests) == 1
 
 
-def test_a_problem_tells_everything() -> None:
+def test_a_problem_tells_everything(play: Play) -> None:
     faults = [
         {"field": "destination", "message": "Destination Empty"},
         {"field": "message", "message": "Message Empty"},
     ]
-    script = Script([problem(422, "invalid", "The message was not sent.", errors=faults)])
+    script = play([problem(422, "invalid", "The message was not sent.", errors=faults)])
     with pytest.raises(Invalid) as raised:
         script.client().send("a", "", "")
     error = raised.value
@@ -142,11 +149,11 @@ def test_a_problem_tells_everything() -> None:
     assert error.is_callers_fault
 
 
-def test_a_refusal_of_iovox_names_its_record() -> None:
+def test_a_refusal_of_iovox_names_its_record(play: Play) -> None:
     faults = [{"field": "origin", "message": "Origin Empty"}]
     answer = problem(422, "refused-by-iovox", "Origin Empty", errors=faults, id="0193")
     with pytest.raises(Rejected) as raised:
-        Script([answer]).client().send("a", "b", "c")
+        play([answer]).client().send("a", "b", "c")
     assert (raised.value.message_id, str(raised.value)) == (
         "0193",
         "Origin Empty; on record as 0193",
@@ -154,13 +161,13 @@ def test_a_refusal_of_iovox_names_its_record() -> None:
 
 
 @pytest.mark.parametrize("errors", ["no", [1, None], {"a": "b"}, [{}]])
-def test_odd_problem_details_are_still_a_problem(errors: Any) -> None:
+def test_odd_problem_details_are_still_a_problem(play: Play, errors: Any) -> None:
     with pytest.raises(Problem):
-        Script([problem(422, errors=errors)]).client().send("a", "b", "c")
+        play([problem(422, errors=errors)]).client().send("a", "b", "c")
 
 
-def test_every_call_carries_the_key_and_each_send_an_idempotency_key_of_its_own() -> None:
-    script = Script([sent()])
+def test_every_call_carries_the_key_and_each_send_an_idempotency_key_of_its_own(play: Play) -> None:
+    script = play([sent()])
     with script.client() as client:
         send(client)
         send(client)
@@ -171,20 +178,23 @@ def test_every_call_carries_the_key_and_each_send_an_idempotency_key_of_its_own(
     assert keys[2] == "order-42"
 
 
-@pytest.mark.parametrize("url", ["", "sms.example.com", "ftp://x", "https://", "file:///etc"])
-def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["", "sms.example.com", "ftp://x", "https://", "file:///etc", "https://[::1"],
+)
+def test_a_url_that_is_none_is_refused_at_once(make: Make, url: str) -> None:
     with pytest.raises(ValueError, match="https://"):
-        Client(url, KEY)
+        make(url, KEY)
 
 
 @pytest.mark.parametrize("key", ["", "two words", "new\nline", "schlüssel"])
-def test_a_key_that_is_none_is_refused_at_once_and_not_shown(key: str) -> None:
+def test_a_key_that_is_none_is_refused_at_once_and_not_shown(make: Make, key: str) -> None:
     with pytest.raises(ValueError, match="API key") as raised:
-        Client(URL, key)
+        make(URL, key)
     assert not key or key not in str(raised.value)
 
 
-def test_a_base_url_may_have_a_path() -> None:
-    script = Script([message()])
-    Client("https://example.com/sms/", KEY, transport=script).status("a/1?x")
+def test_a_base_url_may_have_a_path(play: Play, make: Make) -> None:
+    script = play([message()])
+    make("https://example.com/sms/", KEY, transport=script).status("a/1?x")
     assert str(script.requests[0].url) == "https://example.com/sms/v1/messages/a%2F1%3Fx"

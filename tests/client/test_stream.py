@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import islice
+from threading import Event
+from typing import Any
 
 import httpx
 import pytest
 
-from app.client import NotAuthenticated, NotUnderstood, Unreachable
-from tests.client.scripted import Answer, Script, event, problem
+from iovox_receipts import NotAuthenticated, NotUnderstood, Unreachable
+from tests.client.misbehaving import server
+from tests.client.scripted import Answer, Play, event, problem
+from tests.support.process import clean_environment
 
 OPENING = ": connected\nretry: 1000\nid: e0\n\n"
 HEARTBEAT = ": heartbeat\n\n"
@@ -46,15 +52,17 @@ def stream(*blocks: str) -> httpx.Response:
         ),
     ],
 )
-def test_every_event_comes_once(answers: list[Answer], places: list[str | None]) -> None:
-    script = Script(answers)
-    found = islice(script.client(patience=0.0).stream(), 2)
+def test_every_event_comes_once(
+    play: Play, answers: list[Answer], places: list[str | None]
+) -> None:
+    script = play(answers)
+    found = islice(script.client(patience=0.1).stream(), 2)
     assert [one.id for one in found] == ["e1", "e2"]
     assert [request.headers.get("Last-Event-ID") for request in script.requests] == places
 
 
-def test_it_starts_where_it_is_told_to_and_chooses() -> None:
-    script = Script([stream(block(6))])
+def test_it_starts_where_it_is_told_to_and_chooses(play: Play) -> None:
+    script = play([stream(block(6))])
     next(script.client().stream(after="e5", status=["FAILED", "EXPIRED"], reference="order-42"))
     request = script.requests[0]
     assert request.headers["Last-Event-ID"] == "e5"
@@ -62,14 +70,63 @@ def test_it_starts_where_it_is_told_to_and_chooses() -> None:
     assert request.url.params["reference"] == "order-42"
 
 
+def garbled(_: httpx.Request) -> httpx.Response:
+    raise httpx.DecodingError("no gzip")
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
         pytest.param(problem(401), NotAuthenticated, id="wrong key"),
         pytest.param(httpx.ConnectError("refused"), Unreachable, id="nobody was ever there"),
-        pytest.param(stream("data: no JSON\n\n"), NotUnderstood, id="not the service"),
+        pytest.param(httpx.Response(200, text="<html>"), NotUnderstood, id="not the service"),
+        pytest.param(garbled, NotUnderstood, id="what cannot be decoded"),
+        pytest.param(stream("data: no JSON\n\n"), NotUnderstood, id="not JSON"),
     ],
 )
-def test_what_will_not_pass_is_an_error(answer: Answer, error: type[Exception]) -> None:
+def test_what_will_not_pass_is_an_error(play: Play, answer: Answer, error: type[Exception]) -> None:
     with pytest.raises(error):
-        next(Script([answer]).client(patience=0.0).stream())
+        next(play([answer]).client(patience=0.1).stream())
+
+
+LEFT = """
+import asyncio, sys
+from iovox_receipts import AsyncClient, Client
+
+async def left(url):
+    client = AsyncClient(url, "key")
+    events = client.stream()
+    await anext(events)
+    if sys.argv[2] == "closed":
+        await client.close()
+
+if sys.argv[2] == "blocking":
+    with Client(sys.argv[1], "key") as client:
+        events = client.stream()
+        next(events)
+elif sys.argv[2] == "neither":
+    client = Client(sys.argv[1], "key")
+    events = client.stream()
+    next(events)
+else:
+    asyncio.run(left(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("how", ["open", "closed", "blocking", "neither"])
+def test_a_stream_that_is_left_in_the_middle_ends_quietly(how: str) -> None:
+    def speak(connection: Any, over: Event) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+        connection.sendall(head + (OPENING + block(1)).encode())
+        over.wait()
+
+    with server(speak) as url:
+        done = subprocess.run(
+            [sys.executable, "-c", LEFT, url, how],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=clean_environment({}),
+        )
+    assert (done.returncode, done.stderr) == (0, "")

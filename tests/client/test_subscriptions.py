@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
-from app.client import Client, TryLater, Unreachable
-from tests.client.scripted import Script, problem
+from iovox_receipts import Client, TryLater, Unreachable
+from tests.client.scripted import Play, problem
 
 WEBHOOK: dict[str, Any] = {
     "id": "w1",
@@ -39,8 +40,8 @@ def delivery(name: str) -> dict[str, Any]:
     }
 
 
-def test_a_secret_is_told_and_not_shown() -> None:
-    script = Script([httpx.Response(201, json=WEBHOOK | {"secret": "whsec_abc"})])
+def test_a_secret_is_told_and_not_shown(play: Play) -> None:
+    script = play([httpx.Response(201, json=WEBHOOK | {"secret": "whsec_abc"})])
     made = script.client().webhooks.create(WEBHOOK["url"], statuses=["DELIVERED", "FAILED"])
     assert (made.id, made.secret, made.statuses) == ("w1", "whsec_abc", ("DELIVERED", "FAILED"))
     assert "whsec_abc" not in repr(made)
@@ -49,25 +50,25 @@ def test_a_secret_is_told_and_not_shown() -> None:
 
 
 @pytest.mark.parametrize("first", [httpx.ReadError(""), httpx.Response(502)])
-def test_what_makes_something_new_is_not_asked_for_twice(first: Any) -> None:
-    script = Script([first, httpx.Response(201, json=WEBHOOK)])
+def test_what_makes_something_new_is_not_asked_for_twice(play: Play, first: Any) -> None:
+    script = play([first, httpx.Response(201, json=WEBHOOK)])
     with pytest.raises((Unreachable, TryLater)):
         script.client().webhooks.create("https://billing.example.com/events")
     assert len(script.requests) == 1
 
 
 @pytest.mark.parametrize("first", [httpx.ConnectError(""), problem(503)])
-def test_unless_it_surely_was_not_asked_for(first: Any) -> None:
-    script = Script([first, httpx.Response(201, json=WEBHOOK)])
+def test_unless_it_surely_was_not_asked_for(play: Play, first: Any) -> None:
+    script = play([first, httpx.Response(201, json=WEBHOOK)])
     assert script.client().webhooks.create("https://billing.example.com/events").id == "w1"
 
 
-def test_deliveries_page_by_page() -> None:
+def test_deliveries_page_by_page(play: Play) -> None:
     pages = [
         httpx.Response(200, json={"deliveries": [delivery("d2")], "next": "d2"}),
         httpx.Response(200, json={"deliveries": [delivery("d1")], "next": None}),
     ]
-    script = Script(pages)
+    script = play(pages)
     found = list(script.client().webhooks.deliveries("w1", state="FAILED"))
     assert [one.id for one in found] == ["d2", "d1"]
     assert [dict(request.url.params) for request in script.requests] == [
@@ -76,13 +77,13 @@ def test_deliveries_page_by_page() -> None:
     ]
 
 
-def test_a_long_replay_goes_on_until_all_is_asked_for() -> None:
+def test_a_long_replay_goes_on_until_all_is_asked_for(play: Play) -> None:
     answers = [
         httpx.Response(202, json={"replayed": 10_000, "next": "e9"}),
         httpx.Response(202, json={"replayed": 7, "next": None}),
     ]
-    script = Script(answers)
-    count = script.client().webhooks.replay_many("w1", from_="2026-11-22T09:00:00Z")
+    script = play(answers)
+    count = script.client().webhooks.replay_many("w1", from_=datetime(2026, 11, 22, 9, tzinfo=UTC))
     assert count == 10_007
     assert script.bodies() == [
         {"from": "2026-11-22T09:00:00Z"},
@@ -99,8 +100,8 @@ def test_a_long_replay_goes_on_until_all_is_asked_for() -> None:
         (lambda c: c.webhooks.delete("w/1"), "DELETE", "/v1/webhooks/w%2F1"),
     ],
 )
-def test_each_asks_its_route(act: Any, method: str, path: str) -> None:
-    script = Script([httpx.Response(200, json=WEBHOOK)])
+def test_each_asks_its_route(play: Play, act: Any, method: str, path: str) -> None:
+    script = play([httpx.Response(200, json=WEBHOOK)])
     with script.client() as client:
         act(client)
     (request,) = script.requests
@@ -115,8 +116,8 @@ def test_each_asks_its_route(act: Any, method: str, path: str) -> None:
         (lambda c: c.webhooks.replay("w1", "d1"), "/v1/webhooks/w1/deliveries/d1/replay"),
     ],
 )
-def test_deliveries_are_told(act: Any, path: str) -> None:
-    script = Script([httpx.Response(202, json=delivery("d1"))])
+def test_deliveries_are_told(play: Play, act: Any, path: str) -> None:
+    script = play([httpx.Response(202, json=delivery("d1"))])
     with script.client() as client:
         found = act(client)
     assert (found.id, found.attempts, found.status_code) == ("d1", 2, 204)
@@ -124,8 +125,8 @@ def test_deliveries_are_told(act: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize("act", [lambda c: c.webhooks.get(""), lambda c: c.webhooks.test("")])
-def test_an_empty_id_is_refused_before_anything_is_asked(act: Any) -> None:
-    script = Script([problem(404)])
+def test_an_empty_id_is_refused_before_anything_is_asked(play: Play, act: Any) -> None:
+    script = play([problem(404)])
     client: Client = script.client()
     with pytest.raises(ValueError, match="id is needed"):
         act(client)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks import Webhook
 
-from app.client import BadSignature, verify_webhook
+from iovox_receipts import BadSignature, verify_webhook
 
 NOW = 1_700_000_000
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()

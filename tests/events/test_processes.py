@@ -14,7 +14,7 @@ from app.errors import StoreUnavailable
 from app.model.message import Message
 from app.store.engine import Database
 from app.store.feed import FeedStore
-from app.webhooks.deliverer import READY
+from app.webhooks.deliverer import PREFETCH
 from tests.support.postgresql import PostgresServer
 
 from .receiver import Answer, always, receiving
@@ -140,7 +140,7 @@ async def test_a_kill_loses_nothing(database_url: str) -> None:
         everything = await FeedStore(writer.database).page(after=0, app=None, limit=1_000)
         assert [event["id"] for event in events] == [event.id for event in everything]
         assert {call.data["id"] for call in calls} == {event.id for event in everything}
-        assert len(calls) <= count + 8 + READY, "more was sent twice than was not recorded yet"
+        assert len(calls) <= count + 8 + PREFETCH, "more was sent twice than was not recorded yet"
         for call in calls:
             call.verify(made.json()["secret"])
 

@@ -10,12 +10,12 @@ import pytest
 from app.model.event import event_id, event_number
 from app.model.status import FINAL
 from app.model.webhook import Delivery, DeliveryState, Webhook, WebhookState
-from app.webhooks.poster import Answer, retry_after
+from app.webhooks.client import DeliveryResult, retry_after
 from app.webhooks.requests import BY_DEFAULT
 from app.webhooks.schedule import Schedule
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
-TAKEN, REFUSED = Answer(200, None), Answer(500, "it answered 500")
+TAKEN, REFUSED = DeliveryResult(200, None), DeliveryResult(500, "it answered 500")
 SCHEDULE = Schedule()
 
 
@@ -58,8 +58,8 @@ def delivery(attempts: int = 0, *, tried_for: timedelta | None = None) -> Delive
     )
 
 
-def waits(attempts: int, answer: Answer = REFUSED) -> float:
-    next_at = SCHEDULE.attempted(webhook(), delivery(attempts), answer, NOW).next_attempt_at
+def waits(attempts: int, result: DeliveryResult = REFUSED) -> float:
+    next_at = SCHEDULE.attempted(webhook(), delivery(attempts), result, NOW).next_attempt_at
     assert next_at is not None
     return (next_at - NOW).total_seconds()
 
@@ -84,7 +84,9 @@ def test_the_attempts_reach_over_three_days() -> None:
     ("asked", "expected"), [(120.0, 120.0), (0.0, 1.0), (10.0**9, 3 * 86_400.0)]
 )
 def test_the_asked_time_is_a_lower_bound(asked: float, expected: float) -> None:
-    assert waits(0, Answer(429, "it answered 429", asked)) == pytest.approx(expected, rel=0.26)
+    assert waits(0, DeliveryResult(429, "it answered 429", asked)) == pytest.approx(
+        expected, rel=0.26
+    )
 
 
 DAYS = timedelta(days=3)
@@ -117,24 +119,24 @@ def test_a_receiver_that_is_down_is_called_once_at_a_time() -> None:
     assert intervals[:2] == [0, 0]
     assert all(0 < wait <= 60 for wait in intervals[2:])
     assert intervals[-1] >= 45
-    assert (SCHEDULE.at_once(webhook()), SCHEDULE.at_once(hook)) == (8, 1)
+    assert (SCHEDULE.max_in_flight(webhook()), SCHEDULE.max_in_flight(hook)) == (8, 1)
     recovered = SCHEDULE.health(hook, [REFUSED, TAKEN], NOW)
     assert (recovered.failures, recovered.failing_since, recovered.has_recovered) == (0, None, True)
 
 
 @pytest.mark.parametrize(
-    ("failing_for", "answers", "state"),
+    ("failing_for", "results", "state"),
     [
         (timedelta(days=2, hours=23), [REFUSED], WebhookState.ACTIVE),
         (DAYS, [REFUSED], WebhookState.PAUSED),
         (DAYS, [REFUSED, TAKEN], WebhookState.ACTIVE),
-        (None, [TAKEN, Answer(410, "it answered 410")], WebhookState.ENDED),
+        (None, [TAKEN, DeliveryResult(410, "it answered 410")], WebhookState.ENDED),
     ],
 )
 def test_pausing_and_ending(
-    failing_for: timedelta | None, answers: list[Answer], state: WebhookState
+    failing_for: timedelta | None, results: list[DeliveryResult], state: WebhookState
 ) -> None:
-    health = SCHEDULE.health(webhook(failing_for=failing_for), answers, NOW)
+    health = SCHEDULE.health(webhook(failing_for=failing_for), results, NOW)
     assert health.state is state
     assert bool(health.reason) is (state is not WebhookState.ACTIVE)
 

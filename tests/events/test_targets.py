@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
-from app.webhooks.poster import Poster
+from app.webhooks.client import WebhookClient
 from app.webhooks.targets import TargetRefused, Targets, read_networks
 
-from .receiver import Receiver, receiving
+from .name_servers import Answering
+from .receiver import Answer, Receiver, always, receiving
 
 CERTIFICATE = Path(__file__).with_name("receiver.test.pem")
 
@@ -54,21 +56,15 @@ INTERNAL = {
 
 def resolving(*answers: Sequence[str]) -> Targets:
     """Targets with a name server that gives these answers, one after the other."""
-    left = list(answers)
-
-    async def resolve(_host: str, _port: int) -> Sequence[str]:
-        return left.pop(0)
-
-    return Targets(allow_http=True, allowed=read_networks("127.0.0.0/8"), resolve=resolve)
+    return Targets(
+        allow_http=True, allowed=read_networks("127.0.0.0/8"), resolver=Answering(*answers)
+    )
 
 
 async def judged(address: str) -> bool:
-    async def resolve(_host: str, _port: int) -> Sequence[str]:
-        return [address]
-
-    targets = Targets(allow_http=False, resolve=resolve)
+    targets = Targets(allow_http=False, resolver=Answering([address]))
     try:
-        await targets.addresses(targets.check("https://receiver.test/"))
+        await targets.resolve("receiver.test", 443)
     except TargetRefused:
         return False
     return True
@@ -85,7 +81,45 @@ async def test_internal_addresses_are_refused() -> None:
 async def test_one_internal_address_among_many_is_enough() -> None:
     targets = resolving(["8.8.8.8", "10.0.0.1", "1.1.1.1"])
     with pytest.raises(TargetRefused):
-        await targets.addresses(targets.check("https://receiver.test/"))
+        await targets.resolve("receiver.test", 443)
+
+
+def test_internal_addresses_in_urls_are_refused() -> None:
+    """No resolver is asked for those."""
+    targets = Targets(allow_http=False)
+    for case, address in INTERNAL.items():
+        host = f"[{address}]" if ":" in address else address
+        with pytest.raises(TargetRefused):
+            pytest.fail(f"{case}: {targets.check(f'https://{host}/')}")
+
+
+OTHER_NOTATIONS = [
+    "2130706433", "0x7f000001", "0x7f.1", "127.1", "0177.0.0.1", "127.0.0.1.", "1.2.3.4.5", "a.1",
+    "0x", "[fe80::1%25eth0]", "\uff11\uff12\uff17.0.0.1", "127\u30020\u30020\u30021",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", OTHER_NOTATIONS)
+def test_other_notations_of_addresses_are_refused(host: str) -> None:
+    targets = Targets(allow_http=False)
+    with pytest.raises(TargetRefused):
+        targets.check(f"https://{host}/")
+
+
+async def test_a_name_with_many_addresses_is_not_called_on_all_of_them() -> None:
+    ipv6 = [f"2606:4700::{number:x}" for number in range(1, 100)]
+    ipv4 = [f"8.8.8.{number}" for number in range(1, 100)]
+    targets = resolving([*ipv6, *ipv4])
+    found = [each["host"] for each in await targets.resolve("receiver.test", 443)]
+    assert found == ipv6[:4] + ipv4[:4]
+
+
+async def test_names_of_this_machine_are_read_from_its_file() -> None:
+    """By the resolver that is used where none is given."""
+    targets = Targets(allow_http=True, allowed=read_networks("127.0.0.0/8"))
+    found = await targets.resolve("localhost", 80)
+    await targets.close()
+    assert [(each["host"], each["port"]) for each in found] == [("127.0.0.1", 80)]
 
 
 LONG = ".".join(["a" * 63] * 4)
@@ -133,24 +167,21 @@ def test_names_that_no_server_can_have(host: str, *, possible: bool) -> None:
     ],
 )
 async def test_exceptions(address: str, *, allowed: bool) -> None:
-    async def resolve(_host: str, _port: int) -> Sequence[str]:
-        return [address]
-
     targets = Targets(
-        allow_http=False, allowed=read_networks(" 10.0.0.0/8,fd00::/8,"), resolve=resolve
+        allow_http=False,
+        allowed=read_networks(" 10.0.0.0/8,fd00::/8,"),
+        resolver=Answering([address]),
     )
-    url = httpx.URL("https://receiver.test/")
     if allowed:
-        assert await targets.addresses(url) == [address]
+        assert [found["host"] for found in await targets.resolve("receiver.test", 443)] == [address]
     else:
         with pytest.raises(TargetRefused):
-            await targets.addresses(url)
+            await targets.resolve("receiver.test", 443)
 
 
-def poster(targets: Targets) -> Poster:
-    tls = httpx.create_ssl_context(trust_env=False)
-    tls.load_verify_locations(CERTIFICATE)
-    return Poster(targets=targets, tls=tls, timeout=2.0, connections=2)
+def client_of(targets: Targets) -> WebhookClient:
+    tls = ssl.create_default_context(cafile=str(CERTIFICATE))
+    return WebhookClient(targets=targets, tls=tls, timeout=2.0, connections=2)
 
 
 @pytest.fixture
@@ -160,42 +191,40 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def test_the_connection_goes_to_the_address_that_was_checked(receiver: Receiver) -> None:
-    """And to no other that the name resolves to a moment later."""
+    """And to no other that the name resolves to a moment later, for the next connection."""
+    receiver.decide = always(Answer(headers={"Connection": "close"}))
     port = httpx.URL(receiver.url).port
-    posting = poster(resolving(["127.0.0.1"], ["10.0.0.1"], ["127.0.0.1"]))
+    client = client_of(resolving(["127.0.0.1"], ["10.0.0.1"], ["127.0.0.1"]))
     url = f"http://receiver.test:{port}/events?a=b"
-    answers = [await posting.post(url, {}, b"{}") for _ in range(3)]
-    await posting.aclose()
-    assert [answer.was_taken for answer in answers] == [True, False, True]
-    assert "must not reach" in (answers[1].error or "")
+    results = [await client.post(url, {}, b"{}") for _ in range(3)]
+    await client.close()
+    assert [result.succeeded for result in results] == [True, False, True]
+    assert "must not reach" in (results[1].error or "")
     assert [call.headers["host"] for call in receiver.calls] == [f"receiver.test:{port}"] * 2
 
 
 async def test_an_address_that_is_not_there_is_passed_over(receiver: Receiver) -> None:
     port = httpx.URL(receiver.url).port
-    posting = poster(resolving(["127.0.0.99", "127.0.0.1"]))
-    answer = await posting.post(f"http://receiver.test:{port}/", {}, b"{}")
-    await posting.aclose()
-    assert answer.was_taken, answer
+    client = client_of(resolving(["127.0.0.99", "127.0.0.1"]))
+    result = await client.post(f"http://receiver.test:{port}/", {}, b"{}")
+    await client.close()
+    assert result.succeeded, result
 
 
 async def test_the_certificate_is_checked_against_the_name() -> None:
     async with receiving(ssl_certfile=str(CERTIFICATE), ssl_keyfile=str(CERTIFICATE)) as receiver:
         port = httpx.URL(receiver.url).port
         for name, is_taken in (("receiver.test", True), ("other.test", False)):
-            posting = poster(resolving(["127.0.0.1"]))
-            answer = await posting.post(f"https://{name}:{port}/", {}, b"{}")
-            await posting.aclose()
-            assert answer.was_taken is is_taken, answer
-        assert "certificate" in (answer.error or "")
+            client = client_of(resolving(["127.0.0.1"]))
+            result = await client.post(f"https://{name}:{port}/", {}, b"{}")
+            await client.close()
+            assert result.succeeded is is_taken, result
+        assert "certificate" in (result.error or "")
         assert len(receiver.calls) == 1
 
 
 async def test_what_fails_on_the_way_is_told_in_words() -> None:
-    async def nowhere(_host: str, _port: int) -> Sequence[str]:
-        raise OSError
-
-    named = Targets(allow_http=True, resolve=nowhere)
+    named = Targets(allow_http=True, resolver=Answering([]))
     cases = {
         "its name could not be resolved": (named, "http://receiver.test/"),
         "it could not be reached": (resolving(["127.0.0.1"]), "http://receiver.test:9/"),
@@ -203,7 +232,7 @@ async def test_what_fails_on_the_way_is_told_in_words() -> None:
     }
     told = {}
     for words, (targets, url) in cases.items():
-        posting = poster(targets)
-        told[words] = (await posting.post(url, {}, b"{}")).error
-        await posting.aclose()
+        client = client_of(targets)
+        told[words] = (await client.post(url, {}, b"{}")).error
+        await client.close()
     assert told == {words: words for words in cases}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from app.client import Entry, Message
+from iovox_receipts import Entry, Message
 
 LONDON = ZoneInfo("Europe/London")
 """Python's own reading of the zone, so that the demo does not judge the service by its own code."""

@@ -19,8 +19,8 @@ from app.cli.demo.scenarios import (
     is_complete,
 )
 from app.cli.demo.servers import PortTaken, Servers, free_ports
-from app.client import Client, Message, Sent
 from app.errors import ServiceError
+from iovox_receipts import Client, Message, Sent
 
 ORIGIN = "447923221231"
 SCOPES = ("--scope", "send", "--scope", "read")
@@ -101,7 +101,7 @@ def _start(servers: Servers) -> Stage:
     key = servers.spawn("keys", "create", "demo", *SCOPES, env=database).result().splitlines()[-1]
     servers.wait_ready(iovox, f"{simulator}/_simulator/counts?brief=1")
     servers.wait_ready(us, f"{service}/readyz")
-    client = Client(service, key, timeout=20.0, patience=5.0)
+    client = Client(service, key, patience=20.0)
     return Stage(servers, simulator, service, key, secret, client)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from app.client.errors import BadSignature
+from iovox_receipts.errors import BadSignature
 
 TOLERANCE = 300.0
 """Seconds that a webhook's timestamp may be away from now: older ones are replays."""

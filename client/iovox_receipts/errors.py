@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.client.models import Message
+from iovox_receipts.models import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,14 @@ class ClientError(Exception):
 
     is_callers_fault = False
     """Whether the same call would fail again until its caller changes something."""
+    idempotency_key: str | None = None
+    """Of a send that failed: sent again with this key, the text is still sent only once."""
 
 
 class Unreachable(ClientError):
-    """The service gave no answer. What was sent with an idempotency key may be sent again."""
+    """The service gave no answer in time. A send may have been done all the same: repeat it with
+    the ``idempotency_key`` of this error.
+    """
 
 
 class NotUnderstood(ClientError):

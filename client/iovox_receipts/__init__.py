@@ -1,18 +1,19 @@
-"""The service's client for Python apps. Needs httpx and nothing of the server's.
+"""The Python client of iovox-receipts: sends texts, and tells what became of each.
 
-    from app.client import Client
+    from iovox_receipts import Client
 
     with Client("https://sms.example.com", key) as client:
         sent = client.send("447923221231", "447723443321", "Hello there, my name is John")
         message = client.wait_final(sent.id, timeout=120)
         print(message.status, message.status_at)
 
-A send carries an idempotency key that the client makes, so it is tried again after whatever may
-happen to a connection and still becomes one text.
+``AsyncClient`` has the same methods for asyncio. A send carries an idempotency key that the client
+makes, so it is tried again after whatever may happen to a connection and still becomes one text.
 """
 
-from app.client.api import Client
-from app.client.errors import (
+from iovox_receipts.async_client import AsyncClient
+from iovox_receipts.client import Client
+from iovox_receipts.errors import (
     BadSignature,
     ClientError,
     Conflict,
@@ -28,11 +29,22 @@ from app.client.errors import (
     TryLater,
     Unreachable,
 )
-from app.client.models import Entry, Event, Failover, Found, Message, Page, Sent
-from app.client.subscriptions import Delivery, Webhook
-from app.client.webhooks import verify_webhook
+from iovox_receipts.filters import Filters, Grouping
+from iovox_receipts.models import (
+    Entry,
+    Event,
+    Failover,
+    Found,
+    Message,
+    Outcome,
+    Page,
+    Sent,
+)
+from iovox_receipts.subscriptions import Delivery, Webhook
+from iovox_receipts.webhooks import verify_webhook
 
 __all__ = [
+    "AsyncClient",
     "BadSignature",
     "Client",
     "ClientError",
@@ -42,7 +54,9 @@ __all__ = [
     "Event",
     "Failover",
     "FieldError",
+    "Filters",
     "Found",
+    "Grouping",
     "Invalid",
     "Message",
     "NotAllowed",
@@ -50,6 +64,7 @@ __all__ = [
     "NotFinalYet",
     "NotFound",
     "NotUnderstood",
+    "Outcome",
     "Page",
     "Problem",
     "Rejected",

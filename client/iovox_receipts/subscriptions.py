@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import httpx
 
-from app.client.calls import Call, Caller, understood
-from app.client.models import Json, moment
+from iovox_receipts.calls import Call, Caller, understood
+from iovox_receipts.filters import params
+from iovox_receipts.models import Json, moment
 
 PATH = "/v1/webhooks"
 
@@ -49,15 +50,15 @@ class Delivery:
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
 
-class Webhooks:
-    """``client.webhooks``. What makes something new is tried again only where it surely was not
-    asked for yet.
+class AsyncWebhooks:
+    """``client.webhooks``, each call within the client's patience. What makes something new is
+    tried again only where it surely was not asked for yet.
     """
 
-    def __init__(self, calls: Caller) -> None:
-        self._calls = calls
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
 
-    def create(
+    async def create(
         self, url: str, *, statuses: Sequence[str] | None = None, app: str | None = None
     ) -> Webhook:
         """Subscribe, by default to final statuses. Keep the ``secret``: it is not shown again.
@@ -65,19 +66,20 @@ class Webhooks:
         ``app`` is for keys with the scope admin: whose events; without it, every app's.
         """
         asked = {"url": url, "statuses": statuses and list(statuses), "app": app}
-        return self._one(self._do("POST", PATH, {k: v for k, v in asked.items() if v is not None}))
+        body = {name: value for name, value in asked.items() if value is not None}
+        return self._one(await self._do("POST", PATH, body))
 
-    def list(self) -> tuple[Webhook, ...]:
+    async def list(self) -> tuple[Webhook, ...]:
         """All of them, oldest first."""
-        response = self._calls.ask(Call("GET", PATH))
+        response = await self._caller.ask(Call("GET", PATH))
         with understood(response):
             return tuple(_webhook(one) for one in response.json()["webhooks"])
 
-    def get(self, webhook_id: str) -> Webhook:
+    async def get(self, webhook_id: str) -> Webhook:
         """One of them."""
-        return self._one(self._calls.ask(Call("GET", _path(webhook_id))))
+        return self._one(await self._caller.ask(Call("GET", _path(webhook_id))))
 
-    def change(
+    async def change(
         self,
         webhook_id: str,
         *,
@@ -88,58 +90,68 @@ class Webhooks:
         """Another URL, other statuses; pause or resume. While it is paused nothing is lost."""
         asked = {"url": url, "statuses": statuses and list(statuses), "paused": paused}
         body = {name: value for name, value in asked.items() if value is not None}
-        return self._one(self._calls.ask(Call("PATCH", _path(webhook_id), body)))
+        return self._one(await self._caller.ask(Call("PATCH", _path(webhook_id), body)))
 
-    def delete(self, webhook_id: str) -> None:
+    async def delete(self, webhook_id: str) -> None:
         """Delete it and its deliveries; nothing more is sent."""
-        self._do("DELETE", _path(webhook_id))
+        await self._do("DELETE", _path(webhook_id))
 
-    def rotate(self, webhook_id: str) -> Webhook:
+    async def rotate(self, webhook_id: str) -> Webhook:
         """A new ``secret``. For a day deliveries are signed with both."""
-        return self._one(self._do("POST", f"{_path(webhook_id)}/secret"))
+        return self._one(await self._do("POST", f"{_path(webhook_id)}/secret"))
 
-    def test(self, webhook_id: str) -> Delivery:
+    async def test(self, webhook_id: str) -> Delivery:
         """Send a test event; look at the delivery a moment later."""
-        return self._delivery(self._do("POST", f"{_path(webhook_id)}/test"))
+        return self._delivery(await self._do("POST", f"{_path(webhook_id)}/test"))
 
-    def delivery(self, webhook_id: str, delivery_id: str) -> Delivery:
+    async def delivery(self, webhook_id: str, delivery_id: str) -> Delivery:
         """What was sent, and what came of it."""
-        return self._delivery(self._calls.ask(Call("GET", _path(webhook_id, delivery_id))))
+        return self._delivery(await self._caller.ask(Call("GET", _path(webhook_id, delivery_id))))
 
-    def deliveries(self, webhook_id: str, *, state: str | None = None) -> Iterator[Delivery]:
+    async def deliveries(
+        self, webhook_id: str, *, state: str | None = None
+    ) -> AsyncIterator[Delivery]:
         """What was sent, newest first."""
+        path = f"{_path(webhook_id)}/deliveries"
         cursor: str | None = None
         while True:
-            params = {"limit": "500", "state": state or "", "cursor": cursor or ""}
-            call = Call(
-                "GET",
-                f"{_path(webhook_id)}/deliveries",
-                params={name: value for name, value in params.items() if value},
-            )
-            response = self._calls.ask(call)
+            query = params({"limit": 500, "state": state, "cursor": cursor})
+            response = await self._caller.ask(Call("GET", path, params=query))
             with understood(response):
                 body = response.json()
                 found = [_delivery(one) for one in body["deliveries"]]
                 cursor = body["next"]
-            yield from found
+            for one in found:
+                yield one
             if cursor is None:
                 return
 
-    def replay(self, webhook_id: str, delivery_id: str) -> Delivery:
+    async def replay(self, webhook_id: str, delivery_id: str) -> Delivery:
         """Send one delivery again, whatever came of it."""
         path = f"{_path(webhook_id, delivery_id)}/replay"
-        return self._delivery(self._do("POST", path))
+        return self._delivery(await self._do("POST", path))
 
-    def replay_many(self, webhook_id: str, **bounds: str) -> int:
-        """Send many again, in order; answers how many.
+    async def replay_many(
+        self,
+        webhook_id: str,
+        *,
+        after: str | None = None,
+        until: str | None = None,
+        from_: datetime | None = None,
+        to: datetime | None = None,
+        state: str | None = None,
+    ) -> int:
+        """Send many again, in order; answers how many. At least one bound is needed.
 
-        ``bounds``: ``after`` and ``until`` (events' ids), ``from_`` and ``to`` (RFC 3339 times at
-        which they were recorded), ``state``; at least one.
+        ``after`` and ``until`` are events' ids; ``from_`` and ``to`` when these were recorded;
+        ``state`` is the deliveries'.
         """
-        asked = {name.removesuffix("_"): value for name, value in bounds.items()}
+        path = f"{_path(webhook_id)}/replay"
+        bounds = {"after": after, "until": until, "from_": from_, "to": to, "state": state}
+        asked = {**params(bounds)}
         total = 0
         while True:
-            response = self._do("POST", f"{_path(webhook_id)}/replay", asked)
+            response = await self._do("POST", path, asked)
             with understood(response):
                 body = response.json()
                 total += int(body["replayed"])
@@ -148,8 +160,8 @@ class Webhooks:
                 return total
             asked["after"] = end
 
-    def _do(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
-        return self._calls.ask(Call(method, path, body, repeatable=False))
+    async def _do(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
+        return await self._caller.ask(Call(method, path, body, repeatable=False))
 
     def _one(self, response: httpx.Response) -> Webhook:
         with understood(response):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NotRequired, TypedDict, cast
 
 Json = Mapping[str, Any]
 
@@ -33,6 +33,21 @@ class Sent:
     encoding: str | None = None
     warning: str | None = None
     raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+
+class Outcome(TypedDict):
+    """What became of one text of a batch, as the service tells it. ``index`` is its place.
+
+    ``status`` is QUEUED, or REJECTED: then there is no ``id``, and ``errors`` say why.
+    """
+
+    index: int
+    id: str | None
+    status: str
+    errors: list[dict[str, str]]
+    segments: NotRequired[int]
+    encoding: NotRequired[str]
+    warning: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +158,12 @@ def sent(raw: Json, *, replayed: bool) -> Sent:
     )
 
 
+def outcome(raw: Json) -> Outcome:
+    """From the JSON of one element of the answer to a batch."""
+    found = Outcome(index=raw["index"], id=raw["id"], status=raw["status"], errors=raw["errors"])
+    return cast("Outcome", {**raw, **found})
+
+
 def message(raw: Json) -> Message:
     """From the JSON of one message; an element of a list has no history."""
     return Message(
@@ -183,6 +204,13 @@ def event(raw: Json) -> Event:
         reference=raw.get("reference"),
         raw=raw,
     )
+
+
+def rfc3339(at: datetime) -> str:
+    """A time as the service reads it. Raises ValueError for one without a zone."""
+    if at.tzinfo is None:
+        raise ValueError("a time must carry its zone, such as datetime.now(UTC)")
+    return at.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def moment(text: str | None) -> datetime | None:

@@ -1,0 +1,194 @@
+"""Asynchronous methods for callers that block: they run on an event loop in a thread of its own.
+
+So there is one implementation, and a deadline ends a blocking call exactly as it ends any other:
+blocking sockets bound only each read, and the lookup of an address not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from functools import partial, wraps
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Target = TypeVar("Target")
+
+Work = Callable[[], Awaitable[T]]
+Tasks = set[asyncio.Task[Any]]
+Closing = Callable[[], Awaitable[None]]
+
+
+class LoopThread:
+    """An event loop in a daemon thread, which begins with the first call. Any thread may call.
+
+    It ends with ``close``, or when nobody holds it any longer. A process that was forked from one
+    whose loop already ran has not got that thread, and is told so instead of waiting for ever.
+    """
+
+    def __init__(self, *, closing: Closing) -> None:
+        """``closing`` is awaited on the loop before it ends."""
+        self._closing = closing
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._process = 0
+        self._tasks: Tasks = set()
+        self._closed = False
+
+    def run(self, work: Work[T]) -> T:
+        """What the work comes to. Ctrl-C while it is waited for cancels it."""
+        future: Future[T] = Future()
+        with self._lock:  # nothing may be handed to a loop that `close` has stopped
+            self._running().call_soon_threadsafe(_begin, work, future, self._tasks)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Ends what still runs, and the thread. Calls after it raise RuntimeError."""
+        with self._lock:
+            self._closed = True
+            loop, thread = self._loop, self._thread
+        if loop is not None and thread is not None and self._process == os.getpid():
+            _stop(loop)
+            thread.join()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._closed:
+            raise RuntimeError("this client is closed")
+        if self._loop is None:
+            self._loop, self._process = asyncio.new_event_loop(), os.getpid()
+            # The thread must not hold this object, which would then never be let go of.
+            self._thread = threading.Thread(
+                target=_serve,
+                args=(self._loop, self._tasks, self._closing),
+                name="iovox-receipts",
+                daemon=True,
+            )
+            self._thread.start()
+            weakref.finalize(self, _stop, self._loop).atexit = False
+        elif self._process != os.getpid():
+            raise RuntimeError(
+                "this client was used before the process was forked; make one in each process"
+            )
+        return self._loop
+
+
+class Blocking(Generic[Target]):
+    """The blocking form of a ``Target``: its methods are made by ``blocking`` and ``iterating``."""
+
+    def __init__(self, target: Target, thread: LoopThread) -> None:
+        self._target = target
+        self._thread = thread
+
+
+def blocking(
+    method: Callable[Concatenate[Target, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Blocking[Target], P], T]:
+    """The method, with the same parameters; it answers what the coroutine would."""
+
+    @wraps(method)
+    def call(self: Blocking[Target], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._thread.run(partial(method, self._target, *args, **kwargs))
+
+    return call
+
+
+def iterating(
+    method: Callable[Concatenate[Target, P], AsyncIterator[T]],
+) -> Callable[Concatenate[Blocking[Target], P], Iterator[T]]:
+    """The method, with the same parameters; its iterator is an ordinary one."""
+
+    @wraps(method)
+    def call(self: Blocking[Target], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return _iterate(method(self._target, *args, **kwargs), self._thread)
+
+    return call
+
+
+def _iterate(items: AsyncIterator[T], thread: LoopThread) -> Iterator[T]:
+    """Dropped before its end it drops ``items``, which asyncio then closes on the loop."""
+    while True:
+        try:
+            item = thread.run(partial(anext, items))
+        except StopAsyncIteration:
+            return
+        yield item
+
+
+def _begin(work: Work[T], future: Future[T], tasks: Tasks) -> None:
+    """On the loop, and so is all that the work makes: Ctrl-C in the thread of a caller, at whatever
+    instruction, finds no coroutine that it could leave unawaited.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(_await(work))
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    task.add_done_callback(partial(_tell, future))
+
+    def cancel(ended: Future[T]) -> None:
+        if ended.cancelled() and not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
+
+    future.add_done_callback(cancel)
+
+
+async def _await(work: Work[T]) -> T:
+    return await work()
+
+
+def _tell(future: Future[T], task: asyncio.Task[T]) -> None:
+    if task.cancelled():
+        future.cancel()
+        return
+    error = task.exception()
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(task.result())
+
+
+def _serve(loop: asyncio.AbstractEventLoop, tasks: Tasks, closing: Closing) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.run_until_complete(_end(tasks, closing))
+        loop.close()
+
+
+async def _end(tasks: Tasks, closing: Closing) -> None:
+    """Unlike ``asyncio.run`` it does not wait for threads: one may hang in a lookup of a name."""
+    for task in tasks:
+        task.cancel()
+    # An iterator that is dropped is closed by a task of asyncio's own, begun one turn of the loop
+    # later, and then drops the iterator inside it: two turns without a task, and all are closed.
+    turns = 0
+    while turns < 2:
+        await asyncio.sleep(0)
+        turns = 0 if await _others_ended() else turns + 1
+    await closing()
+
+
+async def _others_ended() -> bool:
+    """Whether there were other tasks; there may be new ones now."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others)
+    return bool(others)
+
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.call_soon_threadsafe(loop.stop)
+    except RuntimeError:
+        return  # it is closed already

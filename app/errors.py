@@ -1,24 +1,28 @@
-"""Every error this service raises on purpose, in one tree; one handler renders them.
+"""The tree of errors that the service raises; one handler renders them as problem details.
 
     ServiceError
-    ├── BadRequest            400   the bytes are not what the route reads
-    ├── NotAuthenticated      401   no key, or not one of ours
-    ├── NotAllowed            403   a key, but not this scope
-    ├── NotFound              404   no such thing, or not yours
-    ├── Conflict              409   the thing is not in a state that allows this
-    ├── RequestTimeout        408   the request's body did not arrive in time
-    ├── BodyTooLarge          413   more bytes than the route takes
-    ├── Invalid               422   understood, but some fields are at fault; all are named
-    ├── TooManyRequests       429   this key's rate is used up; says when to come back
-    ├── Unavailable           503   nothing durable could take it: try again
-    └── SubmissionError             what iovox, or the way to it, made of one send
-        ├── Refused                 iovox understood it and said no: final
-        ├── NotSent                 it surely never became a text: may be tried again
-        └── OutcomeUnknown          iovox may have it: never sent again by us
-    ConfigurationError              a setting is missing or wrong: the start stops
+    ├── BadRequest            400   the body cannot be parsed
+    ├── NotAuthenticated      401   no valid API key
+    ├── NotAllowed            403   a valid key without the required scope
+    ├── NotFound              404   no such resource, or another app's
+    ├── MethodNotAllowed      405   no such method at this path
+    ├── RequestTimeout        408   the body did not arrive in time
+    ├── Conflict              409   the state of the resource does not allow this
+    ├── BodyTooLarge          413   the body exceeds the route's limit
+    ├── Invalid               422   parsed, but fields are invalid; all of them are named
+    ├── TooManyRequests       429   the key's rate limit is exceeded; has Retry-After
+    ├── Unavailable           503   nothing was stored; a retry helps
+    ├── SubmissionError             a send without an id from iovox
+    │   ├── Refused           422   refused by iovox, in its own words: final
+    │   ├── NotSent                 surely not sent: may be retried
+    │   └── OutcomeUnknown          perhaps accepted by iovox: never retried by us
+    ├── ConfigurationError          a setting is missing or invalid: the process does not start
+    ├── StoreUnavailable      503   the database cannot be reached, or did not respond
+    ├── StoreRefused                the database rejected the data: a retry does not help
+    └── SchemaBehind                the schema has to be migrated
 
-Problem details follow RFC 9457. An exception's text may be shown to a caller, so it never carries
-a secret, a message text or another app's data.
+Problem details follow RFC 9457. An exception's text may be returned to a client, so it never
+contains a secret, a message text or another app's data.
 """
 
 from __future__ import annotations
@@ -30,14 +34,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing at fault: the field as the caller wrote it, and what to do about it."""
+    """One invalid field: its name in the request, and what is wrong with it."""
 
     field: str
     message: str
 
 
 class ServiceError(Exception):
-    """A failure with a name. ``code`` is stable and may be matched on; ``title`` is for people."""
+    """The root of the tree. ``code`` is stable and may be matched on; ``title`` is for people."""
 
     code = "internal-error"
     status = 500
@@ -56,7 +60,7 @@ class ServiceError(Exception):
         self.headers = dict(headers or {})
 
     def problem(self) -> dict[str, object]:
-        """The RFC 9457 body. ``type`` is a URN: stable, and promises no page to visit."""
+        """The RFC 9457 body. ``type`` is a URN: a stable identifier, not the address of a page."""
         body: dict[str, object] = {
             "type": f"urn:iovox-receipts:problem:{self.code}",
             "title": self.title,
@@ -69,13 +73,13 @@ class ServiceError(Exception):
 
 
 class BadRequest(ServiceError):
-    """The bytes are not what the route reads."""
+    """The body cannot be parsed."""
 
     code, status, title = "bad-request", 400, "The request cannot be read"
 
 
 class NotAuthenticated(ServiceError):
-    """No credentials, or none that we know."""
+    """No API key, or not a valid one."""
 
     code, status, title = "not-authenticated", 401, "Credentials are missing or wrong"
 
@@ -84,49 +88,49 @@ class NotAuthenticated(ServiceError):
 
 
 class NotAllowed(ServiceError):
-    """The key is good, its scopes are not enough."""
+    """The key is valid, but lacks the required scope."""
 
     code, status, title = "not-allowed", 403, "This key may not do that"
 
 
 class NotFound(ServiceError):
-    """No such thing, or one that belongs to another app: the caller is not told which."""
+    """No such resource, or another app's; the response does not distinguish them."""
 
     code, status, title = "not-found", 404, "There is nothing here"
 
 
 class MethodNotAllowed(ServiceError):
-    """The path exists, the method does not."""
+    """The path exists, but not with this method."""
 
     code, status, title = "method-not-allowed", 405, "This method is not offered here"
 
 
 class RequestTimeout(ServiceError):
-    """The rest of the body did not come in time."""
+    """The body did not arrive in time."""
 
     code, status, title = "request-timeout", 408, "The request did not arrive in time"
 
 
 class Conflict(ServiceError):
-    """The thing is not in a state that allows what was asked."""
+    """The state of the resource does not allow the request."""
 
     code, status, title = "conflict", 409, "The state does not allow this"
 
 
 class BodyTooLarge(ServiceError):
-    """More bytes than the route takes."""
+    """The body exceeds the route's limit."""
 
     code, status, title = "body-too-large", 413, "The body is too large"
 
 
 class Invalid(ServiceError):
-    """Understood, but at fault; ``errors`` names every field."""
+    """The body was parsed, but fields are invalid; ``errors`` names each of them."""
 
     code, status, title = "invalid", 422, "Some fields are at fault"
 
 
 class TooManyRequests(ServiceError):
-    """The caller's rate is used up; ``retry_after`` is in whole seconds."""
+    """The key's rate limit is exceeded; ``retry_after`` is in whole seconds."""
 
     code, status, title = "too-many-requests", 429, "Too many requests"
 
@@ -135,7 +139,7 @@ class TooManyRequests(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """Nothing durable could take it. A retry helps, and nothing was kept."""
+    """Nothing was stored, and a retry helps; ``retry_after`` is in whole seconds."""
 
     code, status, title = "unavailable", 503, "Try again shortly"
 
@@ -144,7 +148,7 @@ class Unavailable(ServiceError):
 
 
 class SubmissionError(ServiceError):
-    """A send that brought no id. ``reasons`` keeps iovox's own words, or says what failed."""
+    """A send without an id from iovox. ``reasons`` are iovox's error texts, or what failed."""
 
     code, status, title = "submission-failed", 502, "The message could not be submitted"
 
@@ -154,17 +158,17 @@ class SubmissionError(ServiceError):
 
 
 class Refused(SubmissionError):
-    """iovox said no, in its own XML. Final: the same request would be refused again."""
+    """iovox refused the message, in its own XML. Final: a retry would be refused, too."""
 
     code, status, title = "refused-by-iovox", 422, "iovox refused the message"
 
 
 class NotSent(SubmissionError):
-    """It surely never became a text, so trying again is safe.
+    """The message was surely not sent, so a retry is safe.
 
-    ``retry_after`` is iovox's wish in seconds, or None. ``credentials`` is true where iovox said
-    401 or 403: our keys are at fault, not the message. ``reached`` is false where no connection
-    was made at all; ``busy`` is true where that is because ours were all in use, which says
+    ``retry_after`` is from iovox's Retry-After, in seconds, or None. ``credentials``: iovox
+    responded 401 or 403, so our keys are invalid, not the message. ``reached`` is False if no
+    connection was made; ``busy``: because all connections of our pool were in use, which says
     nothing about iovox.
     """
 
@@ -186,21 +190,21 @@ class NotSent(SubmissionError):
 
 
 class OutcomeUnknown(SubmissionError):
-    """The request may have been taken. Sending again could text a customer twice."""
+    """iovox may have accepted the request. A retry could send a customer a second text."""
 
     code = "outcome-unknown"
 
 
 class ConfigurationError(ServiceError):
-    """A setting is missing or wrong; ``detail`` names every variable at fault and how to set it."""
+    """A setting is missing or invalid; ``detail`` names each variable and how to set it."""
 
     code = "configuration"
 
 
 class StoreUnavailable(ServiceError):
-    """The database cannot be reached, or did not answer: nothing is known of the write.
+    """The database cannot be reached or did not respond; a write may have taken effect.
 
-    ``detail`` is for the log: it may name hosts. A caller is told no more than the title.
+    ``detail`` is for the log, as it may name hosts; ``problem`` leaves it out.
     """
 
     code, status, title = "store-unavailable", 503, "The database cannot be reached"
@@ -209,22 +213,22 @@ class StoreUnavailable(ServiceError):
         super().__init__(detail, headers={"Retry-After": "1"})
 
     def problem(self) -> dict[str, object]:
-        """The RFC 9457 body, without the driver's words."""
+        """The RFC 9457 body, without the driver's text."""
         return super().problem() | {"detail": "Nothing was done; try again shortly"}
 
 
 class StoreRefused(ServiceError):
-    """The database read the data and will not have it: trying the same again will not help."""
+    """The database rejected the data: a retry does not help."""
 
     code = "store-refused"
 
 
 class SchemaBehind(ServiceError):
-    """The database's schema is not the one this version needs; ``dlr migrate`` makes it so."""
+    """The schema is older than this version requires; ``dlr migrate`` updates it."""
 
     code = "schema-behind"
 
 
 def problem_body(error: ServiceError, **members: str) -> bytes:
-    """The problem as JSON bytes, whatever text it quotes (lone surrogates are escaped)."""
+    """The problem as JSON. Lone surrogates in quoted text are escaped."""
     return json.dumps(error.problem() | members).encode()

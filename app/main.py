@@ -1,4 +1,4 @@
-"""The service as an ASGI application: FastAPI, with `/dlr` in front of it."""
+"""The ASGI application: FastAPI, with `POST /dlr` served in front of it."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from app.server.exits import on_exit
 from app.settings import NEEDED_TO_SERVE, Settings, load
 from app.web.docs import add_docs
 from app.web.openapi import DESCRIPTION, TAGS, complete
-from app.web.problems import handle_errors
+from app.web.problems import add_error_handlers
 from app.webhooks.routes import payloads
 from app.webhooks.routes import router as webhooks
 
 
 class Service(FastAPI):
-    """FastAPI, but for `/dlr`, which is answered before it: there, speed is durability."""
+    """FastAPI, except for `/dlr`, which bypasses it because of the cost per receipt."""
 
     runtime: Runtime
 
     @property
     def whole_posts(self) -> Mapping[bytes, Callable[[WholeCall], None]]:
-        """What the connection itself hands over where it can: most receipts."""
+        """Handlers for requests that the server's protocol has read as a whole: most receipts."""
         return {DLR_PATH.encode(): self.runtime.dlr.answer_whole}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Route one connection."""
+        """Dispatch one request."""
         if scope["type"] == "http" and scope["path"] == DLR_PATH:
             await self.runtime.dlr(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        """The document, with what is answered in front of the framework."""
+        """The OpenAPI document, with the operation of `/dlr`."""
         if self.openapi_schema is None:
             self.openapi_schema = complete(
                 super().openapi(),
@@ -58,7 +58,7 @@ class Service(FastAPI):
 
 
 def create_app(settings: Settings) -> Service:
-    """The application. Connects to nothing before its lifespan starts."""
+    """The application. No I/O before its lifespan starts."""
     runtime = Runtime(settings)
 
     @asynccontextmanager
@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> Service:
 
     app = Service(
         title="iovox-receipts",
-        summary="Sends texts through iovox and knows, provably, what became of each one.",
+        summary="Sends texts through iovox and tracks the delivery of each one.",
         description=DESCRIPTION,
         openapi_tags=TAGS,
         servers=[{"url": settings.public_url or "/", "description": "This service"}],
@@ -84,7 +84,7 @@ def create_app(settings: Settings) -> Service:
     )
     app.runtime = runtime
     _provide(app.state, runtime)
-    handle_errors(app)
+    add_error_handlers(app)
     add_docs(app)
     for router in (send, lookup, feed, webhooks, rejected, health):
         app.include_router(router)
@@ -93,7 +93,7 @@ def create_app(settings: Settings) -> Service:
 
 
 def _provide(state: State, runtime: Runtime) -> None:
-    """Put what the routes depend on where their dependencies look for it."""
+    """Set the objects that the routes' dependencies read from ``app.state``."""
     state.authenticator = runtime.authenticator
     state.sender = runtime.sender
     state.lookups = runtime.lookups
@@ -107,7 +107,7 @@ def _provide(state: State, runtime: Runtime) -> None:
 
 
 def from_environment() -> Service:
-    """The application as the environment describes it: what a server process imports."""
+    """The application with the environment's settings: the factory that uvicorn calls."""
     settings = load(needs=NEEDED_TO_SERVE)
     logs.configure(level=settings.log_level, as_json=settings.log_format == "json")
     return create_app(settings)

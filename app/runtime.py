@@ -1,14 +1,19 @@
-"""The composition root: builds everything without I/O, starts it in order, stops it in reverse."""
+"""The composition root: builds all components without I/O, starts and stops them in order.
+
+The settings are trusted, as they come from the operator, and validated before anything starts.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 
 import structlog
+from pydantic import SecretStr
 from yarl import URL
 
 from app.errors import ConfigurationError, SchemaBehind, StoreUnavailable
@@ -18,7 +23,7 @@ from app.iovox.client import IovoxClient
 from app.iovox.proxy import find_proxy
 from app.iovox.tls import tls_context
 from app.lookup.lookups import Lookups
-from app.lookup.waiting import WaitingRoom
+from app.lookup.waiters import StatusWaiters
 from app.ops.metrics import Metrics
 from app.parts.lifecycle import Background, Close, close_in_order
 from app.receive.drainer import Drainer
@@ -60,25 +65,24 @@ from app.webhooks.schedule import Schedule
 from app.webhooks.subscriptions import Subscriptions
 from app.webhooks.targets import Targets, read_networks
 
-LISTENING = 1
-"""Of a process's connections to the database, the one that listens for notifications."""
+LISTENER_CONNECTIONS = 1
+"""Of DLR_DATABASE_POOL: the connection that listens for notifications."""
 INTAKE_CONNECTIONS = 6
-"""To the database, for receipts alone: in the common pool they would have to wait for whatever the
-API's callers ask for."""
-INTAKE_DIRECT = 4
-"""Of these, for batches of receipts: two at once, the drainer, and one that hangs. The others are
-for rejected calls and for the checks whether the database is there."""
-SHARE_FOR_PARTS = 0.3
-"""Of the time that a stop may take: the rest is for the requests that are being answered."""
+"""Database connections reserved for receipts, which must not wait for the API's queries."""
+INTAKE_ASYNCPG_CONNECTIONS = 4
+"""Of these, in asyncpg's pool, for batches of receipts: two in parallel, the drainer, and one that
+hangs. The others are SQLAlchemy's, for rejected calls and for health checks."""
+COMPONENTS_SHARE = 0.3
+"""The share of DLR_SHUTDOWN_TIMEOUT for stopping the components; the rest is for open requests."""
 
-KEPT_FOR_CALLERS = 4
-"""One in so many connections to iovox is left to callers who wait, whatever the queue sends."""
+RESERVED_DIVISOR = 4
+"""1 / 4 of the connections to iovox is reserved for API requests; the queue uses the others."""
 
 log = structlog.get_logger(__name__)
 
 
 class Runtime:
-    """Everything the service is made of. Raises ConfigurationError for settings that contradict."""
+    """All components of the service. Raises ConfigurationError for settings that cannot be used."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -89,7 +93,7 @@ class Runtime:
         self._build_receive()
         self._build_send()
         self._build_lookup()
-        self._build_notify()
+        self._build_feed_and_webhooks()
 
     def _build_store(self) -> None:
         settings = self.settings
@@ -97,9 +101,11 @@ class Runtime:
         self.intake = (
             self.database
             if self.database.is_sqlite
-            else open_database(settings, pool_size=INTAKE_CONNECTIONS, direct_size=INTAKE_DIRECT)
+            else open_database(
+                settings, pool_size=INTAKE_CONNECTIONS, direct_size=INTAKE_ASYNCPG_CONNECTIONS
+            )
         )
-        self.watch = DatabaseWatch(self._require_usable, on_down=self._drop_connections)
+        self.watch = DatabaseWatch(self._require_usable, on_down=self._drop_idle_connections)
         self.wakeups = Wakeups(self.database)
         self._announce_events = partial(self.wakeups.announce, EVENTS)
         self.keys = KeyStore(self.database)
@@ -107,7 +113,7 @@ class Runtime:
         self.history = HistoryStore(self.database)
         self.messages = MessageStore(self.database)
         self.receipts = ReceiptStore(self.intake)
-        self.rejected = ReceiptStore(self.database)  # for people: not out of the intake's pool
+        self.rejected = ReceiptStore(self.database)  # for operators, so not from the intake's pool
 
     def _build_receive(self) -> None:
         settings = self.settings
@@ -145,9 +151,7 @@ class Runtime:
         self.client = IovoxClient(
             base_url=settings.iovox_url,
             username=settings.iovox_username or "",
-            secure_key=settings.iovox_secure_key.get_secret_value()
-            if settings.iovox_secure_key
-            else "",
+            secure_key=_plain(settings.iovox_secure_key) or "",
             callback_url=f"{settings.public_url}{DLR_PATH}",
             callback_headers=self.callback_headers,
             pool_timeout=POOL_TIMEOUT_UNDER_A_RATE if rate else POOL_TIMEOUT,
@@ -176,7 +180,7 @@ class Runtime:
             store=self.messages,
             submitter=self.submitter,
             gate=gate,
-            concurrency=max(1, most - most // KEPT_FOR_CALLERS),
+            concurrency=max(1, most - most // RESERVED_DIVISOR),
         )
         self.sweeper = Sweeper(store=self.messages, keys=keys, recorder=self.outcomes)
         self.sender = Sender(
@@ -192,23 +196,23 @@ class Runtime:
         )
 
     def _build_lookup(self) -> None:
-        patience = timedelta(seconds=self.settings.overdue_after)
-        self.waiting_room = WaitingRoom(self.history.statuses)
+        overdue_after = timedelta(seconds=self.settings.overdue_after)
+        self.status_waiters = StatusWaiters(self.history.statuses)
         self.lookups = Lookups(
             history=self.history,
-            lists=ListStore(self.database, patience=patience),
+            lists=ListStore(self.database, overdue_after=overdue_after),
             stats=StatsStore(self.database),
-            room=self.waiting_room,
-            patience=patience,
+            waiters=self.status_waiters,
+            overdue_after=overdue_after,
         )
 
-    def _build_notify(self) -> None:
+    def _build_feed_and_webhooks(self) -> None:
         files = raise_file_limit()
         self.feed = FeedStore(self.database)
         self.hub = Hub(
             feed=self.feed,
             metrics=self.metrics,
-            max_streams=files // 2,  # the other half is for whoever does not stay
+            max_streams=files // 2,  # the other half is for other connections
             heartbeat=self.settings.stream_heartbeat,
             valid_keys=self.keys.valid,
         )
@@ -239,16 +243,16 @@ class Runtime:
         )
 
     async def start(self) -> None:
-        """Ready to receive when it returns, whether or not the database is there.
+        """Ready to receive on return, with or without a database.
 
-        A spool that cannot be written and a schema that is behind are for the command to refuse to
-        start on. Here a server process may be replacing one that died, and with the other half of
-        the two it still receives. (SQLite is migrated: it has no one else to do it.)
+        An unwritable spool or an outdated schema does not raise: the command refuses to start on
+        them, but this process may replace one that crashed, and either the spool or the database
+        is enough to receive. SQLite is migrated here, since no other process does it.
         """
         self.spool.open()
         if self.database.is_sqlite:
-            with suppress(StoreUnavailable):  # said below
-                await migrate(self.database)  # takes what time it needs, unlike a check
+            with suppress(StoreUnavailable):  # logged below
+                await migrate(self.database)  # without the timeout of a health check
         with suppress(SchemaBehind):
             await self.watch.check_now()
         if not self.watch.is_up:
@@ -256,18 +260,18 @@ class Runtime:
         self._run(self.watch.run(), "watch")
         self._run(self.wakeups.run(), "wakeups")
         self._run(self.drainer.run(), "drainer")
-        self.wakeups.listen(EVENTS, self.waiting_room.wake)
-        self._run(self.waiting_room.run(), "waiting room")
+        self.wakeups.listen(EVENTS, self.status_waiters.wake)
+        self._run(self.status_waiters.run(), "status waiters")
         self.wakeups.listen(EVENTS, self.hub.wake)
         self._run(self.hub.run(), "hub")
         self._run(self.hub.send_heartbeats(), "heartbeats")
         self._run(self.hub.check_keys(), "stream keys")
-        self._run_sending(with_queue=self.settings.queue_workers)
+        self._start_sending(with_queue=self.settings.queue_workers)
 
     async def start_worker(self) -> None:
-        """Send what is queued, and nothing else: for a process that answers no HTTP.
+        """Start the queue and the webhooks only, for a process without an HTTP server or a spool.
 
-        It needs no spool. Raises SchemaBehind; ``stop`` ends it.
+        Raises SchemaBehind; ``stop`` ends it.
         """
         if self.database.is_sqlite:
             await migrate(self.database)
@@ -276,12 +280,12 @@ class Runtime:
             log.error("started_without_database", reason=self.watch.reason)
         self._run(self.watch.run(), "watch")
         self._run(self.wakeups.run(), "wakeups")
-        self._run_sending(with_queue=True)
+        self._start_sending(with_queue=True)
 
-    def _run_sending(self, *, with_queue: bool) -> None:
-        """Every process sweeps: what it leaves behind in a crash, any other one finds."""
+    def _start_sending(self, *, with_queue: bool) -> None:
+        """Every process runs the sweeper, which handles the expired leases of crashed processes."""
         if (proxy := self.iovox_proxy) is not None:
-            # It may come from a variable that somebody set for other programs.
+            # Logged, since HTTPS_PROXY may have been set for other programs.
             log.info("iovox_through_proxy", proxy=f"{proxy.host}:{proxy.port}")
         self._run(self.sweeper.run(), "sweeper")
         self._run(self.sweeper.run_key_expiry(), "idempotency keys")
@@ -295,13 +299,13 @@ class Runtime:
             self._run(self.dispatcher.purge_history(), "webhook history")
 
     async def stop(self) -> None:
-        """Finish what was taken, in reverse order, within a share of the time a stop may take.
+        """Stop the components in reverse order, within their share of DLR_SHUTDOWN_TIMEOUT.
 
-        What is not recorded by then is in the spool or under a lease.
+        What is not committed by then is in the spool or under a lease.
         """
-        allowed = self.settings.shutdown_timeout * SHARE_FOR_PARTS
+        allowed = self.settings.shutdown_timeout * COMPONENTS_SHARE
         if not self.watch.is_up:
-            allowed /= 3  # what waits for the database waits in vain
+            allowed /= 3  # waiting for the database is futile
         deadline = asyncio.get_running_loop().time() + allowed
         await self._background.cancel(patience=allowed / 3)
         sending: dict[str, Close] = {
@@ -311,15 +315,15 @@ class Runtime:
             "iovox client": self.client.aclose,
         }
         receiving: dict[str, Close] = {"inbox": self.inbox.close, "spool": self.spool.close}
-        telling: dict[str, Close] = {"webhooks": self.dispatcher.close}
+        webhooks: dict[str, Close] = {"webhooks": self.dispatcher.close}
         stores: dict[str, Close] = {"database": self.database.close, "intake": self.intake.close}
-        chains = (sending, receiving, telling)
+        chains = (sending, receiving, webhooks)
         await asyncio.gather(*(close_in_order(parts, deadline=deadline) for parts in chains))
         await close_in_order(stores, deadline=deadline)
 
     def end_streams(self) -> None:
-        """The server begins to exit: end what would otherwise go on for ever."""
-        self.waiting_room.close()
+        """End streams and long polls, which would otherwise delay the server's exit."""
+        self.status_waiters.close()
         self.hub.close()
 
     async def _require_usable(self) -> None:
@@ -330,7 +334,7 @@ class Runtime:
                 raise
             await migrate(self.database)
 
-    def _drop_connections(self) -> None:
+    def _drop_idle_connections(self) -> None:
         self.intake.drop_idle()
         self.database.drop_idle()
 
@@ -338,46 +342,46 @@ class Runtime:
 def open_database(
     settings: Settings, *, pool_size: int | None = None, direct_size: int | None = None
 ) -> Database:
-    """The database that the settings name. Raises ConfigurationError."""
-    pool_size = pool_size or settings.database_pool - LISTENING
-    try:
+    """The database of DLR_DATABASE_URL. Raises ConfigurationError."""
+    pool_size = pool_size or settings.database_pool - LISTENER_CONNECTIONS
+    with _configuration_errors("database_url"):
         return Database(settings.database_url, pool_size=pool_size, direct_size=direct_size)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"A setting cannot be used.\n  {variable('database_url')}: {error}"
-        ) from error
 
 
 def callback_headers(settings: Settings) -> CallbackHeaders:
-    """What authenticates a receipt. Raises ConfigurationError, which names no secret."""
-    secret = settings.callback_url_headers
+    """The headers and secrets of callbacks. Raises ConfigurationError, without the secrets."""
     previous = settings.callback_previous_secrets.get_secret_value()
-    try:
+    with _configuration_errors():
         return CallbackHeaders.parse(
-            secret.get_secret_value() if secret else "",
+            _plain(settings.callback_url_headers) or "",
             auth_header=settings.callback_auth_header,
             previous_secrets=[value.strip() for value in previous.split(",") if value.strip()],
         )
-    except ValueError as error:
-        raise ConfigurationError(f"A setting cannot be used.\n  {error}") from error
 
 
 def iovox_proxy(settings: Settings) -> URL | None:
-    """The proxy on the way to iovox, if any. Raises ConfigurationError, which names no password."""
-    written = settings.iovox_proxy
-    try:
-        return find_proxy(settings.iovox_url, written.get_secret_value() if written else None)
-    except ValueError as error:
-        raise ConfigurationError(f"A setting cannot be used.\n  {error}") from error
+    """The proxy for requests to iovox, if any. Raises ConfigurationError, without the password."""
+    with _configuration_errors():
+        return find_proxy(settings.iovox_url, _plain(settings.iovox_proxy))
 
 
 def iovox_tls(settings: Settings) -> ssl.SSLContext | None:
-    """Whom to trust as iovox; None for http. Raises ConfigurationError for a file of no use."""
+    """The TLS context for iovox; None for http. Raises ConfigurationError (invalid CA file)."""
     if settings.iovox_ca_file is None and settings.iovox_url.startswith("http:"):
         return None
-    try:
+    with _configuration_errors("iovox_ca_file"):
         return tls_context(settings.iovox_ca_file)
+
+
+@contextmanager
+def _configuration_errors(field: str | None = None) -> Iterator[None]:
+    """Turn a ValueError into a ConfigurationError; ``field`` is named if the error does not."""
+    try:
+        yield
     except ValueError as error:
-        raise ConfigurationError(
-            f"A setting cannot be used.\n  {variable('iovox_ca_file')}: {error}"
-        ) from error
+        where = f"{variable(field)}: " if field else ""
+        raise ConfigurationError(f"A setting cannot be used.\n  {where}{error}") from error
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None

@@ -1,5 +1,6 @@
-"""Every knob, in one frozen value, read from DLR_ variables. Read by `main`, `runtime` and `cli`
-only: everything else is handed plain arguments.
+"""All settings, in one frozen and validated object, from environment variables DLR_*.
+
+Used by `main`, `runtime` and `cli` only; all other modules get plain arguments.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "DLR_"
 
 NEEDED_TO_SERVE = ("public_url", "callback_url_headers", "iovox_username", "iovox_secure_key")
-
 
 _VISIBLE = re.compile("[!-~]+")
 _HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
@@ -62,12 +62,12 @@ def _networks(value: str) -> str:
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-LongTime = Annotated[float, Field(gt=0, le=10 * 365 * 86_400)]
+LongDuration = Annotated[float, Field(gt=0, le=10 * 365 * 86_400)]
 Rate = Annotated[float, Field(ge=0.001, le=1_000_000)]
 
 
 class Settings(BaseSettings):
-    """The service's settings. Times are in seconds unless the name says otherwise."""
+    """The service's settings. Durations are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
@@ -126,10 +126,10 @@ class Settings(BaseSettings):
     retry_for: float = Field(
         86_400.0, gt=0, le=604_800, description="how long a message without expiry is tried"
     )
-    schedule_horizon: LongTime = Field(
+    schedule_horizon: LongDuration = Field(
         30 * 86_400.0, description="how far in the future send_at may lie"
     )
-    overdue_after: LongTime = Field(
+    overdue_after: LongDuration = Field(
         72 * 3600.0, description="when a message without expiry counts as overdue"
     )
     key_rate: Rate | None = Field(
@@ -170,14 +170,14 @@ class Settings(BaseSettings):
     webhook_longest_retry: Seconds = Field(
         600.0, description="between two attempts at a delivery, at most"
     )
-    webhook_give_up_after: LongTime = Field(
+    webhook_give_up_after: LongDuration = Field(
         3 * 86_400.0,
         description="how long a delivery is tried, and a receiver may fail before it is paused",
     )
     webhook_concurrency: int = Field(
         8, ge=1, le=100, description="deliveries at once, to each webhook"
     )
-    webhook_keep_for: LongTime = Field(
+    webhook_keep_for: LongDuration = Field(
         30 * 86_400.0, description="how long ended deliveries can be looked up and replayed"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -187,46 +187,46 @@ class Settings(BaseSettings):
 
 
 class SettingsError(Exception):
-    """The environment is not complete; its text names every variable at fault and how to set it."""
+    """Settings are missing or invalid; the text names each variable and how to set it."""
 
 
 def load(*, needs: Iterable[str] = ()) -> Settings:
     """Read the environment. Raises SettingsError."""
-    settings, faults = read(needs=needs)
-    if faults:
-        raise SettingsError(report(faults))
+    settings, errors = read(needs=needs)
+    if errors:
+        raise SettingsError(report(errors))
     return settings
 
 
 def read(*, needs: Iterable[str] = ()) -> tuple[Settings, dict[str, str]]:
-    """Read the environment; answers the settings and what is wrong, by field.
+    """Read the environment; returns the settings, and the errors by field.
 
-    A field at fault has its default in these settings, so that the others can be judged, too.
+    An invalid field has its default in the settings, so that the others can be checked, too.
     """
-    faults: dict[str, str] = {}
+    errors: dict[str, str] = {}
     try:
         settings = Settings()
-    except ValidationError as error:
-        for fault in error.errors(include_input=False, include_url=False):
-            faults[str(fault["loc"][0])] = fault["msg"].removeprefix("Value error, ")
-        settings = Settings(**{name: Settings.model_fields[name].default for name in faults})
+    except ValidationError as invalid:
+        for found in invalid.errors(include_input=False, include_url=False):
+            errors[str(found["loc"][0])] = found["msg"].removeprefix("Value error, ")
+        settings = Settings(**{name: Settings.model_fields[name].default for name in errors})
     for name in needs:
         value = getattr(settings, name)
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text is None or not str(text).strip():
-            faults.setdefault(name, "is not set")
-    return settings, faults
+            errors.setdefault(name, "is not set")
+    return settings, errors
 
 
 def variable(name: str) -> str:
-    """The environment variable that sets this field."""
+    """The environment variable of a field."""
     return PREFIX + name.upper()
 
 
-def report(faults: Mapping[str, str]) -> str:
-    """One message that names every variable at fault and how to set it."""
+def report(errors: Mapping[str, str]) -> str:
+    """A message that names each invalid variable and how to set it."""
     lines = ["The configuration is not complete. Set these environment variables:"]
-    for name, fault in faults.items():
-        lines.append(f"  {variable(name)}: {fault}")
+    for name, found in errors.items():
+        lines.append(f"  {variable(name)}: {found}")
         lines.append(f"      {Settings.model_fields[name].description}")
     return "\n".join(lines)

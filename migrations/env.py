@@ -1,4 +1,4 @@
-"""Runs the migrations over the connection that the service hands in, or DLR_DATABASE_URL's."""
+"""Alembic's environment: migrates over a connection that the caller passes, or DLR_DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
-async def run_by_hand() -> None:
+async def run_standalone() -> None:
     database = Database(os.environ.get("DLR_DATABASE_URL", "sqlite:///dlr.db"))
     async with database.write() as connection:
         await connection.run_sync(run)
     await database.close()
 
 
-handed_in = context.config.attributes.get("connection")
-if handed_in is not None:
-    run(handed_in)
+passed = context.config.attributes.get("connection")
+if passed is not None:
+    run(passed)
 else:
-    asyncio.run(run_by_hand())
+    asyncio.run(run_standalone())

@@ -16,7 +16,7 @@ from app.errors import ConfigurationError, StoreUnavailable
 from app.ops import logs
 from app.receive.spool import Spool
 from app.runtime import (
-    SHARE_FOR_PARTS,
+    COMPONENTS_SHARE,
     Runtime,
     callback_headers,
     iovox_proxy,
@@ -69,7 +69,7 @@ def serve(
         server_header=False,
         proxy_headers=False,  # we log no callers, and it costs a tenth of a receipt
         timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout * (1 - SHARE_FOR_PARTS))),
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout * (1 - COMPONENTS_SHARE))),
     )
     if workers == 1:
         PatientServer(config).run()

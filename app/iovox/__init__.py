@@ -1,1 +1,1 @@
-"""The only place that knows iovox or XML: one send out, and the headers its receipts come with."""
+"""The only package that knows iovox and XML: its client, and the headers of its callbacks."""

@@ -1,9 +1,9 @@
-"""The headers that we ask iovox to send with every receipt: minted per send, verified per receipt.
+"""The callback headers: sent to iovox with every message, verified on every receipt.
 
-What they are built from is the operator's setting and is checked once, at the start. What they are
-verified against is the open internet: nothing of a request is believed until ``verify`` says yes.
-The secret is in here, so no error and no repr quotes what was configured, only its position: a
-secret with a comma in it would otherwise show up as the "name" of the next header.
+The setting comes from the operator and is validated once, at the start. The receipts come from the
+open internet: nothing in a request is trusted before ``verify`` returns True. Errors and reprs give
+the position of a header and never its text, because a secret with a comma in it would otherwise be
+quoted as the name of the next header.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _CONTENT_TYPE = "content-type"
 _JSON = "Content-Type: application/json"
 _OWN = MESSAGE_ID_HEADER.decode()
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# iovox documents no escaping, so a comma cannot be said; a space may stand inside, as in a
-# Content-Type with a charset, but not outside, where every party strips it.
+# iovox documents no escaping, so a value cannot contain a comma. Spaces are allowed inside (a
+# Content-Type with a charset), but not around a value, where HTTP strips them.
 _VALUE = re.compile(r"[!-+\--~](?:[ -+\--~]*[!-+\--~])?")
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class CallbackHeaders:
-    """Both ends of the shared secret: what iovox is told to send, and what is let in.
+    """The headers that iovox is asked to send, and the secrets that authenticate a receipt.
 
-    ``secrets`` are every value that authenticates a receipt, the current one first; previous ones
-    stay because messages in flight carry them.
+    ``secrets`` has the current secret first, then the previous ones: receipts of messages sent
+    before a rotation carry those.
     """
 
     text: str
@@ -43,9 +43,10 @@ class CallbackHeaders:
     def parse(
         cls, headers: str, *, auth_header: str | None, previous_secrets: Sequence[str]
     ) -> CallbackHeaders:
-        """Read the setting, in iovox's own notation. ValueError says in a sentence what is wrong.
+        """Parse DLR_CALLBACK_URL_HEADERS, in iovox's notation (``Name: value,Name: value``).
 
-        ``auth_header`` names the header that authenticates; None where only one could.
+        ``auth_header`` names the header with the secret; None if there is only one candidate.
+        Raises ValueError with a sentence for the operator.
         """
         pairs = _pairs(headers)
         name = _auth_name(pairs, auth_header)
@@ -59,14 +60,14 @@ class CallbackHeaders:
             secrets=(current.encode(), *_previous(previous_secrets)),
         )
 
-    def mint(self, message_id: UUID | None) -> str:
-        """The text of ``callback_url_headers`` for one send."""
+    def for_message(self, message_id: UUID | None) -> str:
+        """The value of ``callback_url_headers`` in the request for this message."""
         return self.text if message_id is None else f"{self.text},X-Message-Id: {message_id}"
 
     def verify(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether raw ASGI headers (lower-case names) carry a secret of ours.
+        """Whether raw ASGI headers (lower-case names) carry a valid secret.
 
-        Every secret is compared, match or not: the time taken tells nothing about which one fits.
+        Constant time: every secret is compared, also after a match.
         """
         wanted = self.auth_header
         known = False
@@ -78,7 +79,7 @@ class CallbackHeaders:
         return known
 
     def redact(self, text: str) -> str:
-        """``text`` without our secrets: iovox may quote the headers that it finds fault with."""
+        """``text`` without the secrets: iovox may quote invalid headers in its errors."""
         for secret in self.secrets:
             text = text.replace(secret.decode(), "[secret]")
         return text
@@ -124,7 +125,7 @@ def _check_value(value: str, where: str) -> None:
 
 
 def _auth_name(pairs: list[tuple[str, str]], auth_header: str | None) -> str:
-    """The lower-case name of the header that authenticates."""
+    """The lower-case name of the header with the secret."""
     candidates = [name.lower() for name, _ in pairs if name.lower() != _CONTENT_TYPE]
     if not candidates:
         raise ValueError(

@@ -1,10 +1,9 @@
-"""One send to iovox over HTTP: an sms_activity_id, or a typed error that says what is known.
+"""The HTTP client for iovox's sendSms. Keys are sent over verified TLS; responses are untrusted.
 
-iovox is trusted with our keys, over verified TLS only; what answers in its place is not trusted
-with anything. Nothing here ever sends a request twice or follows a redirect: the only thing that
-comes after a failure is the error.
+A proxy may respond in iovox's place, so every response is bounded and parsed defensively. No
+request is retried and no redirect followed: a second request could be a second text.
 
-No error is chained to aiohttp's: those carry the request's headers, and a proxy's password.
+No error is chained to aiohttp's, which carry the request's headers and a proxy's password.
 """
 
 from __future__ import annotations
@@ -21,24 +20,24 @@ from yarl import URL
 
 from app.errors import NotSent, Refused
 from app.iovox.callback import CallbackHeaders
-from app.iovox.outcome import Reply, read_outcome
+from app.iovox.outcome import HttpResponse, read_outcome
 from app.iovox.session import open_session
 from app.iovox.tls import tls_context
-from app.iovox.xml import ANSWER_LIMIT, build_request
+from app.iovox.xml import MAX_RESPONSE_SIZE, build_request
 from app.model.message import Submission
 
 
 class IovoxClient:
-    """Sends messages, at most ``max_connections`` at once.
+    """Sends messages, at most ``max_connections`` at once. Timeouts are in seconds.
 
     ``pool_timeout`` bounds the wait for a free connection. ``connect_timeout`` bounds TCP and TLS
-    with one address of iovox, and twice that all of connecting: further addresses, the name's
-    resolution, a proxy's CONNECT. ``read_timeout`` bounds the exchange from the request's first
-    byte to the answer's last, however slowly it drips. All in seconds. ``retry_on_500`` says that
-    iovox's documented 500 means "not sent, try later".
+    with one address; twice that bounds connecting as a whole, with name resolution, further
+    addresses and a proxy's CONNECT. ``read_timeout`` bounds the exchange from the first byte of
+    the request to the last byte of the response. ``retry_on_500``: whether iovox's documented
+    500 ("Retry later") means that the message was not sent.
 
-    ``tls`` is for https, by default the system's roots; ``proxy`` is an HTTP proxy for every
-    request; ``resolver`` stands in for the system's.
+    ``tls`` is for https, by default with the system's roots; ``proxy`` is an HTTP proxy for every
+    request; ``resolver`` replaces the system's.
     """
 
     def __init__(
@@ -78,25 +77,25 @@ class IovoxClient:
         return f"IovoxClient({self._url.host})"
 
     @property
-    def longest_wait(self) -> float:
-        """Seconds that one send can take at most: a lease on it has to be longer."""
+    def max_duration(self) -> float:
+        """Seconds that ``send`` takes at most, without ``throttle``; leases have to be longer."""
         return self._pool_timeout + 2 * self._connect_timeout + self._read_timeout
 
     async def send(
         self, submission: Submission, *, throttle: Callable[[], Awaitable[None]] | None = None
     ) -> str:
-        """Ask iovox to send one message, once; its sms_activity_id.
+        """Submit one message, once; returns its sms_activity_id.
 
-        ``throttle`` is awaited with a free connection in hand, before anything is written.
+        ``throttle`` is awaited with a free connection reserved, before anything is written.
 
-        Raises Refused, NotSent or OutcomeUnknown. Cancelling it after the request was written
-        leaves the outcome unknown, too: that is for whoever cancels to record.
+        Raises Refused, NotSent or OutcomeUnknown. Cancellation after the request was written
+        leaves the outcome unknown, too; the caller that cancels has to record it.
         """
         try:
             body = build_request(
                 submission,
                 callback_url=self._callback_url,
-                callback_url_headers=self._callback_headers.mint(submission.message_id),
+                callback_url_headers=self._callback_headers.for_message(submission.message_id),
             )
         except ValueError as exc:
             raise Refused(str(exc)) from exc
@@ -104,17 +103,15 @@ class IovoxClient:
         try:
             if throttle is not None:
                 await throttle()
-            reply = await self._exchange(body)
+            response = await self._exchange(body)
         finally:
             self._pool.release()
-        if isinstance(reply, NotSent):
-            raise reply
-        return read_outcome(reply, retry_on_500=self._retry_on_500, redact=self._redact)
+        if isinstance(response, NotSent):
+            raise response
+        return read_outcome(response, retry_on_500=self._retry_on_500, redact=self._redact)
 
     async def aclose(self) -> None:
-        """Close every connection; a send that is under way ends in OutcomeUnknown, a later one in
-        NotSent.
-        """
+        """Close every connection: running sends raise OutcomeUnknown, later ones NotSent."""
         self._is_closed = True
         if self._session is not None:
             await self._session.close()
@@ -127,14 +124,14 @@ class IovoxClient:
             why = "all connections to iovox are in use"
             raise NotSent(why, reached=False, busy=True) from exc
 
-    async def _exchange(self, body: bytes) -> Reply | NotSent:
-        """What came of one request; NotSent where not one byte of it was written."""
+    async def _exchange(self, request: bytes) -> HttpResponse | NotSent:
+        """One request and its response; NotSent if not one byte of the request was written."""
         loop = asyncio.get_running_loop()
         written = False
         status = retry_after = None
 
         def before_writing() -> None:
-            """The time for connecting is over, the time for the exchange begins."""
+            """The connect timeout ends, the read timeout begins."""
             nonlocal written
             deadline.reschedule(loop.time() + self._read_timeout)
             written = True
@@ -142,26 +139,26 @@ class IovoxClient:
         try:
             async with (
                 asyncio.timeout(2 * self._connect_timeout) as deadline,
-                self._opened().post(
+                self._get_session().post(
                     self._url,
                     headers=self._headers,
-                    data=body,
+                    data=request,
                     allow_redirects=False,
                     trace_request_ctx=before_writing,
                 ) as response,
             ):
                 status = response.status
                 retry_after = response.headers.get("Retry-After")
-                answer = await _read(response)
-        except Exception as exc:  # noqa: BLE001 - whatever it was, the request may be out there
+                body = await _read(response)
+        except Exception as exc:  # noqa: BLE001  iovox may have the request, whatever the error
             if written:
-                return Reply(status, retry_after=retry_after, flaw=_flaw(exc))
-            why = self._redact(self._why_unreached(exc))
+                return HttpResponse(status, retry_after=retry_after, failure=_describe_failure(exc))
+            why = self._redact(self._describe_connect_error(exc))
             return NotSent(f"iovox could not be reached: {why}", reached=False)
-        return Reply(status, answer, retry_after)
+        return HttpResponse(status, body, retry_after)
 
-    def _opened(self) -> aiohttp.ClientSession:
-        """The session, which belongs to the event loop of the first send."""
+    def _get_session(self) -> aiohttp.ClientSession:
+        """The session; it is opened by the first send, since it belongs to that event loop."""
         if self._is_closed:
             raise _ClosedError
         if self._session is None:
@@ -173,8 +170,8 @@ class IovoxClient:
             )
         return self._session
 
-    def _why_unreached(self, exc: Exception) -> str:
-        """In words. aiohttp's own may quote a proxy's URL or a request's headers."""
+    def _describe_connect_error(self, exc: Exception) -> str:
+        """The reason in words. aiohttp's own text may contain a proxy's URL or request headers."""
         match exc:
             case TimeoutError():
                 return f"ConnectTimeout: no connection in {self._connect_timeout:g} s"
@@ -197,15 +194,15 @@ class _ClosedError(Exception):
 
 
 class _TooLargeError(Exception):
-    """The answer goes on past the limit."""
+    """The response exceeds MAX_RESPONSE_SIZE."""
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The answer's body, of which no more is taken in than the limit and the chunk beyond it."""
+    """The body of a response. Raises _TooLargeError after the first chunk beyond the limit."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > ANSWER_LIMIT:
+        if len(body) > MAX_RESPONSE_SIZE:
             raise _TooLargeError
     if response.headers.get("Content-Encoding", "identity").strip().lower() == "identity":
         return bytes(body)
@@ -213,23 +210,24 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _decode(body: bytearray) -> bytes:
-    """Undo gzip or deflate, which we asked not to get but a proxy may add; bounded likewise.
+    """Decompress gzip or deflate, which a proxy may add although we accept ``identity`` only.
 
-    aiohttp's own would lose the status where the coding is one that it does not know.
+    Bounded like ``_read``. aiohttp's own decompression fails on an unknown coding before it
+    returns the status.
     """
-    plain = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, ANSWER_LIMIT + 1)
-    if len(plain) > ANSWER_LIMIT:
+    plain = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MAX_RESPONSE_SIZE + 1)
+    if len(plain) > MAX_RESPONSE_SIZE:
         raise _TooLargeError
     return plain
 
 
-def _flaw(exc: Exception) -> str:
-    """What went wrong with an answer. The exception's own text may quote what was sent."""
+def _describe_failure(exc: Exception) -> str:
+    """The failure of a response in words. The exception's own text may quote the request."""
     match exc:
         case TimeoutError():
             return "its answer did not come in time"
         case _TooLargeError():
-            return f"its answer is larger than {ANSWER_LIMIT // 1024} KiB"
+            return f"its answer is larger than {MAX_RESPONSE_SIZE // 1024} KiB"
         case zlib.error():
             return "its answer could not be unpacked"
         case aiohttp.ClientError():
@@ -239,7 +237,7 @@ def _flaw(exc: Exception) -> str:
 
 
 def _send_url(base_url: str) -> URL:
-    """The URL of sendSms. ValueError for a base that could never be reached."""
+    """The URL of sendSms. Raises ValueError for an invalid base URL."""
     try:
         url = URL(base_url.strip().rstrip("/") + "/SMS?v=3&method=sendSms")
         (url.host or "").encode("idna")

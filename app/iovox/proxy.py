@@ -1,8 +1,7 @@
-"""Which HTTP proxy the requests to iovox go through: a setting's, else the environment's.
+"""The HTTP proxy for requests to iovox: from the setting, else from the environment.
 
-The environment is read here, once, instead of by aiohttp's ``trust_env``, which would read it anew
-for every request and send what it finds in ``.netrc`` along. A proxy's URL may carry a password, so
-no error quotes one.
+The environment is read once, not by aiohttp's ``trust_env``, which reads it for every request and
+adds credentials from ``.netrc``. A proxy's URL may contain a password, so no error quotes it.
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ SETTING = "DLR_IOVOX_PROXY"
 
 
 def find_proxy(base_url: str, setting: str | None) -> URL | None:
-    """The proxy for ``base_url``: ``setting`` where it says one, for every host.
+    """The proxy for ``base_url``: ``setting`` if it is not blank, for every host.
 
-    Otherwise HTTPS_PROXY or HTTP_PROXY, by the URL's scheme, with the exceptions in NO_PROXY. As in
-    Go and in browsers this machine itself is such an exception, too.
+    Otherwise HTTPS_PROXY or HTTP_PROXY, by the URL's scheme, except for hosts in NO_PROXY and, as
+    in Go and in browsers, for loopback addresses.
 
-    Raises ValueError that names the variable at fault.
+    Raises ValueError that names the invalid variable.
     """
     if setting and setting.strip():
-        return _read(setting.strip(), SETTING)
+        return _parse(setting.strip(), SETTING)
     url = URL(base_url)
     written = getproxies_environment().get(url.scheme)
     if not written or _is_loopback(url) or proxy_bypass(url.authority):
         return None
-    # Tools that read these variables take a proxy without a scheme.
-    return _read(
+    # By convention these variables may omit the scheme.
+    return _parse(
         written if "://" in written else f"http://{written}", f"{url.scheme.upper()}_PROXY"
     )
 
@@ -43,11 +42,11 @@ def _is_loopback(url: URL) -> bool:
         return host == "localhost"
 
 
-def _read(written: str, variable: str) -> URL:
+def _parse(written: str, variable: str) -> URL:
     wrong = f"{variable}: must be http://[user:password@]host:port"
     try:
         url = URL(written)
-        # What Basic authentication can carry; aiohttp would fail at every send instead.
+        # The encoding of Basic authentication; aiohttp would fail at every send instead.
         f"{url.user or ''}:{url.password or ''}".encode("latin-1")
     except ValueError:  # as UnicodeError is
         raise ValueError(wrong) from None

@@ -1,8 +1,8 @@
-"""The aiohttp session that the requests to iovox are made by. What answers is untrusted.
+"""The aiohttp session for requests to iovox. Responses are untrusted.
 
-It is told what this needs and what costs CPU for nothing: no cookies, no variables of the
-environment, no ``.netrc``, no decompression (the client's own is bounded), no time-outs but one
-for connecting. aiohttp repeats idempotent requests by itself, and never a POST.
+Features that are not needed are off, as they cost CPU or safety: cookies, the environment's
+variables, ``.netrc``, decompression (the client's own is bounded), all timeouts but that of
+connecting. aiohttp retries idempotent requests by itself, and never a POST.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-KEEPALIVE = 2.0
-"""Seconds that an idle connection is kept. Short: a request written into one that the server is
-just closing is a lost answer, and nobody could tell whether the text was sent."""
-MOST_HEADERS, LARGEST_HEADER = 64, 8190
-"""Of one answer, in number and in bytes of one line."""
+KEEPALIVE_TIMEOUT = 2.0
+"""Seconds that an idle connection is kept. Short: a request on a connection that the server is just
+closing gets no response, and its outcome would be unknown."""
+MAX_HEADERS, MAX_HEADER_SIZE = 64, 8190
+"""Of one response: the number of headers, and the bytes of a line."""
 
 BeforeWriting = Callable[[], None]
 
@@ -37,32 +37,32 @@ def open_session(
     resolver: AbstractResolver | None,
     connect_timeout: float,
 ) -> aiohttp.ClientSession:
-    """A session for the running event loop. ``connect_timeout`` (seconds) is per address, for TCP
-    and TLS together.
+    """A session for the running event loop. ``connect_timeout``: seconds per address, for TCP and
+    TLS together.
 
-    It has no headers of its own: aiohttp would send them, our keys, to a proxy with CONNECT, too.
-    A request's ``trace_request_ctx`` is a ``BeforeWriting``: it is called once there is a
-    connection and before the first byte of the request can have left.
+    The session has no default headers: aiohttp would send them, with our keys, to a proxy with
+    CONNECT. A request's ``trace_request_ctx`` is a ``BeforeWriting``, called on a connection
+    right before the first byte of the request is written.
     """
     trace = aiohttp.TraceConfig()
-    # Named for what follows: aiohttp sends this signal, and then writes.
+    # Despite its name aiohttp sends this signal before it writes the headers.
     trace.on_request_headers_sent.append(_call_before_writing)
     return aiohttp.ClientSession(
         connector=_Connector(
             ssl=tls or True,
-            # Not aiohttp's choice, which depends on whether aiodns happens to be installed.
+            # Explicit: aiohttp's default depends on whether aiodns is installed.
             resolver=resolver or aiohttp.ThreadedResolver(),
-            keepalive_timeout=KEEPALIVE,
-            limit=0,  # the client's pool has the limit: its waiters are bounded separately
+            keepalive_timeout=KEEPALIVE_TIMEOUT,
+            limit=0,  # the client's semaphore is the limit: its waits have a timeout of their own
         ),
         skip_auto_headers=("User-Agent",),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
         proxy=proxy,
         auto_decompress=False,
-        max_line_size=LARGEST_HEADER,
-        max_field_size=LARGEST_HEADER,
-        max_headers=MOST_HEADERS,
+        max_line_size=MAX_HEADER_SIZE,
+        max_field_size=MAX_HEADER_SIZE,
+        max_headers=MAX_HEADERS,
         trace_configs=[trace],
     )
 
@@ -77,11 +77,11 @@ async def _call_before_writing(
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Gives out an idle connection only if nothing has come through it since its last answer.
+    """Reuses an idle connection only if nothing was received on it since its last response.
 
-    aiohttp gives out every one that the event loop has not seen closed. It would read a second
-    answer to the last request (such as the 503 of a proxy that shuts down) as the first one to the
-    next, and lose the answer to whatever is written into a close that is not read yet.
+    aiohttp reuses every connection that the event loop has not seen closed. It would take a second
+    response to the last request (such as the 503 of a proxy that shuts down) for the response to
+    the next one, and lose the outcome of a request written after an unread close.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -94,7 +94,7 @@ class _Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's signature
     ) -> Connection:
-        """A connection into which nothing of this request is written yet."""
+        """A connection without unread input; nothing of the request is written yet."""
         while True:
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
@@ -109,7 +109,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def _has_input(connection: Connection) -> bool:
-    """Whether the socket has bytes, or an end, that the event loop has not read yet."""
+    """Whether the socket has unread bytes or an unread end of stream."""
     if connection.transport is None:
         return True
     poll = select.poll()

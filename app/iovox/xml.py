@@ -1,8 +1,7 @@
-"""XML to and from iovox: requests built so that every text arrives as it was, answers read safely.
+"""Building and parsing of iovox's XML. Requests have validated input; responses are untrusted.
 
-What is built comes from our own callers, already checked. What is read comes over a network where
-a proxy can answer in iovox's place: it is untrusted, limited in size, allowed no DTD and hence no
-entities, and anything that cannot be understood is an answer that is not ``readable``.
+A request preserves every text exactly. A response may come from a proxy in iovox's place: its size
+is limited, a DTD (and so entities) forbidden, and what cannot be parsed is not ``readable``.
 """
 
 from __future__ import annotations
@@ -16,55 +15,55 @@ from defusedxml.ElementTree import fromstring
 
 from app.model.message import Submission
 
-ANSWER_LIMIT = 64 * 1024
-"""Bytes of an answer that are read; iovox's own are a few hundred."""
+MAX_RESPONSE_SIZE = 64 * 1024
+"""Bytes; iovox's responses have a few hundred."""
 
-ID_LIMIT = 255
-"""Characters of an sms_activity_id that we can keep."""
+MAX_ID_LENGTH = 255
+"""Characters of an sms_activity_id that the database can store."""
 
-# Every XML reader turns a raw CR into LF; as a character reference it survives.
+# XML parsers turn a literal CR into LF, but not a character reference.
 _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-# iovox's answer to the letter of its documentation, with an id that XML cannot read otherwise.
-_USUAL = re.compile(
+# iovox's documented response, with an id that contains no XML markup.
+_PLAIN_RESPONSE = re.compile(
     rb'(?:<\?xml version="1\.0"(?: encoding="(?:UTF|utf)-8")?\?>)?[ \t\r\n]*<response>[ \t\r\n]*'
     rb"<sms_activity_id>([!-%'-;=?-~]{1,255})</sms_activity_id>[ \t\r\n]*</response>[ \t\r\n]*"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerError:
-    """One error in iovox's words; ``status`` is the HTTP status that it repeats, if it does."""
+class ResponseError:
+    """One error, with iovox's text; ``status`` is its status attribute, if that is valid."""
 
     status: int | None
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What iovox's answer says. ``readable`` is false where it is not XML of iovox's making."""
+class ParsedResponse:
+    """The content of a response. ``readable`` is False if it is not iovox's XML."""
 
     sms_activity_id: str | None = None
-    errors: tuple[AnswerError, ...] = ()
+    errors: tuple[ResponseError, ...] = ()
     readable: bool = True
 
 
-_UNREADABLE = Answer(readable=False)
+_UNREADABLE = ParsedResponse(readable=False)
 
 
 def forbidden_characters(text: str) -> tuple[str, ...]:
-    """The characters of ``text`` that XML 1.0 cannot carry, as ``U+0007``, each once, in order."""
+    """The characters of ``text`` that XML 1.0 forbids, as ``U+0007``; each once, in order."""
     if _FORBIDDEN.search(text) is None:
         return ()
     return tuple(f"U+{ord(char):04X}" for char in dict.fromkeys(_FORBIDDEN.findall(text)))
 
 
 def build_request(submission: Submission, *, callback_url: str, callback_url_headers: str) -> bytes:
-    """The body of one sendSms. ValueError where a text holds what XML 1.0 forbids.
+    """The body of a sendSms request. Raises ValueError if a text has forbidden characters.
 
-    Seven flat nodes with fixed names: ElementTree would take four times as long for the same.
+    Built without ElementTree, which takes four times as long for these seven flat elements.
     """
     texts = {
         "origin": submission.origin,
@@ -82,41 +81,42 @@ def build_request(submission: Submission, *, callback_url: str, callback_url_hea
     ]
     request = f"{_DECLARATION}<request>{''.join(nodes)}</request>"
     if _FORBIDDEN.search(request):
-        raise ValueError(_fault_in(texts))
+        raise ValueError(_describe_forbidden(texts))
     return request.encode()
 
 
-def _fault_in(texts: Mapping[str, str | None]) -> str:
+def _describe_forbidden(texts: Mapping[str, str | None]) -> str:
     for node, text in texts.items():
         if characters := forbidden_characters(text or ""):
             return f"{node} holds characters that XML cannot carry: {', '.join(characters)}"
     raise AssertionError("only called where there is one")
 
 
-def parse_answer(body: bytes) -> Answer:
-    """Read what was answered. Never raises: what cannot be understood is not ``readable``.
+def parse_response(body: bytes) -> ParsedResponse:
+    """Parse the body of a response. Never raises: the result may be not ``readable``.
 
-    The encoding is UTF-8 unless the XML itself declares another one; HTTP's charset has no say.
+    The encoding is UTF-8 unless the XML declares another one; HTTP's charset is ignored.
     """
-    if len(body) <= ANSWER_LIMIT and (usual := _USUAL.fullmatch(body)):
-        return Answer(usual[1].decode())  # parsing it would cost as much as the whole exchange
+    if len(body) <= MAX_RESPONSE_SIZE and (plain := _PLAIN_RESPONSE.fullmatch(body)):
+        # An XML parser would cost as much as the whole HTTP exchange.
+        return ParsedResponse(plain[1].decode())
     root = _root(body)
     if root is None or _name(root) not in ("response", "errors", "error"):
         return _UNREADABLE
     errors = tuple(_error(node) for node in root.iter() if _name(node) == "error")
-    return Answer(_activity_id(root), errors)
+    return ParsedResponse(_activity_id(root), errors)
 
 
 def _root(body: bytes) -> Element | None:
-    if len(body) > ANSWER_LIMIT:
+    if len(body) > MAX_RESPONSE_SIZE:
         return None
-    body = body.lstrip()  # a blank line before the declaration is ill-formed, and common
+    body = body.lstrip()  # a blank line before the declaration is not well-formed, but common
     try:
         return _parse(body)
     except (ParseError, ValueError, LookupError):
-        pass  # defusedxml's own refusals are ValueErrors; LookupError is an unknown encoding
+        pass  # defusedxml raises ValueErrors; LookupError is an unknown encoding
     try:
-        # Words in the wrong charset are still words, and an id is plain ASCII.
+        # Invalid UTF-8 spoils an error text at most: an id is ASCII.
         return _parse(body.decode("utf-8", "replace"))
     except (ParseError, ValueError, LookupError):
         return None
@@ -128,23 +128,23 @@ def _parse(document: bytes | str) -> Element:
 
 
 def _activity_id(root: Element) -> str | None:
-    """The id: opaque text, outer white space aside. None where there is none that can be kept."""
+    """The id as opaque text without outer white space; None if it is missing or too long."""
     if _name(root) != "response":
         return None
     for node in root:
         if _name(node) == "sms_activity_id":
             text = "".join(node.itertext()).strip()
-            return text if 0 < len(text) <= ID_LIMIT and "\ufffd" not in text else None
+            return text if 0 < len(text) <= MAX_ID_LENGTH and "\ufffd" not in text else None
     return None
 
 
-def _error(node: Element) -> AnswerError:
+def _error(node: Element) -> ResponseError:
     status = node.get("status", "").strip()
     known = re.fullmatch("[1-5][0-9][0-9]", status)
     text = " ".join("".join(node.itertext()).split())
-    return AnswerError(int(status) if known else None, text)
+    return ResponseError(int(status) if known else None, text)
 
 
 def _name(node: Element) -> str:
-    """The element's name without a namespace; comments and the like have none."""
+    """The local name of an element; an empty string for comments and processing instructions."""
     return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""

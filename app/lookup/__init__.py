@@ -1,1 +1,1 @@
-"""The third journey: apps, support staff and auditors ask what became of a message."""
+"""The lookup journey: apps, support staff and auditors query messages and their histories."""

@@ -1,4 +1,4 @@
-"""Lists as files: CSV for spreadsheets, JSON Lines for programs. Pure."""
+"""Exports of lists, as CSV for spreadsheets and JSON Lines for programs. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from app.lookup.responses import MessageSummary
 
 CSV, JSON_LINES, JSON = "text/csv", "application/x-ndjson", "application/json"
-_MEANT = {
+_MEDIA_RANGES = {
     **{name: (name,) for name in (CSV, JSON_LINES, JSON)},
     "application/jsonl": (JSON_LINES,),
     "application/ndjson": (JSON_LINES,),
@@ -17,7 +17,7 @@ _MEANT = {
     "application/*": (JSON, JSON_LINES),
     "*/*": (JSON, CSV, JSON_LINES),
 }
-"""What a name can stand for, best first; the exact names come before the wider ones."""
+"""The media types that each media range matches, preferred first. Ordered by specificity."""
 
 COLUMNS = (
     "id", "sms_activity_id", "app", "reference", "origin", "destination", "message", "expiry",
@@ -25,20 +25,20 @@ COLUMNS = (
     "created_at", "send_at", "submitted_at", "expires_at", "resend_of", "resent_as", "errors",
 )  # fmt: skip
 
-# Spreadsheets take a cell that begins so for a formula, quoted or not, and run what a stranger
-# wrote. The wide forms are the same to some of them.
-_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
+# CSV injection: spreadsheets evaluate a cell with such a beginning as a formula, even if it is
+# quoted. Some do so for the full-width forms, too.
+_FORMULA_PREFIXES = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 
 
-def preferred(accept: str | None) -> str:
-    """Which of the three an Accept header asks for; JSON where it asks for none of them."""
-    asked = list(_asked(accept or ""))
-    unwanted = {kind for kind in _MEANT["*/*"] if _weight_of(kind, dict(asked)) == 0}
+def negotiate(accept: str | None) -> str:
+    """Content negotiation (RFC 9110): the type for an Accept header, by default JSON."""
+    accepted = list(_parse_accept(accept or ""))
+    excluded = {kind for kind in _MEDIA_RANGES["*/*"] if _quality_of(kind, dict(accepted)) == 0}
     best, found = (0.0, False), JSON
-    for name, weight in asked:
-        kind = next((one for one in _MEANT[name] if one not in unwanted), None)
-        rank = weight, not name.endswith("*")
-        if kind and weight and rank > best:
+    for name, quality in accepted:
+        kind = next((one for one in _MEDIA_RANGES[name] if one not in excluded), None)
+        rank = quality, not name.endswith("*")
+        if kind and quality and rank > best:
             best, found = rank, kind
     return found
 
@@ -49,13 +49,13 @@ def csv_header() -> bytes:
 
 
 def csv_lines(messages: Iterable[MessageSummary]) -> bytes:
-    """Messages as CSV (RFC 4180), a line each. Text that looks like a formula gets a ' in front."""
+    """Messages as CSV (RFC 4180), a line each. Formulas are escaped by a leading '."""
     rows = (message.model_dump(mode="json") for message in messages)
     return _csv([_cell(row[column]) for column in COLUMNS] for row in rows)
 
 
 def json_lines(messages: Iterable[MessageSummary]) -> bytes:
-    """Messages as JSON, a line each."""
+    """Messages as JSON Lines."""
     return b"".join(message.model_dump_json().encode() + b"\n" for message in messages)
 
 
@@ -70,34 +70,36 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, dict):  # of a call flow, whose id has a column of its own
+    if isinstance(value, dict):  # ``failover``; its id has a column of its own
         return "called" if value["called"] else "not called"
     if isinstance(value, list):
-        return _harmless("; ".join(_item(one) for one in value))
-    return _harmless(value) if isinstance(value, str) else str(value)
+        return _escape_formula("; ".join(_item(one) for one in value))
+    return _escape_formula(value) if isinstance(value, str) else str(value)
 
 
 def _item(value: object) -> str:
     return f"{value['field']}: {value['message']}" if isinstance(value, dict) else str(value)
 
 
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULAS) else text
+def _escape_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA_PREFIXES) else text
 
 
-def _asked(accept: str) -> Iterator[tuple[str, float]]:
+def _parse_accept(accept: str) -> Iterator[tuple[str, float]]:
     for part in accept.split(","):
         name, *options = (piece.strip().lower() for piece in part.split(";"))
-        if name in _MEANT:
-            yield name, _weight(options)
+        if name in _MEDIA_RANGES:
+            yield name, _quality(options)
 
 
-def _weight_of(kind: str, asked: Mapping[str, float]) -> float | None:
-    """What the narrowest name for it says; None where none is asked for."""
-    return next((asked[n] for n, kinds in _MEANT.items() if kind in kinds and n in asked), None)
+def _quality_of(kind: str, accepted: Mapping[str, float]) -> float | None:
+    """The quality of the most specific range that matches the type; None if none does."""
+    return next(
+        (accepted[n] for n, kinds in _MEDIA_RANGES.items() if kind in kinds and n in accepted), None
+    )
 
 
-def _weight(options: Sequence[str]) -> float:
+def _quality(options: Sequence[str]) -> float:
     for option in options:
         name, _, value = option.partition("=")
         if name.strip() == "q":

@@ -1,4 +1,4 @@
-"""A record as it is answered, with everything that is known to have happened to it. Pure."""
+"""Conversion of a record to the models of responses, with and without its history. Pure."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from app.model.london import TimeQuality
 from app.model.status import Status
 
 
-def describe(record: model.Record, *, now: datetime, patience: timedelta) -> Message:
+def describe(record: model.Record, *, now: datetime, overdue_after: timedelta) -> Message:
     """The message with its history.
 
-    ``patience``: when a message without expiry counts as overdue.
+    ``overdue_after``: the age from which a message without expiry counts as overdue.
     """
-    return Message(**_summary(record, now, patience), history=_history(record))
+    return Message(**_summary(record, now, overdue_after), history=_history(record))
 
 
-def summary(record: model.Record, *, now: datetime, patience: timedelta) -> MessageSummary:
-    """The same without the history, as lists show it."""
-    return MessageSummary(**_summary(record, now, patience))
+def summary(record: model.Record, *, now: datetime, overdue_after: timedelta) -> MessageSummary:
+    """The message without its history, for lists."""
+    return MessageSummary(**_summary(record, now, overdue_after))
 
 
-def _summary(record: model.Record, now: datetime, patience: timedelta) -> dict[str, Any]:
+def _summary(record: model.Record, now: datetime, overdue_after: timedelta) -> dict[str, Any]:
     message = record.message
     request = message.request if message else None
     return {
@@ -46,7 +46,7 @@ def _summary(record: model.Record, now: datetime, patience: timedelta) -> dict[s
         "status_at": record.status_at,
         "final": record.final,
         "contradictory": record.contradictory,
-        "overdue": record.overdue(now, patience),
+        "overdue": record.overdue(now, overdue_after),
         "submitted_at": record.submitted_at,
         "resent_as": list(record.resent_as),
         "errors": list(record.errors),
@@ -54,7 +54,7 @@ def _summary(record: model.Record, now: datetime, patience: timedelta) -> dict[s
 
 
 def _failover(record: model.Record) -> Failover | None:
-    """What becomes of the call flow: our reading, since iovox sends no receipt of its call."""
+    """The state of the call flow, derived from the status: iovox sends no receipt of the call."""
     link = record.message.request.c2c_failover_link_id if record.message else None
     if not link:
         return None
@@ -63,9 +63,10 @@ def _failover(record: model.Record) -> Failover | None:
 
 
 def _history(record: model.Record) -> list[Step | Receipt]:
-    """Our own steps first, then the receipts in time order.
+    """Our own steps first, then the receipts by time.
 
-    Their times are whole seconds: a tie goes by rank (which leads the key), then received_at.
+    Receipts' times are whole seconds, so ties are frequent: they are ordered by status key (rank
+    first), then by received_at.
     """
     own = sorted(_own_steps(record), key=lambda step: step.at)
     theirs = sorted(record.receipts, key=lambda r: (r.at, r.key, r.received_at))

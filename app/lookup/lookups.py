@@ -1,6 +1,6 @@
-"""What became of messages, for one caller: another app's messages do not exist to it.
+"""Queries for messages on behalf of a caller. Other apps' messages are not found.
 
-``sees`` is the one app whose messages a caller may see, or None for all of them.
+``sees`` is the app whose messages the caller may see; None, for an admin, is every app.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from uuid import UUID
 from app.errors import NotFound, Unavailable
 from app.lookup.history import describe, summary
 from app.lookup.responses import Message, MessageSummary
-from app.lookup.waiting import WaitingRoom
+from app.lookup.waiters import StatusWaiters
 from app.model.message import Record
 from app.model.search import Search
 from app.store.history import HistoryStore
 from app.store.lists.store import ListStore, Page
 from app.store.stats import Count, StatsStore
 
-AT_A_TIME = 250
-"""Messages that are read, or made into text, without a pause: receipts are waiting meanwhile."""
+BATCH_SIZE = 250
+"""Messages that are read or serialised in one go; receipts wait for the event loop meanwhile."""
 
 
 class Lookups:
-    """Everything that can be asked. All of it raises StoreUnavailable."""
+    """All queries of the lookup journey. Each of them raises StoreUnavailable."""
 
     def __init__(
         self,
@@ -34,35 +34,35 @@ class Lookups:
         history: HistoryStore,
         lists: ListStore,
         stats: StatsStore,
-        room: WaitingRoom[UUID | str],
-        patience: timedelta,
+        waiters: StatusWaiters[UUID | str],
+        overdue_after: timedelta,
     ) -> None:
-        """``patience``: when a message without expiry counts as overdue."""
+        """``overdue_after``: the age from which a message without expiry counts as overdue."""
         self._history = history
         self._lists = lists
         self._stats = stats
-        self._room = room
-        self._patience = patience
+        self._waiters = waiters
+        self._overdue_after = overdue_after
 
     async def find(self, name: str, sees: str | None) -> Record:
-        """The record that this id of either kind names. Raises NotFound, also for another app's."""
+        """The record of our id or an sms_activity_id. Raises NotFound, also for another app's."""
         record = await self._history.find(name)
         if record is None or not _is_visible(record, sees):
             raise NotFound("There is no message with this id")
         return record
 
-    async def changed(self, record: Record, seconds: float) -> None:
-        """Return when its status is another one, or after so many seconds; at once if final."""
-        if record.final or not seconds:
+    async def wait_for_change(self, record: Record, timeout: float) -> None:  # noqa: ASYNC109
+        """Return when the status has changed, or after ``timeout`` seconds; at once if final."""
+        if record.final or not timeout:
             return
         key = record.message.id if record.message else record.sms_activity_id
         if key is not None:
-            await self._room.until_changed(key, record.status, seconds)
+            await self._waiters.wait_for_change(key, record.status, timeout)
 
     async def find_many(
         self, names: Sequence[str], sees: str | None
     ) -> tuple[list[Record], list[str]]:
-        """Each message once, where it is first named, and the names that name none."""
+        """The records of ids of either kind, each once, in order; and the ids not found."""
         records: dict[int, Record] = {}
         missing: dict[str, None] = {}
         for name, record in zip(names, await self._history.find_all(names), strict=True):
@@ -73,17 +73,19 @@ class Lookups:
         return list(records.values()), list(missing)
 
     async def page(self, search: Search, *, before: UUID | None, limit: int) -> Page:
-        """The newest of them that are older than ``before``, without histories."""
+        """The newest matches that are older than the message ``before``, without histories."""
         return await self._lists.page(search, before=before, limit=limit, now=datetime.now(UTC))
 
     async def export(
         self, search: Search, *, before: UUID | None, limit: int | None
     ) -> AsyncGenerator[list[MessageSummary]]:
-        """All of them, or the first ``limit``, some at a time. Raises Unavailable at shutdown."""
-        every = self._lists.every(search, before=before, now=datetime.now(UTC), at_a_time=AT_A_TIME)
+        """All matches, or the first ``limit``, in batches. Raises Unavailable at shutdown."""
+        every = self._lists.every(
+            search, before=before, now=datetime.now(UTC), at_a_time=BATCH_SIZE
+        )
         async with aclosing(every):
             async for records in every:
-                if self._room.is_closed:
+                if self._waiters.is_closed:
                     raise Unavailable("The server shuts down, and the export is not complete")
                 some = records if limit is None else records[:limit]
                 yield self.summaries(some)
@@ -95,26 +97,26 @@ class Lookups:
     async def counts(
         self, *, app: str | None, start: datetime, end: datetime, by: str
     ) -> Sequence[Count]:
-        """Counts of what was created in a range of time."""
+        """Counts of the messages that were created from ``start`` on and before ``end``."""
         return await self._stats.counts(app=app, start=start, end=end, by=by)
 
     def description(self, record: Record) -> Message:
-        """A record as it is answered, with its history."""
-        return describe(record, now=datetime.now(UTC), patience=self._patience)
+        """The response for a record, with its history."""
+        return describe(record, now=datetime.now(UTC), overdue_after=self._overdue_after)
 
     async def descriptions(self, records: Sequence[Record]) -> list[Message]:
-        """The same of many, with pauses."""
+        """The responses for many records, with pauses for the event loop."""
         described = []
         for place, record in enumerate(records, start=1):
             described.append(self.description(record))
-            if place % AT_A_TIME == 0:
+            if place % BATCH_SIZE == 0:
                 await asyncio.sleep(0)
         return described
 
     def summaries(self, records: Iterable[Record]) -> list[MessageSummary]:
-        """Records as lists show them."""
+        """The entries of lists for records."""
         now = datetime.now(UTC)
-        return [summary(record, now=now, patience=self._patience) for record in records]
+        return [summary(record, now=now, overdue_after=self._overdue_after) for record in records]
 
 
 def _is_visible(record: Record, sees: str | None) -> bool:

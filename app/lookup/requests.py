@@ -1,4 +1,4 @@
-"""What may be asked of messages: filters, cursors, ids. Texts come from outside and are checked."""
+"""The parameters and bodies of lookup requests: filters, cursors, ids. Untrusted input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from app.lookup.cursor import CURSOR_PATTERN, read_cursor
-from app.model.search import LISTED
+from app.model.search import MESSAGE_STATUSES
 from app.model.status import FINAL, Status
 from app.web.faults import quoted
 from app.web.query import (
@@ -28,23 +28,23 @@ from app.web.query import (
     not_before,
 )
 
-PAGE = 50
-LONGEST_WAIT = 60
-LONGEST_NUMBER = 15
+DEFAULT_PAGE_SIZE = 50
+MAX_WAIT = 60
+MAX_DIGITS = 15
 """Digits, in E.164."""
-MOST_IDS = 1_000
+MAX_IDS = 1_000
 
 _NUMBER = re.compile(r"\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _PUNCTUATION = re.compile(r"[\s().-]+")
 
 
 def _statuses(values: object) -> object:
-    """Separated by commas, or the parameter repeated."""
+    """Split at commas; the parameter may also be repeated."""
     if not isinstance(values, list):
         return values
     names = [name for value in values for name in str(value).split(",")]
-    if unknown := [name for name in names if name not in LISTED]:
-        every = ", ".join(sorted(LISTED))
+    if unknown := [name for name in names if name not in MESSAGE_STATUSES]:
+        every = ", ".join(sorted(MESSAGE_STATUSES))
         raise ValueError(f"{quoted(unknown[0])!r} is not a status; there are: {every}")
     return names
 
@@ -58,26 +58,26 @@ def _destination(text: str) -> str:
 
 
 def _origin(text: str) -> str:
-    """As sends have it: digits without + or 00, or the letters as they are."""
+    """Normalise like sends: digits without + or 00; names stay as they are."""
     compact = text.strip()
     digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
     return digits if _is_number(digits) else text
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
 def _wait(text: object) -> float:
-    if not (isinstance(text, str) and _NUMBER.fullmatch(text) and float(text) <= LONGEST_WAIT):
-        raise ValueError(f"must be a number of seconds from 0 to {LONGEST_WAIT}")
+    if not (isinstance(text, str) and _NUMBER.fullmatch(text) and float(text) <= MAX_WAIT):
+        raise ValueError(f"must be a number of seconds from 0 to {MAX_WAIT}")
     return float(text)
 
 
-if TYPE_CHECKING:  # made of a table, which type checkers do not follow
+if TYPE_CHECKING:  # computed, which type checkers cannot evaluate
     ListedStatus = Status
 else:
-    ListedStatus = Literal[tuple(sorted(LISTED))]
+    ListedStatus = Literal[tuple(sorted(MESSAGE_STATUSES))]
 
 Statuses = Annotated[list[ListedStatus], BeforeValidator(_statuses)]
 Cursor = Annotated[
@@ -89,18 +89,18 @@ Cursor = Annotated[
 
 
 class MessageFilters(Query):
-    """Which messages are listed; what is left out leaves a thing open."""
+    """Filters on messages; one that is left out does not restrict."""
 
     status: Statuses = Field(
         [],
         description="Any of these; separated by commas, or the parameter repeated",
     )
-    final: Boolean | None = Field(None, description="Whether nothing more is expected")
+    final: Boolean | None = Field(None, description="Whether the status is final")
     overdue: Boolean | None = Field(
-        None, description="Whether it should have ended by now: our reading, not iovox's"
+        None, description="Whether the final status is late: our own judgement, not iovox's"
     )
     contradictory: Boolean | None = Field(
-        None, description="Whether receipts say both that it arrived and that it did not"
+        None, description="Whether there are receipts for both success and failure"
     )
     destination: Annotated[ShortText, AfterValidator(_destination)] | None = Field(
         None, description="In international form, however it is written, such as +44 7700 900123"
@@ -122,20 +122,20 @@ class MessageFilters(Query):
         None, description="Goes on where a page ended: its `next`, unchanged"
     )
     limit: PageSize | None = Field(
-        None, description=f"How many at most: {PAGE} if left out; of an export, all"
+        None, description=f"How many at most: {DEFAULT_PAGE_SIZE} if left out; of an export, all"
     )
 
     def statuses(self) -> frozenset[Status] | None:
-        """The statuses that ``status`` and ``final`` leave; None where neither is given."""
+        """The statuses that satisfy ``status`` and ``final``; None if neither is given."""
         wanted = frozenset(self.status) if self.status else None
         if self.final is None:
             return wanted
-        of_kind = LISTED & FINAL if self.final else LISTED - FINAL
+        of_kind = MESSAGE_STATUSES & FINAL if self.final else MESSAGE_STATUSES - FINAL
         return of_kind if wanted is None else wanted & of_kind
 
 
 class StatsQuery(Query):
-    """Which messages are counted, and into which groups."""
+    """The range of messages to count, and the grouping."""
 
     from_: Moment | None = Field(
         None, alias="from", description="Created then or later; a day before `to` if left out"
@@ -145,18 +145,18 @@ class StatsQuery(Query):
     )
     by: Literal["status", "reason", "origin", "app", "hour", "day"] = Field(
         "status",
-        description="What the groups have in common. Hours and days are UTC; a reason is the "
-        "`status_reason` of the receipt that made the status",
+        description="The property to group by. Hours and days are UTC; a reason is the "
+        "`status_reason` of the receipt that determines the status",
     )
     app: ShortText | None = Field(
         None, description="Of this app; needs a key with the scope `admin`, which sees all"
     )
 
 
-class Waiting(Query):
-    """How long a lookup waits for a change."""
+class WaitQuery(Query):
+    """Long polling: how long a lookup waits for a change."""
 
-    wait: Annotated[float, Field(ge=0, le=LONGEST_WAIT), BeforeValidator(_wait)] = Field(
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT), BeforeValidator(_wait)] = Field(
         0.0,
         description="Seconds to hold the response until the status changes, unless it is final; "
         "with `If-None-Match`, only as long as the message is the one you know",
@@ -164,8 +164,8 @@ class Waiting(Query):
 
 
 class LookupRequest(BaseModel):
-    """Ids of messages: ours and iovox's, mixed as you like."""
+    """Ids of messages, ours and iovox's in any mixture."""
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: list[StrictStr] = Field(max_length=MOST_IDS)
+    ids: list[StrictStr] = Field(max_length=MAX_IDS)

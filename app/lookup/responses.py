@@ -1,4 +1,4 @@
-"""What became of messages, as it is answered: models that the routes and the document share."""
+"""The models of lookup responses, for the routes and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.model.london import TimeQuality
 from app.model.status import Status
 
 FAILOVER_AFTER = (Status.FAILED, Status.EXPIRED)
-"""The statuses after which iovox calls through a message's call flow, as it documents."""
+"""The statuses after which iovox calls the call flow of a message, as it documents."""
 
 _EXAMPLE: dict[str, JsonValue] = {
     "id": "0193e0c4-6d2f-7c3a-9b1e-5f0a4c7d8e21",
@@ -57,8 +57,8 @@ _HISTORY: list[JsonValue] = [
 
 
 class Failover(BaseModel):
-    """A call flow of iovox's. That it was called is our reading of its documentation, which calls
-    once the text has FAILED or EXPIRED: no receipt says so.
+    """The call flow of a message. `called` is derived from the status, as iovox documents
+    it: once the text has FAILED or EXPIRED. There is no receipt of the call.
     """
 
     link_id: str = Field(description="The call flow")
@@ -67,59 +67,59 @@ class Failover(BaseModel):
 
 
 class MessageSummary(BaseModel):
-    """A message without its history. What is known from receipts alone has no id and no request."""
+    """A message without its history. One known only from receipts has neither id nor request."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
-    id: UUID | None = Field(description="Ours; null for what is known only from receipts")
-    app: str | None = Field(description="Whose it is")
+    id: UUID | None = Field(description="Our id; null for a message known only from receipts")
+    app: str | None = Field(description="The app that sent it")
     reference: str | None = Field(description="The app's own name for it")
-    origin: str | None = Field(description="The sender that is shown")
+    origin: str | None = Field(description="The sender shown on the handset")
     destination: str | None = Field(description="E.164 digits")
     message: str | None = Field(description="The text")
     expiry: int | None = Field(description="Minutes")
     c2c_failover_link_id: str | None = Field(description="iovox's call flow for a text that fails")
-    failover: Failover | None = Field(description="What becomes of that call flow")
-    created_at: datetime | None = Field(description="When it was asked for")
+    failover: Failover | None = Field(description="The state of that call flow")
+    created_at: datetime | None = Field(description="When the request was received")
     send_at: datetime | None = Field(description="When it is to be sent, if not at once")
-    expires_at: datetime | None = Field(description="When its expiry has passed")
-    resend_of: UUID | None = Field(description="The message that it repeats")
-    sms_activity_id: str | None = Field(description="iovox's id; null as long as none is known")
+    expires_at: datetime | None = Field(description="The end of its expiry")
+    resend_of: UUID | None = Field(description="The message that it resends")
+    sms_activity_id: str | None = Field(description="iovox's id; null until it is known")
     status: Status = Field(description="See the description of the API")
-    status_at: datetime | None = Field(description="Since when")
-    final: bool = Field(description="Nothing more is expected")
-    contradictory: bool = Field(description="Receipts say that it arrived and that it did not")
-    overdue: bool = Field(description="It should have ended by now: our reading")
+    status_at: datetime | None = Field(description="When the status was reached")
+    final: bool = Field(description="Whether the status is final")
+    contradictory: bool = Field(description="There are receipts for success and for failure")
+    overdue: bool = Field(description="The final status is late: our own judgement")
     submitted_at: datetime | None = Field(description="When iovox accepted it")
     resent_as: list[UUID]
-    errors: list[FieldError] = Field(description="Of a refusal")
+    errors: list[FieldError] = Field(description="The reasons of a refusal")
 
 
 class Step(BaseModel):
-    """Something that we did."""
+    """A step of ours."""
 
-    status: Status = Field(description="What it became")
+    status: Status = Field(description="The status after it")
     at: datetime = Field(description="When")
     source: Literal["service"] = "service"
     reasons: list[str] | SkipJsonSchema[None] = None
 
 
 class Receipt(BaseModel):
-    """Something that iovox told us."""
+    """A delivery receipt of iovox's."""
 
-    status: str = Field(description="As iovox has it, upper-cased")
+    status: str = Field(description="iovox's status, upper-cased")
     at: datetime = Field(description="When, by iovox's clock")
     source: Literal["iovox"] = "iovox"
-    delivery_status: str | None = Field(description="The raw receipt's text")
-    status_reason: str | None = Field(description="The raw receipt's number")
-    receipt_timestamp: str | None = Field(description="London time, as it came")
-    time_quality: TimeQuality = Field(description="How sure `at` is")
+    delivery_status: str | None = Field(description="As received")
+    status_reason: str | None = Field(description="As received")
+    receipt_timestamp: str | None = Field(description="London time, as received")
+    time_quality: TimeQuality = Field(description="How reliable `at` is")
     received_at: datetime = Field(description="When it reached us")
     times_seen: int = Field(ge=1)
 
 
 class Message(MessageSummary):
-    """A message and everything that is known to have happened to it."""
+    """A message with its history."""
 
     model_config = ConfigDict(json_schema_extra={"example": {**_EXAMPLE, "history": _HISTORY}})
 
@@ -133,7 +133,7 @@ class MessagePage(BaseModel):
 
     messages: list[MessageSummary]
     next: str | None = Field(
-        description="The cursor of what is older; null at the end. A page can be short before it"
+        description="The cursor of the next page; null on the last. Any page may be short"
     )
 
 
@@ -153,27 +153,29 @@ class SecondsToDelivery(BaseModel):
 
 
 class Figures(BaseModel):
-    """Counts of some messages."""
+    """Counts of messages."""
 
     messages: int
     statuses: dict[str, int]
     delivery_rate: float | None = Field(
-        description="DELIVERED of DELIVERED, FAILED and EXPIRED; null before the first of them"
+        description="DELIVERED / (DELIVERED + FAILED + EXPIRED); null if there are none"
     )
     seconds_to_delivery: SecondsToDelivery
 
 
 class StatsGroup(Figures):
-    """Counts of the messages that have something in common."""
+    """Counts of the messages of one group."""
 
-    key: str | None = Field(description="What they have in common; null where there is none")
+    key: str | None = Field(
+        description="The value that the group shares; null for messages without one"
+    )
 
 
 class Stats(Figures):
-    """Counts of the messages of a range of time."""
+    """Counts of the messages created in a time range."""
 
     from_: datetime = Field(serialization_alias="from", description="Created then or later")
     to: datetime = Field(description="Created before")
-    by: str = Field(description="What the groups have in common")
+    by: str = Field(description="The property that groups share")
     groups: list[StatsGroup]
-    groups_left_out: int = Field(description="Of the smallest")
+    groups_left_out: int = Field(description="Number of the smallest groups, which are left out")

@@ -1,4 +1,4 @@
-"""The routes that read. The caller holds a key; another app's message does not exist to it."""
+"""The lookup routes. Callers are authenticated; another app's messages are not found."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ from fastapi.responses import StreamingResponse
 
 from app.errors import FieldError, Invalid, NotAllowed, NotFound
 from app.lookup.cursor import cursor_after
-from app.lookup.export import CSV, JSON, JSON_LINES, csv_header, csv_lines, json_lines, preferred
+from app.lookup.export import CSV, JSON, JSON_LINES, csv_header, csv_lines, json_lines, negotiate
 from app.lookup.lookups import Lookups
-from app.lookup.requests import PAGE, LookupRequest, MessageFilters, StatsQuery, Waiting
+from app.lookup.requests import (
+    DEFAULT_PAGE_SIZE,
+    LookupRequest,
+    MessageFilters,
+    StatsQuery,
+    WaitQuery,
+)
 from app.lookup.responses import FoundMessages, Message, MessagePage, Stats
 from app.lookup.stats import summarise
 from app.model.search import Search
 from app.web.body import KIB, body_limit
 from app.web.caller import Caller, ReadCaller
 from app.web.faults import printable
-from app.web.paths import MESSAGE_NAME
-from app.web.problems import OF_A_BODY, Responses, headers, problems
+from app.web.paths import ANY_MESSAGE_ID
+from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
 
-LONGEST_RANGE = timedelta(days=31)
-USUAL_RANGE = timedelta(days=1)
-PRIVATE = "private, no-cache"
+MAX_RANGE = timedelta(days=31)
+DEFAULT_RANGE = timedelta(days=1)
+CACHE_CONTROL = "private, no-cache"
 
 router = APIRouter(route_class=KeyedRoute, tags=["look up"])
 
@@ -43,15 +49,16 @@ TheLookups = Annotated[Lookups, Depends(_lookups)]
 
 _PAGE: Responses = {
     200: {
-        "description": f"A page of at most {PAGE} unless `limit` says otherwise; or, by `Accept`, "
-        "a file of all. Text that a spreadsheet would take for a formula has a ' in front",
+        "description": f"A page, of at most {DEFAULT_PAGE_SIZE} unless `limit` says otherwise; or, "
+        "by `Accept`, a file of all. Text that a spreadsheet would take for a formula is prefixed "
+        "with '",
         "headers": headers("Link", "Vary", "Content-Disposition"),
         "content": {CSV: {}, JSON_LINES: {}},
     }
 }
 _MESSAGE: Responses = {
-    200: {"description": "What became of it", "headers": headers("ETag")},
-    304: {"description": "It is as you know it", "headers": headers("ETag")},
+    200: {"description": "The message with its history", "headers": headers("ETag")},
+    304: {"description": "Not modified", "headers": headers("ETag")},
 }
 
 
@@ -70,10 +77,12 @@ async def list_messages(
 ) -> Response:
     """By page as JSON; with `Accept: text/csv` or `application/x-ndjson`, all in one file."""
     search = _search(filters, caller)
-    kind = preferred(accept)
+    kind = negotiate(accept)
     if kind != JSON:
         return await _export(lookups, search, filters, kind)
-    found = await lookups.page(search, before=filters.cursor, limit=filters.limit or PAGE)
+    found = await lookups.page(
+        search, before=filters.cursor, limit=filters.limit or DEFAULT_PAGE_SIZE
+    )
     cursor = cursor_after(found.next) if found.next else None
     page = MessagePage(messages=lookups.summaries(found.records), next=cursor)
     link = {"Link": _link(request, cursor)} if cursor else {}
@@ -84,7 +93,7 @@ async def list_messages(
     "/v1/messages/lookup",
     summary="Look up many messages at once",
     response_model_exclude_unset=True,
-    responses=problems(*OF_A_BODY),
+    responses=problems(*BODY_ERRORS),
 )
 @body_limit(512 * KIB)
 async def look_up_messages(
@@ -97,29 +106,29 @@ async def look_up_messages(
 
 
 @router.get(
-    f"/v1/messages/{{id:{MESSAGE_NAME}}}",
-    summary="What became of one message",
+    f"/v1/messages/{{id:{ANY_MESSAGE_ID}}}",
+    summary="Look up one message",
     response_model=Message,
     responses=_MESSAGE | problems(NotFound),
 )
 async def look_up_message(
     id: Annotated[str, Path(description="Ours, or iovox's `sms_activity_id`")],
-    asked: Annotated[Waiting, Query()],
+    query: Annotated[WaitQuery, Query()],
     caller: ReadCaller,
     lookups: TheLookups,
     if_none_match: Annotated[
         str | None,
         Header(
             alias="If-None-Match",
-            description="The `ETag` that you have: 304 while it holds",
+            description="The `ETag` of your copy: 304 while it is current",
         ),
     ] = None,
 ) -> Response:
     """By our id or by iovox's, with its whole history."""
     record = await lookups.find(id, caller.sees)
     response = _message(lookups.description(record), if_none_match)
-    if asked.wait and not record.final and (if_none_match is None or response.status_code == 304):
-        await lookups.changed(record, asked.wait)
+    if query.wait and not record.final and (if_none_match is None or response.status_code == 304):
+        await lookups.wait_for_change(record, query.wait)
         record = await lookups.find(id, caller.sees)
         response = _message(lookups.description(record), if_none_match)
     return response
@@ -127,21 +136,21 @@ async def look_up_message(
 
 @router.get("/v1/stats", summary="Count messages", responses=problems())
 async def count_messages(
-    asked: Annotated[StatsQuery, Query()], caller: ReadCaller, lookups: TheLookups
+    query: Annotated[StatsQuery, Query()], caller: ReadCaller, lookups: TheLookups
 ) -> Stats:
     """With the delivery rate and the times to delivery, for a range of at most 31 days."""
-    start, end = _range(asked)
-    app = _app(asked.app, caller)
-    counts = await lookups.counts(app=app, start=start, end=end, by=asked.by)
-    return summarise(counts, by=asked.by, start=start, end=end)
+    start, end = _range(query)
+    app = _app(query.app, caller)
+    counts = await lookups.counts(app=app, start=start, end=end, by=query.by)
+    return summarise(counts, by=query.by, start=start, end=end)
 
 
-def _message(message: Message, known: str | None) -> Response:
-    """The message with its ETag, which is of its bytes; or 304 where the caller has it already."""
+def _message(message: Message, if_none_match: str | None) -> Response:
+    """The message with its ETag, a digest of the body; or 304 if the caller has that one."""
     body = message.model_dump_json(exclude_unset=True).encode()
     etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-    tags = {"ETag": etag, "Cache-Control": PRIVATE}
-    if known is not None and _matches(etag, known):
+    tags = {"ETag": etag, "Cache-Control": CACHE_CONTROL}
+    if if_none_match is not None and _matches(etag, if_none_match):
         return Response(status_code=304, headers=tags)
     return Response(body, media_type=JSON, headers=tags)
 
@@ -154,8 +163,8 @@ def _matches(etag: str, header: str) -> bool:
 async def _export(
     lookups: Lookups, search: Search, filters: MessageFilters, kind: str
 ) -> StreamingResponse:
-    """A file of everything. What fails before the first message is a problem, as ever; what fails
-    later breaks the connection off, so that half a file is never taken for a whole one.
+    """A streamed file of all matches. An error before the first batch is a problem response; one
+    after it aborts the connection, so that an incomplete file cannot pass for a complete one.
     """
     lines = csv_lines if kind == CSV else json_lines
     every = lookups.export(search, before=filters.cursor, limit=filters.limit)
@@ -191,22 +200,22 @@ def _search(filters: MessageFilters, caller: Caller) -> Search:
     )
 
 
-def _app(asked: str | None, caller: Caller) -> str | None:
-    """The app to look at, or None for all. Raises NotAllowed for whoever sees only its own."""
-    if asked is None:
+def _app(app: str | None, caller: Caller) -> str | None:
+    """The app to filter by, or None for all. Raises NotAllowed for ``app`` without admin rights."""
+    if app is None:
         return caller.sees
     if not caller.is_admin:
         raise NotAllowed("The parameter app needs a key with the scope admin")
-    return asked
+    return app
 
 
-def _range(asked: StatsQuery) -> tuple[datetime, datetime]:
-    end = asked.to or datetime.now(UTC)
-    start = asked.from_ or _before(end, USUAL_RANGE)
+def _range(query: StatsQuery) -> tuple[datetime, datetime]:
+    end = query.to or datetime.now(UTC)
+    start = query.from_ or _before(end, DEFAULT_RANGE)
     if end < start:
         raise _at_fault("from", "lies in the future")
-    if end - start > LONGEST_RANGE:
-        raise _at_fault("from", f"lies more than {LONGEST_RANGE.days} days before to")
+    if end - start > MAX_RANGE:
+        raise _at_fault("from", f"lies more than {MAX_RANGE.days} days before to")
     return start, end
 
 
@@ -218,7 +227,7 @@ def _before(moment: datetime, span: timedelta) -> datetime:
 
 
 def _link(request: Request, cursor: str) -> str:
-    """The same list from there on, as a reference that holds behind any proxy."""
+    """The Link header of the next page; a relative reference, which works behind any proxy."""
     kept = [(name, text) for name, text in request.query_params.multi_items() if name != "cursor"]
     return f'<{request.url.path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
 

@@ -1,4 +1,4 @@
-"""Counts made into what a person or a chart wants to know. Pure."""
+"""Aggregation of counts into groups, rates and percentiles. Pure."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from app.model.event import rfc3339
 from app.model.status import Status
 from app.store.stats import Count
 
-MOST_GROUPS = 1_000
-"""Shown, the largest of them: there can be as many origins and reasons as callers care to use."""
+MAX_GROUPS = 1_000
+"""Groups in a response, the largest: origins and reasons are unbounded."""
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 
-_KNOWN_FATES = (Status.DELIVERED, Status.FAILED, Status.EXPIRED)
+_DELIVERY_OUTCOMES = (Status.DELIVERED, Status.FAILED, Status.EXPIRED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS: Mapping[str, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 
 
 def summarise(counts: Sequence[Count], *, by: str, start: datetime, end: datetime) -> Stats:
-    """What is answered. Groups are in the order of time, or the largest first."""
+    """The response. Groups are ordered by time, or the largest first."""
     if by == "status":
         counts = [Count(one.status, one.status, one.seconds, one.messages) for one in counts]
     groups: dict[str | int | None, list[Count]] = {}
     for one in counts:
         groups.setdefault(one.key, []).append(one)
-    shown = sorted(groups.items(), key=lambda group: _place(by, *group))[:MOST_GROUPS]
+    shown = sorted(groups.items(), key=lambda group: _sort_key(by, *group))[:MAX_GROUPS]
     return Stats(
         from_=start,
         to=end,
@@ -46,7 +46,7 @@ def _figures(counts: Iterable[Count]) -> dict[str, Any]:
     for one in counts:
         statuses[one.status] += one.messages
         if one.seconds is not None:
-            # iovox cuts its times to the second: what took less may seem to have come before.
+            # iovox truncates times to seconds: a fast delivery may seem to precede its send.
             times[max(0, one.seconds)] += one.messages
     return {
         "messages": statuses.total(),
@@ -57,13 +57,13 @@ def _figures(counts: Iterable[Count]) -> dict[str, Any]:
 
 
 def _delivery_rate(statuses: Mapping[str, int]) -> float | None:
-    """Of the texts whose fate iovox has told."""
-    known = sum(statuses.get(status, 0) for status in _KNOWN_FATES)
+    """The share of DELIVERED among the messages with a final status from iovox."""
+    known = sum(statuses.get(status, 0) for status in _DELIVERY_OUTCOMES)
     return round(statuses.get(Status.DELIVERED, 0) / known, 6) if known else None
 
 
 def _percentiles(times: Mapping[int, int]) -> dict[str, int | None]:
-    """By nearest rank: a time that a message really took."""
+    """Percentiles by the nearest-rank method, so each is the time of an actual message."""
     total, below = sum(times.values()), 0
     found: dict[str, int | None] = dict.fromkeys(PERCENTILES)
     for seconds, messages in sorted(times.items()):
@@ -80,7 +80,7 @@ def _key(by: str, key: str | int | None) -> str | None:
     return None if key is None else str(key)
 
 
-def _place(by: str, key: str | int | None, members: Iterable[Count]) -> tuple[int, str]:
+def _sort_key(by: str, key: str | int | None, members: Iterable[Count]) -> tuple[int, str]:
     if by in _UNITS:
         return int(key or 0), ""
     return -sum(one.messages for one in members), str(key)

@@ -1,1 +1,1 @@
-"""The nouns everybody shares: pure values and rules, no I/O and no framework."""
+"""The domain model that all journeys share: pure values and rules, no I/O, no framework."""

@@ -1,9 +1,9 @@
-"""A status change as apps are told of it: in the feed, the live stream and the webhooks. Pure.
+"""The event of a status change, for the feed, the live stream and the webhooks. Pure.
 
-An event's number says its place in the order of commits. Outside it is opaque text: each digit of
-the number with a second one that checks it, so that a cursor that was cut short or tampered with is
-refused instead of skipping what lies between. A check by digit can be written down as a pattern,
-which a checksum cannot: the OpenAPI document says exactly which texts are well-formed.
+An event's number is its position in commit order. In the API it is an opaque id: each hexadecimal
+digit is followed by a check digit, so a cursor that was truncated or altered is refused instead of
+skipping events. Check digits rather than a checksum, because a regular expression can describe
+them: the OpenAPI document says exactly which ids are well-formed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from uuid import UUID
 from app.model.status import Status
 
 DIGITS = 12
-"""Hexadecimal: room for 281,474,976,710,655 events."""
+"""Hexadecimal digits of a number: enough for 281,474,976,710,655 events."""
 
-_PAIRS = {digit: f"{digit}{15 - int(digit, 16):x}" for digit in "0123456789abcdef"}
-ID_PATTERN = f"^({'|'.join(_PAIRS.values())}){{{DIGITS}}}$"
+_CHECKED_DIGITS = {digit: f"{digit}{15 - int(digit, 16):x}" for digit in "0123456789abcdef"}
+"""Each digit with its check digit, its complement to 15."""
+ID_PATTERN = f"^({'|'.join(_CHECKED_DIGITS.values())}){{{DIGITS}}}$"
 
 _ID = re.compile(ID_PATTERN.removeprefix("^").removesuffix("$"))
 
 
-ANNOUNCED = tuple(s for s in Status if s not in (Status.SENDING, Status.UNKNOWN))
-"""The statuses that there are events of."""
+EVENT_STATUSES = tuple(s for s in Status if s not in (Status.SENDING, Status.UNKNOWN))
+"""The statuses that have events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One status change. ``at`` is when it happened, ``recorded_at`` when we committed it."""
+    """One status change. ``at`` is when it happened, ``recorded_at`` when it was committed."""
 
     number: int
     message_id: UUID
@@ -48,37 +49,37 @@ class Event:
 
     @property
     def id(self) -> str:
-        """The number as it is shown, and as a reader hands it back."""
+        """The number in its external form, which a client passes back as a cursor."""
         return event_id(self.number)
 
 
 def event_id(number: int) -> str:
-    """A place in the log as text; 0 is the place before the first event."""
-    return "".join(_PAIRS[digit] for digit in f"{number:0{DIGITS}x}")
+    """The id of an event number; 0 is the position before the first event."""
+    return "".join(_CHECKED_DIGITS[digit] for digit in f"{number:0{DIGITS}x}")
 
 
 def event_number(text: str) -> int:
-    """The place that ``event_id`` wrote down. Raises ValueError for any other text."""
+    """The number of an id made by ``event_id``. Raises ValueError for any other text."""
     if _ID.fullmatch(text) is None:
         raise ValueError("it is not an event's id as this service gave it")
     return int(text[::2], 16)
 
 
-def read_statuses(values: Iterable[str]) -> list[Status]:
-    """Statuses of events, one a value or several with commas; any case, in a fixed order.
+def parse_statuses(values: Iterable[str]) -> list[Status]:
+    """Parse statuses in any case, one per value or separated by commas; in a fixed order.
 
-    Raises ValueError that names one that is not known.
+    Raises ValueError that quotes the first unknown status.
     """
     names = [name.strip() for value in values for name in value.split(",")]
     for name in names:
-        if name.upper() not in ANNOUNCED:
-            raise ValueError(f"{name[:40]!r} is none of {', '.join(ANNOUNCED)}")
+        if name.upper() not in EVENT_STATUSES:
+            raise ValueError(f"{name[:40]!r} is none of {', '.join(EVENT_STATUSES)}")
     wanted = {name.upper() for name in names}
-    return [status for status in ANNOUNCED if status in wanted]
+    return [status for status in EVENT_STATUSES if status in wanted]
 
 
 def event_body(event: Event) -> dict[str, object]:
-    """The JSON object that stands for an event everywhere."""
+    """The JSON object of an event, the same in the feed, the stream and the webhooks."""
     return {
         "id": event.id,
         "message_id": str(event.message_id),
@@ -91,10 +92,10 @@ def event_body(event: Event) -> dict[str, object]:
 
 
 def event_json(event: Event) -> str:
-    """The same as text on one line, whatever the reference holds."""
+    """``event_body`` as text on one line: JSON escapes line breaks in the reference."""
     return json.dumps(event_body(event))
 
 
 def rfc3339(moment: datetime) -> str:
-    """RFC 3339 in UTC, ending in Z."""
+    """An RFC 3339 timestamp in UTC, ending in Z."""
     return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"

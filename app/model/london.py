@@ -1,9 +1,9 @@
-"""Europe/London wall-clock text to UTC, saying how sure the answer is. Pure; trusts no text.
+"""Conversion of Europe/London local time to UTC, with its quality. Pure; the text is untrusted.
 
-iovox writes ``receipt_timestamp`` as London local time to the second, without an offset. One hour
-a year that names two instants and one hour a year it names none; neither is guessed silently.
-The zone's rules come from the ``tzdata`` package, never from the machine: a slim container has
-none, and an old one has old ones.
+iovox writes ``receipt_timestamp`` as London local time to the second, without an offset. In one
+hour a year that is ambiguous (the clocks go back), in another it does not exist (they go forward);
+``TimeQuality`` reports both. The time zone rules come from the ``tzdata`` package, never from the
+operating system: a slim container has none, and an old one has outdated ones.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from importlib.resources import files
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-CLOCK_ALLOWANCE = timedelta(seconds=30)
-"""How far iovox's clock may run ahead of ours before a reading counts as 'in the future'."""
+CLOCK_SKEW = timedelta(seconds=30)
+"""How far iovox's clock may be ahead of ours before a time counts as in the future."""
 
-_TEXT = re.compile(
+_TIMESTAMP = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[ Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
     r" ?(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2})?)?"
 )
@@ -34,17 +34,17 @@ LONDON = _load_london()
 
 
 class TimeQuality(StrEnum):
-    """What we know of a receipt's time."""
+    """How reliable the UTC time of a receipt is."""
 
     EXACT = "exact"
-    REPEATED = "repeated"  # the hour that October has twice
-    MISSING = "missing"  # the hour that March skips
+    REPEATED = "repeated"  # ambiguous: the hour that occurs twice in October
+    MISSING = "missing"  # non-existent: the hour that is skipped in March
     OFFSET = "offset"  # the text carried its own offset
-    RECEIVED = "received"  # absent or unreadable: the time we received it stands in
+    RECEIVED = "received"  # absent or unreadable: replaced by the time of reception
 
 
-class Reading(NamedTuple):
-    """What a text can mean: the earlier instant and the later one (the same but in October)."""
+class Interpretation(NamedTuple):
+    """The earlier and the later UTC time of a text; they differ only in the repeated hour."""
 
     quality: TimeQuality
     earlier: datetime
@@ -52,59 +52,59 @@ class Reading(NamedTuple):
 
 
 def to_utc(text: str | None, received_at: datetime) -> tuple[datetime, TimeQuality]:
-    """Turn a receipt's time into UTC.
+    """Convert a receipt's time to UTC.
 
-    Of the repeated hour's two readings it takes the latest that is not after ``received_at`` (with
-    ``CLOCK_ALLOWANCE``), and the earlier one where both are. Never raises: what cannot be read is
-    ``received_at``, marked ``received``. ``received_at`` must be aware.
+    In the repeated hour the result is the latest of the two times that is not after ``received_at``
+    (plus ``CLOCK_SKEW``), or the earlier one if both are. Text that cannot be parsed gives
+    ``received_at`` with the quality RECEIVED. Raises ValueError if ``received_at`` is naive.
     """
     if received_at.tzinfo is None:
-        raise ValueError("received_at must carry its zone")
-    reading = read(text) if text is not None else None
-    if reading is None:
+        raise ValueError("received_at must be time zone aware")
+    found = parse_local_time(text) if text is not None else None
+    if found is None:
         return received_at.astimezone(UTC), TimeQuality.RECEIVED
-    is_repeated = reading.quality is TimeQuality.REPEATED
-    if is_repeated and reading.later <= received_at + CLOCK_ALLOWANCE:
-        return reading.later, reading.quality
-    return reading.earlier, reading.quality
+    is_repeated = found.quality is TimeQuality.REPEATED
+    if is_repeated and found.later <= received_at + CLOCK_SKEW:
+        return found.later, found.quality
+    return found.earlier, found.quality
 
 
 @lru_cache(maxsize=8192)
-def read(text: str) -> Reading | None:
-    """What the text can mean, or None where it is no time. Cached: a burst shares its seconds."""
-    match = _TEXT.fullmatch(text.strip())
+def parse_local_time(text: str) -> Interpretation | None:
+    """Parse a text; None if it is not a time. Cached: receipts of a burst share their seconds."""
+    match = _TIMESTAMP.fullmatch(text.strip())
     if match is None:
         return None
-    year, month, day, hour, minute, second, fraction, zulu, sign, off_hour, off_minute = (
+    year, month, day, hour, minute, second, fraction, zulu, sign, offset_hours, offset_minutes = (
         match.groups()
     )
     try:
-        wall = datetime(  # noqa: DTZ001  the zone is what this module is about to find
+        wall = datetime(  # noqa: DTZ001  the zone is resolved below
             int(year), int(month), int(day), int(hour), int(minute), int(second),
             int(f"{fraction or '0':0<6}"[:6]),
         )  # fmt: skip
         if zulu or sign:
-            return _with_offset(wall, sign, int(off_hour or 0), int(off_minute or 0))
+            return _with_offset(wall, sign, int(offset_hours or 0), int(offset_minutes or 0))
         return _in_london(wall)
     except (ValueError, OverflowError):
-        return None  # the 31st of February, or an instant outside the years 1 to 9999
+        return None  # a date that does not exist, or a UTC time outside the years 1 to 9999
 
 
-def _with_offset(wall: datetime, sign: str | None, hours: int, minutes: int) -> Reading:
+def _with_offset(wall: datetime, sign: str | None, hours: int, minutes: int) -> Interpretation:
     if minutes > 59:
         raise ValueError("an offset has at most 59 minutes")
     offset = timedelta(hours=hours, minutes=minutes)
     utc = wall.replace(tzinfo=timezone(-offset if sign == "-" else offset)).astimezone(UTC)
-    return Reading(TimeQuality.OFFSET, utc, utc)
+    return Interpretation(TimeQuality.OFFSET, utc, utc)
 
 
-def _in_london(wall: datetime) -> Reading:
-    """zoneinfo resolves both odd hours without a word; the folds and a round trip tell them."""
+def _in_london(wall: datetime) -> Interpretation:
+    """Detect both odd hours, which zoneinfo does not report: by the two folds and a round trip."""
     earlier = wall.replace(tzinfo=LONDON, fold=0).astimezone(UTC)
     later = wall.replace(tzinfo=LONDON, fold=1).astimezone(UTC)
     if earlier == later:
-        return Reading(TimeQuality.EXACT, earlier, later)
+        return Interpretation(TimeQuality.EXACT, earlier, later)
     if earlier.astimezone(LONDON).replace(tzinfo=None) != wall:
-        # In a gap fold 0 reads with the offset before the change, which is the rule we want.
-        return Reading(TimeQuality.MISSING, earlier, earlier)
-    return Reading(TimeQuality.REPEATED, earlier, later)
+        # In a gap, fold 0 uses the offset before the change, which is the documented rule.
+        return Interpretation(TimeQuality.MISSING, earlier, earlier)
+    return Interpretation(TimeQuality.REPEATED, earlier, later)

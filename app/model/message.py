@@ -1,6 +1,6 @@
-"""A message: as an app asked for it, as iovox is asked to send it, and what we did. Pure values.
+"""A message: the app's request, the submission to iovox, its steps and receipts. Pure values.
 
-Reprs name a message and nothing of its content, since reprs end up in logs.
+A ``repr`` shows the id and no content, since reprs end up in logs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from app.model.status import Status, is_contradictory, is_final
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What one send asks of iovox, checked and normalised; phone numbers are bare E.164 digits.
+    """The content of one sendSms request, validated; phone numbers are E.164 digits without a +.
 
     ``expiry`` is in whole minutes from now, at least 1.
     """
@@ -33,7 +33,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an app asked for, checked and normalised."""
+    """An app's request to send a message, validated and normalised. ``expiry`` is in minutes."""
 
     origin: str
     destination: str
@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A request that is recorded. ``lease`` is held by whoever is sending it right now."""
+    """A stored request. ``lease`` is the token of the process that is sending it, while SENDING."""
 
     id: UUID
     app: str
@@ -57,7 +57,7 @@ class Message:
     created_at: datetime
     state: Status
     attempts: int = 0
-    announced: bool = False  # its caller was answered 202 QUEUED, and its event says so
+    announced: bool = False  # the response was 202 QUEUED, and there is an event for it
     lease: UUID | None = None
     lease_until: datetime | None = None
     next_attempt_at: datetime | None = None
@@ -66,25 +66,25 @@ class Message:
 
     @property
     def starts_at(self) -> datetime:
-        """When its time begins to count: when it was asked for, or when it was to be sent."""
+        """The start of its expiry: ``send_at``, or else the time of the request."""
         return self.request.send_at or self.created_at
 
     @property
     def expires_at(self) -> datetime | None:
-        """When ``expiry`` has passed; None for a message that has none."""
+        """The end of its expiry; None without one."""
         if self.request.expiry is None:
             return None
         return expiry_time(self.starts_at, self.request.expiry)
 
 
 def expiry_time(start: datetime, minutes: int) -> datetime:
-    """``start`` plus so many minutes. The caller has bounded the minutes."""
+    """``start`` plus ``minutes``, which the caller has bounded."""
     return start + timedelta(minutes=minutes)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that we did with a message before iovox had it, and why."""
+    """A change of our own state of a message, before iovox accepted it, with its reasons."""
 
     status: Status
     at: datetime
@@ -93,10 +93,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt, or a decision not to make one, ended; all but iovox's acceptance.
+    """The result of an attempt, or of skipping one; acceptance by iovox is an ``Acceptance``.
 
-    It counts only as long as ``lease`` is the message's (None: it is QUEUED and nobody's).
-    ``announce`` says that there is an event to write.
+    It is applied only while the message has this ``lease`` (None: it is QUEUED, without a lease).
+    ``announce``: whether an event is written.
     """
 
     message_id: UUID
@@ -110,7 +110,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """iovox took a message and gave it this id."""
+    """iovox accepted a message under this id."""
 
     message_id: UUID
     sms_activity_id: str
@@ -119,7 +119,7 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class StoredReceipt:
-    """A receipt as the history shows it."""
+    """A stored receipt, for the history. ``key`` is its status key, see ``app.model.status``."""
 
     status: str
     at: datetime
@@ -134,10 +134,10 @@ class StoredReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All that is known of one message, or of an sms_activity_id that no message of ours has.
+    """A message with its delivery, or a delivery without a message of ours (``message`` is None).
 
-    ``message`` is None for the latter. ``status`` is the delivery's from the moment that there is
-    one, and the message's own state before.
+    ``status`` is the delivery's if there is one, else the message's own state. ``seen`` are the
+    flags of its receipts.
     """
 
     message: Message | None
@@ -153,16 +153,19 @@ class Record:
 
     @property
     def final(self) -> bool:
-        """Whether nothing more is expected."""
+        """Whether the status is final."""
         return is_final(self.status)
 
     @property
     def contradictory(self) -> bool:
-        """Whether receipts say both that it arrived and that it did not."""
+        """Whether there are receipts for both success and failure."""
         return is_contradictory(self.seen)
 
-    def overdue(self, now: datetime, patience: timedelta) -> bool:
-        """Whether it should have ended by now: our reading, never a status of iovox's."""
+    def overdue(self, now: datetime, overdue_after: timedelta) -> bool:
+        """Whether the final status is late: after the expiry, or ``overdue_after`` without one.
+
+        This is our own judgement, never a status that iovox reported.
+        """
         if self.final or self.message is None:
             return False
-        return now > (self.message.expires_at or self.message.starts_at + patience)
+        return now > (self.message.expires_at or self.message.starts_at + overdue_after)

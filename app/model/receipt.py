@@ -1,7 +1,7 @@
-"""One delivery receipt, normalised from the JSON that iovox posted. Pure; its text is untrusted.
+"""Parsing of a delivery receipt from the JSON that iovox posted. Pure; the bytes are untrusted.
 
-Whatever is odd about a receipt but its id and status is accepted: a receipt refused is gone for
-ever. The bytes as they came are kept beside what we made of them.
+Only the id and the status are required; everything else may be malformed, because iovox documents
+no retry of a refused receipt. The original bytes are kept beside the parsed fields.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from app.errors import FieldError
-from app.model.london import TimeQuality, read, to_utc
+from app.model.london import TimeQuality, parse_local_time, to_utc
 from app.model.status import microseconds, status_key, weight_of
 
-LONGEST_ID = 255
-LONGEST_REMEMBERED = 1_000
-"""Bytes of a body whose meaning is remembered for the next one; iovox's have about 200."""
+MAX_ID_LENGTH = 255
+MAX_CACHED_BODY = 1_000
+"""Bytes: the content of larger bodies is not cached. iovox's have about 200."""
 _TOO_DEEP = "The body is not JSON that can be read: it is nested too deeply"
 _Text = TypeVar("_Text", str, str | None)
 _Texts = tuple[str | None, str | None, str | None, str]
-"""delivery_status, status_reason, receipt_timestamp and status, as they came."""
+"""delivery_status, status_reason, receipt_timestamp and status, unchanged."""
 
 
-# Named tuples, as several are made for every call: a frozen dataclass costs three times as much.
+# Named tuples: several are made per request, and a frozen dataclass takes three times as long.
 class Arrival(NamedTuple):
-    """One authenticated call to ``/dlr``, exactly as it came. ``id`` is ours and names the call.
+    """One authenticated request to ``/dlr``. ``id`` is our own id of the request.
 
-    The same arrival may be stored twice (a slow commit that landed after all, a spool replayed):
-    its id is what makes the second time a no-op. ``hint`` is the call's X-Message-Id.
+    An arrival may be stored twice (a commit that timed out and took effect, then the replay from
+    the spool); its id makes the second time a no-op. ``hint`` is the X-Message-Id header.
     """
 
     id: UUID
@@ -41,10 +41,11 @@ class Arrival(NamedTuple):
     hint: UUID | None = None
 
 
-class Meaning(NamedTuple):
-    """What a receipt's texts say, whichever message it is of and whenever it came.
+class ReceiptContent(NamedTuple):
+    """The parsed fields of a receipt but its id. A known ``status`` is upper-cased.
 
-    ``status`` is upper-cased where it is one that we know.
+    ``key`` and ``flag`` are the status's, see ``app.model.status``; ``digest`` identifies the
+    receipt among those of its sms_activity_id.
     """
 
     status: str
@@ -60,16 +61,16 @@ class Meaning(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """A receipt that was understood."""
+    """A valid receipt."""
 
     arrival: Arrival
     sms_activity_id: str
-    meaning: Meaning
+    content: ReceiptContent
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An authenticated call that could not be understood: kept word for word, to be replayed."""
+    """An authenticated request that is not a valid receipt; its bytes are kept for a replay."""
 
     arrival: Arrival
     http_status: int
@@ -77,17 +78,19 @@ class Rejection:
     errors: tuple[FieldError, ...] = ()
 
 
-def _not_json(word: str) -> None:
+def _reject_constant(word: str) -> None:
     raise ValueError(f"{word} is not JSON")
 
 
-# Numbers stay the text they came as: 8 and "8" are one receipt, and a 30-digit id keeps its digits.
-# A line break as it is, inside a text, is odd and no more.
-_decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_not_json, strict=False)
+# Numbers stay text: 8 and "8" are the same receipt, and a 30-digit id keeps its digits.
+# ``strict=False`` accepts unescaped control characters, such as line breaks, in strings.
+_decoder = json.JSONDecoder(
+    parse_int=str, parse_float=str, parse_constant=_reject_constant, strict=False
+)
 
 
 def interpret(arrival: Arrival) -> Receipt | Rejection:
-    """Make a receipt of the bytes, or say why not. Never raises, whatever the bytes are."""
+    """Parse an arrival. Never raises, whatever the bytes are."""
     try:
         fields = _parse(arrival.body)
     except ValueError as error:
@@ -95,17 +98,17 @@ def interpret(arrival: Arrival) -> Receipt | Rejection:
     except RecursionError:
         return Rejection(arrival, 400, _TOO_DEEP)
     try:
-        return _understand(arrival, fields)
-    except RecursionError:  # what could just be read is too deep to be written again
+        return _interpret_fields(arrival, fields)
+    except RecursionError:  # json.dumps allows less depth than the decoder
         return Rejection(arrival, 400, _TOO_DEEP)
 
 
-def _understand(arrival: Arrival, fields: object) -> Receipt | Rejection:
+def _interpret_fields(arrival: Arrival, fields: object) -> Receipt | Rejection:
     if not isinstance(fields, dict):
         fault = FieldError("body", "must be a JSON object")
         return Rejection(arrival, 422, "The body is JSON, but not an object", (fault,))
     sms_activity_id, status = _text(fields.get("sms_activity_id")), _text(fields.get("status"))
-    if not _is_usual(fields.get("sms_activity_id"), status):
+    if not _is_plain(fields.get("sms_activity_id"), status):
         faults = _faults(sms_activity_id, status, fields)
         if faults or sms_activity_id is None or status is None:
             named = "; ".join(f"{f.field} {f.message}" for f in faults)
@@ -122,35 +125,35 @@ def _receipt(
         _text(fields.get("receipt_timestamp")),
         status,
     )
-    # Two readings depend on when the receipt came: October's repeated hour, and no time at all.
-    meaning = _lasting_meaning(texts) if len(arrival.body) <= LONGEST_REMEMBERED else None
-    if meaning is None:
-        meaning = _meaning(texts, *to_utc(texts[2], arrival.received_at))
-    return Receipt(arrival, sms_activity_id, meaning)
+    # The content depends on received_at in October's repeated hour and without a valid time.
+    content = _cached_content(texts) if len(arrival.body) <= MAX_CACHED_BODY else None
+    if content is None:
+        content = _content(texts, *to_utc(texts[2], arrival.received_at))
+    return Receipt(arrival, sms_activity_id, content)
 
 
 @lru_cache(maxsize=4096)
-def _lasting_meaning(texts: _Texts) -> Meaning | None:
-    """What the texts mean whenever they come; None where that depends on it.
+def _cached_content(texts: _Texts) -> ReceiptContent | None:
+    """The content of these texts; None if it depends on the time of reception.
 
-    Remembered, since receipts of the same second say the same but for their ids.
+    Cached: receipts of the same second differ only in their ids.
     """
-    reading = read(texts[2]) if texts[2] is not None else None
-    if reading is None or reading.quality is TimeQuality.REPEATED:
+    local_time = parse_local_time(texts[2]) if texts[2] is not None else None
+    if local_time is None or local_time.quality is TimeQuality.REPEATED:
         return None
-    return _meaning(texts, reading.earlier, reading.quality)
+    return _content(texts, local_time.earlier, local_time.quality)
 
 
-def _meaning(texts: _Texts, at: datetime, quality: TimeQuality) -> Meaning:
+def _content(texts: _Texts, at: datetime, quality: TimeQuality) -> ReceiptContent:
     delivery_status, status_reason, receipt_timestamp, status = texts
     known = status.strip()
-    known = known.upper() if known.isascii() else known  # not a dotless i for an I
+    known = known.upper() if known.isascii() else known  # upper() maps the dotless i to I
     weight = weight_of(known)
-    return Meaning(
-        status=known if weight.rank else _showable(status),
-        delivery_status=_showable(delivery_status),
-        status_reason=_showable(status_reason),
-        receipt_timestamp=_showable(receipt_timestamp),
+    return ReceiptContent(
+        status=known if weight.rank else _storable(status),
+        delivery_status=_storable(delivery_status),
+        status_reason=_storable(status_reason),
+        receipt_timestamp=_storable(receipt_timestamp),
         at=at,
         time_quality=quality,
         key=status_key(weight, at),
@@ -161,10 +164,10 @@ def _meaning(texts: _Texts, at: datetime, quality: TimeQuality) -> Meaning:
 
 
 def _parse(body: bytes) -> object:
-    """JSON from bytes. A wrong byte in a text spoils that text and not the receipt."""
+    """Decode JSON. Invalid UTF-8 becomes lone surrogates: it spoils one text, not the receipt."""
     try:
         text = body.decode()
-        # Not decode(): it looks for white space around the value first, where there is never any.
+        # raw_decode() skips the search for white space around the value, which is the usual case.
         value, end = _decoder.raw_decode(text)
         if end == len(text):
             return value
@@ -174,19 +177,19 @@ def _parse(body: bytes) -> object:
 
 
 def _text(value: object) -> str | None:
-    """A field as text: numbers are already text, and anything stranger is shown as its JSON."""
+    """A field as text: numbers are text already; booleans, lists and objects become their JSON."""
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _is_usual(sms_activity_id: object, status: str | None) -> bool:
-    """Whether nothing can be wrong with them; to look closer costs as much as all the rest."""
+def _is_plain(sms_activity_id: object, status: str | None) -> bool:
+    """Fast path: whether id and status need no further checks, which cost as much as parsing."""
     return (
         isinstance(sms_activity_id, str)
         and sms_activity_id.isascii()
         and sms_activity_id.isprintable()
-        and 0 < len(sms_activity_id) <= LONGEST_ID
+        and 0 < len(sms_activity_id) <= MAX_ID_LENGTH
         and not sms_activity_id.isspace()
         and status is not None
         and status.strip() != ""
@@ -201,17 +204,17 @@ def _faults(
         faults.append(FieldError("sms_activity_id", "is missing"))
     elif not isinstance(fields["sms_activity_id"], str):
         faults.append(FieldError("sms_activity_id", "must be text or a number"))
-    elif len(sms_activity_id) > LONGEST_ID:
-        faults.append(FieldError("sms_activity_id", f"is longer than {LONGEST_ID} characters"))
-    elif _showable(sms_activity_id) != sms_activity_id:
+    elif len(sms_activity_id) > MAX_ID_LENGTH:
+        faults.append(FieldError("sms_activity_id", f"is longer than {MAX_ID_LENGTH} characters"))
+    elif _storable(sms_activity_id) != sms_activity_id:
         faults.append(FieldError("sms_activity_id", "has characters that no text can hold"))
     if status is None or not status.strip():
         faults.append(FieldError("status", "is missing"))
     return tuple(faults)
 
 
-def _showable(text: _Text) -> _Text:
-    """What a text column can hold: NUL and lone surrogates show as U+FFFD."""
+def _storable(text: _Text) -> _Text:
+    """The text with U+FFFD for NUL and lone surrogates, which PostgreSQL cannot store."""
     if text is None or (text.isprintable() and text.isascii()):
         return text
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -219,5 +222,5 @@ def _showable(text: _Text) -> _Text:
 
 
 def _digest(*texts: str | None) -> bytes:
-    """Tells receipts of one id apart. ``ascii`` of the tuple quotes, so no two look alike."""
+    """Identifies a receipt among those of its id. ``ascii`` quotes each text: unambiguous."""
     return blake2b(ascii(texts).encode(), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""What a list of messages is asked for. Pure values; whoever builds one has checked them."""
+"""The filters of a list of messages. Pure values; the caller has validated them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from uuid import UUID
 
 from app.model.status import FINAL, OWN, Status
 
-LISTED = frozenset(Status) - {Status.UNKNOWN}
-"""The statuses that a message can have; UNKNOWN is only of what is known from receipts alone."""
-UNDER_WAY = LISTED - FINAL
-OURS_ALONE = OWN - {Status.SUBMITTED}
-"""The statuses that a message has before iovox has accepted it, or instead."""
+MESSAGE_STATUSES = frozenset(Status) - {Status.UNKNOWN}
+"""The statuses of messages; UNKNOWN occurs only for deliveries without a message."""
+NON_FINAL = MESSAGE_STATUSES - FINAL
+NOT_ACCEPTED = OWN - {Status.SUBMITTED}
+"""The statuses of a message that iovox has not accepted, or not yet."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_LATEST = 2**48 - 1
-_NOT_AT_ALL = timedelta(0)
+_MAX_MILLISECONDS = 2**48 - 1
+_ZERO = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which messages are wanted; None leaves a thing open. Ranges include their start only.
+    """Filters on messages; None is no filter. Ranges include their start and exclude their end.
 
-    ``app`` None is all of them, for whoever may see those. Nothing has a status of an empty set.
+    ``app`` None means all apps. An empty set of statuses matches nothing.
     """
 
     app: str | None = None
@@ -39,18 +39,18 @@ class Search:
     status_from: datetime | None = None
     status_to: datetime | None = None
 
-    def narrowed(self) -> Search:
-        """The same with what follows from it: only what is under way can be overdue."""
-        statuses = LISTED if self.statuses is None else self.statuses & LISTED
+    def normalised(self) -> Search:
+        """The same filters with those that they imply: only a non-final message can be overdue."""
+        statuses = MESSAGE_STATUSES if self.statuses is None else self.statuses & MESSAGE_STATUSES
         if self.overdue:
-            statuses &= UNDER_WAY
-        return replace(self, statuses=None if statuses == LISTED else frozenset(statuses))
+            statuses &= NON_FINAL
+        return replace(self, statuses=None if statuses == MESSAGE_STATUSES else frozenset(statuses))
 
 
-def smallest_id(moment: datetime, shift: timedelta = _NOT_AT_ALL) -> UUID:
-    """What no id that was made at this moment, shifted, or later lies below: ids begin with time.
+def id_lower_bound(moment: datetime, shift: timedelta = _ZERO) -> UUID:
+    """The smallest UUID version 7 of the time ``moment + shift``, for ranges by time of creation.
 
-    Any moment will do: ids know no time before 1970.
+    Clamped to the times that such an id can hold: from 1970, in milliseconds.
     """
     milliseconds = (moment - _EPOCH) // _MILLISECOND + shift // _MILLISECOND
-    return UUID(int=min(max(milliseconds, 0), _LATEST) << 80)
+    return UUID(int=min(max(milliseconds, 0), _MAX_MILLISECONDS) << 80)

@@ -1,8 +1,8 @@
-"""What became of a message: the statuses, which are final, and which outranks which. Pure tables.
+"""The statuses of a message, which are final, and their precedence. Pure tables.
 
-Our own states say what we did. Any receipt outranks them. Among receipts the one with the greatest
-(rank, time, tie) wins, so any order and any repetition of the same receipts gives one answer. The
-three are packed into one integer, ``status_key``, that SQL compares without knowing the rules.
+Any receipt takes precedence over our own states. Among receipts the one with the greatest (rank,
+time, tie) decides, so the result does not depend on their order or repetition. The three are packed
+into one integer, ``status_key``, so that SQL needs only to compare numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Status(StrEnum):
-    """Every status that a message can show. Receipts may carry others; those move nothing."""
+    """Every status of a message. A receipt may have others; they do not change the status."""
 
     QUEUED = "QUEUED"
     SENDING = "SENDING"
@@ -28,11 +28,11 @@ class Status(StrEnum):
     FAILED = "FAILED"
     EXPIRED = "EXPIRED"
     DELIVERED = "DELIVERED"
-    UNKNOWN = "UNKNOWN"  # known only from receipts whose statuses we do not know
+    UNKNOWN = "UNKNOWN"  # there are receipts, all with statuses that are not in this list
 
 
 class Weight(NamedTuple):
-    """How a receipt's status counts: ``rank``, then time, then ``tie``; ``flag`` for `seen`."""
+    """The precedence of a status: ``rank``, time, ``tie``; and its ``flag`` in ``Record.seen``."""
 
     rank: int
     tie: int
@@ -46,7 +46,7 @@ WEIGHTS = {
     Status.BUFFERED: Weight(rank=1, tie=1, flag=0),
     Status.EXPIRED: Weight(rank=2, tie=0, flag=FAILED_FLAG),
     Status.FAILED: Weight(rank=2, tie=1, flag=FAILED_FLAG),
-    # A text on the handset is not undone by a late FAILED, so DELIVERED ranks above it.
+    # A late FAILED does not undo a delivery to the handset, so DELIVERED ranks above it.
     Status.DELIVERED: Weight(rank=3, tie=0, flag=DELIVERED_FLAG),
 }
 NO_WEIGHT = Weight(rank=0, tie=0, flag=0)
@@ -76,16 +76,16 @@ FINAL = frozenset(
 _RANK_STEP = 10**18
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_KNOWN = {str(status): weight for status, weight in WEIGHTS.items()}
+_WEIGHT_BY_NAME = {str(status): weight for status, weight in WEIGHTS.items()}
 
 
 def weight_of(status: str) -> Weight:
-    """How this status counts; ``NO_WEIGHT`` for one that moves nothing."""
-    return _KNOWN.get(status, NO_WEIGHT)
+    """The weight of a receipt's status; ``NO_WEIGHT`` for one that is not known."""
+    return _WEIGHT_BY_NAME.get(status, NO_WEIGHT)
 
 
 def status_key(weight: Weight, at: datetime) -> int:
-    """(rank, microseconds, tie) as one integer that fits a signed 64-bit column; 0 moves nothing.
+    """(rank, microseconds, tie) as one signed 64-bit integer; 0 for an unknown status.
 
     Twice the microseconds of the years 1 to 9999 lie between -1.2e17 and 5.1e17, so ranks, 1e18
     apart, never overlap and every known status has a key above 0.
@@ -96,25 +96,25 @@ def status_key(weight: Weight, at: datetime) -> int:
 
 
 def microseconds(at: datetime) -> int:
-    """Since 1970, in whole numbers: a float would lose the last of them."""
+    """Microseconds since 1970, as an integer: a float would lose precision."""
     return (at - _EPOCH) // _MICROSECOND
 
 
 def is_final(status: str) -> bool:
-    """Whether nothing is expected to change this status any more."""
+    """Whether this status is final: no receipt is expected to change it."""
     return status in FINAL
 
 
 def is_contradictory(seen: int) -> bool:
-    """Whether the flags say both that the text arrived and that it did not."""
+    """Whether the flags are those of both a delivered and a failed receipt."""
     both = DELIVERED_FLAG | FAILED_FLAG
     return seen & both == both
 
 
 def status_of(receipts: Iterable[tuple[str, datetime]]) -> Status | None:
-    """The status that (status, time) pairs add up to, or None where none of them moves it.
+    """The status that (status, time) pairs result in; None if all statuses are unknown.
 
-    The rule in one line; the store keeps the same answer up to date in SQL.
+    The rule in its plainest form; the store applies it incrementally, in SQL.
     """
     best = max(((status_key(weight_of(s), at), s) for s, at in receipts), default=(0, ""))
     return Status(best[1]) if best[0] > 0 else None

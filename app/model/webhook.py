@@ -1,4 +1,4 @@
-"""A subscription of an app's to its events, and one event on its way there. Pure values."""
+"""Webhooks (subscriptions to events) and their deliveries. Pure values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRIAL = "webhook.test"
 
 
 class WebhookState(StrEnum):
-    """Whether anything is sent. ENDED is for good: the receiver answered 410 Gone."""
+    """Whether deliveries are attempted. ENDED is permanent: the receiver answered 410 Gone."""
 
     ACTIVE = "ACTIVE"
     PAUSED = "PAUSED"
@@ -22,7 +22,7 @@ class WebhookState(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """What became of a delivery. FAILED: given up after days; CANCELLED: its webhook has ended."""
+    """The state of a delivery. FAILED: retries are exhausted; CANCELLED: its webhook has ended."""
 
     PENDING = "PENDING"
     DELIVERED = "DELIVERED"
@@ -32,9 +32,9 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where an app wants to be told of which statuses. ``app`` is None for every app's events.
+    """A subscription: a URL and the statuses it wants. ``app`` is None for the events of all apps.
 
-    ``failures`` counts the rounds of attempts, in a row, of which none succeeded.
+    ``failures`` counts the consecutive rounds of attempts without a success.
     """
 
     id: UUID
@@ -55,14 +55,14 @@ class Webhook:
         return f"Webhook({self.id})"
 
     def secrets_at(self, now: datetime) -> tuple[str, ...]:
-        """What a delivery is signed with: for a while after a rotation, both."""
+        """The secrets to sign with: for a time after a rotation, also the previous one."""
         old, until = self.previous_secret, self.previous_secret_until
         return (self.secret, old) if old and until and now < until else (self.secret,)
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What a receiver is sent. ``event`` and ``message_id`` are None for a test."""
+    """The body of a delivery. ``event`` and ``message_id`` are None for a test."""
 
     type: str
     body: str
@@ -73,7 +73,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One payload on its way to one webhook. ``id`` stays the same however often it is sent.
+    """One payload for one webhook. ``id`` is the same in all attempts and replays.
 
     ``attempts`` and ``first_attempt_at`` count from the last replay on.
     """
@@ -101,8 +101,8 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Which deliveries are sent again: of events above ``after``, up to ``until``, recorded from
-    ``start`` on and before ``end``, and in this state. None is no bound.
+    """Filters of the deliveries to replay; None is no filter. Event numbers exclude ``after`` and
+    include ``until``; times of recording include ``start`` and exclude ``end``.
     """
 
     after: int | None = None
@@ -113,8 +113,8 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempted:
-    """What one attempt made of a delivery, unless it was replayed meanwhile."""
+class AttemptResult:
+    """The new state of a delivery after an attempt; void if ``replays`` has changed meanwhile."""
 
     delivery_id: UUID
     replays: int
@@ -127,7 +127,7 @@ class Attempted:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a round of attempts made of the webhook itself."""
+    """The new state of the webhook itself after a round of attempts."""
 
     state: WebhookState
     reason: str | None
@@ -138,19 +138,19 @@ class Health:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing is ever sent again."""
+        """Whether there are no further deliveries."""
         return self.state is WebhookState.ENDED
 
 
 def event_payload(event: Event) -> Payload:
-    """An event in the form that Standard Webhooks recommends."""
+    """The payload of an event, in the form that Standard Webhooks recommends."""
     kind = f"message.{event.status.lower()}"
     body = _envelope(kind, event.at, event_body(event))
     return Payload(kind, body, event.number, event.recorded_at, event.message_id)
 
 
 def trial_payload(webhook_id: UUID, now: datetime) -> Payload:
-    """What a receiver can try its code on."""
+    """The payload of a test delivery."""
     body = _envelope(TRIAL, now, {"webhook_id": str(webhook_id)})
     return Payload(TRIAL, body)
 

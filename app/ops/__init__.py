@@ -1,1 +1,1 @@
-"""What operators see of the service: health, metrics, logs."""
+"""For operators: health, metrics, logs."""

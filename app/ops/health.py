@@ -1,4 +1,4 @@
-"""``/healthz``, ``/readyz`` and ``/metrics``. Open to whoever can reach us; nothing private."""
+"""``/healthz``, ``/readyz`` and ``/metrics``. Public, without private data."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ router = APIRouter(tags=["operations"])
 
 
 class Liveness(BaseModel):
-    """The process lives."""
+    """The process is alive."""
 
     status: Literal["ok"] = "ok"
 
 
 class Readiness(BaseModel):
-    """Whether everything works; degraded, /dlr still takes receipts."""
+    """Whether everything works. A degraded service still accepts receipts at /dlr."""
 
     status: Literal["ready", "degraded"]
     reasons: list[str]
     spooled: int | None = Field(
-        description="Receipts on local disk that the database has not got yet; null where the disk "
+        description="Receipts in the spool, not yet in the database; null if the spool "
         "cannot be read"
     )
 
@@ -52,7 +52,7 @@ async def _metrics(request: Request) -> Metrics:
 Watch = Annotated[DatabaseWatch, Depends(_watch)]
 Spool = Annotated[SpoolQueue, Depends(_spool)]
 
-_NOT_READY: Responses = {503: {"model": Readiness, "description": "It does not, and why"}}
+_NOT_READY: Responses = {503: {"model": Readiness, "description": "Degraded, with the reasons"}}
 _COUNTERS: Responses = {
     200: {
         "description": "Prometheus' text format, version 0.0.4",
@@ -63,15 +63,15 @@ _COUNTERS: Responses = {
 }
 
 
-@router.get("/healthz", summary="Whether the process lives")
+@router.get("/healthz", summary="Whether the process is alive")
 async def healthz() -> Liveness:
-    """200 while the process lives, database up or not: receipts are taken either way."""
+    """200 while the process is alive, whether or not the database is available."""
     return Liveness()
 
 
 @router.get("/readyz", summary="Whether everything works", responses=_NOT_READY)
 async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
-    """503 with the reasons while degraded. /dlr still takes receipts then: send it traffic."""
+    """503 with the reasons while degraded. /dlr still accepts receipts: keep routing to it."""
     reasons = []
     depth = None
     await watch.check_if_old()
@@ -89,14 +89,14 @@ async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
 
 @router.get(
     "/metrics",
-    summary="Counters for Prometheus",
+    summary="Metrics for Prometheus",
     response_class=PlainTextResponse,
     responses=_COUNTERS,
 )
 async def prometheus(
     watch: Watch, spool: Spool, metrics: Annotated[Metrics, Depends(_metrics)]
 ) -> Response:
-    """The counters of this process, in Prometheus' text format."""
+    """The metrics of this process, in Prometheus' text format."""
     metrics.database_up.set(1 if watch.is_up else 0)
     try:
         metrics.spool_depth.set(await spool.depth())

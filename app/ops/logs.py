@@ -1,4 +1,4 @@
-"""Structured logs. Secrets, message texts and phone numbers never go in: nobody passes them."""
+"""Structured logs. Secrets, message texts and phone numbers are never passed to a logger."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import time
 
 import structlog
 
-SELDOM = 10.0
-"""Seconds between two equal warnings of the HTTP server's: any stranger can cause them."""
+WARNING_INTERVAL = 10.0
+"""Seconds between two equal warnings of the HTTP server, which any client can cause."""
 
 
-class _Seldom(logging.Filter):
-    """Lets a warning through once in a while, so that a flood of them does not fill the disk."""
+class _WarningLimiter(logging.Filter):
+    """Rate limit of warnings by message template, so that they cannot fill the disk."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,15 +22,15 @@ class _Seldom(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno != logging.WARNING:
             return True
-        now, words = time.monotonic(), str(record.msg)  # the words before anything is filled in
-        if now < self._next.get(words, 0.0):
+        now, template = time.monotonic(), str(record.msg)
+        if now < self._next.get(template, 0.0):
             return False
-        self._next[words] = now + SELDOM
+        self._next[template] = now + WARNING_INTERVAL
         return True
 
 
 def configure(*, level: str, as_json: bool) -> None:
-    """Send every log line, also the libraries', through one renderer to standard error."""
+    """Send all log records, also those of libraries, through one renderer to standard error."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -58,10 +58,10 @@ def configure(*, level: str, as_json: bool) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    # What the libraries have to say below a warning quotes what they carry: customers' data.
+    # Below the level warning, libraries log the data that they process: customers' data.
     root.setLevel(max(logging.WARNING, getattr(logging, level.upper())))
     for ours in ("app", "uvicorn"):
         logging.getLogger(ours).setLevel(level.upper())
-    # One line a request would cost more than storing a receipt does.
+    # A line per request would cost more than storing a receipt.
     logging.getLogger("uvicorn.access").disabled = True
-    logging.getLogger("uvicorn.error").addFilter(_Seldom())
+    logging.getLogger("uvicorn.error").addFilter(_WarningLimiter())

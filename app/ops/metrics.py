@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus. One value that is handed around, no global registry."""
+"""The metrics for Prometheus: one object that is passed around, no global registry."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Metrics:
         )
 
     def render(self) -> bytes:
-        """The text that Prometheus scrapes."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, meaning: str) -> Counter:
-        return Counter(f"dlr_{name}", meaning, registry=self.registry)
+    def _counter(self, name: str, description: str) -> Counter:
+        return Counter(f"dlr_{name}", description, registry=self.registry)
 
-    def _gauge(self, name: str, meaning: str) -> Gauge:
-        return Gauge(f"dlr_{name}", meaning, registry=self.registry)
+    def _gauge(self, name: str, description: str) -> Gauge:
+        return Gauge(f"dlr_{name}", description, registry=self.registry)

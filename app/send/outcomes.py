@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.errors import FieldError, NotSent, Refused, SubmissionError
-from app.iovox.codes import fault_of
+from app.iovox.codes import field_of
 from app.model.message import Message, Outcome, Step
 from app.model.status import Status
 
@@ -46,7 +46,7 @@ def failed(
             lease=message.lease,
             step=Step(Status.REJECTED, now, error.reasons),
             announce=True,
-            errors=tuple(FieldError(fault_of(w).field or "request", w) for w in error.reasons),
+            errors=tuple(FieldError(field_of(w) or "request", w) for w in error.reasons),
         )
     return unconfirmed(message, now, *error.reasons)
 

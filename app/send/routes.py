@@ -24,8 +24,8 @@ from app.send.responses import (
 from app.send.sender import Sender
 from app.web.body import KIB, body_limit
 from app.web.caller import SendCaller
-from app.web.paths import MESSAGE_NAME, MessageId
-from app.web.problems import OF_A_BODY, Responses, headers, problems
+from app.web.paths import ANY_MESSAGE_ID, MessageId
+from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
 
 router = APIRouter(route_class=KeyedRoute, tags=["send"])
@@ -68,7 +68,7 @@ _BATCH_RESPONSES: Responses = {
     status_code=201,
     response_model_exclude_unset=True,
     responses=_RESPONSES
-    | problems(*OF_A_BODY, Conflict, Refused, TooManyRequests, retry_after=409),
+    | problems(*BODY_ERRORS, Conflict, Refused, TooManyRequests, retry_after=409),
 )
 async def send(
     message: SendRequest,
@@ -90,7 +90,7 @@ async def send(
     summary="Queue up to 1,000 messages",
     status_code=202,
     response_model_exclude_unset=True,
-    responses=_BATCH_RESPONSES | problems(*OF_A_BODY, Conflict, TooManyRequests),
+    responses=_BATCH_RESPONSES | problems(*BODY_ERRORS, Conflict, TooManyRequests),
 )
 @body_limit(4096 * KIB)
 async def send_batch(
@@ -111,7 +111,7 @@ async def send_batch(
 
 
 @router.delete(
-    f"/v1/messages/{{id:{MESSAGE_NAME}}}",
+    f"/v1/messages/{{id:{ANY_MESSAGE_ID}}}",
     summary="Take back a message that is QUEUED",
     responses=problems(NotFound, Conflict),
 )
@@ -127,7 +127,7 @@ async def cancel(id: MessageId, caller: SendCaller, sender: TheSender) -> Cancel
     status_code=201,
     response_model_exclude_unset=True,
     responses=_RESPONSES
-    | problems(NotFound, *OF_A_BODY, Conflict, Refused, TooManyRequests, retry_after=409),
+    | problems(NotFound, *BODY_ERRORS, Conflict, Refused, TooManyRequests, retry_after=409),
 )
 async def resend(
     id: MessageId,

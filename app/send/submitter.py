@@ -43,7 +43,7 @@ class Submitter:
         """``throttle`` is awaited right before a request is written."""
         self._client = client
         self._recorder = recorder
-        self._max_duration = timedelta(seconds=client.longest_wait)
+        self._max_duration = timedelta(seconds=client.max_duration)
         self._breaker = breaker
         self._metrics = metrics
         self._throttle = throttle

@@ -1,5 +1,5 @@
-"""A stand-in iovox: the same URL, XML, error texts and receipts, over real HTTP.
+"""A simulator of iovox: the same URL, XML, error texts and receipts, over real HTTP.
 
-For developers, tests and load runs on a loopback port; it trusts its caller and is no public
-server. It shares no code with the service, so that a misreading of iovox cannot hide on both sides.
+For development, tests and benchmarks on a loopback port; it trusts its callers. It shares no code
+with the service, so that a misunderstanding of iovox's API cannot be the same on both sides.
 """

@@ -1,4 +1,4 @@
-"""The knobs that a test or a load run turns while the simulator runs."""
+"""The settings of the simulator that can be changed while it runs."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.simulator.answers import HANG, OUTAGES
+from app.simulator.responses import HANG, OUTAGES
 
-_LONGEST_WAIT = 3600.0
-"""Seconds. A longer wait is surely a slip of the keyboard."""
+_MAX_SECONDS = 3600.0
+"""Seconds; a longer wait is taken for a mistake."""
 
 
 @dataclass(slots=True)
 class Behaviour:
-    """How the simulator behaves from now on; ``change`` turns several knobs, or none, at once."""
+    """The current settings. ``change`` applies several of them atomically."""
 
     answer_delay: float = 0.0
-    """Seconds from reading a send to answering it."""
+    """Seconds from reading a send to its response."""
     receipt_delay: float = 0.2
     """Seconds before a message's first receipt, and between one receipt and the next."""
     event_spacing: float = 1.0
-    """Seconds between the events of a message, as their receipts date them; 0 makes ties."""
+    """Seconds between the timestamps of a message's receipts; 0 makes them equal."""
     withheld: float = 30.0
-    """Seconds for which a connection that gets no answer is held open."""
+    """Seconds that a connection without a response is held open."""
     receipts: bool = True
     """Whether receipts are sent at all."""
     down: str | None = None
-    """The outage that every send meets (accepting nothing): a row of OUTAGES, or ``hang``."""
+    """The outage that every send fails with: a key of OUTAGES, or ``hang``."""
     longest_message: int = 160
-    """Characters. iovox's words say 159; whether exactly 160 passes is not known."""
+    """Characters. iovox's error text says 159; whether it accepts 160 is not documented."""
 
     def __post_init__(self) -> None:
-        found = _problems(asdict(self))
-        if found:
-            raise ValueError("; ".join(f"{name}: {problem}" for name, problem in found.items()))
+        errors = _errors(asdict(self))
+        if errors:
+            raise ValueError("; ".join(f"{name}: {error}" for name, error in errors.items()))
 
     def change(self, wanted: Mapping[str, Any]) -> dict[str, str]:
-        """Apply ``wanted``; or apply nothing, and answer what is wrong with each knob at fault."""
-        found = _problems(wanted)
-        if not found:
+        """Apply all changes and return {}; or apply none and return the errors by name."""
+        errors = _errors(wanted)
+        if not errors:
             for name, value in wanted.items():
                 setattr(self, name, value)
-        return found
+        return errors
 
 
 def _is_number(value: object) -> bool:
@@ -50,7 +50,7 @@ def _is_number(value: object) -> bool:
 
 
 def _seconds(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= _LONGEST_WAIT
+    return _is_number(value) and 0 <= value <= _MAX_SECONDS
 
 
 def _count(value: Any) -> bool:
@@ -62,7 +62,7 @@ def _outage(value: Any) -> bool:
 
 
 _Rule = tuple[Callable[[Any], bool], str]
-_WAIT: _Rule = (_seconds, f"must be seconds, 0 to {_LONGEST_WAIT:g}")
+_WAIT: _Rule = (_seconds, f"must be seconds, 0 to {_MAX_SECONDS:g}")
 _RULES: dict[str, _Rule] = {
     "answer_delay": _WAIT,
     "receipt_delay": _WAIT,
@@ -74,10 +74,10 @@ _RULES: dict[str, _Rule] = {
 }
 
 
-def _problems(wanted: Mapping[str, Any]) -> dict[str, str]:
-    found = {}
+def _errors(wanted: Mapping[str, Any]) -> dict[str, str]:
+    errors = {}
     for name, value in wanted.items():
-        is_good, demand = _RULES.get(name, (lambda _: False, "is no knob of the simulator"))
-        if not is_good(value):
-            found[name] = demand
-    return found
+        is_valid, message = _RULES.get(name, (lambda _: False, "is no setting of the simulator"))
+        if not is_valid(value):
+            errors[name] = message
+    return errors

@@ -1,4 +1,4 @@
-"""``/_simulator/…``: ask what arrived, forget it, and change the simulator's behaviour."""
+"""``/_simulator/…``: the control API: received messages, counts, reset, behaviour."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from app.simulator.answers import RefusalError
 from app.simulator.behaviour import Behaviour
 from app.simulator.ledger import Accepted, Ledger
-from app.simulator.receipts import Courier
+from app.simulator.receipts import ReceiptSender
 from app.simulator.requests import read_body
+from app.simulator.responses import RefusalError
 
 
 def add_control_routes(
-    app: FastAPI, *, behaviour: Behaviour, ledger: Ledger, courier: Courier
+    app: FastAPI, *, behaviour: Behaviour, ledger: Ledger, receipt_sender: ReceiptSender
 ) -> None:
-    """Plain routes: no schema, no dependency stack."""
+    """Add Starlette routes, without FastAPI's validation."""
 
     async def messages(_request: Request) -> Response:
         return JSONResponse({"messages": [_shown(entry, ledger) for entry in ledger.messages]})
 
     async def counts(request: Request) -> Response:
-        totals = _totals(ledger, courier)
+        totals = _totals(ledger, receipt_sender)
         return JSONResponse(totals if "brief" in request.query_params else totals | _by_id(ledger))
 
     async def reset(_request: Request) -> Response:
-        await courier.drop()
-        courier.outcomes.clear()
+        await receipt_sender.drop()
+        receipt_sender.outcomes.clear()
         ledger.clear()
         return Response(status_code=204)
 
@@ -68,16 +68,17 @@ def _shown(entry: Accepted, ledger: Ledger) -> dict[str, object]:
     }
 
 
-def _totals(ledger: Ledger, courier: Courier) -> dict[str, object]:
+def _totals(ledger: Ledger, receipt_sender: ReceiptSender) -> dict[str, object]:
     return {
         "requests": ledger.requests,
         "accepted": ledger.accepted,
         "repeated": ledger.repeated,
         "uncounted": ledger.uncounted,
         "receipts": {
-            name: courier.outcomes[name] for name in ("posted", "accepted", "refused", "unanswered")
+            name: receipt_sender.outcomes[name]
+            for name in ("posted", "accepted", "refused", "unanswered")
         },
-        "pending": courier.pending,
+        "pending": receipt_sender.pending,
     }
 
 

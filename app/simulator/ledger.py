@@ -1,7 +1,7 @@
-"""What arrived, counted: the witness that a test or a load run asks afterwards.
+"""The record of received sends, for the assertions of tests and benchmarks.
 
-Counts are exact for the first million different X-Message-Ids, and say so beyond; of the
-messages themselves the latest are kept.
+Counts are exact for the first million distinct X-Message-Ids; later ones are only counted as
+``uncounted``. Of the messages themselves the latest are kept.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from datetime import datetime
 
 from app.simulator.requests import Submission
 
-MOST_IDS = 1_000_000
+MAX_IDS = 1_000_000
 MESSAGES_KEPT = 100_000
 
-# Ours is version 1 like iovox's, but names no network card: a random node has this bit set.
+# UUID version 1 like iovox's, with a random node, which RFC 9562 marks by the multicast bit.
 _NODE = secrets.randbits(48) | 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A text that iovox would now send."""
+    """An accepted send."""
 
     sms_activity_id: str
     accepted_at: datetime
@@ -31,13 +31,13 @@ class Accepted:
 
 
 class Ledger:
-    """Counts every send by X-Message-Id, twice over: attempted, and accepted."""
+    """Counts sends by X-Message-Id: attempted ones and accepted ones."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Reset all counts and messages."""
         self.requests = 0
         self.accepted = 0
         self.repeated = 0
@@ -48,11 +48,11 @@ class Ledger:
         self._failed_once: dict[str | bytes, None] = {}
 
     def attempt(self, message_id: str | None) -> None:
-        """A well-formed send came, whatever it will be answered."""
+        """Count a well-formed send, whether accepted or not."""
         self._count(self.attempts_by_id, message_id)
 
     def accept(self, submission: Submission, now: datetime) -> Accepted:
-        """Take the text, under a new id."""
+        """Record an accepted send under a new sms_activity_id."""
         entry = Accepted(str(uuid.uuid1(node=_NODE)), now, submission)
         self.accepted += 1
         self.repeated += self._count(self.accepted_by_id, submission.x_message_id) == 2
@@ -60,10 +60,10 @@ class Ledger:
         return entry
 
     def fails_now(self, key: str | bytes) -> bool:
-        """True the first time that this send is seen, and never again."""
+        """True the first time that it is called with this key, then False."""
         if key in self._failed_once:
             return False
-        if len(self._failed_once) >= MOST_IDS:
+        if len(self._failed_once) >= MAX_IDS:
             self._failed_once.pop(next(iter(self._failed_once)))
         self._failed_once[key] = None
         return True
@@ -71,7 +71,7 @@ class Ledger:
     def _count(self, counter: Counter[str], message_id: str | None) -> int:
         if message_id is None:
             return 0
-        if message_id not in counter and len(counter) >= MOST_IDS:
+        if message_id not in counter and len(counter) >= MAX_IDS:
             self.uncounted += 1
             return 0
         counter[message_id] += 1

@@ -1,4 +1,4 @@
-"""The wall clock that iovox's receipts are written in: Europe/London, to the second, no offset."""
+"""The format of times in iovox's receipts: Europe/London local time to the second, no offset."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ LONDON = ZoneInfo("Europe/London")
 
 
 def london_text(moment: datetime) -> str:
-    """``moment`` as a receipt shows it, such as ``2020-05-06 18:37:37``.
+    """``moment`` in the format of receipts, such as ``2020-05-06 18:37:37``.
 
-    In the hour that October repeats, both passes are written alike, as iovox's would be.
+    In the repeated hour of October the text is ambiguous, like iovox's. Raises ValueError for a
+    naive time.
     """
     if moment.tzinfo is None:
-        raise ValueError("A time without a zone names no moment: pass an aware one")
+        raise ValueError("moment must be time zone aware")
     return moment.astimezone(LONDON).strftime("%Y-%m-%d %H:%M:%S")

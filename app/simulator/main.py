@@ -1,4 +1,4 @@
-"""The simulator put together: one ASGI app that keeps all of its state to itself."""
+"""The composition root of the simulator: one ASGI app with all of its state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from app.simulator.behaviour import Behaviour
 from app.simulator.control import add_control_routes
 from app.simulator.ledger import Ledger
-from app.simulator.receipts import Courier
+from app.simulator.receipts import ReceiptSender
 from app.simulator.sms import Clock, SmsEndpoint
 
 
@@ -28,19 +28,19 @@ def create_simulator(
     behaviour: Behaviour | None = None,
     clock: Clock = _now,
 ) -> FastAPI:
-    """A stand-in iovox. Without a username or a secure_key, any that is not empty will do.
+    """The simulator's app. Without ``username`` or ``secure_key`` any non-empty value is accepted.
 
-    ``clock`` dates the receipts; it answers aware times.
+    ``clock`` dates the receipts; it returns aware times.
     """
     behaviour = behaviour or Behaviour()
     ledger = Ledger()
-    courier = Courier(behaviour)
+    receipt_sender = ReceiptSender(behaviour)
     closing = asyncio.Event()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        await courier.stop()
+        await receipt_sender.stop()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     app.state.closing = closing
@@ -48,11 +48,11 @@ def create_simulator(
         credentials={"username": username, "securekey": secure_key},
         behaviour=behaviour,
         ledger=ledger,
-        courier=courier,
+        receipt_sender=receipt_sender,
         clock=clock,
         closing=closing,
     )
-    # An object is mounted as bare ASGI and takes every method; the signature knows functions only.
+    # An object is served as plain ASGI, with every method; add_route is typed for functions only.
     app.add_route("/SMS", cast("Any", endpoint))
-    add_control_routes(app, behaviour=behaviour, ledger=ledger, courier=courier)
+    add_control_routes(app, behaviour=behaviour, ledger=ledger, receipt_sender=receipt_sender)
     return app

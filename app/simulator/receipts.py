@@ -1,7 +1,7 @@
-"""Receipts: which ones a text gets, how they are dated, and their one POST each.
+"""Delivery receipts: their bodies, their timestamps, and their POST requests.
 
-As iovox documents it, a receipt is posted once: whatever the other side answers, it never comes
-again. The outcome is counted and logged, by its id and without anybody's phone number.
+A receipt is posted once, whatever the response, since iovox documents no retry. Outcomes are
+counted, and logged with the sms_activity_id and without phone numbers.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from app.simulator.scenarios import Event, Scenario
 logger = logging.getLogger(__name__)
 
 CLIENTS, POSTS_EACH = 8, 8
-"""64 posts in flight at most. httpx's pool looks at each of its connections for each request: with
-64 in one pool a receipt cost half as much again as with 8."""
+"""64 POSTs in flight at most. httpx's pool scans all its connections for each request: with
+one pool of 64 a receipt took half as much CPU again as with pools of 8."""
 POST_TIMEOUT = 10.0
-"""Seconds for one POST, so that a silent receiver cannot pile them up for ever."""
+"""Seconds for one POST; bounds what a receiver that does not respond can accumulate."""
 KEEP_ALIVE = 1.0
-"""Seconds. Well below any server's own: a receipt must not be lost to a connection it closes."""
+"""Seconds; well below the keep-alive timeout of servers, as a request on a connection that the
+server is just closing would be lost."""
 
 
 def receipt_body(sms_activity_id: str, event: Event, happened_at: datetime) -> bytes:
-    """The JSON of one receipt, fields in iovox's order."""
+    """The JSON of one receipt, with the fields in iovox's order."""
     fields = {
         "sms_activity_id": sms_activity_id,
         "delivery_status": event.delivery_status,
@@ -44,11 +45,11 @@ def receipt_body(sms_activity_id: str, event: Event, happened_at: datetime) -> b
 
 
 def plan_receipts(entry: Accepted, scenario: Scenario, spacing: timedelta) -> list[bytes]:
-    """The bodies in the order in which they are posted, each dated when its event happened.
+    """The bodies in the order in which they are posted.
 
-    The first event is acceptance itself and the others follow by ``spacing``, so a receipt that
-    is posted sooner than that is dated ahead: by a second or two, within what clocks differ.
-    Dating them back instead would have them happen before the text was sent.
+    The first event has the time of acceptance, and the others follow by ``spacing``. A receipt
+    that is posted earlier is dated a second or two in the future, within usual clock skew;
+    otherwise events would precede the send.
     """
     bodies = [
         receipt_body(entry.sms_activity_id, event, entry.accepted_at + place * spacing)
@@ -57,15 +58,15 @@ def plan_receipts(entry: Accepted, scenario: Scenario, spacing: timedelta) -> li
     return bodies[::-1] if scenario.newest_first else bodies
 
 
-class Courier:
-    """Posts receipts. Each is posted once; those not yet posted are lost when it stops."""
+class ReceiptSender:
+    """Posts receipts, each once. Those not yet posted are lost when it stops."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
         self._pending: set[asyncio.Task[None]] = set()
         self._clients = _new_clients()
-        # A client is in it once for each post that it may have in flight. Last in, first out: as
-        # long as one client is enough, the others stay without connections.
+        # Each client once per POST that it may have in flight. Last in, first out, so that under
+        # low load only one client opens connections.
         self._free: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
         for client in self._clients:
             for _ in range(POSTS_EACH):
@@ -74,17 +75,17 @@ class Courier:
 
     @property
     def pending(self) -> int:
-        """Messages that have receipts still to come."""
+        """The number of messages with receipts yet to be posted."""
         return len(self._pending)
 
     def dispatch(self, entry: Accepted, scenario: Scenario) -> None:
-        """Deliver in the background."""
+        """``deliver`` in the background."""
         task = asyncio.create_task(self.deliver(entry, scenario))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
 
     async def deliver(self, entry: Accepted, scenario: Scenario) -> None:
-        """Post every receipt of this text in turn; copies of one go out at the same instant."""
+        """Post the receipts of a text one after the other; copies of one concurrently."""
         if not self._behaviour.receipts or entry.submission.callback_url is None:
             return
         spacing = timedelta(seconds=self._behaviour.event_spacing)
@@ -104,21 +105,21 @@ class Courier:
         logger.log(level, "receipt of %s %s: %s", entry.sms_activity_id, outcome, detail)
 
     async def drop(self) -> None:
-        """Give up every receipt that is not posted yet."""
+        """Discard the receipts that are not posted yet."""
         tasks = tuple(self._pending)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Drop what is pending and close every connection."""
+        """Discard pending receipts and close all connections."""
         await self.drop()
         for client in self._clients:
             await client.aclose()
 
 
 def _new_clients() -> list[httpx.AsyncClient]:
-    trusted = httpx.create_ssl_context(trust_env=False)  # reading the roots is slow: once for all
+    trusted = httpx.create_ssl_context(trust_env=False)  # shared, as loading the roots is slow
     limits = httpx.Limits(
         max_connections=POSTS_EACH,
         max_keepalive_connections=POSTS_EACH,
@@ -139,17 +140,17 @@ def _new_clients() -> list[httpx.AsyncClient]:
 async def _attempt(
     client: httpx.AsyncClient, submission: Submission, body: bytes
 ) -> tuple[str, str]:
-    """What became of one POST: the name that it is counted under, and the detail for the log."""
+    """One POST: returns the outcome to count, and a detail for the log."""
     try:
         response = await client.post(
             submission.callback_url or "",
             content=body,
-            # As bytes: a value may hold what ASCII does not.
+            # As bytes: values may be non-ASCII.
             headers=[
                 (name.encode(), value.encode()) for name, value in submission.callback_headers
             ],
         )
-    # A callback_url or a header that nobody could use fails in many ways, some of them bare.
+    # An invalid callback_url or header raises any of these.
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TypeError) as error:
         return "unanswered", type(error).__name__
     return ("accepted" if response.is_success else "refused"), str(response.status_code)

@@ -1,7 +1,7 @@
-"""What a caller asks for: credentials, the call, and the XML, judged in iovox's own words.
+"""Validation of sendSms requests, with iovox's error texts: credentials, query, XML.
 
-Every check raises ``RefusalError`` with all that it found. Where iovox documents no rule (a bad
-callback_url, an expiry that is no number), nothing is refused.
+Every check raises ``RefusalError`` with all errors that it found. What iovox documents no rule for
+(an invalid callback_url, a non-numeric expiry) is accepted.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from urllib.parse import parse_qsl
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
-from app.simulator.answers import UNAUTHORIZED, Fault, Receive, RefusalError
+from app.simulator.responses import UNAUTHORIZED, Fault, Receive, RefusalError
 
-LARGEST_BODY = 256 * 1024
-"""Bytes; undocumented. Far above the longest text that passes, and it bounds our memory."""
+MAX_BODY_SIZE = 256 * 1024
+"""Bytes; not documented by iovox. Far above any valid request; it bounds the memory used."""
 
 Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A text that passed every check. ``expiry`` is kept as it was written."""
+    """A valid send. ``expiry`` is the text as received."""
 
     origin: str
     destination: str
@@ -38,7 +38,7 @@ class Submission:
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """The request's bytes; None when the caller left before the end."""
+    """The body; None if the client disconnected. Raises RefusalError beyond MAX_BODY_SIZE."""
     parts: list[bytes] = []
     size = 0
     more = True
@@ -48,7 +48,7 @@ async def read_body(receive: Receive) -> bytes | None:
             return None
         part: bytes = event.get("body", b"")
         size += len(part)
-        if size > LARGEST_BODY:
+        if size > MAX_BODY_SIZE:
             raise RefusalError(Fault(413, "Request Entity Too Large"))
         parts.append(part)
         more = event.get("more_body", False)
@@ -56,7 +56,7 @@ async def read_body(receive: Receive) -> bytes | None:
 
 
 def check_credentials(headers: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
-    """401 unless each header named in ``expected`` has its value: any, where that is None."""
+    """Raise 401 unless each header in ``expected`` has its value (any value, if that is None)."""
     for name, value in expected.items():
         given = headers.get(name, "").encode()
         if not given or not hmac.compare_digest(given, (value or "").encode() or given):
@@ -64,7 +64,7 @@ def check_credentials(headers: Mapping[str, str], expected: Mapping[str, str | N
 
 
 def check_call(http_method: str, query: bytes) -> None:
-    """The version and the method of the call, as the URL gives them."""
+    """Check the HTTP method, and the API version and method in the query."""
     asked = _parameters(query)
     version = asked.get("v", "").strip()
     faults = []
@@ -75,7 +75,7 @@ def check_call(http_method: str, query: bytes) -> None:
     if http_method != "POST":
         faults.append(Fault(400, f"Request Method must be POST. {http_method} attempted"))
     if asked.get("method") != "sendSms":
-        # iovox documents no text for this one: these words are ours.
+        # Our own text: iovox documents none for this error.
         faults.append(Fault(400, "API Method Invalid"))
     if faults:
         raise RefusalError(*faults)
@@ -86,7 +86,7 @@ def _parameters(query: bytes) -> dict[str, str]:
 
 
 def read_submission(body: bytes, longest_message: int) -> Submission:
-    """The text that the XML asks for, with every field that is wrong named at once."""
+    """Parse and validate the XML; all invalid fields are reported together."""
     texts = _parse(body)
     faults = tuple(_field_faults(texts, longest_message))
     if faults:
@@ -105,7 +105,7 @@ def read_submission(body: bytes, longest_message: int) -> Submission:
 
 
 def _parse(body: bytes) -> dict[str, str]:
-    """The texts of the request's nodes by name; the first one of a name counts."""
+    """The texts of the request's elements by name; of repeated ones the first."""
     if not body.strip():
         raise RefusalError(Fault(400, "XML Empty"))
     try:
@@ -115,7 +115,7 @@ def _parse(body: bytes) -> dict[str, str]:
         raise _xml_fault(words, *error.position) from None
     except DefusedXmlException:
         raise _xml_fault("DTD forbidden", *_position(body, b"<!DOCTYPE")) from None
-    except (LookupError, ValueError):  # an encoding that nobody knows, or that expat cannot read
+    except (LookupError, ValueError):  # an unknown encoding, or one that expat does not support
         raise _xml_fault("unknown encoding", 1, 0) from None
     if root.tag != "request" or not len(root):
         raise RefusalError(Fault(400, "Request Empty"))
@@ -131,7 +131,7 @@ def _position(body: bytes, what: bytes) -> tuple[int, int]:
     return before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1)
 
 
-# Digits follow E.164, without a leading + or 00; the 11 characters bind a name only.
+# Numbers are E.164 digits without a leading + or 00; the limit of 11 characters is for names.
 _ORIGIN = re.compile(r"(?!00)[0-9]{1,15}|(?=.*[A-Za-z .])[A-Za-z0-9 .]{1,11}")
 _DESTINATION = re.compile(r"[1-9][0-9]{1,14}")
 
@@ -156,6 +156,6 @@ def _field_faults(texts: Mapping[str, str], longest_message: int) -> Iterable[Fa
 
 
 def parse_header_pairs(notation: str) -> Headers:
-    """``Name: value,Name: value`` as pairs. No escaping is documented: every comma separates."""
+    """Parse ``Name: value,Name: value``. iovox documents no escaping: every comma separates."""
     pairs = (pair.partition(":") for pair in notation.split(","))
     return tuple((name.strip(), value.strip()) for name, colon, value in pairs if colon)

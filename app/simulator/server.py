@@ -1,4 +1,4 @@
-"""The simulator on a port: uvicorn, taught to close a connection without an answer."""
+"""The simulator as a server: uvicorn, extended to close a connection without a response."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.simulator.answers import CUT
 from app.simulator.behaviour import Behaviour
 from app.simulator.main import create_simulator
+from app.simulator.responses import CUT
 
 _GRACE = 5
-"""Seconds for answers under way at shutdown; what is withheld on purpose is released at once."""
+"""Seconds for open requests at shutdown; withheld responses are released at once."""
 
 
 class CuttingProtocol(HttpToolsProtocol):
-    """Offers the app the extension ``CUT``: a lost answer is a closed connection, not a 500."""
+    """Provides the ASGI extension ``CUT``; a plain ASGI app could only end in a 500."""
 
     def on_message_begin(self) -> None:
         """Called by the parser at the start of each request."""
@@ -31,14 +31,14 @@ class CuttingProtocol(HttpToolsProtocol):
 
 
 class SimulatorServer(uvicorn.Server):
-    """Releases what is withheld before it waits for open connections, or it would wait for long."""
+    """Releases withheld responses before it waits for open connections."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn when it is told to exit."""
+        """Called by uvicorn at shutdown."""
         self._app.state.closing.set()
         await super().shutdown(sockets)
 
@@ -51,7 +51,7 @@ def make_server(app: FastAPI, *, host: str = "127.0.0.1", port: int = 8044) -> S
         port=port,
         http=CuttingProtocol,
         access_log=False,
-        log_config=None,  # logging belongs to the program that we run in
+        log_config=None,  # logging is configured by the calling program
         log_level="warning",
         timeout_graceful_shutdown=_GRACE,
     )
@@ -66,9 +66,9 @@ def serve(
     secure_key: str | None = None,
     behaviour: Behaviour | None = None,
 ) -> None:
-    """Run until interrupted. Receipts that are pending then are dropped."""
+    """Run until interrupted. Pending receipts are discarded then."""
     app = create_simulator(username=username, secure_key=secure_key, behaviour=behaviour)
-    # Looking through all the libraries for garbage would now and then delay everyone's answers.
+    # Garbage collections that scan the libraries' objects would delay responses.
     gc.collect()
     gc.freeze()
     with contextlib.suppress(KeyboardInterrupt):

@@ -1,6 +1,6 @@
-"""``/SMS``: one send, from its bytes to its answer, as a bare ASGI endpoint.
+"""``/SMS``: the endpoint of sendSms, as a plain ASGI app.
 
-It takes every HTTP method, because iovox refuses a wrong one in words of its own.
+It accepts every HTTP method, because iovox refuses a wrong one with an error text of its own.
 """
 
 from __future__ import annotations
@@ -10,11 +10,21 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from app.simulator.answers import (
+from app.simulator.behaviour import Behaviour
+from app.simulator.ledger import Accepted, Ledger
+from app.simulator.receipts import ReceiptSender
+from app.simulator.requests import (
+    Submission,
+    check_call,
+    check_credentials,
+    read_body,
+    read_submission,
+)
+from app.simulator.responses import (
     HANG,
     OUTAGES,
     SERVER_ERROR,
-    Answer,
+    ASGIResponse,
     Fault,
     Receive,
     RefusalError,
@@ -24,23 +34,13 @@ from app.simulator.answers import (
     refused,
     withheld,
 )
-from app.simulator.behaviour import Behaviour
-from app.simulator.ledger import Accepted, Ledger
-from app.simulator.receipts import Courier
-from app.simulator.requests import (
-    Submission,
-    check_call,
-    check_credentials,
-    read_body,
-    read_submission,
-)
-from app.simulator.scenarios import Answering, Scenario, scenario_for
+from app.simulator.scenarios import ResponseOrder, Scenario, scenario_for
 
 Clock = Callable[[], datetime]
 
 
 class SmsEndpoint:
-    """Judges a send, takes it, and answers it as its destination's scenario says."""
+    """Validates a send, records it, and responds by the scenario of its destination."""
 
     def __init__(
         self,
@@ -48,48 +48,48 @@ class SmsEndpoint:
         credentials: Mapping[str, str | None],
         behaviour: Behaviour,
         ledger: Ledger,
-        courier: Courier,
+        receipt_sender: ReceiptSender,
         clock: Clock,
         closing: asyncio.Event,
     ) -> None:
         self._credentials = credentials
         self._behaviour = behaviour
         self._ledger = ledger
-        self._courier = courier
+        self._receipt_sender = receipt_sender
         self._clock = clock
         self._closing = closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One call, by any HTTP method."""
+        """Handle one request."""
         self._ledger.requests += 1
-        answer = self._outage() or await self._answer(scope, receive)
-        if answer is not None:
-            await answer(scope, receive, send)
+        response = self._outage() or await self._handle(scope, receive)
+        if response is not None:
+            await response(scope, receive, send)
 
-    def _outage(self) -> Answer | None:
+    def _outage(self) -> ASGIResponse | None:
         down = self._behaviour.down
         if down is None:
             return None
-        return self._silence() if down == HANG else OUTAGES[down]()
+        return self._no_response() if down == HANG else OUTAGES[down]()
 
-    def _silence(self) -> Answer:
+    def _no_response(self) -> ASGIResponse:
         return withheld(self._behaviour.withheld, self._closing)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
-        """None when the caller left before all of the request was here."""
+    async def _handle(self, scope: Scope, receive: Receive) -> ASGIResponse | None:
+        """None if the client disconnected before the end of the request."""
         try:
             body = await read_body(receive)
             if body is None:
                 return None
-            submission = self._judge(scope, body)
-            entry, scenario = self._take(submission, body)
+            submission = self._validate(scope, body)
+            entry, scenario = self._accept(submission, body)
         except RefusalError as error:
             await asyncio.sleep(self._behaviour.answer_delay)
             return refused(error.faults)
         await asyncio.sleep(self._behaviour.answer_delay)
-        return await self._give(entry, scenario)
+        return await self._respond(entry, scenario)
 
-    def _judge(self, scope: Scope, body: bytes) -> Submission:
+    def _validate(self, scope: Scope, body: bytes) -> Submission:
         headers = {
             name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]
         }
@@ -97,7 +97,7 @@ class SmsEndpoint:
         check_call(scope["method"], scope["query_string"])
         return read_submission(body, self._behaviour.longest_message)
 
-    def _take(self, submission: Submission, body: bytes) -> tuple[Accepted, Scenario]:
+    def _accept(self, submission: Submission, body: bytes) -> tuple[Accepted, Scenario]:
         self._ledger.attempt(submission.x_message_id)
         scenario = scenario_for(submission.destination)
         if scenario.refusal is not None:
@@ -108,11 +108,11 @@ class SmsEndpoint:
             raise RefusalError(SERVER_ERROR)
         return self._ledger.accept(submission, self._clock()), scenario
 
-    async def _give(self, entry: Accepted, scenario: Scenario) -> Answer:
-        if scenario.answering is Answering.LAST:
-            await self._courier.deliver(entry, scenario)
+    async def _respond(self, entry: Accepted, scenario: Scenario) -> ASGIResponse:
+        if scenario.response_order is ResponseOrder.LAST:
+            await self._receipt_sender.deliver(entry, scenario)
         else:
-            self._courier.dispatch(entry, scenario)
-        if scenario.answering is Answering.NEVER:
-            return self._silence()
+            self._receipt_sender.dispatch(entry, scenario)
+        if scenario.response_order is ResponseOrder.NEVER:
+            return self._no_response()
         return accepted(entry.sms_activity_id)

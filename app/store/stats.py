@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.model.search import LISTED, OURS_ALONE, smallest_id
+from app.model.search import MESSAGE_STATUSES, NOT_ACCEPTED, id_lower_bound
 from app.model.status import Status, microseconds
 from app.store.engine import Database
 from app.store.lists.store import APPS, OLDER, YOUNGER
@@ -76,10 +76,10 @@ class StatsStore:
             "end": end,
             "start_key": 2 * microseconds(start),
             "end_key": 2 * microseconds(end),
-            "above": smallest_id(start, -YOUNGER),
-            "below": smallest_id(end, OLDER),
-            "accepted": sorted(LISTED - OURS_ALONE),
-            "ours": sorted(OURS_ALONE),
+            "above": id_lower_bound(start, -YOUNGER),
+            "below": id_lower_bound(end, OLDER),
+            "accepted": sorted(MESSAGE_STATUSES - NOT_ACCEPTED),
+            "ours": sorted(NOT_ACCEPTED),
         }
         async with self._database.read(patience=PATIENCE) as connection:
             apps = [app] if app else (await connection.execute(APPS)).scalars().all()

@@ -1,6 +1,6 @@
-"""Request bodies: bounded in size, time and names, and read as strict JSON. Bytes are not trusted.
+"""Request bodies: limited in size and time, parsed as strict JSON. The bytes are untrusted.
 
-JSON is read whatever the Content-Type says, since `curl -d` calls it a form.
+The Content-Type is ignored, since `curl -d` declares JSON as a form.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.types import Receive
 from app.errors import BadRequest, BodyTooLarge, RequestTimeout
 
 KIB = 1024
-USUAL_LIMIT = 64 * KIB
+DEFAULT_LIMIT = 64 * KIB
 BODY_TIMEOUT = 30.0
 """Seconds for a body to arrive."""
 
@@ -26,7 +26,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 def body_limit(limit: int) -> Callable[[Endpoint], Endpoint]:
-    """Let a route take bodies of up to so many bytes; without it, ``USUAL_LIMIT``."""
+    """Set the limit of a route's bodies, in bytes; without it, it is ``DEFAULT_LIMIT``."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
         endpoint.body_limit = limit  # type: ignore[attr-defined]
@@ -36,7 +36,7 @@ def body_limit(limit: int) -> Callable[[Endpoint], Endpoint]:
 
 
 class JsonRequest(Request):
-    """A request whose body has been read and parsed, as FastAPI asks for it."""
+    """A request whose body has been read and parsed, in the form that FastAPI uses."""
 
     def __init__(self, request: Request, body: bytes, value: Any) -> None:
         headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
@@ -45,16 +45,16 @@ class JsonRequest(Request):
         self._value = value
 
     async def body(self) -> bytes:
-        """The bytes."""
+        """The bytes of the body."""
         return self._read
 
     async def json(self) -> Any:
-        """Their value."""
+        """The parsed body."""
         return self._value
 
 
 async def read_json(request: Request, limit: int, *, is_required: bool) -> JsonRequest:
-    """The request with its body read; where it is not required there may be none.
+    """The request with its body; an empty one is None unless ``is_required``.
 
     Raises BadRequest, BodyTooLarge or RequestTimeout.
     """
@@ -63,9 +63,9 @@ async def read_json(request: Request, limit: int, *, is_required: bool) -> JsonR
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole of a body. Raises BadRequest, BodyTooLarge or RequestTimeout.
+    """Read a body of at most ``limit`` bytes. Raises BadRequest, BodyTooLarge or RequestTimeout.
 
-    After a refusal the server reads the rest and drops it, so that the caller sees the response.
+    After an error the server reads and discards the rest, so that the client gets the response.
     """
     chunks: list[bytes] = []
     size = 0
@@ -74,7 +74,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         async with asyncio.timeout(BODY_TIMEOUT):
             while more:
                 message = await receive()
-                if message["type"] == "http.disconnect":  # nobody reads the response
+                if message["type"] == "http.disconnect":  # the response will not be read
                     raise BadRequest("The connection was cut before the body was whole")
                 chunks.append(message.get("body", b""))
                 size += len(chunks[-1])
@@ -89,7 +89,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 
 def parse_json(body: bytes) -> Any:
-    """The JSON that these bytes are. Raises BadRequest."""
+    """Parse JSON. Raises BadRequest."""
     try:
         return _decoder.decode(body.decode())
     except (ValueError, RecursionError) as error:
@@ -97,14 +97,14 @@ def parse_json(body: bytes) -> Any:
 
 
 class _NotJsonError(ValueError):
-    """What Python reads as JSON and RFC 8259 does not."""
+    """NaN or Infinity, which Python accepts and RFC 8259 does not."""
 
 
-def _refuse_constant(word: str) -> None:
+def _reject_constant(word: str) -> None:
     raise _NotJsonError(f"{word} is not JSON")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_decoder = json.JSONDecoder(parse_constant=_reject_constant)
 
 
 def _reason(error: Exception) -> str:
@@ -112,4 +112,4 @@ def _reason(error: Exception) -> str:
         return "nested too deeply"
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | _NotJsonError):
         return str(error)
-    return "a number is too long"  # Python's own message speaks of sys.set_int_max_str_digits
+    return "a number is too long"  # Python's own message refers to sys.set_int_max_str_digits

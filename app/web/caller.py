@@ -1,6 +1,7 @@
-"""Callers' API keys and their scopes. A caller is nobody until the key's digest is found.
+"""Authentication by API key, and scopes. A request is anonymous until its key's digest is found.
 
-Keys are 32 random bytes, so a plain SHA-256 of them is stored: a slow hash would buy nothing.
+A key has 32 random bytes, so its plain SHA-256 is stored: a slow hash protects passwords, and would
+add nothing here.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from app.errors import NotAllowed, NotAuthenticated
 from app.store.keys import KeyStore
 
 KEY_PREFIX = "dlr_"
-TRUSTED_FOR = 0.05
-"""Seconds for which a key that was found is not looked up again: shorter than `dlr keys revoke`
-takes to exit after its commit."""
+CACHE_TTL = 0.05
+"""Seconds that a key is cached: shorter than `dlr keys revoke` takes to exit after its commit, so a
+revoked key is refused from then on."""
 
 
 class Scope(StrEnum):
-    """What a key may do. ``admin`` may do everything, and sees every app's messages."""
+    """The permissions of a key. ``admin`` includes all others, for the messages of every app."""
 
     SEND = "send"
     READ = "read"
@@ -36,7 +37,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. ``app`` is the name that the key was created with; several keys may share it."""
+    """The authenticated caller. ``app`` is the app of the key; an app may have several keys."""
 
     key_id: str
     app: str
@@ -44,30 +45,30 @@ class Caller:
 
     @property
     def is_admin(self) -> bool:
-        """Whether this caller sees all apps."""
+        """Whether this caller may see all apps."""
         return Scope.ADMIN in self.scopes
 
     @property
     def sees(self) -> str | None:
-        """The one app whose messages this caller may see, or None for all of them."""
+        """The app whose messages the caller may see; None, for an admin, is every app."""
         return None if self.is_admin else self.app
 
-    def may(self, scope: str) -> bool:
-        """Whether the key has this scope."""
+    def has_scope(self, scope: str) -> bool:
+        """Whether the key has this scope, or ``admin``."""
         return scope in self.scopes or self.is_admin
 
 
 class Authenticator:
     """Finds the caller of a request by its API key.
 
-    A key that was just found is not looked up again for TRUSTED_FOR seconds: under load that lookup
-    is most of a request's own cost.
+    Keys are cached for CACHE_TTL seconds: under load their lookup would be most of the cost of a
+    request.
     """
 
     def __init__(self, keys: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._keys = keys
         self._clock = clock
-        self._cache: dict[bytes, tuple[float, Caller]] = {}  # no larger than the table of keys
+        self._cache: dict[bytes, tuple[float, Caller]] = {}  # bounded by the number of valid keys
 
     async def authenticate(self, authorization: str | None, scopes: Collection[str]) -> Caller:
         """The caller. Raises NotAuthenticated, NotAllowed or StoreUnavailable."""
@@ -77,15 +78,15 @@ class Authenticator:
             raise NotAuthenticated("Send your API key as `Authorization: Bearer <key>`")
         caller = await self._find(digest(secret))
         for scope in scopes:
-            if not caller.may(scope):
+            if not caller.has_scope(scope):
                 has = ", ".join(sorted(caller.scopes))
                 raise NotAllowed(f"This needs a key with the scope {scope}; yours has: {has}")
         return caller
 
     async def _find(self, key_digest: bytes) -> Caller:
         now = self._clock()
-        cached_at, cached = self._cache.get(key_digest, (now - TRUSTED_FOR, None))
-        if cached is not None and now - cached_at < TRUSTED_FOR:
+        cached_at, cached = self._cache.get(key_digest, (now - CACHE_TTL, None))
+        if cached is not None and now - cached_at < CACHE_TTL:
             return cached
         key = await self._keys.find(key_digest)
         if key is None:
@@ -97,20 +98,20 @@ class Authenticator:
 
 
 def digest(secret: str) -> bytes:
-    """What is stored of a key."""
+    """The digest of a key, which is what is stored."""
     return sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
 def new_secret() -> str:
-    """A new key, to be shown once."""
+    """A new key; it cannot be recovered from its digest."""
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
 class ApiKey(SecurityBase):
-    """The dependency that hands a route its caller, and the scheme's entry in the document.
+    """The dependency that provides the caller, and the security scheme in the OpenAPI document.
 
-    The key itself is checked by `app.web.routing.KeyedRoute` before the body is read: FastAPI
-    solves dependencies only afterwards.
+    The key is checked by `app.web.routing.KeyedRoute` before the body is read; FastAPI solves
+    dependencies only after it.
     """
 
     def __init__(self) -> None:
@@ -122,7 +123,7 @@ class ApiKey(SecurityBase):
         )
 
     async def __call__(self, request: Request) -> Caller:
-        """The caller that KeyedRoute has authenticated."""
+        """The caller, as KeyedRoute authenticated it."""
         caller: Caller = request.state.caller
         return caller
 

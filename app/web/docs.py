@@ -1,7 +1,7 @@
-"""``/docs``: the OpenAPI document as a page. Open to whoever can reach us; nothing private.
+"""``/docs``: Swagger UI for the OpenAPI document. Public, without private data.
 
-The framework's own page loads its scripts from a CDN. Ours come out of the package
-`fastapi-offline`, of which nothing but those files is used; the page may load from nowhere else.
+FastAPI's own page loads its scripts from a CDN. Here they come from the static files of the package
+`fastapi-offline`, and the Content-Security-Policy forbids any other source.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ PATH = "/docs"
 ASSETS = f"{PATH}/assets"
 PACKAGE = "fastapi-offline"
 
-_ONLY_OURS = (
+_CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:"
 )
 
 
 def add_docs(app: FastAPI) -> None:
-    """Offer the page. The application's own ``docs_url`` has to be None."""
+    """Add the page. The application's own ``docs_url`` has to be None."""
     assets = find_assets()
     if assets is not None:
         app.mount(ASSETS, StaticFiles(directory=assets), name="docs assets")
@@ -42,15 +42,15 @@ def add_docs(app: FastAPI) -> None:
             swagger_js_url=f"{root}{ASSETS}/swagger-ui-bundle.js",
             swagger_css_url=f"{root}{ASSETS}/swagger-ui.css",
             swagger_favicon_url=f"{root}{ASSETS}/favicon.png",
-            # It would ask a server on the internet whether the document is valid.
+            # The validator would send the document to a server on the internet.
             swagger_ui_parameters={"validatorUrl": None, "persistAuthorization": True},
         )
-        page.headers["Content-Security-Policy"] = _ONLY_OURS
+        page.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
         return page
 
 
 def find_assets() -> Path | None:
-    """Where the scripts lie; None where the package is not installed."""
+    """The directory of the scripts; None if the package is not installed."""
     package = find_spec(PACKAGE.replace("-", "_"))
     places = package.submodule_search_locations if package else None
     return Path(places[0]) / "static" if places else None

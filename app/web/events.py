@@ -1,4 +1,4 @@
-"""Events in requests and responses, for the routes that have to do with them."""
+"""Types of events in requests and responses, shared by the feed and the webhooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from app.model.event import ANNOUNCED, ID_PATTERN, event_id, event_number, read_statuses
+from app.model.event import EVENT_STATUSES, ID_PATTERN, event_id, event_number, parse_statuses
 from app.model.status import Status
 
 EXAMPLE: dict[str, JsonValue] = {
@@ -30,7 +30,7 @@ def _number(value: object) -> int:
 
 def _statuses(values: object) -> object:
     if isinstance(values, list) and all(isinstance(value, str) for value in values):
-        return read_statuses(values)
+        return parse_statuses(values)
     return values
 
 
@@ -38,13 +38,13 @@ EventNumber = Annotated[
     int,
     BeforeValidator(_number, json_schema_input_type=Annotated[str, Field(pattern=ID_PATTERN)]),
 ]
-"""An event's id, read as its number."""
-if TYPE_CHECKING:  # made of a table, which type checkers do not follow
+"""An event's id, parsed to its number."""
+if TYPE_CHECKING:  # computed, which type checkers cannot evaluate
     EventStatus = Status
 else:
-    EventStatus = Literal[ANNOUNCED]
+    EventStatus = Literal[EVENT_STATUSES]
 EventStatuses = Annotated[list[EventStatus], BeforeValidator(_statuses)]
-"""Statuses of events, in any case; several in one text are separated by commas."""
+"""Statuses of events, in any case; also several in one value, separated by commas."""
 
 
 class Event(BaseModel):
@@ -52,10 +52,10 @@ class Event(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
 
-    id: str = Field(description="Its place in the order of commits; opaque")
-    message_id: UUID = Field(description="Ours")
-    sms_activity_id: str | None = Field(description="iovox's, where it is known")
-    reference: str | None = Field(description="The app's own name for the message")
-    status: EventStatus = Field(description="What the message became")
-    at: datetime = Field(description="When that happened")
-    recorded_at: datetime = Field(description="When we committed it")
+    id: str = Field(description="Its position in commit order; opaque")
+    message_id: UUID = Field(description="Our id of the message")
+    sms_activity_id: str | None = Field(description="iovox's id of the message, if known")
+    reference: str | None = Field(description="The app's own id of the message")
+    status: EventStatus = Field(description="The new status")
+    at: datetime = Field(description="When the status was reached")
+    recorded_at: datetime = Field(description="When it was committed")

@@ -1,4 +1,4 @@
-"""pydantic's findings as faults that callers read: the field as they wrote it, and what to do."""
+"""Conversion of pydantic's validation errors to field errors that tell the caller what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from app.errors import FieldError
 
-LONGEST_QUOTE = 100
+MAX_QUOTE = 100
 
 _WORDS = {
     "missing": "is missing",
@@ -38,15 +38,15 @@ _PARAMETER_WORDS = _WORDS | {
 
 
 def faults_of(errors: Iterable[Mapping[str, Any]]) -> tuple[FieldError, ...]:
-    """``errors`` as ``ValidationError.errors()`` gives them for a body."""
-    return tuple(FieldError(_place(error["loc"]), _message(error, _WORDS)) for error in errors)
+    """The field errors of a body's ``ValidationError.errors()``."""
+    return tuple(FieldError(_field(error["loc"]), _message(error, _WORDS)) for error in errors)
 
 
 def request_faults_of(errors: Iterable[Mapping[str, Any]]) -> tuple[FieldError, ...]:
-    """The same for a request: places begin with ``body``, ``query``, ``path`` or ``header``."""
+    """The field errors of a request, whose ``loc`` begins with ``body``, ``query`` or the like."""
     return tuple(
         FieldError(
-            _place(error["loc"][1:]),
+            _field(error["loc"][1:]),
             _message(error, _WORDS if error["loc"][0] == "body" else _PARAMETER_WORDS),
         )
         for error in errors
@@ -54,21 +54,21 @@ def request_faults_of(errors: Iterable[Mapping[str, Any]]) -> tuple[FieldError, 
 
 
 def quoted(text: str) -> str:
-    """A text from outside as a problem may quote it: bounded, and without lone surrogates."""
-    return printable(text)[:LONGEST_QUOTE]
+    """Untrusted text for a problem: truncated, and without lone surrogates."""
+    return printable(text)[:MAX_QUOTE]
 
 
 def printable(text: str) -> str:
-    """A text from outside without lone surrogates, which UTF-8 cannot hold."""
+    """Untrusted text without lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
-def _place(parts: Sequence[object]) -> str:
+def _field(parts: Sequence[object]) -> str:
     return quoted(".".join(str(part) for part in parts)) if parts else "body"
 
 
 def _message(error: Mapping[str, Any], messages: Mapping[str, str]) -> str:
-    words = messages.get(error["type"])
-    if words is None:
+    text = messages.get(error["type"])
+    if text is None:
         return str(error["msg"]).removeprefix("Value error, ")
-    return words.format_map(error.get("ctx", {}))
+    return text.format_map(error.get("ctx", {}))

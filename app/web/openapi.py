@@ -1,6 +1,6 @@
-"""The OpenAPI document: FastAPI's own, with the few parts that it cannot know.
+"""The OpenAPI document: FastAPI's, completed by what it cannot generate.
 
-Those are the operation of `/dlr`, which is answered in front of the framework, and the schema of
+That is the operation of `/dlr`, which is served in front of the framework, and the schema of
 problems, which `app.web.problems` refers to.
 """
 
@@ -16,43 +16,46 @@ from app.web.problems import Problem
 Json = dict[str, Any]
 
 DESCRIPTION = """\
-Sends texts through iovox, keeps every delivery receipt, and tells what became of each message.
+Sends texts through iovox, stores every delivery receipt, and reports the status of each message.
 
-Every operation under `/v1` takes an API key as `Authorization: Bearer <key>`. What fails is told as
+Every operation under `/v1` takes an API key as `Authorization: Bearer <key>`. Errors are
 `application/problem+json` (RFC 9457). Times are RFC 3339 in UTC.
 
 | status | |
 |---|---|
-| QUEUED | waits to be sent |
-| SENDING | is on its way to iovox |
-| UNCONFIRMED | iovox may have it: the response was lost, and it is never sent again by itself |
-| SUBMITTED | iovox has it |
-| ACKNOWLEDGED, BUFFERED | the network has it, and tries, or tries again |
-| DELIVERED, FAILED, EXPIRED | iovox's final word |
-| REJECTED, CANCELLED, UNSENT | refused, taken back, given up: it never became a text |
-| UNKNOWN | known only from receipts whose statuses nobody knows |
+| QUEUED | waiting to be sent |
+| SENDING | being submitted to iovox |
+| UNCONFIRMED | perhaps accepted by iovox: the response was lost. Never sent again automatically |
+| SUBMITTED | accepted by iovox |
+| ACKNOWLEDGED, BUFFERED | accepted by the network; delivery is attempted, or attempted again |
+| DELIVERED, FAILED, EXPIRED | iovox's final statuses |
+| REJECTED, CANCELLED, UNSENT | refused, cancelled, given up: no text was sent |
+| UNKNOWN | known only from receipts, none of which has a status listed here |
 """
 
 TAGS = [
-    {"name": "send", "description": "Messages on their way to iovox"},
-    {"name": "look up", "description": "What became of messages"},
-    {"name": "events", "description": "Status changes in the order of commits, in pages and live"},
+    {"name": "send", "description": "Sending, cancelling and resending messages"},
+    {"name": "look up", "description": "Messages, their statuses and histories"},
+    {"name": "events", "description": "Status changes in commit order, in pages and live"},
     {"name": "webhooks", "description": "Status changes, delivered to a URL of yours"},
-    {"name": "receive", "description": "What iovox calls"},
-    {"name": "rejected receipts", "description": "Calls of iovox's that could not be understood"},
+    {"name": "receive", "description": "The callback for iovox"},
+    {
+        "name": "rejected receipts",
+        "description": "Callbacks of iovox's that are not valid receipts",
+    },
     {"name": "operations", "description": "For orchestrators and Prometheus"},
 ]
 
-_NEVER_ANSWERED = ("HTTPValidationError", "ValidationError")
+_UNUSED_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
 
 def complete(document: Json, *, paths: Mapping[str, Json], schemes: Mapping[str, Json]) -> Json:
-    """Add the paths that are answered in front of the framework, and the schema of problems."""
+    """Add the paths that are served in front of the framework, and the schema of problems."""
     document["paths"].update(paths)
     components = document.setdefault("components", {})
     components.setdefault("securitySchemes", {}).update(schemes)
     schemas = components.setdefault("schemas", {})
-    for name in _NEVER_ANSWERED:
+    for name in _UNUSED_SCHEMAS:
         schemas.pop(name, None)
     _, problem = models_json_schema(
         [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
@@ -69,7 +72,7 @@ def _operations(document: Json) -> Iterable[Json]:
 
 
 def _drop_framework_error(operation: Json) -> None:
-    """FastAPI documents a 422 of its own beside ours; it is never answered."""
+    """Remove FastAPI's own 422 beside ours; it never occurs."""
     content = operation["responses"].get("422", {}).get("content", {})
     reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
     if reference.endswith("/HTTPValidationError"):

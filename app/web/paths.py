@@ -1,4 +1,4 @@
-"""Ids in paths: ours, and those of either kind. They come from outside and may be any text."""
+"""Ids in paths: our own, and those of either kind. Untrusted text."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from app.errors import NotFound
 
-MESSAGE_NAME = "message_name"
+ANY_MESSAGE_ID = "any_message_id"
 
 
-class MessageName(Convertor[str]):
-    """An id of either kind: any text but the names of other routes, which refuse a GET themselves.
+class AnyMessageId(Convertor[str]):
+    """Our id or an sms_activity_id: any text but the paths of other routes.
 
-    iovox's ids are opaque, so one may hold a slash.
+    iovox's ids are opaque, so they may contain a slash.
     """
 
     regex = "(?!(?:batch|lookup)$)(?!.+/resend$).*"
@@ -31,24 +31,24 @@ class MessageName(Convertor[str]):
         return value
 
 
-register_url_convertor(MESSAGE_NAME, MessageName())
+register_url_convertor(ANY_MESSAGE_ID, AnyMessageId())
 
 
-def id_of(thing: str) -> BeforeValidator:
-    """An id of ours in its canonical form, as in every link that we give out; else 404."""
+def id_of(resource: str) -> BeforeValidator:
+    """A UUID in its canonical form, the only one that we give out; anything else is 404."""
 
     def read(text: object) -> UUID:
         try:
             found = UUID(str(text))
         except ValueError:
-            raise NotFound(f"There is no {thing} with this id") from None
+            raise NotFound(f"There is no {resource} with this id") from None
         if str(found) != str(text).lower():
-            raise NotFound(f"There is no {thing} with this id")
+            raise NotFound(f"There is no {resource} with this id")
         return found
 
     return BeforeValidator(read)
 
 
-MessageId = Annotated[UUID, id_of("message"), Path(description="The message's id, as given out")]
+MessageId = Annotated[UUID, id_of("message"), Path(description="The message's id")]
 WebhookId = Annotated[UUID, id_of("webhook"), Path(description="The webhook's id")]
 DeliveryId = Annotated[UUID, id_of("delivery"), Path(description="The delivery's id")]

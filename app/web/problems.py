@@ -1,6 +1,6 @@
-"""Every error of every route as a problem (RFC 9457), and what the document says of it.
+"""Problem details (RFC 9457): the error handlers of all routes, and their OpenAPI responses.
 
-What nobody foresaw is logged and tells the caller nothing of itself.
+Unexpected errors are logged; their response reveals nothing about them.
 """
 
 from __future__ import annotations
@@ -49,54 +49,54 @@ class Problem(BaseModel):
     status: int
     detail: str
     errors: list[FieldError] = Field(
-        default=[], description="Each thing at fault, where there are several or it has a name"
+        default=[], description="Each invalid field, and what is wrong with it"
     )
 
 
 HEADERS = {
     "WWW-Authenticate": {"description": "Always `Bearer`", "schema": {"const": "Bearer"}},
-    "Allow": {"description": "The methods that there are", "schema": {"type": "string"}},
+    "Allow": {"description": "The methods of this path", "schema": {"type": "string"}},
     "Retry-After": {"description": "Whole seconds", "schema": {"type": "string"}},
-    "Location": {"description": "The path of what was made", "schema": {"type": "string"}},
+    "Location": {"description": "The path of the new resource", "schema": {"type": "string"}},
     "Idempotency-Replayed": {
         "description": "`true` where this repeats an earlier response",
         "schema": {"type": "string"},
     },
     "ETag": {
-        "description": "Changes with the response; for `If-None-Match`",
+        "description": "A digest of the response, for `If-None-Match`",
         "schema": {"type": "string"},
     },
     "Link": {
-        "description": 'The next page, as `rel="next"`, where there is one',
+        "description": 'The next page, as `rel="next"`, if there is one',
         "schema": {"type": "string"},
     },
     "Vary": {"description": "Always `Accept`", "schema": {"type": "string"}},
     "Content-Disposition": {
-        "description": "Of a file: its name",
+        "description": "The name of the file, for exports",
         "schema": {"type": "string"},
     },
 }
-"""The headers of responses, for the document; see ``headers``."""
+"""The descriptions of response headers, see ``headers``."""
 
-_OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
-_OF_EVERY_KEYED_ROUTE = (NotAuthenticated, NotAllowed, Invalid, ServiceError, Unavailable)
-OF_A_BODY = (BadRequest, RequestTimeout, BodyTooLarge)
-"""What reading any JSON body can come to."""
+_HEADER_OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
+_COMMON_ERRORS = (NotAuthenticated, NotAllowed, Invalid, ServiceError, Unavailable)
+BODY_ERRORS = (BadRequest, RequestTimeout, BodyTooLarge)
+"""The errors of reading a JSON body."""
 
 
 def headers(*names: str) -> dict[str, dict[str, Any]]:
-    """These headers of a response, for the document."""
+    """The OpenAPI description of these response headers."""
     return {name: HEADERS[name] for name in names}
 
 
 def problems(*kinds: type[ServiceError], retry_after: int | None = None) -> Responses:
-    """The responses that these errors make, for ``responses=`` of a route with a key.
+    """The responses for these errors, as ``responses=`` of a route with a key.
 
-    Those that every such route has are added. ``retry_after``: a status that can say when to come
-    back, although it does not always.
+    The errors of every such route are added. ``retry_after``: a status that may have the header
+    Retry-After.
     """
     responses: Responses = {}
-    for kind in (*_OF_EVERY_KEYED_ROUTE, *kinds):
+    for kind in (*_COMMON_ERRORS, *kinds):
         _add(responses, kind)
     if retry_after is not None:
         responses[retry_after]["headers"] = headers("Retry-After")
@@ -104,7 +104,7 @@ def problems(*kinds: type[ServiceError], retry_after: int | None = None) -> Resp
 
 
 def problems_without_key(*kinds: type[ServiceError]) -> Responses:
-    """The same for a route that asks for no key."""
+    """The responses for these errors, as ``responses=`` of a route without a key."""
     responses: Responses = {}
     for kind in kinds:
         _add(responses, kind)
@@ -112,7 +112,7 @@ def problems_without_key(*kinds: type[ServiceError]) -> Responses:
 
 
 def problem(error: ServiceError) -> Response:
-    """The error as a response."""
+    """The problem response for an error."""
     return Response(
         problem_body(error),
         status_code=error.status,
@@ -121,11 +121,11 @@ def problem(error: ServiceError) -> Response:
     )
 
 
-def handle_errors(app: FastAPI) -> None:
-    """Make every error of every route a problem."""
+def add_error_handlers(app: FastAPI) -> None:
+    """Render every error of every route as a problem."""
 
     @app.exception_handler(ServiceError)
-    async def _on_purpose(_request: Request, error: ServiceError) -> Response:
+    async def _service_error(_request: Request, error: ServiceError) -> Response:
         return problem(error)
 
     @app.exception_handler(RequestValidationError)
@@ -134,7 +134,7 @@ def handle_errors(app: FastAPI) -> None:
         return problem(Invalid("The request cannot be read; nothing was done", errors=faults))
 
     @app.exception_handler(HTTPException)
-    async def _framework(request: Request, error: HTTPException) -> Response:
+    async def _http_exception(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
             first = (error.headers or {}).get("Allow", "")
             allowed = offered_methods(app.openapi(), request.url.path) or first
@@ -145,13 +145,13 @@ def handle_errors(app: FastAPI) -> None:
         return problem(BadRequest(str(error.detail)))
 
     @app.exception_handler(Exception)
-    async def _unforeseen(request: Request, error: Exception) -> Response:
+    async def _unexpected(request: Request, error: Exception) -> Response:
         log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
         return problem(ServiceError("The failure is logged. Nothing is known of its effects."))
 
 
 def offered_methods(document: dict[str, Any], path: str) -> str:
-    """The methods of a path, of all its routes together; the framework knows only the first's."""
+    """The methods of all routes at a path; FastAPI's Allow header has those of the first."""
     for template in sorted(document["paths"], key=lambda name: "{" in name):
         if re.fullmatch(_PARAMETER.sub("[^/]+", re.escape(template)), path):
             return ", ".join(sorted(method.upper() for method in document["paths"][template]))
@@ -168,7 +168,7 @@ def _add(responses: Responses, kind: type[ServiceError]) -> None:
             },
         },
     )
-    if name := _OF_STATUS.get(kind.status):
+    if name := _HEADER_OF_STATUS.get(kind.status):
         response["headers"] = headers(name)
     example = {
         "type": f"urn:iovox-receipts:problem:{kind.code}",

@@ -1,7 +1,7 @@
-"""What callers write behind the question mark: models that refuse what they do not know.
+"""Query parameters: the base model, types and checks. Untrusted input.
 
-A parameter that is not known is a fault, since a filter with a typo must not answer with
-everything. So is one that is empty, or given twice where one value counts.
+An unknown parameter is an error, since a misspelt filter must not return everything. So is an empty
+one, and a repeated one unless it is a list.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pydantic import (
 from app.errors import FieldError, Invalid
 from app.web.faults import quoted
 
-LARGEST_PAGE = 500
-LONGEST_TEXT = 255
-MOST_PARAMETERS = 100
+MAX_PAGE_SIZE = 500
+MAX_TEXT_LENGTH = 255
+MAX_PARAMETERS = 100
 
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
@@ -38,7 +38,7 @@ _WHOLE = re.compile(r"\d{1,6}", re.ASCII)
 
 
 class Query(BaseModel):
-    """The base of every route's parameters. Fields have defaults: nothing has to be asked for."""
+    """The base of every route's query model. All fields have defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,14 +53,14 @@ class Query(BaseModel):
         return value
 
 
-def check_form(params: QueryParams, *, is_read: bool, repeatable: frozenset[str]) -> None:
-    """Refuse what a model cannot see: repetitions, and any parameter of a route that reads none.
+def check_parameters(params: QueryParams, *, is_read: bool, repeatable: frozenset[str]) -> None:
+    """Refuse repeated parameters, and all parameters of a route without a query model.
 
-    Raises Invalid.
+    Query models cannot check these. Raises Invalid.
     """
     items = params.multi_items()
-    if len(items) > MOST_PARAMETERS:
-        raise Invalid(f"There are {len(items)} parameters; at most {MOST_PARAMETERS} are read")
+    if len(items) > MAX_PARAMETERS:
+        raise Invalid(f"There are {len(items)} parameters; at most {MAX_PARAMETERS} are read")
     if not is_read:
         faults = [
             FieldError(quoted(name), "is not a parameter here; there are none") for name, _ in items
@@ -77,7 +77,7 @@ def check_form(params: QueryParams, *, is_read: bool, repeatable: frozenset[str]
 
 
 def repeatable_names(models: Iterable[Any]) -> frozenset[str]:
-    """The parameters of query models whose values add up when they are repeated."""
+    """The parameters of query models that are lists and may be repeated."""
     return frozenset(
         name
         for model in models
@@ -87,7 +87,7 @@ def repeatable_names(models: Iterable[Any]) -> frozenset[str]:
 
 
 def rfc3339(text: str) -> datetime:
-    """The time in UTC. Raises ValueError."""
+    """Parse an RFC 3339 time to UTC. Raises ValueError."""
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError("must be an RFC 3339 time, such as 2026-11-22T09:00:00Z")
@@ -104,18 +104,18 @@ def rfc3339(text: str) -> datetime:
 
 
 def _moment(value: object) -> datetime:
-    """A plus that was not escaped arrives as a space, and is taken for one."""
+    """Parse a time whose unescaped + in the offset has been decoded as a space, too."""
     if not isinstance(value, str):
         raise ValueError("must be a time such as 2026-11-22T09:00:00Z")  # noqa: TRY004  pydantic's
     return rfc3339(_LOST_PLUS.sub("+", value))
 
 
-def whole_number(most: int) -> BeforeValidator:
-    """A number from 1 to ``most``, written in digits and nothing else."""
+def whole_number(maximum: int) -> BeforeValidator:
+    """An integer from 1 to ``maximum``, written in digits only."""
 
     def read(text: object) -> int:
-        if not (isinstance(text, str) and _WHOLE.fullmatch(text) and 1 <= int(text) <= most):
-            raise ValueError(f"must be a whole number from 1 to {most}")
+        if not (isinstance(text, str) and _WHOLE.fullmatch(text) and 1 <= int(text) <= maximum):
+            raise ValueError(f"must be a whole number from 1 to {maximum}")
         return int(text)
 
     return BeforeValidator(read)
@@ -129,12 +129,12 @@ def _boolean(text: object) -> bool:
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
-PageSize = Annotated[int, Field(ge=1, le=LARGEST_PAGE), whole_number(LARGEST_PAGE)]
-ShortText = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
+PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE), whole_number(MAX_PAGE_SIZE)]
+ShortText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]
 
 
 def not_before(start: str) -> AfterValidator:
-    """The end of a range, whose start is the field of this name, declared above it."""
+    """The end of a range: not before the field ``start``, which has to be declared above it."""
 
     def check(value: datetime | None, info: ValidationInfo) -> datetime | None:
         first = info.data.get(start)

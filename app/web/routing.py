@@ -1,8 +1,9 @@
-"""The class of every route that takes an API key. Nobody is trusted before the key is found.
+"""The route class of all routes with an API key. Requests are untrusted until the key is found.
 
-FastAPI reads a request's body before it solves dependencies. A route class stands in front, which
-is its documented way: the key and its scopes first, then the query's form, then the body, bounded.
-The scopes are those of the caller in the endpoint's signature (see `app.web.caller`).
+FastAPI reads the body before it solves dependencies. A custom route class, FastAPI's documented way
+to run code before that, checks the key and its scopes first, then the query parameters, then reads
+the body with its limits. The scopes are those of the caller in the endpoint's signature (see
+`app.web.caller`).
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from app.web.body import USUAL_LIMIT, read_json
+from app.web.body import DEFAULT_LIMIT, read_json
 from app.web.caller import Authenticator
-from app.web.query import check_form, repeatable_names
+from app.web.query import check_parameters, repeatable_names
 
 
 class KeyedRoute(APIRoute):
-    """A route that asks for a key. Its endpoint declares a Caller with the scopes it needs."""
+    """A route that requires a key. Its endpoint declares a Caller with the required scopes."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler behind the checks that come before the body."""
+        """FastAPI's handler, preceded by the checks before the body."""
         handle = super().get_route_handler()
         dependants = list(_walk(self.dependant))
         scopes = required_scopes(self.dependant)
         models = [f.field_info.annotation for each in dependants for f in each.query_params]
         repeatable = repeatable_names(models)
         body_field = self.body_field
-        limit = getattr(self.endpoint, "body_limit", USUAL_LIMIT)
+        limit = getattr(self.endpoint, "body_limit", DEFAULT_LIMIT)
 
         async def keyed(request: Request) -> Response:
             authenticator: Authenticator = request.app.state.authenticator
@@ -38,7 +39,7 @@ class KeyedRoute(APIRoute):
                 request.headers.get("authorization"), scopes
             )
             if request.scope["query_string"]:
-                check_form(request.query_params, is_read=bool(models), repeatable=repeatable)
+                check_parameters(request.query_params, is_read=bool(models), repeatable=repeatable)
             if body_field is not None:
                 is_required = body_field.field_info.is_required()
                 request = await read_json(request, limit, is_required=is_required)
@@ -48,7 +49,7 @@ class KeyedRoute(APIRoute):
 
 
 def required_scopes(dependant: Dependant) -> frozenset[str]:
-    """The scopes that an endpoint's dependencies name. Raises TypeError where it names none."""
+    """The scopes that an endpoint's dependencies require. Raises TypeError if there are none."""
     scopes = {scope for each in _walk(dependant) for scope in each.own_oauth_scopes or ()}
     if not scopes:
         raise TypeError(f"{dependant.call} asks for no key: declare a caller, such as ReadCaller")
@@ -56,7 +57,7 @@ def required_scopes(dependant: Dependant) -> frozenset[str]:
 
 
 def _walk(dependant: Dependant) -> Iterator[Dependant]:
-    """An endpoint and all that it depends on."""
+    """A dependant and all its dependencies, recursively."""
     yield dependant
     for each in dependant.dependencies:
         yield from _walk(each)

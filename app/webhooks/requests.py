@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.model.event import ANNOUNCED
+from app.model.event import EVENT_STATUSES
 from app.model.status import FINAL, Status
 from app.model.webhook import DeliveryState, Replay
 from app.web.events import EventNumber, EventStatuses
@@ -27,7 +27,7 @@ from app.web.query import Moment, PageSize, Query, not_before
 
 PAGE = 100
 LONGEST_APP = 100
-BY_DEFAULT: list[Status] = [status for status in ANNOUNCED if status in FINAL]
+BY_DEFAULT: list[Status] = [status for status in EVENT_STATUSES if status in FINAL]
 """What a webhook is told of unless it asks for something else: how messages ended."""
 
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"

@@ -10,14 +10,14 @@ from uuid import UUID
 from pydantic import BaseModel, Field, JsonValue
 
 from app.model import webhook as model
-from app.model.event import ANNOUNCED, event_id
+from app.model.event import EVENT_STATUSES, event_id
 from app.model.webhook import DeliveryState, WebhookState
 from app.web.events import Event, EventStatus
 
 if TYPE_CHECKING:  # made of a table, which type checkers do not follow
     EventType = str
 else:
-    EventType = Literal[tuple(f"message.{status.lower()}" for status in ANNOUNCED)]
+    EventType = Literal[tuple(f"message.{status.lower()}" for status in EVENT_STATUSES)]
 
 
 class Webhook(BaseModel):

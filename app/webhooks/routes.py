@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.errors import Conflict, NotFound
 from app.web.caller import ReadCaller
 from app.web.paths import DeliveryId, WebhookId
-from app.web.problems import OF_A_BODY, Responses, headers, problems
+from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
 from app.webhooks.requests import DeliveryQuery, NewWebhook, ReplayRequest, WebhookChange
 from app.webhooks.responses import (
@@ -53,7 +53,7 @@ _CREATED: Responses = {
     "",
     status_code=201,
     summary="Subscribe to events",
-    responses=_CREATED | problems(Conflict, *OF_A_BODY),
+    responses=_CREATED | problems(Conflict, *BODY_ERRORS),
 )
 async def create_webhook(
     asked: NewWebhook, caller: ReadCaller, subscriptions: TheSubscriptions, response: Response
@@ -84,7 +84,7 @@ async def look_up_webhook(
 @router.patch(
     "/{id}",
     summary="Another URL, other statuses; pause or resume",
-    responses=problems(NotFound, Conflict, *OF_A_BODY),
+    responses=problems(NotFound, Conflict, *BODY_ERRORS),
 )
 async def change_webhook(
     id: WebhookId,
@@ -186,7 +186,7 @@ async def replay_delivery(
     "/{id}/replay",
     status_code=202,
     summary="Send many again",
-    responses=problems(NotFound, Conflict, *OF_A_BODY),
+    responses=problems(NotFound, Conflict, *BODY_ERRORS),
 )
 async def replay_deliveries(
     id: WebhookId,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.model.webhook import Attempted, Delivery, DeliveryState, Health, Webhook, WebhookState
+from app.model.webhook import AttemptResult, Delivery, DeliveryState, Health, Webhook, WebhookState
 from app.webhooks.client import DeliveryResult
 
 
@@ -40,12 +40,12 @@ class Schedule:
 
     def attempted(
         self, webhook: Webhook, delivery: Delivery, result: DeliveryResult, now: datetime
-    ) -> Attempted:
+    ) -> AttemptResult:
         """What a result makes of a delivery."""
         state, next_attempt_at = DeliveryState.DELIVERED, None
         if not result.succeeded:
             state, next_attempt_at = self._failed(webhook, delivery, result, now)
-        return Attempted(
+        return AttemptResult(
             delivery_id=delivery.id,
             replays=delivery.replays,
             at=now,

@@ -13,7 +13,7 @@ import pytest
 from app.store.engine import Database
 from app.store.keys import KeyStore
 from app.web.caller import Scope
-from app.web.paths import MESSAGE_NAME
+from app.web.paths import ANY_MESSAGE_ID
 from tests.architecture.routes import Offered, offered
 from tests.receive.serving import RawAnswer, Service, read_answer, run, serve
 
@@ -66,7 +66,7 @@ def call(service: Service, route: Offered, *headers: str) -> RawAnswer:
 
 def test_there_are_routes_to_test() -> None:
     assert {"/v1/messages", "/v1/messages/batch", "/v1/messages/{id}"} <= {
-        route.path.replace(f":{MESSAGE_NAME}", "") for route in SECURED
+        route.path.replace(f":{ANY_MESSAGE_ID}", "") for route in SECURED
     }
     assert {route.scope for route in SECURED} >= {Scope.SEND, Scope.READ}
 

@@ -46,8 +46,8 @@ MINTED = [
 @pytest.mark.parametrize(("setting", "auth", "text"), labelled(MINTED))
 def test_minted_text(setting: str, auth: str | None, text: str) -> None:
     headers = parse(setting, auth)
-    assert headers.mint(None) == text
-    assert headers.mint(MESSAGE_ID) == f"{text},X-Message-Id: {MESSAGE_ID}"
+    assert headers.for_message(None) == text
+    assert headers.for_message(MESSAGE_ID) == f"{text},X-Message-Id: {MESSAGE_ID}"
 
 
 REFUSED = [
@@ -119,7 +119,7 @@ def test_verify(offered: list[tuple[bytes, bytes]], known: bool) -> None:
 
 
 def test_what_is_minted_verifies() -> None:
-    minted = parse("X-Auth: a secret:with=odd;signs").mint(MESSAGE_ID)
+    minted = parse("X-Auth: a secret:with=odd;signs").for_message(MESSAGE_ID)
     sent = [pair.split(": ", 1) for pair in minted.split(",")]
     raw = [(name.lower().encode(), value.encode()) for name, value in sent]
     assert parse("X-Auth: a secret:with=odd;signs").verify(raw)

@@ -400,7 +400,7 @@ async def test_cancelling_leaves_every_connection_usable(
 
 async def test_longest_wait_counts_every_timeout(make_client: Make) -> None:
     client = make_client("http://iovox.invalid", pool_timeout=1, connect_timeout=5, read_timeout=30)
-    assert client.longest_wait == 41
+    assert client.max_duration == 41
 
 
 RAISED = (OSError, socket.gaierror, TimeoutError, RuntimeError, ValueError, aiohttp.ClientError)

@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from app.errors import NotSent, OutcomeUnknown, Refused, SubmissionError
-from app.iovox.outcome import Reply, parse_retry_after, read_outcome
+from app.iovox.outcome import HttpResponse, parse_retry_after, read_outcome
 from tests.iovox.scripted import ACCEPTED, ACTIVITY_ID, errors
 from tests.iovox.tables import labelled
 
@@ -27,9 +27,9 @@ DOCUMENTED = [
 
 
 def outcome(
-    status: int | None, body: str = "", *, retry_on_500: bool = True, flaw: str | None = None
+    status: int | None, body: str = "", *, retry_on_500: bool = True, failure: str | None = None
 ) -> str | SubmissionError:
-    reply = Reply(status, body.encode(), flaw=flaw)
+    reply = HttpResponse(status, body.encode(), failure=failure)
     try:
         return read_outcome(reply, retry_on_500=retry_on_500, redact=lambda text: text)
     except SubmissionError as error:
@@ -126,7 +126,7 @@ FLAWED: list[tuple[int | None, type[SubmissionError]]] = [
 def test_a_status_line_counts_even_where_the_body_was_lost(
     status: int | None, kind: type[SubmissionError]
 ) -> None:
-    error = outcome(status, flaw="its answer was cut")
+    error = outcome(status, failure="its answer was cut")
     assert type(error) is kind
     assert "its answer was cut" in str(error)
 

@@ -8,7 +8,13 @@ from defusedxml.ElementTree import fromstring
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.iovox.xml import ANSWER_LIMIT, Answer, build_request, forbidden_characters, parse_answer
+from app.iovox.xml import (
+    MAX_RESPONSE_SIZE,
+    ParsedResponse,
+    build_request,
+    forbidden_characters,
+    parse_response,
+)
 from app.model.message import Submission
 from tests.iovox.conftest import MESSAGE_ID
 from tests.iovox.scripted import ACCEPTED, ACTIVITY_ID, errors
@@ -126,7 +132,7 @@ IDS = [
 
 @pytest.mark.parametrize(("body", "expected"), labelled(IDS))
 def test_the_id(body: str, expected: str | None) -> None:
-    answer = parse_answer(body.encode())
+    answer = parse_response(body.encode())
     assert answer.readable
     assert answer.sms_activity_id == expected
 
@@ -148,7 +154,7 @@ UNREADABLE = [
     ("external entity", b'<!DOCTYPE r SYSTEM "file:///etc/passwd"><response/>'),
     ("undefined entity", b"<response><sms_activity_id>&nbsp;</sms_activity_id></response>"),
     ("NUL", ACCEPTED.encode().replace(b"d454", b"d4\x0054")),
-    ("over the limit", ACCEPTED.encode() + b" " * ANSWER_LIMIT),
+    ("over the limit", ACCEPTED.encode() + b" " * MAX_RESPONSE_SIZE),
     ("UTF-16 that claims to be UTF-8", ACCEPTED.encode("utf-16")),
     ("something else altogether", b"\xff\xfe\x00\x01\x02"),
     ("thousands deep, never closed", b"<response>" * 6000),
@@ -157,12 +163,12 @@ UNREADABLE = [
 
 @pytest.mark.parametrize("body", labelled(UNREADABLE))
 def test_unreadable_is_an_answer(body: bytes) -> None:
-    assert parse_answer(body) == Answer(readable=False)
+    assert parse_response(body) == ParsedResponse(readable=False)
 
 
 def test_thousands_deep_is_survived() -> None:
     body = b"<response>" * 2500 + b"</response>" * 2500
-    assert parse_answer(body) == Answer()
+    assert parse_response(body) == ParsedResponse()
 
 
 CHARSETS = [
@@ -189,18 +195,18 @@ CHARSETS = [
 @pytest.mark.parametrize(("declared", "codec", "text"), labelled(CHARSETS))
 def test_charsets_never_lose_the_words(declared: str, codec: str, text: str) -> None:
     body = f"{declared}<errors><error status='400'>Origin é</error></errors>".encode(codec)
-    assert [error.text for error in parse_answer(body).errors] == [text]
+    assert [error.text for error in parse_response(body).errors] == [text]
 
 
 def test_an_id_with_a_broken_character_is_none() -> None:
     body = response("<sms_activity_id>é7</sms_activity_id>").encode("latin-1")
-    assert parse_answer(body).sms_activity_id is None
+    assert parse_response(body).sms_activity_id is None
 
 
 def test_several_errors_are_all_kept_in_order() -> None:
     body = errors((400, "Origin Empty"), (None, " Message\n Empty "), (400, ""))
     body = body.replace("</errors>", "<error status='x'>4 &lt; 5</error></errors>")
-    kept = [(error.status, error.text) for error in parse_answer(body.encode()).errors]
+    kept = [(error.status, error.text) for error in parse_response(body.encode()).errors]
     assert kept == [(400, "Origin Empty"), (None, "Message Empty"), (400, ""), (None, "4 < 5")]
 
 
@@ -214,7 +220,7 @@ fragments = st.lists(
 
 @given(st.binary(max_size=200) | fragments)
 def test_parse_answer_never_raises(body: bytes) -> None:
-    answer = parse_answer(body)
+    answer = parse_response(body)
     assert answer.sms_activity_id is None or 0 < len(answer.sms_activity_id) <= 255
 
 
@@ -229,5 +235,5 @@ def test_the_usual_answer_is_read_as_any_other(start: str, written: str) -> None
     node = f"<sms_activity_id>{written}</sms_activity_id>"
     short = f"{start}<response>\n {node}</response>\n".encode()
     long = f"{start}<response><!-- long -->{node}</response>\n".encode()
-    assert parse_answer(short) == parse_answer(long)
-    assert parse_answer(short).readable
+    assert parse_response(short) == parse_response(long)
+    assert parse_response(short).readable

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Unavailable
-from app.lookup.export import COLUMNS, CSV, JSON, JSON_LINES, csv_header, csv_lines, preferred
-from app.lookup.lookups import AT_A_TIME
+from app.lookup.export import COLUMNS, CSV, JSON, JSON_LINES, csv_header, csv_lines, negotiate
+from app.lookup.lookups import BATCH_SIZE
 from app.lookup.responses import MessageSummary
 from app.model.search import Search
 from app.model.status import Status
 from tests.lookup.world import NOW, World, all_pages, faults
 
-MESSAGES = 2 * AT_A_TIME + 7
+MESSAGES = 2 * BATCH_SIZE + 7
 
 
 async def _filled(world: World, app: str, count: int) -> None:
@@ -104,16 +104,16 @@ async def test_it_is_read_and_made_in_pieces(world: World) -> None:
         )
     ]
     assert sum(pieces) == MESSAGES
-    assert max(pieces) == AT_A_TIME
+    assert max(pieces) == BATCH_SIZE
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_half_a_file_is_never_taken_for_a_whole_one(own_world: World) -> None:
     """When we shut down the connection breaks off, rather than end as if that were all."""
-    await _filled(own_world, "exporting", AT_A_TIME + 1)
+    await _filled(own_world, "exporting", BATCH_SIZE + 1)
     lookups = own_world.service.runtime.lookups
     pieces = lookups.export(Search(app="exporting"), before=None, limit=None)
-    assert len(await anext(pieces)) == AT_A_TIME
+    assert len(await anext(pieces)) == BATCH_SIZE
     own_world.service.runtime.end_streams()
     with pytest.raises(Unavailable, match="not complete"):
         await anext(pieces)
@@ -187,7 +187,7 @@ def test_a_refusal_fits_in_a_cell() -> None:
     ],
 )
 def test_who_asks_for_what(accept: str | None, kind: str) -> None:
-    assert preferred(accept) == kind
+    assert negotiate(accept) == kind
 
 
 def _row(**cells: object) -> MessageSummary:

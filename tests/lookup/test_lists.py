@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.model.search import LISTED
+from app.model.search import MESSAGE_STATUSES
 from app.model.status import FINAL, Status
 from app.store.lists.store import ListStore
 from tests.lookup.world import NOW, Json, World, all_pages, faults
@@ -40,7 +40,7 @@ async def test_every_status_and_oddity_is_there(
 ) -> None:
     """The others ask about these messages."""
     for place in range(MESSAGES):
-        status = sorted(LISTED)[place % len(LISTED)]
+        status = sorted(MESSAGE_STATUSES)[place % len(MESSAGE_STATUSES)]
         created_at = NOW - SPAN * chance.random()
         late = chance.choice([0, 3, 70, 4_000, 90_000])
         message = await world.message(
@@ -59,7 +59,7 @@ async def test_every_status_and_oddity_is_there(
         body.pop("history")
         told.setdefault(_name(world), []).append(body)
     await world.receipts("of no message", ("DELIVERED", NOW))
-    assert {one["status"] for one in told[_name(world)]} == set(LISTED)
+    assert {one["status"] for one in told[_name(world)]} == set(MESSAGE_STATUSES)
     assert any(one["contradictory"] for one in told[_name(world)])
     assert any(one["overdue"] for one in told[_name(world)])
 
@@ -76,7 +76,7 @@ async def test_without_a_filter_all_of_it_comes_newest_first(
 
 MOMENT = NOW - SPAN / 2
 ALONE: Mapping[str, Params] = {
-    **{f"status {status}": {"status": str(status)} for status in sorted(LISTED)},
+    **{f"status {status}": {"status": str(status)} for status in sorted(MESSAGE_STATUSES)},
     "two statuses": {"status": "FAILED,QUEUED"},
     "a status twice": {"status": "FAILED,FAILED"},
     "a status as two parameters": {"status": ["DELIVERED", "UNSENT"]},
@@ -156,8 +156,8 @@ async def test_filters_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     database = world.service.runtime.database
-    patience = timedelta(hours=72)
-    lists = ListStore(database, patience=patience, candidates=candidates, probed=probed)
+    overdue_after = timedelta(hours=72)
+    lists = ListStore(database, overdue_after=overdue_after, candidates=candidates, probed=probed)
     monkeypatch.setattr(world.service.runtime.lookups, "_lists", lists)
     for _ in range(10):
         names = chance.sample(sorted(CHOICES), chance.randint(1, 4))

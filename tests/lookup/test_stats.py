@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.lookup.stats import MOST_GROUPS, summarise
-from app.model.search import LISTED
+from app.lookup.stats import MAX_GROUPS, summarise
+from app.model.search import MESSAGE_STATUSES
 from app.model.status import Status
 from app.store.stats import GROUPINGS, Count
 from tests.lookup.world import BY_IOVOX, NOW, Json, World, faults
@@ -27,7 +27,7 @@ async def _filled(world: World) -> list[Json]:
         await world.add_key("statistics", "read")
         for place in range(60):
             created_at = NOW - SPAN * chance.random()
-            status = sorted(LISTED)[place % len(LISTED)]
+            status = sorted(MESSAGE_STATUSES)[place % len(MESSAGE_STATUSES)]
             seconds = chance.choice([0, 1, 1, 5, 30, 4_000])
             status_at = created_at + timedelta(seconds=seconds)
             await world.message(
@@ -152,12 +152,12 @@ async def test_bad_parameters_are_named(world: World, query: str, field: str) ->
 
 
 def test_only_so_many_groups_are_shown_the_largest() -> None:
-    counts = [Count(f"origin {n}", "DELIVERED", 1, n + 1) for n in range(MOST_GROUPS + 5)]
+    counts = [Count(f"origin {n}", "DELIVERED", 1, n + 1) for n in range(MAX_GROUPS + 5)]
     body = summarise(counts, by="origin", start=NOW, end=NOW).model_dump()
-    assert len(body["groups"]) == MOST_GROUPS
-    assert body["groups"][0]["key"] == f"origin {MOST_GROUPS + 4}"
+    assert len(body["groups"]) == MAX_GROUPS
+    assert body["groups"][0]["key"] == f"origin {MAX_GROUPS + 4}"
     assert body["groups_left_out"] == 5
-    assert body["messages"] == sum(range(MOST_GROUPS + 6))
+    assert body["messages"] == sum(range(MAX_GROUPS + 6))
 
 
 @given(st.lists(st.integers(-3, 200), min_size=1, max_size=300))

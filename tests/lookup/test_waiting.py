@@ -14,8 +14,7 @@ import httpx
 import pytest
 
 from app.errors import StoreUnavailable
-from app.lookup import waiting
-from app.lookup.waiting import WaitingRoom
+from app.lookup.waiters import StatusWaiters
 from app.model.status import Status
 from app.store.engine import Database
 from app.store.keys import KeyStore
@@ -206,20 +205,19 @@ def _answering(*answers: Mapping[str, str] | Exception) -> Callable[..., Awaitab
 
 async def test_a_database_that_is_away_for_a_while_only_makes_it_later() -> None:
     away = StoreUnavailable("away")
-    room: WaitingRoom[str] = WaitingRoom(_answering(away, away, {"a": "DELIVERED"}))
-    run = asyncio.create_task(room.run())
+    waiters: StatusWaiters[str] = StatusWaiters(_answering(away, away, {"a": "DELIVERED"}))
+    run = asyncio.create_task(waiters.run())
     try:
         async with asyncio.timeout(10):
-            await room.until_changed("a", "SUBMITTED", 30)
+            await waiters.wait_for_change("a", "SUBMITTED", 30)
     finally:
         run.cancel()
 
 
-async def test_a_room_that_is_full_holds_nobody_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "CAPACITY", 1)
-    room: WaitingRoom[str] = WaitingRoom(_answering({}))
-    first = asyncio.create_task(room.until_changed("a", "SUBMITTED", 1))
+async def test_beyond_its_capacity_nobody_waits() -> None:
+    waiters: StatusWaiters[str] = StatusWaiters(_answering({}), capacity=1)
+    first = asyncio.create_task(waiters.wait_for_change("a", "SUBMITTED", 1))
     await asyncio.sleep(0)
     async with asyncio.timeout(0.5):
-        await room.until_changed("b", "SUBMITTED", 30)
+        await waiters.wait_for_change("b", "SUBMITTED", 30)
     await first

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.errors import FieldError
-from app.model.receipt import Arrival, Meaning, Receipt, Rejection, interpret
+from app.model.receipt import Arrival, Receipt, ReceiptContent, Rejection, interpret
 from app.model.status import status_of
 
 RECEIVED_AT = datetime(2020, 5, 6, 17, 37, 50, tzinfo=UTC)
@@ -43,8 +43,8 @@ def understood(body: bytes) -> Receipt:
     return found
 
 
-def meant(body: bytes) -> Meaning:
-    return understood(body).meaning
+def meant(body: bytes) -> ReceiptContent:
+    return understood(body).content
 
 
 def rejected(body: bytes) -> Rejection:
@@ -169,7 +169,7 @@ ACCEPTED: list[tuple[str, bytes, dict[str, Any]]] = [
 )
 def test_accepted(body: bytes, expected: dict[str, Any]) -> None:
     receipt = understood(body)
-    found = {"sms_activity_id": receipt.sms_activity_id, **receipt.meaning._asdict()}
+    found = {"sms_activity_id": receipt.sms_activity_id, **receipt.content._asdict()}
     assert {name: found[name] for name in expected} == expected
     assert receipt.arrival.body == body
 
@@ -297,7 +297,7 @@ json_values = st.recursive(
 def test_no_json_raises_and_what_is_shown_fits_a_column(fields: dict[str, Any]) -> None:
     found = interpret(arrival(json.dumps(fields).encode()))
     if isinstance(found, Receipt):
-        for text in (found.sms_activity_id, *found.meaning[:4]):
+        for text in (found.sms_activity_id, *found.content[:4]):
             assert text is None or "\x00" not in text
             assert text is None or text.encode().decode() == text
 
@@ -317,9 +317,9 @@ def test_the_greatest_key_is_the_status_in_any_order(
     of: list[tuple[str, int]], chance: random.Random
 ) -> None:
     bodies = [raw(status=s, receipt_timestamp=f"2020-05-06 18:37:0{second}") for s, second in of]
-    first = max((meant(body) for body in bodies), key=lambda meaning: meaning.key)
+    first = max((meant(body) for body in bodies), key=lambda content: content.key)
     chance.shuffle(bodies)
-    again = max((meant(body) for body in bodies), key=lambda meaning: meaning.key)
+    again = max((meant(body) for body in bodies), key=lambda content: content.key)
     start = datetime(2020, 5, 6, 17, 37, tzinfo=UTC)
     expected = status_of([(s.strip().upper(), start + timedelta(seconds=n)) for s, n in of])
     for winner in (first, again):

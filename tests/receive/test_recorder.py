@@ -39,7 +39,7 @@ def good(number: int) -> Receipt:
 def poisonous(number: int) -> Receipt:
     """No database can hold half a character. `interpret` never lets one through."""
     call = good(number)
-    return call._replace(meaning=call.meaning._replace(status_reason="\ud800"))
+    return call._replace(content=call.content._replace(status_reason="\ud800"))
 
 
 async def in_database(database: Database) -> set[str]:

@@ -1,1 +1,1 @@
-"""The simulator, spoken to over real HTTP and answering to a real receiver."""
+"""The simulator, tested over real HTTP, with a real receiver of receipts."""

@@ -71,7 +71,7 @@ def test_brief_counts_leave_the_ids_out(caller: Caller) -> None:
 
 
 def test_ids_beyond_the_bound_are_owned_up_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_module, "MOST_IDS", 2)
+    monkeypatch.setattr(ledger_module, "MAX_IDS", 2)
     ledger = Ledger()
     for name in ("a", "b", "c", "a", None):
         ledger.attempt(name)

@@ -34,24 +34,24 @@ class Delivery:
 
     @property
     def best(self) -> Receipt | None:
-        known = [receipt for receipt in self.receipts if receipt.meaning.status in RANKS]
+        known = [receipt for receipt in self.receipts if receipt.content.status in RANKS]
         return max(known, key=weight, default=None)
 
     @property
     def status(self) -> str:
         if self.best is not None:
-            return self.best.meaning.status
+            return self.best.content.status
         return "SUBMITTED" if self.submitted else "UNKNOWN"
 
     @property
     def contradictory(self) -> bool:
-        statuses = {receipt.meaning.status for receipt in self.receipts}
+        statuses = {receipt.content.status for receipt in self.receipts}
         return "DELIVERED" in statuses and bool(statuses & {"FAILED", "EXPIRED"})
 
 
 def weight(receipt: Receipt) -> Weight:
-    rank, tie = RANKS[receipt.meaning.status]
-    return rank, receipt.meaning.at, tie
+    rank, tie = RANKS[receipt.content.status]
+    return rank, receipt.content.at, tie
 
 
 class Oracle:
@@ -95,7 +95,7 @@ class Oracle:
 
     def _take(self, receipt: Receipt) -> None:
         delivery = self.deliveries.setdefault(receipt.sms_activity_id, Delivery())
-        seen = delivery.arrivals.setdefault(receipt.meaning.digest, set())
+        seen = delivery.arrivals.setdefault(receipt.content.digest, set())
         is_new = not seen
         seen.add(receipt.arrival.id)
         if not is_new:
@@ -105,7 +105,7 @@ class Oracle:
         raised = delivery.best is receipt and (before is None or weight(receipt) > weight(before))
         if raised and delivery.message is not None:
             self.events.append(
-                Event(delivery.message, receipt.sms_activity_id, receipt.meaning.status)
+                Event(delivery.message, receipt.sms_activity_id, receipt.content.status)
             )
 
     def _bind(self, message: UUID, sms_activity_id: str) -> None:
@@ -117,9 +117,9 @@ class Oracle:
         self.ids[message] = sms_activity_id
         self.states[message], self.leases[message] = "SUBMITTED", None
         steps = {
-            weight(receipt): receipt.meaning.status
+            weight(receipt): receipt.content.status
             for receipt in delivery.receipts
-            if receipt.meaning.status in RANKS
+            if receipt.content.status in RANKS
         }
         statuses = ["SUBMITTED", *(steps[key] for key in sorted(steps))]
         self.events += [Event(message, sms_activity_id, status) for status in statuses]

@@ -176,10 +176,10 @@ class Play:
         assert (record.message.id if record.message else None) == expected.message
         assert (record.status, record.contradictory) == (expected.status, expected.contradictory)
         if expected.best is not None:
-            assert record.status_at == expected.best.meaning.at
+            assert record.status_at == expected.best.content.at
         assert {(r.status, r.at, r.times_seen) for r in record.receipts} == {
             (m.status, m.at, len(expected.arrivals[m.digest]))
-            for m in (receipt.meaning for receipt in expected.receipts)
+            for m in (receipt.content for receipt in expected.receipts)
         }
         assert len(record.receipts) == len(expected.receipts)
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-from app.model.search import LISTED, OURS_ALONE, UNDER_WAY, Search
+from app.model.search import MESSAGE_STATUSES, NON_FINAL, NOT_ACCEPTED, Search
 from app.model.status import OWN, Status
 from app.store.tables import deliveries, messages
 
@@ -84,7 +84,7 @@ def candidates(search: Search) -> list[Candidates]:
         place = len(found) if Status.DELIVERED in search.statuses else 0
         found.insert(place, _by_status(search, search.statuses))
     elif not found and (search.status_from or search.status_to):
-        found.append(_by_status(search, LISTED))
+        found.append(_by_status(search, MESSAGE_STATUSES))
     return found or [_everything(search)]
 
 
@@ -126,7 +126,7 @@ def _of_status(status: Status, search: Search) -> Branch:
     """A status's time is evaluated in its own table, before any join."""
     table, key, state, at = (
         (messages, messages.c.id, messages.c.state, messages.c.state_at)
-        if status in OURS_ALONE
+        if status in NOT_ACCEPTED
         else (deliveries, deliveries.c.message_id, deliveries.c.status, deliveries.c.status_at)
     )
     is_it = state == literal_column(f"'{status}'")
@@ -162,15 +162,15 @@ def _overdue(search: Search) -> Candidates:
     Of younger ones only the expiry can have passed, and that has an index of its own: reading them
     by status would go through everything that is in flight.
     """
-    statuses = UNDER_WAY if search.statuses is None else search.statuses
+    statuses = NON_FINAL if search.statuses is None else search.statuses
     branches = []
     for status in sorted(statuses):
         branch = _of_status(status, search)
-        limits = [] if status in OURS_ALONE else [branch.key < bindparam("oldest_fresh")]
+        limits = [] if status in NOT_ACCEPTED else [branch.key < bindparam("oldest_fresh")]
         if status is Status.QUEUED:  # leaves out those scheduled for later
             limits.append(messages.c.next_attempt_at <= bindparam("now"))
         branches.append(replace(branch, where=(*branch.where, *limits)))
-    if statuses - OURS_ALONE:
+    if statuses - NOT_ACCEPTED:
         branches.append(_expired())
     return Candidates("nothing", tuple(branches))
 

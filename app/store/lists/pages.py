@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.model.search import UNDER_WAY, Search
+from app.model.search import NON_FINAL, Search
 from app.model.status import Status
 from app.store.any_of import chunks
 from app.store.lists.candidates import TEXTS, Branch, Candidates, within
@@ -149,7 +149,7 @@ def _is_overdue() -> ColumnElement[bool]:
         (messages.c.expires_at.is_not(None), messages.c.expires_at < bindparam("now")),
         else_=starts_at < bindparam("latest_start"),
     )
-    return and_(status.in_(sorted(UNDER_WAY)), has_passed)
+    return and_(status.in_(sorted(NON_FINAL)), has_passed)
 
 
 def _status_at() -> ColumnElement[Any]:

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Record
-from app.model.search import Search, smallest_id
+from app.model.search import Search, id_lower_bound
 from app.store.any_of import any_of
 from app.store.engine import Database
 from app.store.lists.candidates import candidates
@@ -62,20 +62,20 @@ class Page:
 class ListStore:
     """Reads only.
 
-    ``patience``: when a message without expiry counts as overdue. ``candidates`` and ``probed``
-    bound what is read for one page.
+    ``overdue_after``: the age from which a message without expiry counts as overdue.
+    ``candidates`` and ``probed`` bound what is read for one page.
     """
 
     def __init__(
         self,
         database: Database,
         *,
-        patience: timedelta,
+        overdue_after: timedelta,
         candidates: Sequence[int] = CANDIDATES,
         probed: int = PROBED,
     ) -> None:
         self._database = database
-        self._patience = patience
+        self._overdue_after = overdue_after
         self._candidates = candidates
         self._probed = probed
         self._statements: dict[object, list[PageStatements]] = {}
@@ -86,7 +86,7 @@ class ListStore:
 
     async def page(self, search: Search, *, before: UUID | None, limit: int, now: datetime) -> Page:
         """Up to ``limit`` records whose ids lie below ``before``. Raises StoreUnavailable."""
-        search = search.narrowed()
+        search = search.normalised()
         if search.statuses is not None and not search.statuses:
             return Page((), None)
         async with self._database.read() as connection:
@@ -158,18 +158,19 @@ class ListStore:
         """Every parameter that a statement may have. The range of ids has a margin."""
         below = [
             before,
-            search.created_to and smallest_id(search.created_to, OLDER),
-            search.status_to and smallest_id(search.status_to, CLOCKS),
+            search.created_to and id_lower_bound(search.created_to, OLDER),
+            search.status_to and id_lower_bound(search.status_to, CLOCKS),
         ]
         return {
             **{field.name: getattr(search, field.name) for field in fields(search)},
-            "above": search.created_from and smallest_id(search.created_from, -YOUNGER),
+            "above": search.created_from and id_lower_bound(search.created_from, -YOUNGER),
             "below": min((one for one in below if one is not None), default=None),
             "now": now,
-            "latest_start": now - self._patience,
-            "oldest_fresh": smallest_id(now, -self._patience),
-            "earliest_expiry": now - self._patience - OLDER,
-            "oldest_prompt": search.status_from and smallest_id(search.status_from, -LATE - OLDER),
+            "latest_start": now - self._overdue_after,
+            "oldest_fresh": id_lower_bound(now, -self._overdue_after),
+            "earliest_expiry": now - self._overdue_after - OLDER,
+            "oldest_prompt": search.status_from
+            and id_lower_bound(search.status_from, -LATE - OLDER),
             "apps": list(apps),
             **{f"app{place}": app for place, app in enumerate(apps)},
         }

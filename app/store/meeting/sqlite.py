@@ -95,14 +95,14 @@ async def _store(connection: AsyncConnection, batch: Sequence[Receipt]) -> list[
     kept = await _kept(connection, batch)
     fresh: list[Receipt] = []
     for receipt in batch:
-        name = (receipt.sms_activity_id, receipt.meaning.digest)
+        name = (receipt.sms_activity_id, receipt.content.digest)
         if name in kept:
             kept[name].count(receipt.arrival)
         else:
             kept[name] = _Kept(receipt.arrival.id, [], 1, receipt.arrival.received_at)
             fresh.append(receipt)
     new = [
-        _columns(receipt) | kept.pop((receipt.sms_activity_id, receipt.meaning.digest)).columns()
+        _columns(receipt) | kept.pop((receipt.sms_activity_id, receipt.content.digest)).columns()
         for receipt in fresh
     ]
     if new:
@@ -127,7 +127,7 @@ async def _kept(
             receipts.c.also,
             receipts.c.times_seen,
             receipts.c.received_at,
-        ).where(names.in_([(receipt.sms_activity_id, receipt.meaning.digest) for receipt in batch]))
+        ).where(names.in_([(receipt.sms_activity_id, receipt.content.digest) for receipt in batch]))
     )
     return {
         (row.sms_activity_id, row.digest): _Kept(
@@ -138,18 +138,18 @@ async def _kept(
 
 
 def _columns(receipt: Receipt) -> dict[str, object]:
-    meaning = receipt.meaning
+    content = receipt.content
     return {
         "id": receipt.arrival.id,
         "sms_activity_id": receipt.sms_activity_id,
-        "digest": meaning.digest,
-        "status": meaning.status,
-        "status_key": meaning.key,
-        "delivery_status": meaning.delivery_status,
-        "status_reason": meaning.status_reason,
-        "receipt_timestamp": meaning.receipt_timestamp,
-        "at": meaning.at,
-        "time_quality": meaning.time_quality,
+        "digest": content.digest,
+        "status": content.status,
+        "status_key": content.key,
+        "delivery_status": content.delivery_status,
+        "status_reason": content.status_reason,
+        "receipt_timestamp": content.receipt_timestamp,
+        "at": content.at,
+        "time_quality": content.time_quality,
         "body": receipt.arrival.body,
         "message_hint": receipt.arrival.hint,
     }
@@ -176,18 +176,18 @@ def _raise_status(known: dict[str, _Delivery], receipt: Receipt) -> list[NewEven
     delivery = known.setdefault(
         receipt.sms_activity_id, _Delivery(Status.UNKNOWN, 0, None, 0, None, None)
     )
-    meaning = receipt.meaning
-    delivery.seen |= meaning.flag
-    if meaning.key <= delivery.status_key:
+    content = receipt.content
+    delivery.seen |= content.flag
+    if content.key <= delivery.status_key:
         return []
-    delivery.status, delivery.status_key = meaning.status, meaning.key
-    delivery.status_at = meaning.at
-    delivery.reason = meaning.status_reason
+    delivery.status, delivery.status_key = content.status, content.key
+    delivery.status_at = content.at
+    delivery.reason = content.status_reason
     if delivery.app is None or delivery.message_id is None:
         return []
     sms_activity_id = receipt.sms_activity_id
     return [
-        NewEvent(delivery.message_id, delivery.app, sms_activity_id, meaning.status, meaning.at)
+        NewEvent(delivery.message_id, delivery.app, sms_activity_id, content.status, content.at)
     ]
 
 

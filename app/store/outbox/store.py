@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.event import Event
-from app.model.webhook import Attempted, Delivery, DeliveryState, Health, Payload, Webhook
+from app.model.webhook import AttemptResult, Delivery, DeliveryState, Health, Payload, Webhook
 from app.store.engine import Database
 from app.store.feed import read_events
 from app.store.outbox import statements as sql
@@ -124,7 +124,7 @@ class OutboxStore:
     async def record(
         self,
         webhook_id: UUID,
-        attempts: Sequence[Attempted],
+        attempts: Sequence[AttemptResult],
         health: Health,
         *,
         lease: UUID,
@@ -157,7 +157,7 @@ class OutboxStore:
             return len(gone.all())
 
 
-def _attempted(attempt: Attempted) -> dict[str, object]:
+def _attempted(attempt: AttemptResult) -> dict[str, object]:
     is_pending = attempt.state is DeliveryState.PENDING
     return {
         "delivery": attempt.delivery_id,

@@ -1,6 +1,6 @@
-"""iovox's answers: the 201 with an id, its XML errors, and what stands in its way when it is down.
+"""Responses: iovox's 201 with an id, its XML errors, and those of outages.
 
-The XML is declared without a charset, as iovox's may be: whoever reads it must know it is UTF-8.
+The XML's Content-Type has no charset, as iovox's may have none: a client has to assume UTF-8.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
+ASGIResponse = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CUT = "simulator.cut"
-"""The ASGI extension, offered by our own server, that closes a connection without an answer."""
+"""The ASGI extension of our own server that closes a connection without a response."""
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One ``<error>`` of an answer."""
+    """One ``<error>`` element of a response."""
 
     status: int
     text: str
@@ -40,7 +40,7 @@ SERVER_ERROR = Fault(500, "Internal Server Error")
 
 
 class RefusalError(Exception):
-    """The call is refused, for all of these reasons at once."""
+    """The request is refused with all of these errors."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__("; ".join(fault.text for fault in faults))
@@ -48,7 +48,7 @@ class RefusalError(Exception):
 
 
 def accepted(sms_activity_id: str) -> Response:
-    """201: iovox has the text, under this id."""
+    """201 with the id of the accepted text."""
     body = (
         f"{_DECLARATION}<response>\n"
         f"        <sms_activity_id>{escape(sms_activity_id)}</sms_activity_id>\n"
@@ -58,7 +58,7 @@ def accepted(sms_activity_id: str) -> Response:
 
 
 def refused(faults: Sequence[Fault]) -> Response:
-    """The errors, each with its status; the response's own status is the first one's."""
+    """The XML errors, each with its status; the HTTP status is that of the first."""
     lines = "".join(
         f'    <error status="{fault.status}">{escape(fault.text, quote=False)}</error>\n'
         for fault in faults
@@ -67,10 +67,10 @@ def refused(faults: Sequence[Fault]) -> Response:
     return Response(body, faults[0].status, headers=_XML)
 
 
-def withheld(seconds: float, closing: asyncio.Event) -> Answer:
-    """No answer: the connection is held so long (or until we stop), then closed.
+def withheld(seconds: float, closing: asyncio.Event) -> ASGIResponse:
+    """No response: the connection is held for ``seconds`` or until shutdown, then closed.
 
-    On a server that cannot close it, the caller's own patience ends the call.
+    On a server without the extension CUT it is held until the client disconnects.
     """
 
     async def hold(scope: Scope, receive: Receive, _send: Send) -> None:
@@ -96,9 +96,9 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _proxy_page(status: int, words: str) -> Callable[[], Response]:
-    """An answer by something in between, which knows no XML."""
-    page = f"<html><head><title>{status} {words}</title></head><body>{words}</body></html>"
+def _proxy_page(status: int, phrase: str) -> Callable[[], Response]:
+    """A proxy's HTML page."""
+    page = f"<html><head><title>{status} {phrase}</title></head><body>{phrase}</body></html>"
     return lambda: Response(page, status, media_type="text/html")
 
 

@@ -1,0 +1,100 @@
+"""Waiters for status changes: long polling without a query or a connection per waiter.
+
+A notification from the database triggers one query for the statuses of all waiters. Notifications
+may be lost, so the statuses are also polled every second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+import structlog
+
+from app.errors import StoreRefused, StoreUnavailable
+from app.parts.lifecycle import woken
+
+POLL_INTERVAL = 1.0
+"""Seconds between two queries without a notification."""
+MIN_POLL_INTERVAL = 0.05
+"""Seconds between two queries at least, however many notifications come."""
+MAX_WAITERS = 10_000
+
+Key = TypeVar("Key")
+
+log = structlog.get_logger(__name__)
+
+
+class StatusWaiters(Generic[Key]):
+    """``statuses`` returns the current statuses of keys. Nothing is checked before ``run`` runs.
+
+    ``is_closed``: the process is shutting down, and no long operation should start.
+    """
+
+    def __init__(
+        self,
+        statuses: Callable[[Collection[Key]], Awaitable[Mapping[Key, str]]],
+        capacity: int = MAX_WAITERS,
+    ) -> None:
+        self._statuses = statuses
+        self._capacity = capacity
+        self._waiting: dict[asyncio.Future[None], tuple[Key, str]] = {}
+        self._wake = asyncio.Event()
+        self.is_closed = False
+
+    async def wait_for_change(self, key: Key, status: str, timeout: float) -> None:  # noqa: ASYNC109
+        """Return when the status is not ``status``, after ``timeout`` seconds, or at shutdown.
+
+        Returns at once if there are too many waiters: clients of long polling repeat the request.
+        """
+        if self.is_closed or len(self._waiting) >= self._capacity:
+            return
+        changed = asyncio.get_running_loop().create_future()
+        self._waiting[changed] = key, status
+        self._wake.set()  # the status may have changed since the caller read it
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await changed
+        finally:
+            del self._waiting[changed]
+
+    def wake(self) -> None:
+        """Check the statuses: some message has changed."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Release all waiters and accept no new ones: a stopping server waits for its requests."""
+        self.is_closed = True
+        for changed in self._waiting:
+            _release(changed)
+
+    async def run(self) -> None:
+        """Check for changes until cancelled."""
+        while True:
+            await self._sleep()
+            try:
+                await self._check()
+            except (StoreUnavailable, StoreRefused) as error:
+                log.warning("status_poll_failed", reason=error.detail)
+
+    async def _sleep(self) -> None:
+        await asyncio.sleep(MIN_POLL_INTERVAL)
+        await woken(self._wake, POLL_INTERVAL if self._waiting else None)
+        self._wake.clear()
+
+    async def _check(self) -> None:
+        waiting = dict(self._waiting)
+        if not waiting:
+            return
+        now = await self._statuses({key for key, _ in waiting.values()})
+        for changed, (key, status) in waiting.items():
+            if now.get(key, status) != status:
+                _release(changed)
+
+
+def _release(changed: asyncio.Future[None]) -> None:
+    if not changed.done():
+        changed.set_result(None)

@@ -41,7 +41,9 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "lookup": ("lookup by id, beside the tutorial", lookup.compare),
     "streams": ("a thousand open event streams", streams.measure_streams),
     "list": ("a page of every filter, in a small table and a big one", lists.compare),
-    "devices": ("each device for speed, switched off by itself", ablation.measure_devices),
+    "receipt-devices": ("receipts without each device for speed", ablation.of_receipts),
+    "send-devices": ("sends without each of theirs", ablation.of_sends),
+    "lookup-devices": ("lookups without each of theirs", ablation.of_lookups),
     "big": ("lookups and receipts in a small table and a big one", big.compare),
 }
 BIG, BIG_QUICK = 20_000_000, 100_000

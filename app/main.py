@@ -19,7 +19,7 @@ from app.receive.endpoint import PATH as DLR_PATH
 from app.receive.routes import router as rejected
 from app.runtime import Runtime
 from app.send.routes import router as send
-from app.server.calls import WholeCall
+from app.server.calls import CompleteRequest
 from app.server.exits import on_exit
 from app.settings import NEEDED_TO_SERVE, Settings, load
 from app.web.docs import add_docs
@@ -35,9 +35,9 @@ class Service(FastAPI):
     runtime: Runtime
 
     @property
-    def whole_posts(self) -> Mapping[bytes, Callable[[WholeCall], None]]:
+    def complete_posts(self) -> Mapping[bytes, Callable[[CompleteRequest], None]]:
         """What the connection itself hands over where it can: most receipts."""
-        return {DLR_PATH.encode(): self.runtime.dlr.answer_whole}
+        return {DLR_PATH.encode(): self.runtime.dlr.answer_complete}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one connection."""

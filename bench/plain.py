@@ -33,18 +33,18 @@ from app.web import caller
 
 def whole_calls() -> None:
     """Every receipt is an ASGI call, a task of its own."""
-    main.Service.whole_posts = {}  # type: ignore[assignment, method-assign]
+    main.Service.complete_posts = {}  # type: ignore[assignment, method-assign]
 
 
 def empty_200() -> None:
     """The answer is put together each time."""
-    answered = protocol.PatientHttp.answered
+    answered = protocol.GracefulHttp.answered
 
     def answer(self: Any, call: Any, status: int, headers: Any, body: bytes) -> None:
         protocol._Built.of = None
         answered(self, call, status, headers, body)
 
-    _set(protocol.PatientHttp, "answered", answer)
+    _set(protocol.GracefulHttp, "answered", answer)
 
 
 class _Timer:
@@ -330,7 +330,7 @@ def keys_alone() -> None:
 
 def frozen_garbage() -> None:
     """The collector looks through what was there at the start as well."""
-    _set(process.PatientServer, "startup", Server.startup)
+    _set(process.GracefulServer, "startup", Server.startup)
 
 
 def nothing() -> None:

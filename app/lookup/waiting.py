@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 
 LOOK_EVERY = 1.0
 PAUSE = 0.05
@@ -76,7 +76,7 @@ class WaitingRoom(Generic[Key]):
 
     async def _sleep(self) -> None:
         await asyncio.sleep(PAUSE)
-        await woken(self._wake, LOOK_EVERY if self._waiting else None)
+        await wait_for_event(self._wake, LOOK_EVERY if self._waiting else None)
         self._wake.clear()
 
     async def _look(self) -> None:

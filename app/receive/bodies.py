@@ -12,7 +12,7 @@ LOOK_EVERY = 0.5
 """Seconds between looks for bodies that take too long."""
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """The connection was cut before the body was whole; there is nobody to answer."""
 
 
@@ -31,7 +31,7 @@ class BodyReader:
         self._timer: asyncio.TimerHandle | None = None
 
     async def read(self, receive: Receive) -> bytes:
-        """The whole body. Raises BodyTooLarge, RequestTimeout or ClientGone."""
+        """The whole body. Raises BodyTooLarge, RequestTimeout or ClientDisconnected."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is None:
@@ -66,7 +66,7 @@ class BodyReader:
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            raise ClientDisconnected
         if size > self._largest:
             raise self.too_large()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)

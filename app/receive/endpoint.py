@@ -23,10 +23,10 @@ from app.errors import (
 from app.iovox.callback import MESSAGE_ID_HEADER, CallbackHeaders
 from app.model.receipt import Arrival, Receipt, Rejection
 from app.ops.metrics import Metrics
-from app.receive.bodies import BodyReader, ClientGone
+from app.receive.bodies import BodyReader, ClientDisconnected
 from app.receive.inbox import Inbox
 from app.receive.recorder import Call
-from app.server.calls import Headers, Receive, Scope, Send, WholeCall
+from app.server.calls import Headers, Receive, Scope, Send, CompleteRequest
 from app.store.ids import id_of, new_id
 
 PATH = "/dlr"
@@ -67,7 +67,7 @@ class DlrEndpoint:
         """Answer one call."""
         try:
             await self._take(scope, receive)
-        except ClientGone:
+        except ClientDisconnected:
             return
         except ServiceError as error:
             await _answer_problem(send, error)
@@ -75,7 +75,7 @@ class DlrEndpoint:
             await send(_STORED)
             await send(_EMPTY)
 
-    def answer_whole(self, call: WholeCall) -> None:
+    def answer_complete(self, call: CompleteRequest) -> None:
         """Answer a POST that was there at once, as most are, without a task of its own."""
         try:
             self._authenticate(call.headers, call.client)
@@ -119,7 +119,7 @@ class _Ticket:
     __slots__ = ("_call", "understood")
     understood: Call
 
-    def __init__(self, call: WholeCall) -> None:
+    def __init__(self, call: CompleteRequest) -> None:
         self._call = call
 
     def done(self) -> bool:

@@ -14,7 +14,7 @@ import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
 from app.model.message import Message
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 from app.send.gate import Gate
 from app.send.submitter import Submitter
 from app.store.messages import MessageStore
@@ -136,4 +136,4 @@ class QueueWorker:
 
     async def _sleep(self, seconds: float) -> None:
         if seconds:
-            await woken(self._wake, seconds)
+            await wait_for_event(self._wake, seconds)

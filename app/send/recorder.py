@@ -18,7 +18,7 @@ from app.errors import StoreRefused, StoreUnavailable, Unavailable
 from app.model.message import Message
 from app.parts.alarm import Deadlines
 from app.parts.batcher import BatcherClosed, BatcherFull
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 from app.send.batches import early
 from app.store.idempotency import IdempotencyKey
 from app.store.messages import MessageStore, NewMessage
@@ -117,7 +117,7 @@ class Recorder:
             await after
         undone: set[UUID] = set()
         for wait in LOOKS:
-            await woken(self._leaving, wait)
+            await wait_for_event(self._leaving, wait)
             undone |= await self._undone(new, key)
             if len(undone) == len(new) or self._leaving.is_set():
                 break
@@ -132,7 +132,7 @@ class Recorder:
             except StoreUnavailable:
                 if self._leaving.is_set():
                     break
-                await woken(self._leaving, UNDO_EVERY)
+                await wait_for_event(self._leaving, UNDO_EVERY)
         return set()
 
 

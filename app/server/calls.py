@@ -11,7 +11,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 
-class WholeCall(Protocol):
+class CompleteRequest(Protocol):
     """A POST whose last byte came with its first. Names of headers are in small letters."""
 
     headers: Headers

@@ -5,7 +5,7 @@ is iovox, which documents no retry: a receipt sent down a connection that we are
 lost. So when we are told to stop, idle connections stay open for a moment, and what still comes is
 answered, with the word that it was the last.
 
-An application may name paths in ``whole_posts``. A POST to one whose last byte came with its first
+An application may name paths in ``complete_posts``. A POST to one whose last byte came with its first
 is given to the function there as it is: a task, a scope and an event for each would cost more
 than parsing the request and keeping a receipt together. Whatever comes in pieces, or while another
 request of its connection is being answered, goes the usual way.
@@ -22,16 +22,16 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.server.calls import Headers
 
-HEAD_PATIENCE = 10.0
+HEAD_TIMEOUT = 10.0
 """Seconds for a request's head to arrive, once it has begun to."""
-REST_PATIENCE = 10.0
+DISCARD_TIMEOUT = 10.0
 """Seconds for what is left of a body once its request is answered: a refused one, mostly. It is
 read and dropped, since closing on bytes unread resets a connection and takes the answer with it;
 but not for as long as a byte comes now and then."""
-LINGER = 1.0
+IDLE_GRACE = 1.0
 """Seconds that an idle connection is kept when we stop: far more than a request is on its way."""
 
-MOST_BARREN = 64 * 1024
+MAX_UNPARSED = 64 * 1024
 """Bytes of a head, or behind a body. The parser copies all of a header for each piece of it that
 comes, so that one without an end would keep everybody else waiting."""
 
@@ -63,7 +63,7 @@ class _Built:
     answer = b""
 
 
-class WholeCall:
+class CompleteRequest:
     """A request that came whole, and the way to answer it.
 
     To uvicorn it is what is being answered on the connection, like a cycle of its own.
@@ -74,7 +74,7 @@ class WholeCall:
         "response_complete",
     )  # fmt: skip
 
-    def __init__(self, connection: PatientHttp, body: bytes, *, keep_alive: bool) -> None:
+    def __init__(self, connection: GracefulHttp, body: bytes, *, keep_alive: bool) -> None:
         self._connection = connection
         self.headers = connection.headers
         self.body = body
@@ -90,17 +90,17 @@ class WholeCall:
         self._connection.answered(self, status, headers, body)
 
 
-class PatientHttp(HttpToolsProtocol):
+class GracefulHttp(HttpToolsProtocol):
     """One connection."""
 
-    head_patience = HEAD_PATIENCE
-    rest_patience = REST_PATIENCE
-    linger = LINGER
+    head_timeout = HEAD_TIMEOUT
+    discard_timeout = DISCARD_TIMEOUT
+    idle_grace = IDLE_GRACE
     _leaving = False
     _in_head = False
     _in_body = False
     _head_timed = False
-    _barren = 0
+    _unparsed = 0
     """Bytes since something was whole: a head, or a part of a body."""
     _timer: asyncio.TimerHandle | None = None
     _held: list[bytes] | None = None
@@ -109,7 +109,7 @@ class PatientHttp(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         application: object = self.app
-        posts: Mapping[bytes, Callable[[WholeCall], None]] = getattr(application, "whole_posts", {})
+        posts: Mapping[bytes, Callable[[CompleteRequest], None]] = getattr(application, "complete_posts", {})
         self._whole_posts = posts
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -126,7 +126,7 @@ class PatientHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Some bytes of one request, or of several."""
         self._unset_keepalive_if_required()
-        self._barren += len(data)
+        self._unparsed += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -138,18 +138,18 @@ class PatientHttp(HttpToolsProtocol):
             return
         if self._held is not None:
             self._go_the_usual_way()
-        if self._barren > MOST_BARREN:
+        if self._unparsed > MAX_UNPARSED:
             self._give_up(_TOO_LARGE)
             return
         if self._in_head and not self._head_timed and self.parser is not None:
             self._cancel_timer()
-            self._timer = self.loop.call_later(self.head_patience, self._give_up)
+            self._timer = self.loop.call_later(self.head_timeout, self._give_up)
             self._head_timed = True
 
     def on_message_begin(self) -> None:
         """The first byte of a request. Its scope is made when it is needed."""
         self._in_head = True
-        self._barren = 0
+        self._unparsed = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -167,7 +167,7 @@ class PatientHttp(HttpToolsProtocol):
         """The head is whole, and the request is begun."""
         self._in_head = self._head_timed = False
         self._in_body = True
-        self._barren = 0
+        self._unparsed = 0
         self._cancel_timer()
         if self.parser.should_upgrade():
             return  # the parser takes the body for another protocol, and breaks off: see below
@@ -178,7 +178,7 @@ class PatientHttp(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Some bytes of a body."""
-        self._barren = 0
+        self._unparsed = 0
         if self._held is None:
             super().on_body(body)
         else:
@@ -187,7 +187,7 @@ class PatientHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The last byte of a request; for most of them the first bytes were with it."""
         self._in_body = False
-        self._barren = 0
+        self._unparsed = 0
         self._cancel_timer()
         if self.parser.should_upgrade():
             return
@@ -195,12 +195,12 @@ class PatientHttp(HttpToolsProtocol):
             super().on_message_complete()
             return
         keep_alive = not self._leaving and self.parser.should_keep_alive()
-        call = WholeCall(self, b"".join(self._held), keep_alive=keep_alive)
+        call = CompleteRequest(self, b"".join(self._held), keep_alive=keep_alive)
         self._held = None
         self.cycle = call  # type: ignore[assignment]
         self._whole_posts[self.url](call)
 
-    def answered(self, call: WholeCall, status: int, headers: Headers, body: bytes) -> None:
+    def answered(self, call: CompleteRequest, status: int, headers: Headers, body: bytes) -> None:
         """Write what a call is answered."""
         if call.disconnected or self.transport.is_closing():
             return
@@ -232,13 +232,13 @@ class PatientHttp(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
         if self._in_body and self._is_idle() and not self.transport.is_closing():
-            self._timer = self.loop.call_later(self.rest_patience, self._give_up)
+            self._timer = self.loop.call_later(self.discard_timeout, self._give_up)
 
     def shutdown(self) -> None:
-        """We were told to stop: finish what is being answered, and linger where nothing is."""
+        """We were told to stop: finish what is being answered, and keep idle connections for a moment."""
         self._leaving = True
         if self._is_idle():
-            self.loop.call_later(self.linger, self._close_if_idle)
+            self.loop.call_later(self.idle_grace, self._close_if_idle)
         else:
             super().shutdown()
 

@@ -16,7 +16,7 @@ import structlog
 
 from app.model.webhook import Delivery, Webhook, WebhookState, event_payload
 from app.ops.metrics import Metrics
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 from app.store.outbox.store import OutboxStore
 from app.webhooks.poster import Answer, Poster
 from app.webhooks.schedule import Schedule
@@ -210,7 +210,7 @@ class Courier:
         if not self._may_begin():
             return False
         if not self._has_work:
-            await woken(self._wake, LINGER)
+            await wait_for_event(self._wake, LINGER)
         await self._know()
         return self._has_work
 

@@ -19,7 +19,7 @@ import structlog
 from app.errors import StoreRefused, StoreUnavailable
 from app.model.webhook import Webhook
 from app.ops.metrics import Metrics
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 from app.store.outbox.store import OutboxStore, Waiting
 from app.webhooks.deliverer import Courier
 from app.webhooks.schedule import Schedule
@@ -166,7 +166,7 @@ class Dispatcher:
 
     async def _sleep(self) -> None:
         await asyncio.sleep(PAUSE)
-        await woken(self._wake, LOOK_EVERY)
+        await wait_for_event(self._wake, LOOK_EVERY)
         self._wake.clear()
 
 

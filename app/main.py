@@ -19,8 +19,8 @@ from app.receive.endpoint import PATH as DLR_PATH
 from app.receive.routes import router as rejected
 from app.runtime import Runtime
 from app.send.routes import router as send
-from app.server.calls import CompleteRequest
 from app.server.exits import on_exit
+from app.server.requests import CompleteRequest
 from app.settings import NEEDED_TO_SERVE, Settings, load
 from app.web.docs import add_docs
 from app.web.openapi import DESCRIPTION, TAGS, complete

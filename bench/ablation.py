@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from statistics import fmean, median
 
 from bench import data, servers, traffic
 from bench.client import Job
@@ -18,8 +19,8 @@ from bench.servers import Server
 from bench.stage import SMALL, Stage, name_of
 from bench.turns import TURNS, WARM_UP, Contender, Contest, in_turns
 
-AT_A_TIME = 5
-"""Devices whose servers are up at once, beside one with all devices."""
+AT_A_TIME = 6
+"""Devices whose servers are up at once, beside two with all devices."""
 FASTEST = 20_000
 """Receipts a second that each server is given messages for; should it be faster, they run out."""
 WORTH = 0.05
@@ -28,19 +29,18 @@ WORTH = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """``name`` is that of its function in `bench.plain`. ``instead_of``: what it is compared with,
-    where that is not the service as it is.
+    """``name`` is that of its function in `bench.plain`. ``instead_of``: what else is switched off
+    on both sides of the comparison.
     """
 
     name: str
     journey: str
     what: str
     lines: int
-    instead_of: str = "service"
+    instead_of: str | None = None
 
 
 DEVICES = (
-    Device("nothing", "receipt", "the service against itself: the noise", 0),
     Device("whole_calls", "receipt", "whole calls answered in the connection", 130),
     Device("body_timer", "receipt", "one timer for all bodies", 35, instead_of="whole_calls"),
     Device("empty_200", "receipt", "the empty 200 kept for a second", 18),
@@ -61,7 +61,6 @@ DEVICES = (
     Device("reset_query", "receipt", "no reset query", 8),
     Device("receipts_directly", "receipt", "receipts by asyncpg, not SQLAlchemy", 20),
     Device("frozen_garbage", "receipt", "what is there at the start kept out of collections", 12),
-    Device("nothing", "send", "the service against itself: the noise", 0),
     Device("deadlines", "send", "deadlines by one timer", 40),
     Device("second_writer", "send", "a second batch beside the first", 12),
     Device("enough_sends", "send", "a second batch only if it is worth it", 8),
@@ -76,7 +75,6 @@ DEVICES = (
     Device("plan_once", "send", "statements planned once", 6),
     Device("reset_query", "send", "no reset query", 8),
     Device("frozen_garbage", "send", "what is there at the start kept out of collections", 12),
-    Device("nothing", "lookup", "the service against itself: the noise", 0),
     Device("grouped_lookups", "lookup", "lookups that share a statement", 15),
     Device("trusted_keys", "lookup", "keys trusted for 50 ms", 12),
     Device("grouped_keys", "lookup", "keys found together", 12),
@@ -89,7 +87,7 @@ DEVICES = (
 
 NOTE = (
     "Each device for speed, switched off by itself: a server of its own in which `bench/plain.py` "
-    "does it the plain way, in turns with the service as it is, {turns} turns of {seconds:g} s. "
+    "does it the plain way, in turns with two of the service as it is, {turns} turns of {seconds:g} s. "
     "More is how much more its journey costs without it, the median of the turns' ratios: CPU of "
     "service and PostgreSQL together, of the service alone, and the time of a median and of a slow "
     "answer. Receipts and lookups come over {connections} connections as fast as they are answered, "
@@ -120,7 +118,7 @@ def _section(
     for some in _some([each for each in DEVICES if each.journey == journey]):
         stage.say(f"without {', '.join(each.name for each in some)}")
         contest = run(stage, some)
-        rows += [_row(each, contest) for each in some]
+        rows += [*(_row(each, contest) for each in some), _noise(contest, journey)]
     return Section(
         title=f"Devices on the way of a {journey}",
         note=NOTE.format(
@@ -151,8 +149,9 @@ def _without(url: str, extra: dict[str, str] | None = None) -> Callable[[str], S
 
 
 def _names(devices: Sequence[Device]) -> list[str]:
-    wanted = [name for each in devices for name in (each.instead_of, each.name)]
-    return list(dict.fromkeys(["service", *wanted]))
+    """Two servers with all devices: of the same program one process is faster than another."""
+    wanted = [name for each in devices for name in (each.instead_of, each.name) if name]
+    return list(dict.fromkeys(["service", *wanted, "nothing"]))
 
 
 def _receipts(stage: Stage, devices: Sequence[Device]) -> Contest:
@@ -221,14 +220,33 @@ def _looking_up(server: Server, population: Population) -> Contender:
 def _row(device: Device, contest: Contest) -> list[str]:
     few = ", few" if device.journey == "send" else ""
 
-    def more(compare: Callable[[Figures], float], load: str = "") -> float:
-        return contest.of_pairs(
-            f"{device.name}{load}",
-            f"{device.instead_of}{load}",
-            lambda without, service: compare(without) / compare(service) - 1,
+    def more(figure: Callable[[Figures], float], load: str = "") -> float:
+        with_it = [device.instead_of] if device.instead_of else ["service", "nothing"]
+        rivals = zip(*(contest.turns[f"{name}{load}"] for name in with_it), strict=True)
+        return median(
+            figure(without) / fmean(map(figure, rival)) - 1
+            for without, rival in zip(contest.turns[f"{device.name}{load}"], rivals, strict=True)
         )
 
     cpu, p50 = more(lambda one: one.cpu), more(lambda one: one.p50, few)
     cells = [cpu, more(lambda one: one.service_cpu), p50, more(lambda one: one.p99, few)]
     what = f"**{device.what}**" if max(cpu, p50) >= WORTH else device.what
     return [what, str(device.lines), *(f"{cell:+.1%}" for cell in cells)]
+
+
+def _noise(contest: Contest, journey: str) -> list[str]:
+    """Two servers of the same program."""
+    few = ", few" if journey == "send" else ""
+
+    def apart(figure: Callable[[Figures], float], load: str = "") -> float:
+        return contest.of_pairs(
+            f"nothing{load}", f"service{load}", lambda one, other: figure(one) / figure(other) - 1
+        )
+
+    cells = [
+        apart(lambda one: one.cpu),
+        apart(lambda one: one.service_cpu),
+        apart(lambda one: one.p50, few),
+        apart(lambda one: one.p99, few),
+    ]
+    return ["nothing: two servers of the same program", "", *(f"{cell:+.1%}" for cell in cells)]

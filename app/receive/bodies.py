@@ -1,4 +1,4 @@
-"""Reads request bodies from the open internet: none too large, and none for too long."""
+"""Reads request bodies from the open internet, bounded in size and in time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from typing import Any
 
 from app.errors import BodyTooLarge, RequestTimeout
-from app.server.calls import Receive
+from app.server.requests import Receive
 
 LOOK_EVERY = 0.5
 """Seconds between looks for bodies that take too long."""
 
 
 class ClientDisconnected(Exception):
-    """The connection was cut before the body was whole; there is nobody to answer."""
+    """The connection was closed before the body was complete; there is nobody to respond to."""
 
 
 class BodyReader:
@@ -31,7 +31,7 @@ class BodyReader:
         self._timer: asyncio.TimerHandle | None = None
 
     async def read(self, receive: Receive) -> bytes:
-        """The whole body. Raises BodyTooLarge, RequestTimeout or ClientDisconnected."""
+        """The complete body. Raises BodyTooLarge, RequestTimeout or ClientDisconnected."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is None:
@@ -54,7 +54,7 @@ class BodyReader:
             del self._reading[task]
 
     def too_large(self) -> BodyTooLarge:
-        """What to raise of a body that is."""
+        """The error for a larger body."""
         return BodyTooLarge(f"A receipt has at most {self._largest} bytes")
 
     async def _read(self, receive: Receive) -> bytes:

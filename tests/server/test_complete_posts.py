@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from app.server.protocol import GracefulHttp, CompleteRequest
+from app.server.protocol import CompleteRequest, GracefulHttp
 from tests.receive.serving import RawAnswer, hung_up, read_answer
 from tests.simulator.running import running
 
@@ -30,10 +30,10 @@ class Application:
     def take_whole(self, call: CompleteRequest) -> None:
         def answer() -> None:
             seen = b" ".join(name for name, _ in call.headers)
-            call.answer(200, [(b"way", b"whole"), (b"seen", seen)], call.body)
+            call.respond(200, [(b"way", b"whole"), (b"seen", seen)], call.body)
 
         if call.body == b"empty":
-            call.answer(200, [], b"")
+            call.respond(200, [], b"")
         elif call.body.startswith(b"later"):
             asyncio.get_running_loop().call_later(LATER, answer)
         else:

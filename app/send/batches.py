@@ -35,8 +35,8 @@ def early(
         largest=LARGEST,
         capacity=capacity,
         writers=writers,
-        enough=enough,
-        quiet_turns=0,
+        min_concurrent=enough,
+        quiet_iterations=0,
     )
 
 

@@ -56,7 +56,7 @@ class Recorder:
         """False where its key was used before. Raises Unavailable or StoreRefused."""
         slip = _Slip()
         try:
-            self._records.hand_in(new, slip)
+            self._records.enqueue(new, slip)
         except (BatcherFull, BatcherClosed):
             raise Unavailable("Nothing was sent: too many requests wait, or we shut down") from None
         self._deadlines.watch(slip.told)

@@ -16,7 +16,6 @@ import structlog
 
 from app.errors import StoreRefused, StoreUnavailable, Unavailable
 from app.model.message import Message
-from app.parts.alarm import Deadlines
 from app.parts.batcher import BatcherClosed, BatcherFull
 from app.parts.lifecycle import wait_for_event
 from app.send.batches import early
@@ -47,7 +46,6 @@ class Recorder:
     def __init__(self, store: MessageStore, *, patience: float = PATIENCE) -> None:
         self._store = store
         self._patience = patience
-        self._deadlines = Deadlines(patience)
         self._records = early(store.add, capacity=CAPACITY, writers=store.writes_at_once)
         self._undoing: set[asyncio.Task[None]] = set()
         self._leaving = asyncio.Event()
@@ -59,9 +57,9 @@ class Recorder:
             self._records.enqueue(new, slip)
         except (BatcherFull, BatcherClosed):
             raise Unavailable("Nothing was sent: too many requests wait, or we shut down") from None
-        self._deadlines.watch(slip.told)
         try:
-            recorded = await slip.told
+            async with asyncio.timeout(self._patience):
+                recorded = await slip.told
         except TimeoutError:
             self._undo([new.message], new.key, after=slip.ended)
             why = f"Nothing was sent: the database took more than {self._patience:g} s"

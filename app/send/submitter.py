@@ -29,7 +29,6 @@ from app.iovox.client import IovoxClient
 from app.model.message import Acceptance, Message, Outcome, Submission
 from app.model.status import Status
 from app.ops.metrics import Metrics
-from app.parts.alarm import Deadlines
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.send import outcomes
 from app.send.batches import early
@@ -92,7 +91,6 @@ class Submitter:
             _in_order(store.accepted, announce), capacity=CAPACITY, writers=writers, enough=BESIDE
         )
         self._outcomes = early(_counted(store.settle, announce), capacity=CAPACITY, writers=writers)
-        self._deadlines = Deadlines(RECORD_PATIENCE)
         self._recording_later: set[asyncio.Task[None]] = set()
 
     def lease_until(self, start: datetime) -> datetime:
@@ -189,9 +187,8 @@ class Submitter:
     ) -> tuple[bool, Result | None]:
         """(True, the answer) once it is committed; (False, None) where that will be later."""
         try:
-            future = batcher.submit(item)
-            self._deadlines.watch(future)
-            result = await future
+            async with asyncio.timeout(RECORD_PATIENCE):
+                result = await batcher.submit(item)
         except Exception as error:  # noqa: BLE001  whatever it is, what iovox said is not to be lost
             log.error("outcome_not_recorded", consequence="tried again", reason=str(error))
             task = asyncio.create_task(self._record_later(batcher, item))

@@ -59,11 +59,6 @@ class _NoEvent:
 _NO_EVENT = _NoEvent()
 
 
-class _Built:
-    of: object = None
-    answer = b""
-
-
 class CompleteRequest:
     """A request of which every byte has arrived, and the way to respond to it.
 
@@ -209,10 +204,6 @@ class GracefulHttp(HttpToolsProtocol):
         """Write the response to a complete request."""
         if request.disconnected or self.transport.is_closing():
             return
-        if status == 200 and request.keep_alive and not headers and not body:
-            self.transport.write(self._empty_200())
-            self.on_response_complete()
-            return
         lines = [STATUS_LINE[status]]
         for name, value in (*self.server_state.default_headers, *headers):
             lines += (name, b": ", value, b"\r\n")
@@ -246,15 +237,6 @@ class GracefulHttp(HttpToolsProtocol):
             self.loop.call_later(self.idle_grace, self._close_if_idle)
         else:
             super().shutdown()
-
-    def _empty_200(self) -> bytes:
-        """The most frequent answer, made once for every second's Date."""
-        headers = self.server_state.default_headers
-        if _Built.of is not headers:
-            lines = (b"%s: %s\r\n" % pair for pair in headers)
-            _Built.of = headers
-            _Built.answer = b"".join((STATUS_LINE[200], *lines, b"content-length: 0\r\n\r\n"))
-        return _Built.answer
 
     def _may_be_complete(self) -> bool:
         """Whether the request may take the fast path, if its whole body has arrived."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
-from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -69,9 +68,8 @@ def to_utc(text: str | None, received_at: datetime) -> tuple[datetime, TimeQuali
     return reading.earlier, reading.quality
 
 
-@lru_cache(maxsize=8192)
 def read(text: str) -> Reading | None:
-    """What the text can mean, or None where it is no time. Cached: a burst shares its seconds."""
+    """What the text can mean, or None where it is no time."""
     match = _TEXT.fullmatch(text.strip())
     if match is None:
         return None

@@ -161,14 +161,6 @@ def _meaning(texts: _Texts, at: datetime, quality: TimeQuality) -> Meaning:
 
 def _parse(body: bytes) -> object:
     """JSON from bytes. A wrong byte in a text spoils that text and not the receipt."""
-    try:
-        text = body.decode()
-        # Not decode(): it looks for white space around the value first, where there is never any.
-        value, end = _decoder.raw_decode(text)
-        if end == len(text):
-            return value
-    except ValueError:
-        pass
     return _decoder.decode(body.decode(json.detect_encoding(body), "surrogateescape"))
 
 

@@ -19,8 +19,8 @@ from app.receive.endpoint import PATH as DLR_PATH
 from app.receive.routes import router as rejected
 from app.runtime import Runtime
 from app.send.routes import router as send
-from app.server.calls import WholeCall
 from app.server.exits import on_exit
+from app.server.requests import CompleteRequest
 from app.settings import NEEDED_TO_SERVE, Settings, load
 from app.web.docs import add_docs
 from app.web.openapi import DESCRIPTION, TAGS, complete
@@ -35,9 +35,9 @@ class Service(FastAPI):
     runtime: Runtime
 
     @property
-    def whole_posts(self) -> Mapping[bytes, Callable[[WholeCall], None]]:
-        """Handlers for requests that the server's protocol has read as a whole: most receipts."""
-        return {DLR_PATH.encode(): self.runtime.dlr.answer_whole}
+    def complete_posts(self) -> Mapping[bytes, Callable[[CompleteRequest], None]]:
+        """Handlers for requests that the server's protocol has read completely: most receipts."""
+        return {DLR_PATH.encode(): self.runtime.dlr.answer_complete}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one request."""

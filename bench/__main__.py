@@ -12,7 +12,19 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from bench import big, drain, lists, lookup, machine, receive, send, sqlite, streams, workers
+from bench import (
+    ablation,
+    big,
+    drain,
+    lists,
+    lookup,
+    machine,
+    receive,
+    send,
+    sqlite,
+    streams,
+    workers,
+)
 from bench.measure import WrongAnswers
 from bench.report import Section, markdown, show
 from bench.stage import Stage
@@ -29,6 +41,9 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "lookup": ("lookup by id, beside the tutorial", lookup.compare),
     "streams": ("a thousand open event streams", streams.measure_streams),
     "list": ("a page of every filter, in a small table and a big one", lists.compare),
+    "receipt-devices": ("receipts without each device for speed", ablation.of_receipts),
+    "send-devices": ("sends without each of theirs", ablation.of_sends),
+    "lookup-devices": ("lookups without each of theirs", ablation.of_lookups),
     "big": ("lookups and receipts in a small table and a big one", big.compare),
 }
 BIG, BIG_QUICK = 20_000_000, 100_000

@@ -22,7 +22,7 @@ from bench import data, servers, traffic
 from bench.client import Came, Job
 from bench.measure import run_load
 from bench.receive import check_stored, direct
-from bench.report import Mark, Section
+from bench.report import Section
 from bench.servers import Server
 from bench.stage import Stage
 
@@ -89,7 +89,6 @@ def _section(spooled: int, drained: Drained, direct_rate: float) -> Section:
                 f"{max(drained.waits) * 1e3:.1f}",
             ]
         ],
-        marks=[Mark("drain rate against direct", drained.rate / direct_rate, 0.5, at_least=True)],
         bounds=(
             "one batch at a time, each read from the spool, committed in PostgreSQL and then "
             "deleted from the spool, so it waits for two disks' flushes a batch; the larger the "

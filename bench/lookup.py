@@ -101,7 +101,7 @@ def _section(stage: Stage, population: Population, contest: Contest) -> Section:
         rows=[[names[name], *figure_cells(figures)] for name, figures in found.items()],
         marks=[
             Mark("requests/s against (a)", against("tutorial"), 4, at_least=True),
-            Mark("requests/s against (b)", against("noop"), 0.5, at_least=True),
+            Mark("requests/s against (b)", against("noop"), 0.35, at_least=True),
         ],
         bounds=bounds_of(found["service"]),
     )

@@ -46,7 +46,7 @@ def measure_send(stage: Stage) -> Section:
     url = postgres.url(database)
     key = servers.dlr(["keys", "create", traffic.APP, "--scope", "send"], url)
     iovox = servers.simulator()
-    _behave(iovox)
+    behave(iovox)
     service = servers.serve(
         url,
         extra={
@@ -94,7 +94,7 @@ def _load(server: Server, source: str, options: dict[str, object], *, status: in
     return contender
 
 
-def _behave(iovox: Server) -> None:
+def behave(iovox: Server) -> None:
     """Set the simulator's knobs."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{iovox.port}/_simulator/behaviour",

@@ -27,13 +27,17 @@ def serve(
     extra: Mapping[str, str] | None = None,
     args: Sequence[str] = (),
     cwd: Path | None = None,
+    without: str | None = None,
 ) -> Server:
-    """`dlr serve` against a migrated database."""
+    """`dlr serve` against a migrated database, ``without`` one device of `bench.plain`."""
     port = free_port()
     env = {**service_environment(database_url, port), **(extra or {})}
     command = ["serve", "--port", str(port), "--workers", str(workers), *args]
     ready = f"http://127.0.0.1:{port}/readyz"
-    return Server(ServerProcess.start(command, env, ready, cwd=cwd), port)
+    if without is None:
+        return Server(ServerProcess.start(command, env, ready, cwd=cwd), port)
+    process = ServerProcess.start([without, *command], env, ready, cwd=cwd, module="bench.plain")
+    return Server(process, port)
 
 
 def rival(name: str, database_url: str = "") -> Server:

@@ -14,7 +14,7 @@ import psutil
 
 from bench import data, servers, traffic
 from bench.listeners import Heard, Listening
-from bench.report import Mark, Section
+from bench.report import Section
 from bench.servers import Server
 from bench.stage import Stage
 from tests.support import processes
@@ -107,10 +107,6 @@ def _section(streams: int, heard: Heard, bytes_each: float) -> Section:
                 f"{heard.longest * 1e3:.0f}",
                 f"{bytes_each / 1024:.1f}",
             ]
-        ],
-        marks=[
-            Mark("an event at all streams, p99", heard.p99 * 1e3, 500, unit="ms"),
-            Mark("memory of a stream", bytes_each / 1024, 60, unit="KB"),
         ],
         bounds=(
             "one event loop that writes to each connection in turn: the longest wait is that of "

@@ -2,7 +2,8 @@
 
 A machine that is shared with others changes its speed by up to two within seconds. In long windows
 one contender would be measured while it is fast and its rival while it is slow. So a ratio is that
-of two turns which came one after the other, and of all of those the median.
+of two turns which came one after the other, and of all of those the median. Who comes first changes
+from turn to turn: whoever does pays for what the pause before left to do.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def in_turns(stage: Stage, contenders: Mapping[str, Contender]) -> Contest:
             each.answered(run_load(each.job(WARM_UP), status=each.status).answers)
         for turn in range(stage.rounds * TURNS):
             stage.say(f"turn {turn + 1} of {stage.rounds * TURNS}")
-            for name, each in contenders.items():
+            for name in _rotated(list(contenders), turn):
+                each = contenders[name]
                 job = each.job(stage.seconds / TURNS)
                 figures, came = measure(each.server, job, stage.postgres, status=each.status)
                 each.answered(came.answers)
@@ -67,3 +69,8 @@ def in_turns(stage: Stage, contenders: Mapping[str, Contender]) -> Contest:
         for each in contenders.values():
             each.server.process.terminate()
     return Contest(found)
+
+
+def _rotated(names: list[str], turn: int) -> list[str]:
+    first = turn % len(names)
+    return names[first:] + names[:first]

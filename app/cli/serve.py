@@ -23,7 +23,7 @@ from app.runtime import (
     iovox_tls,
     open_database,
 )
-from app.server.process import PatientServer
+from app.server.process import GracefulServer
 from app.server.supervisor import Supervisor
 from app.settings import NEEDED_TO_SERVE, Settings, read, report, variable
 from app.store.schema import migrate, require_current
@@ -62,7 +62,7 @@ def serve(
         port=port,
         workers=workers,
         loop="uvloop",
-        http="app.server.protocol:PatientHttp",
+        http="app.server.protocol:GracefulHttp",
         ws="none",
         log_config=None,
         access_log=False,
@@ -72,7 +72,7 @@ def serve(
         timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout * (1 - COMPONENTS_SHARE))),
     )
     if workers == 1:
-        PatientServer(config).run()
+        GracefulServer(config).run()
         return
     supervisor = Supervisor(config, workers=workers, stop_patience=settings.shutdown_timeout)
     raise typer.Exit(supervisor.run())

@@ -15,7 +15,7 @@ from app.errors import StoreRefused, StoreUnavailable, Unavailable
 from app.feed.streams import HEARTBEAT, QUEUE, Stream, encode, opening
 from app.model.event import Event, event_id
 from app.ops.metrics import Metrics
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 from app.store.feed import FeedStore
 
 PAGE = 500
@@ -182,7 +182,7 @@ class Hub:
 
     async def _pause(self) -> None:
         await asyncio.sleep(MIN_PAUSE)
-        await woken(self._wake, POLL_EVERY if self._live else None)
+        await wait_for_event(self._wake, POLL_EVERY if self._live else None)
         self._wake.clear()
 
     async def _publish_new(self) -> None:

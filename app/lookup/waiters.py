@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 
 POLL_INTERVAL = 1.0
 """Seconds between two queries without a notification."""
@@ -82,7 +82,7 @@ class StatusWaiters(Generic[Key]):
 
     async def _sleep(self) -> None:
         await asyncio.sleep(MIN_POLL_INTERVAL)
-        await woken(self._wake, POLL_INTERVAL if self._waiting else None)
+        await wait_for_event(self._wake, POLL_INTERVAL if self._waiting else None)
         self._wake.clear()
 
     async def _check(self) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
-from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -69,9 +68,8 @@ def to_utc(text: str | None, received_at: datetime) -> tuple[datetime, TimeQuali
     return found.earlier, found.quality
 
 
-@lru_cache(maxsize=8192)
 def parse_local_time(text: str) -> Interpretation | None:
-    """Parse a text; None if it is not a time. Cached: receipts of a burst share their seconds."""
+    """Parse a text; None if it is not a time."""
     match = _TIMESTAMP.fullmatch(text.strip())
     if match is None:
         return None

@@ -35,7 +35,7 @@ class Background:
             await asyncio.wait(self._tasks, timeout=patience)
 
 
-async def woken(event: asyncio.Event, within: float | None) -> bool:
+async def wait_for_event(event: asyncio.Event, within: float | None) -> bool:
     """Wait for the event; False where so many seconds pass without it. None waits for ever."""
     try:
         async with asyncio.timeout(within):

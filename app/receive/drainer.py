@@ -13,7 +13,7 @@ import structlog
 from app.errors import StoreUnavailable, Unavailable
 from app.model.receipt import interpret
 from app.ops.metrics import Metrics
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 from app.receive.recorder import Call, Recorder
 from app.receive.spool_queue import SpoolQueue
 from app.store.watch import DatabaseWatch
@@ -108,7 +108,7 @@ class Drainer:
             commit.exception()  # whoever waited has seen it; a late one is replayed
 
     async def _something_to_do(self) -> None:
-        await woken(self._spool.filled, LOOK_EVERY)
+        await wait_for_event(self._spool.filled, LOOK_EVERY)
         await asyncio.sleep(PAUSE)
 
 

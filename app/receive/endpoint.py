@@ -1,7 +1,7 @@
-"""``POST /dlr``. The caller is the open internet: nothing is believed until the header is checked.
+"""``POST /dlr``. The caller is the open internet: nothing is trusted before the secret header.
 
-A bare ASGI callable in front of the framework: at thousands of receipts a second, a dependency
-stack per request costs more than all the rest.
+A bare ASGI callable in front of the framework: at thousands of receipts a second, FastAPI's
+dependencies would cost more than everything else (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from app.errors import (
 from app.iovox.callback import MESSAGE_ID_HEADER, CallbackHeaders
 from app.model.receipt import Arrival, Receipt, Rejection
 from app.ops.metrics import Metrics
-from app.receive.bodies import BodyReader, ClientGone
+from app.receive.bodies import BodyReader, ClientDisconnected
 from app.receive.inbox import Inbox
 from app.receive.recorder import Call
-from app.server.calls import Headers, Receive, Scope, Send, WholeCall
+from app.server.requests import CompleteRequest, Headers, Receive, Scope, Send
 from app.store.ids import id_of, new_id
 
 PATH = "/dlr"
 LARGEST_BODY = 64 * 1024
-COMPLAIN_EVERY = 10.0
-"""Seconds between log lines about refused calls: a flood of them must not fill the disk."""
+WARN_EVERY = 10.0
+"""Seconds between log lines about refused calls: a flood of calls must not fill the disk."""
 
 _STORED = {
     "type": "http.response.start",
@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 
 class DlrEndpoint:
-    """Authenticates, reads, hands to the inbox, and answers 200 only after that has it."""
+    """Authenticates, reads, hands over to the inbox; responds 200 only once the call is durable."""
 
     def __init__(
         self,
@@ -60,14 +60,14 @@ class DlrEndpoint:
         self._bodies = BodyReader(largest=LARGEST_BODY, patience=body_patience)
         self._headers = headers
         self._metrics = metrics
-        self._refused_since_complaint = 0
-        self._complained_at = 0.0
+        self._refused_since_warning = 0
+        self._warned_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call."""
+        """Respond to one call, as an ASGI application."""
         try:
             await self._take(scope, receive)
-        except ClientGone:
+        except ClientDisconnected:
             return
         except ServiceError as error:
             await _answer_problem(send, error)
@@ -75,16 +75,16 @@ class DlrEndpoint:
             await send(_STORED)
             await send(_EMPTY)
 
-    def answer_whole(self, call: WholeCall) -> None:
-        """Answer a POST that was there at once, as most are, without a task of its own."""
+    def answer_complete(self, request: CompleteRequest) -> None:
+        """Respond to a POST that has arrived completely, as most do, without a task."""
         try:
-            self._authenticate(call.headers, call.client)
-            if len(call.body) > LARGEST_BODY:
+            self._authenticate(request.headers, request.client)
+            if len(request.body) > LARGEST_BODY:
                 raise self._bodies.too_large()
-            ticket = _Ticket(call)
-            ticket.understood = self._inbox.take(_arrival(call.headers, call.body), ticket)
+            waiter = _ResponseWaiter(request)
+            waiter.call = self._inbox.submit(_arrival(request.headers, request.body), waiter)
         except ServiceError as error:
-            call.answer(error.status, *_problem(error))
+            request.respond(error.status, *_problem(error))
 
     async def _take(self, scope: Scope, receive: Receive) -> None:
         headers: Headers = scope["headers"]
@@ -92,53 +92,53 @@ class DlrEndpoint:
         if scope["method"] != "POST":
             raise MethodNotAllowed("Receipts are POSTed", headers={"Allow": "POST"})
         if _declared_size(headers) > LARGEST_BODY:
-            raise self._bodies.too_large()  # before a client that asks is told to go on
+            raise self._bodies.too_large()  # before 100 Continue is sent
         body = await self._bodies.read(receive)
-        understood = await self._inbox.accept(_arrival(headers, body))
-        if not isinstance(understood, Receipt):
-            raise _refusal(understood)
+        call = await self._inbox.accept(_arrival(headers, body))
+        if not isinstance(call, Receipt):
+            raise _refusal(call)
 
     def _authenticate(self, headers: Headers, client: tuple[str, int] | None) -> None:
         if not self._headers.verify(headers):
-            self._complain(client)
+            self._warn_of_refused(client)
             raise NotAuthenticated("The call does not carry the secret header of our callbacks")
 
-    def _complain(self, client: tuple[str, int] | None) -> None:
+    def _warn_of_refused(self, client: tuple[str, int] | None) -> None:
         self._metrics.callbacks_refused.inc()
-        self._refused_since_complaint += 1
+        self._refused_since_warning += 1
         now = time.monotonic()
-        if now - self._complained_at >= COMPLAIN_EVERY:
+        if now - self._warned_at >= WARN_EVERY:
             last = client[0] if client else "unknown"
-            log.warning("callbacks_refused", count=self._refused_since_complaint, last=last)
-            self._complained_at, self._refused_since_complaint = now, 0
+            log.warning("callbacks_refused", count=self._refused_since_warning, last=last)
+            self._warned_at, self._refused_since_warning = now, 0
 
 
-class _Ticket:
-    """A call that waits to be kept, and is answered then and not before."""
+class _ResponseWaiter:
+    """A batcher's waiter that responds to a request once its call is durable, and not before."""
 
-    __slots__ = ("_call", "understood")
-    understood: Call
+    __slots__ = ("_request", "call")
+    call: Call
 
-    def __init__(self, call: WholeCall) -> None:
-        self._call = call
+    def __init__(self, request: CompleteRequest) -> None:
+        self._request = request
 
     def done(self) -> bool:
-        """It is told once, and wants to be."""
+        """Never: the request is still to be responded to."""
         return False
 
     def set_result(self, _result: None, /) -> None:
-        """It is durable."""
-        if isinstance(self.understood, Receipt):
-            self._call.answer(200, [], b"")
+        """The call is durable."""
+        if isinstance(self.call, Receipt):
+            self._request.respond(200, [], b"")
         else:
-            self.set_exception(_refusal(self.understood))
+            self.set_exception(_refusal(self.call))
 
     def set_exception(self, exception: Exception, /) -> None:
-        """There was no way to keep it, or nothing to be understood."""
+        """The call could not be kept, or was kept as a rejection."""
         if not isinstance(exception, ServiceError):
             log.error("receipt_not_kept", exc_info=exception)
             exception = ServiceError("The failure is logged. Nothing is known of its effects.")
-        self._call.answer(exception.status, *_problem(exception))
+        self._request.respond(exception.status, *_problem(exception))
 
 
 def _arrival(headers: Headers, body: bytes) -> Arrival:
@@ -153,7 +153,7 @@ def _declared_size(headers: Headers) -> int:
 
 
 def _message_id(headers: Headers) -> UUID | None:
-    """Our own id of the message, as we asked iovox to send it along; a malformed one is ignored."""
+    """The message's id from the header that we asked iovox to send; a malformed one is ignored."""
     for name, value in headers:
         if name == MESSAGE_ID_HEADER:
             try:

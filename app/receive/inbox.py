@@ -1,4 +1,4 @@
-"""Where a receipt becomes durable: in the database if that answers in time, else in the spool.
+"""Makes receipts durable: in the database if it responds in time, else in the spool.
 
 Delivery guarantee of ``Inbox.accept``: when it returns, the call is on durable storage and reaches
 the database exactly once, whatever breaks or is killed afterwards. When it raises Unavailable, both
@@ -16,21 +16,23 @@ import structlog
 from app.errors import StoreUnavailable, Unavailable
 from app.model.receipt import Arrival, Rejection, interpret
 from app.ops.metrics import Metrics
-from app.parts.batcher import Batcher, BatcherClosed, BatcherFull, Ticket
+from app.parts.batcher import Batcher, BatcherClosed, BatcherFull, Waiter
 from app.receive.recorder import Call, Recorder
 from app.receive.spool_queue import SpoolQueue
 from app.store.watch import DatabaseWatch
 
 LARGEST_BATCH = 256
-ENOUGH = 32
-"""Receipts that are worth a transaction of their own: a statement costs PostgreSQL about as much as
-five receipts, whatever is in it."""
+MIN_CONCURRENT = 32
+"""Receipts that are committed concurrently with another batch. A statement costs PostgreSQL about
+as much as five receipts, whatever it holds: smaller batches would cost more than they save."""
 CAPACITY = 2_000
-"""Receipts that may wait for their batch; with more, the database is behind and the spool helps."""
+"""Receipts that may wait for their batch; beyond it the database is too slow, and the spool is
+used."""
 SHARE_OF_WAITING = 0.5
-"""Of a receipt's patience, what it may spend in the queue for the database to be still asked."""
-COMPLAIN_EVERY = 10.0
-"""Seconds between log lines that the database is behind."""
+"""Share of its patience that a receipt may have spent in the queue and still be committed to the
+database; one that has waited longer goes to the spool at once."""
+WARN_EVERY = 10.0
+"""Seconds between log lines about a database that is too slow."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +40,7 @@ Commit = asyncio.Task[None]
 
 
 class Inbox:
-    """Takes every authenticated call, and is never without a way to keep it."""
+    """Takes every authenticated call and keeps it, in the database or in the spool."""
 
     def __init__(
         self,
@@ -52,40 +54,45 @@ class Inbox:
     ) -> None:
         """``patience``: seconds that a receipt waits for the database before the spool is used.
 
-        ``writers``: how many batches the database works on at once with advantage.
+        ``writers``: batches that are committed concurrently.
         """
         self._recorder = recorder
         self._spool = spool
         self._watch = watch
         self._metrics = metrics
         self._patience = patience
-        self._complained_at = float("-inf")
+        self._warned_at = float("-inf")
         self._commits: set[Commit] = set()
-        self._keeping: set[asyncio.Task[None]] = set()
+        self._spooling: set[asyncio.Task[None]] = set()
         self._batches: Batcher[tuple[float, Call], None] = Batcher(
-            self._write, largest=LARGEST_BATCH, capacity=CAPACITY, writers=writers, enough=ENOUGH
+            self._write,
+            largest=LARGEST_BATCH,
+            capacity=CAPACITY,
+            writers=writers,
+            min_concurrent=MIN_CONCURRENT,
         )
 
     async def accept(self, arrival: Arrival) -> Call:
-        """Keep a call; answers what it was understood as. Raises Unavailable."""
+        """Keep a call; returns the receipt or rejection that it was read as. Raises Unavailable."""
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        call = self.take(arrival, kept)
+        call = self.submit(arrival, kept)
         await kept
         return call
 
-    def take(self, arrival: Arrival, ticket: Ticket[None]) -> Call:
-        """What a call is understood as, at once. Later the ticket is told that it is kept.
+    def submit(self, arrival: Arrival, waiter: Waiter[None]) -> Call:
+        """Read a call, and return the receipt or rejection at once; the waiter gets its result once
+        that is durable.
 
-        Raises Unavailable, or tells the ticket of it.
+        Raises Unavailable, or sets it as the waiter's exception.
         """
-        call = _understand(arrival)
+        call = _read(arrival)
         try:
-            self._batches.hand_in((time.monotonic(), call), ticket)
+            self._batches.enqueue((time.monotonic(), call), waiter)
         except BatcherFull:
-            self._complain("more receipts than it keeps up with")
-            keeping = asyncio.create_task(self._keep_alone(call, ticket))
-            self._keeping.add(keeping)
-            keeping.add_done_callback(self._keeping.discard)
+            self._warn("more receipts than it keeps up with")
+            spooling = asyncio.create_task(self._spool_alone(call, waiter))
+            self._spooling.add(spooling)
+            spooling.add_done_callback(self._spooling.discard)
         except BatcherClosed:
             raise Unavailable("The service is shutting down") from None
         return call
@@ -93,44 +100,44 @@ class Inbox:
     async def close(self) -> None:
         """Take nothing more; return when everything taken is durable."""
         await self._batches.close()
-        if self._keeping:
-            await asyncio.wait(set(self._keeping))
+        if self._spooling:
+            await asyncio.wait(set(self._spooling))
 
     async def _write(self, items: Sequence[tuple[float, Call]]) -> Sequence[None]:
         calls = [call for _, call in items]
-        left = items[0][0] + self._patience - time.monotonic()  # of the one that waits longest
-        is_young = left >= self._patience * SHARE_OF_WAITING
-        if self._watch.is_up and not is_young:
-            self._complain("receipts wait too long for their turn")
-        commit = self._begin(calls) if self._watch.is_up and is_young else None
-        if commit is None or not await self._lands(commit, left):
-            await self._keep_somehow(calls, commit)
+        left = items[0][0] + self._patience - time.monotonic()  # of the oldest
+        is_fresh = left >= self._patience * SHARE_OF_WAITING
+        if self._watch.is_up and not is_fresh:
+            self._warn("receipts wait too long for their turn")
+        commit = self._begin(calls) if self._watch.is_up and is_fresh else None
+        if commit is None or not await self._is_committed(commit, left):
+            await self._spool_or_commit(calls, commit)
         return [None] * len(calls)
 
-    async def _keep_somehow(self, calls: Sequence[Call], commit: Commit | None) -> None:
-        """The spool; and where that fails too, whatever may still become of the database."""
+    async def _spool_or_commit(self, calls: Sequence[Call], commit: Commit | None) -> None:
+        """Spool the batch; if that fails as well, wait for the database once more."""
         try:
-            await self._keep(calls)
+            await self._spool_all(calls)
         except Unavailable:
             if commit is None or commit.done():
                 commit = self._begin(calls)
-            if not await self._lands(commit, self._patience):
+            if not await self._is_committed(commit, self._patience):
                 raise
         finally:
             if commit is not None:
                 commit.cancel()
 
-    async def _keep_alone(self, call: Call, ticket: Ticket[None]) -> None:
+    async def _spool_alone(self, call: Call, waiter: Waiter[None]) -> None:
         try:
-            await self._keep([call])
-        except Exception as error:  # noqa: BLE001  whoever waits is told
-            if not ticket.done():
-                ticket.set_exception(error)
+            await self._spool_all([call])
+        except Exception as error:  # noqa: BLE001  the waiter gets it
+            if not waiter.done():
+                waiter.set_exception(error)
         else:
-            if not ticket.done():
-                ticket.set_result(None)
+            if not waiter.done():
+                waiter.set_result(None)
 
-    async def _keep(self, calls: Sequence[Call]) -> None:
+    async def _spool_all(self, calls: Sequence[Call]) -> None:
         await self._spool.append([call.arrival for call in calls])
         self._metrics.receipts_spooled.inc(len(calls))
 
@@ -141,11 +148,11 @@ class Inbox:
         commit.add_done_callback(self._ended)
         return commit
 
-    async def _lands(self, commit: Commit, patience: float) -> bool:
-        """Whether the database has the batch for certain.
+    async def _is_committed(self, commit: Commit, patience: float) -> bool:
+        """Whether the batch is known to be committed within ``patience`` seconds.
 
-        One that was too slow may still land; the store knows the arrivals again when they are
-        replayed.
+        A slower commit may still succeed; the store then recognises the arrivals by their ids when
+        the spool is replayed.
         """
         done, _ = await asyncio.wait({commit}, timeout=patience)
         if not done:
@@ -161,17 +168,17 @@ class Inbox:
     def _ended(self, commit: Commit) -> None:
         self._commits.discard(commit)
         if not commit.cancelled():
-            commit.exception()  # whoever waited has seen it; a late one is answered by the spool
+            commit.exception()  # retrieved, or asyncio logs it; a late one is covered by the spool
 
-    def _complain(self, why: str) -> None:
+    def _warn(self, why: str) -> None:
         now = time.monotonic()
-        if now - self._complained_at >= COMPLAIN_EVERY:
+        if now - self._warned_at >= WARN_EVERY:
             log.warning("database_behind", why=why, consequence="receipts go to the spool")
-            self._complained_at = now
+            self._warned_at = now
 
 
-def _understand(arrival: Arrival) -> Call:
-    """What the bytes say. A fault of ours costs the answer, not the receipt."""
+def _read(arrival: Arrival) -> Call:
+    """Read the bytes. A bug of ours costs the 200, not the receipt."""
     try:
         return interpret(arrival)
     except Exception as error:

@@ -36,8 +36,8 @@ def low_latency_batcher(
         largest=LARGEST_BATCH,
         capacity=capacity,
         writers=writers,
-        enough=min_concurrent,
-        quiet_turns=0,
+        min_concurrent=min_concurrent,
+        quiet_iterations=0,
     )
 
 

@@ -18,7 +18,6 @@ import structlog
 from app.errors import StoreRefused, StoreUnavailable
 from app.model.message import Acceptance, Message, Outcome
 from app.model.status import Status
-from app.parts.alarm import Deadlines
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.send import outcomes
 from app.send.batching import low_latency_batcher
@@ -55,7 +54,6 @@ class OutcomeRecorder:
         self._outcomes = low_latency_batcher(
             _outcome_writer(store.settle, announce), capacity=CAPACITY, writers=writers
         )
-        self._deadlines = Deadlines(RECORD_TIMEOUT)
         self._retries: set[asyncio.Task[None]] = set()
 
     async def accept(self, message: Message, sms_activity_id: str) -> SubmitResult:
@@ -111,9 +109,8 @@ class OutcomeRecorder:
     ) -> tuple[bool, Result | None]:
         """(True, the store's result) once committed; (False, None) if it is refused or retried."""
         try:
-            future = batcher.submit(item)
-            self._deadlines.watch(future)
-            result = await future
+            async with asyncio.timeout(RECORD_TIMEOUT):
+                result = await batcher.submit(item)
         except Exception as error:  # noqa: BLE001  whatever it is, the outcome must not be lost
             log.error("outcome_not_recorded", consequence="tried again", reason=str(error))
             task = asyncio.create_task(self._retry(batcher, item))

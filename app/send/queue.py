@@ -15,7 +15,7 @@ import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
 from app.model.message import Message
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 from app.send.gate import Gate
 from app.send.submitter import Submitter
 from app.store.messages import MessageStore
@@ -60,7 +60,7 @@ class QueueWorker:
             self._polling = asyncio.create_task(self._poll())
             pause = await asyncio.shield(self._polling)
             if pause:
-                await woken(self._wake, pause)
+                await wait_for_event(self._wake, pause)
 
     async def close(self) -> None:
         """Return when every attempt under way has ended; each is bounded by the client."""

@@ -16,9 +16,8 @@ import structlog
 
 from app.errors import StoreRefused, StoreUnavailable, Unavailable
 from app.model.message import Message
-from app.parts.alarm import Deadlines
 from app.parts.batcher import BatcherClosed, BatcherFull
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 from app.send.batching import low_latency_batcher
 from app.store.idempotency import IdempotencyKey
 from app.store.messages import MessageStore, NewMessage
@@ -48,7 +47,6 @@ class Recorder:
     def __init__(self, store: MessageStore, *, timeout: float = RECORD_TIMEOUT) -> None:
         self._store = store
         self._timeout = timeout
-        self._deadlines = Deadlines(timeout)
         self._records = low_latency_batcher(
             store.add, capacity=CAPACITY, writers=store.writes_at_once
         )
@@ -59,12 +57,12 @@ class Recorder:
         """False if its key was used before. Raises Unavailable or StoreRefused."""
         waiter = _Waiter()
         try:
-            self._records.hand_in(new, waiter)
+            self._records.enqueue(new, waiter)
         except (BatcherFull, BatcherClosed):
             raise Unavailable("Nothing was sent: too many requests wait, or we shut down") from None
-        self._deadlines.watch(waiter.result)
         try:
-            recorded = await waiter.result
+            async with asyncio.timeout(self._timeout):
+                recorded = await waiter.result
         except TimeoutError:
             self._start_undo([new.message], new.key, after=waiter.batch_ended)
             why = f"Nothing was sent: the database took more than {self._timeout:g} s"
@@ -120,7 +118,7 @@ class Recorder:
             await after
         undone: set[UUID] = set()
         for delay in UNDO_DELAYS:
-            await woken(self._closing, delay)
+            await wait_for_event(self._closing, delay)
             undone |= await self._undo_recorded(new, key)
             if len(undone) == len(new) or self._closing.is_set():
                 break
@@ -135,7 +133,7 @@ class Recorder:
             except StoreUnavailable:
                 if self._closing.is_set():
                     break
-                await woken(self._closing, UNDO_RETRY_INTERVAL)
+                await wait_for_event(self._closing, UNDO_RETRY_INTERVAL)
         return set()
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from uvicorn import Server
 
-TURNS_TO_CLOSE = 5
+ITERATIONS_TO_CLOSE = 5
 """Turns of the event loop, after which its own hold on a listening socket is gone."""
 
 
-class PatientServer(Server):
+class GracefulServer(Server):
     """Whoever was connected by the kernel before we stopped listening is answered.
 
     The kernel completes connections by itself and queues them for us. Closing the socket resets
@@ -42,7 +42,7 @@ class PatientServer(Server):
             each.close()
         for listener in sockets or []:
             listener.close()
-        for _ in range(TURNS_TO_CLOSE):
+        for _ in range(ITERATIONS_TO_CLOSE):
             await asyncio.sleep(0)
         queued = [caller for listener in listeners for caller in _close(listener)]
         for caller in queued:

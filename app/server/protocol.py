@@ -1,14 +1,15 @@
-"""HTTP connections, as uvicorn serves them, but ended with more care.
+"""uvicorn's HTTP/1.1 connection with time-outs, graceful shutdown, and a fast path for `/dlr`.
 
-The caller is the open internet: a connection that sends no request is closed after a bound. And it
-is iovox, which documents no retry: a receipt sent down a connection that we are just closing is
-lost. So when we are told to stop, idle connections stay open for a moment, and what still comes is
-answered, with the word that it was the last.
+The caller is the open internet: a connection that sends no request is closed after a time-out. And
+it is iovox, which documents no retry: a receipt sent into a connection that we are closing is lost.
+So on shutdown idle connections stay open for IDLE_GRACE, and a request that still arrives is
+answered, with ``Connection: close``.
 
-An application may name paths in ``whole_posts``. A POST to one whose last byte came with its first
-is given to the function there as it is: a task, a scope and an event for each would cost more
-than parsing the request and keeping a receipt together. Whatever comes in pieces, or while another
-request of its connection is being answered, goes the usual way.
+Fast path: an application may register handlers for complete POSTs in ``complete_posts``, by path. A
+POST whose last byte arrived together with its first is handed to the handler without a task, an
+ASGI scope or events, which together cost more than parsing the request and storing a receipt (see
+docs/performance.md). A request that arrives in pieces, or while another one on its connection is
+being answered, takes the normal ASGI path.
 """
 
 from __future__ import annotations
@@ -20,53 +21,48 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app.server.calls import Headers
+from app.server.requests import Headers
 
-HEAD_PATIENCE = 10.0
-"""Seconds for a request's head to arrive, once it has begun to."""
-REST_PATIENCE = 10.0
-"""Seconds for what is left of a body once its request is answered: a refused one, mostly. It is
-read and dropped, since closing on bytes unread resets a connection and takes the answer with it;
-but not for as long as a byte comes now and then."""
-LINGER = 1.0
-"""Seconds that an idle connection is kept when we stop: far more than a request is on its way."""
+HEAD_TIMEOUT = 10.0
+"""Seconds for a request's head to arrive, from its first byte."""
+DISCARD_TIMEOUT = 10.0
+"""Seconds for the rest of a body after its request was answered (mostly refused). It is read and
+discarded: closing a socket with unread bytes resets the connection, which can destroy the response.
+The time-out keeps a slow sender from holding the connection for ever."""
+IDLE_GRACE = 1.0
+"""Seconds that an idle connection stays open on shutdown: far longer than a request is in transit.
+"""
 
-MOST_BARREN = 64 * 1024
-"""Bytes of a head, or behind a body. The parser copies all of a header for each piece of it that
-comes, so that one without an end would keep everybody else waiting."""
+MAX_UNPARSED = 64 * 1024
+"""Bytes of a head, or behind a body. The parser copies all of an incomplete header for each piece
+that arrives, so an endless one would block the event loop."""
 
 ABORT_EXTENSION = "iovox-receipts.abort"
-"""ASGI knows no way to drop a connection whose reader takes nothing: uvicorn would wait until it
-does, at shutdown too. So a request's scope has a function for it among its extensions."""
+"""Name of an ASGI extension of ours. ASGI has no way to abort a connection whose client does not
+read: uvicorn would wait for it, on shutdown as well. The scope's ``extensions`` carry a function.
+"""
 
-_TOO_SLOW = (
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"  # half a head
-)
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"connection: close\r\ncontent-length: 0\r\n\r\n"
 )
 
 
-class _Nobody:
-    """Stands where uvicorn would wake a request's task up."""
+class _NoEvent:
+    """Stands for the event by which uvicorn wakes a request's task: a CompleteRequest has none."""
 
     def set(self) -> None:
-        """Wake nobody up."""
+        """Do nothing."""
 
 
-_NOBODY = _Nobody()
+_NO_EVENT = _NoEvent()
 
 
-class _Built:
-    of: object = None
-    answer = b""
+class CompleteRequest:
+    """A request of which every byte has arrived, and the way to respond to it.
 
-
-class WholeCall:
-    """A request that came whole, and the way to answer it.
-
-    To uvicorn it is what is being answered on the connection, like a cycle of its own.
+    For uvicorn it takes the place of the request/response cycle that is active on the connection.
     """
 
     __slots__ = (
@@ -74,7 +70,7 @@ class WholeCall:
         "response_complete",
     )  # fmt: skip
 
-    def __init__(self, connection: PatientHttp, body: bytes, *, keep_alive: bool) -> None:
+    def __init__(self, connection: GracefulHttp, body: bytes, *, keep_alive: bool) -> None:
         self._connection = connection
         self.headers = connection.headers
         self.body = body
@@ -82,80 +78,82 @@ class WholeCall:
         self.keep_alive = keep_alive
         self.response_complete = False
         self.disconnected = False
-        self.message_event = _NOBODY
+        self.message_event = _NO_EVENT
 
-    def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Write the answer, unless the caller has gone."""
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Write the response, unless the client has disconnected."""
         self.response_complete = True
-        self._connection.answered(self, status, headers, body)
+        self._connection.write_response(self, status, headers, body)
 
 
-class PatientHttp(HttpToolsProtocol):
+class GracefulHttp(HttpToolsProtocol):
     """One connection."""
 
-    head_patience = HEAD_PATIENCE
-    rest_patience = REST_PATIENCE
-    linger = LINGER
-    _leaving = False
+    head_timeout = HEAD_TIMEOUT
+    discard_timeout = DISCARD_TIMEOUT
+    idle_grace = IDLE_GRACE
+    _is_shutting_down = False
     _in_head = False
     _in_body = False
-    _head_timed = False
-    _barren = 0
-    """Bytes since something was whole: a head, or a part of a body."""
+    _head_timer_set = False
+    _unparsed = 0
+    """Bytes fed to the parser since it last completed a head or a part of a body."""
     _timer: asyncio.TimerHandle | None = None
-    _held: list[bytes] | None = None
-    """The body, so far, of a request that may turn out to be whole."""
+    _buffered: list[bytes] | None = None
+    """The body so far of a request that may turn out to be complete; None on the ASGI path."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         application: object = self.app
-        posts: Mapping[bytes, Callable[[WholeCall], None]] = getattr(application, "whole_posts", {})
-        self._whole_posts = posts
+        posts: Mapping[bytes, Callable[[CompleteRequest], None]] = getattr(
+            application, "complete_posts", {}
+        )
+        self._complete_posts = posts
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A caller connected; it may wait to ask as long as between two requests."""
+        """A client connected. Its first request has the keep-alive time-out to begin."""
         super().connection_made(transport)
-        self._timer = self.loop.call_later(self.timeout_keep_alive, self._give_up)
+        self._timer = self.loop.call_later(self.timeout_keep_alive, self._time_out)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """The connection is closed."""
         self._cancel_timer()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes of one request, or of several."""
+        """Parse bytes of one request, or of several."""
         self._unset_keepalive_if_required()
-        self._barren += len(data)
+        self._unparsed += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._decline_upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:
-            self._held = None
+            self._buffered = None
             self.send_400_response("Invalid HTTP request received.")
             return
-        if self._held is not None:
-            self._go_the_usual_way()
-        if self._barren > MOST_BARREN:
-            self._give_up(_TOO_LARGE)
+        if self._buffered is not None:
+            self._fall_back_to_asgi()
+        if self._unparsed > MAX_UNPARSED:
+            self._time_out(_TOO_LARGE)
             return
-        if self._in_head and not self._head_timed and self.parser is not None:
+        if self._in_head and not self._head_timer_set and self.parser is not None:
             self._cancel_timer()
-            self._timer = self.loop.call_later(self.head_patience, self._give_up)
-            self._head_timed = True
+            self._timer = self.loop.call_later(self.head_timeout, self._time_out)
+            self._head_timer_set = True
 
     def on_message_begin(self) -> None:
-        """The first byte of a request. Its scope is made when it is needed."""
+        """The first byte of a request. Its scope is built only if it takes the ASGI path."""
         self._in_head = True
-        self._barren = 0
+        self._unparsed = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header. Those behind a body in chunks are not: who asks is decided before it."""
+        """One header. Trailers are ignored: the request is authenticated before its body."""
         if self._in_body:
             return
         name = name.lower()
@@ -164,63 +162,61 @@ class PatientHttp(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head is whole, and the request is begun."""
-        self._in_head = self._head_timed = False
+        """The head is complete."""
+        self._in_head = self._head_timer_set = False
         self._in_body = True
-        self._barren = 0
+        self._unparsed = 0
         self._cancel_timer()
         if self.parser.should_upgrade():
-            return  # the parser takes the body for another protocol, and breaks off: see below
-        if self.url in self._whole_posts and self._may_be_whole():
-            self._held = []
+            return  # the parser stops at the body with HttpParserUpgrade: see _decline_upgrade
+        if self.url in self._complete_posts and self._may_be_complete():
+            self._buffered = []
         else:
             self._begin_cycle()
 
     def on_body(self, body: bytes) -> None:
-        """Some bytes of a body."""
-        self._barren = 0
-        if self._held is None:
+        """Bytes of a body."""
+        self._unparsed = 0
+        if self._buffered is None:
             super().on_body(body)
         else:
-            self._held.append(body)
+            self._buffered.append(body)
 
     def on_message_complete(self) -> None:
-        """The last byte of a request; for most of them the first bytes were with it."""
+        """The last byte of a request."""
         self._in_body = False
-        self._barren = 0
+        self._unparsed = 0
         self._cancel_timer()
         if self.parser.should_upgrade():
             return
-        if self._held is None:
+        if self._buffered is None:
             super().on_message_complete()
             return
-        keep_alive = not self._leaving and self.parser.should_keep_alive()
-        call = WholeCall(self, b"".join(self._held), keep_alive=keep_alive)
-        self._held = None
-        self.cycle = call  # type: ignore[assignment]
-        self._whole_posts[self.url](call)
+        keep_alive = not self._is_shutting_down and self.parser.should_keep_alive()
+        request = CompleteRequest(self, b"".join(self._buffered), keep_alive=keep_alive)
+        self._buffered = None
+        self.cycle = request  # type: ignore[assignment]
+        self._complete_posts[self.url](request)
 
-    def answered(self, call: WholeCall, status: int, headers: Headers, body: bytes) -> None:
-        """Write what a call is answered."""
-        if call.disconnected or self.transport.is_closing():
-            return
-        if status == 200 and call.keep_alive and not headers and not body:
-            self.transport.write(self._empty_200())
-            self.on_response_complete()
+    def write_response(
+        self, request: CompleteRequest, status: int, headers: Headers, body: bytes
+    ) -> None:
+        """Write the response to a complete request."""
+        if request.disconnected or self.transport.is_closing():
             return
         lines = [STATUS_LINE[status]]
         for name, value in (*self.server_state.default_headers, *headers):
             lines += (name, b": ", value, b"\r\n")
-        if not call.keep_alive:
+        if not request.keep_alive:
             lines.append(b"connection: close\r\n")
         lines += (b"content-length: %d\r\n\r\n" % len(body), body)
         self.transport.write(b"".join(lines))
-        if not call.keep_alive:
+        if not request.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
     def on_response_complete(self) -> None:
-        """A request is answered."""
+        """The response is written: go on with the next request, or wait for one."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -232,27 +228,18 @@ class PatientHttp(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
         if self._in_body and self._is_idle() and not self.transport.is_closing():
-            self._timer = self.loop.call_later(self.rest_patience, self._give_up)
+            self._timer = self.loop.call_later(self.discard_timeout, self._time_out)
 
     def shutdown(self) -> None:
-        """We were told to stop: finish what is being answered, and linger where nothing is."""
-        self._leaving = True
+        """Shut down: finish the response under way; close an idle connection after IDLE_GRACE."""
+        self._is_shutting_down = True
         if self._is_idle():
-            self.loop.call_later(self.linger, self._close_if_idle)
+            self.loop.call_later(self.idle_grace, self._close_if_idle)
         else:
             super().shutdown()
 
-    def _empty_200(self) -> bytes:
-        """The most frequent answer, made once for every second's Date."""
-        headers = self.server_state.default_headers
-        if _Built.of is not headers:
-            lines = (b"%s: %s\r\n" % pair for pair in headers)
-            _Built.of = headers
-            _Built.answer = b"".join((STATUS_LINE[200], *lines, b"content-length: 0\r\n\r\n"))
-        return _Built.answer
-
-    def _may_be_whole(self) -> bool:
-        """Whether a request may be answered without a task, should its body be here."""
+    def _may_be_complete(self) -> bool:
+        """Whether the request may take the fast path, if its whole body has arrived."""
         return (
             self._is_idle()
             and not self.expect_100_continue
@@ -260,9 +247,9 @@ class PatientHttp(HttpToolsProtocol):
             and self.parser.get_http_version() == "1.1"
         )
 
-    def _go_the_usual_way(self) -> None:
-        """Something of the body is still to come, or was not HTTP."""
-        parts, self._held = self._held or [], None
+    def _fall_back_to_asgi(self) -> None:
+        """Take the ASGI path: the body is incomplete, or was not HTTP."""
+        parts, self._buffered = self._buffered or [], None
         if self.parser is None or self.transport.is_closing():
             return
         self._begin_cycle()
@@ -270,13 +257,13 @@ class PatientHttp(HttpToolsProtocol):
             super().on_body(part)
 
     def _decline_upgrade(self, rest: bytes) -> None:
-        """Go on as if no other protocol had been offered, as HTTP allows.
+        """Ignore an ``Upgrade`` header, as HTTP allows; some clients send one with every request.
 
-        Some clients offer one with every request. The parser has skipped the body for it, so it is
-        given the head once more, without the offer, and what came after the head.
+        The parser has stopped at the body, so a new one is fed the head again, without the header,
+        and then the bytes behind the head.
         """
         method = self.parser.get_method()
-        if method == b"CONNECT":  # is nothing but an upgrade
+        if method == b"CONNECT":  # there is no request without the upgrade
             self.send_400_response("Invalid HTTP request received.")
             return
         lines = [b"%s %s HTTP/1.1" % (method, self.url)]
@@ -293,10 +280,10 @@ class PatientHttp(HttpToolsProtocol):
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
-        self.headers.extend(headers)  # which the scope has by now
+        self.headers.extend(headers)  # the list that the scope refers to
         self.scope["extensions"] = {ABORT_EXTENSION: {"abort": self.transport.abort}}
         super().on_headers_complete()
-        if self._leaving and self.cycle is not None:
+        if self._is_shutting_down and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def _is_idle(self) -> bool:
@@ -306,11 +293,11 @@ class PatientHttp(HttpToolsProtocol):
         if self._is_idle() and not self.transport.is_closing():
             self.transport.close()
 
-    def _give_up(self, why: bytes = _TOO_SLOW) -> None:
+    def _time_out(self, response: bytes = _TOO_SLOW) -> None:
         self._timer = None
         if not self.transport.is_closing():
             if self._in_head:
-                self.transport.write(why)
+                self.transport.write(response)
             self.transport.close()
 
     def _cancel_timer(self) -> None:

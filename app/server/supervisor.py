@@ -19,7 +19,7 @@ from types import FrameType
 import structlog
 from uvicorn import Config
 
-from app.server.process import PatientServer
+from app.server.process import GracefulServer
 
 LOOK_EVERY = 0.2
 """Seconds between looks at whether we were told to stop."""
@@ -94,7 +94,7 @@ class Supervisor:
 def _serve(config: Config, listener: socket.socket) -> None:
     """What runs in each process."""
     threading.Thread(target=_end_with_parent, name="parent watch", daemon=True).start()
-    PatientServer(config).run([listener])
+    GracefulServer(config).run([listener])
 
 
 def _end_with_parent() -> None:

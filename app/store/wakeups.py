@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 from app.store.engine import Database
 
 CHANNEL = "dlr_wakeups"
@@ -75,7 +75,7 @@ class Wakeups:
 
     async def _next_topics(self) -> set[str]:
         """The topics to announce; only a keepalive if there were none for STILL_THERE_EVERY."""
-        if not await woken(self._due, STILL_THERE_EVERY):
+        if not await wait_for_event(self._due, STILL_THERE_EVERY):
             return {STILL_THERE}
         self._due.clear()
         topics, self._pending = self._pending, set()

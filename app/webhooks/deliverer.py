@@ -15,7 +15,7 @@ import structlog
 
 from app.model.webhook import Delivery, Webhook, WebhookState, event_payload
 from app.ops.metrics import Metrics
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 from app.store.outbox.store import OutboxStore
 from app.webhooks.client import DeliveryResult, WebhookClient
 from app.webhooks.schedule import Schedule
@@ -213,7 +213,7 @@ class Deliverer:
         if not self._may_start():
             return False
         if not self._may_have_due:
-            await woken(self._wake, IDLE_TIMEOUT)
+            await wait_for_event(self._wake, IDLE_TIMEOUT)
         await self._refresh()
         return self._may_have_due
 

@@ -17,7 +17,7 @@ import structlog
 from app.errors import StoreRefused, StoreUnavailable
 from app.model.webhook import Webhook
 from app.ops.metrics import Metrics
-from app.parts.lifecycle import woken
+from app.parts.lifecycle import wait_for_event
 from app.store.outbox.store import OutboxStore, Waiting
 from app.webhooks.deliverer import Deliverer
 from app.webhooks.schedule import Schedule
@@ -169,7 +169,7 @@ class Dispatcher:
 
     async def _pause(self) -> None:
         await asyncio.sleep(MIN_PAUSE)
-        await woken(self._wake, POLL_EVERY)
+        await wait_for_event(self._wake, POLL_EVERY)
         self._wake.clear()
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.parts.batcher import HANGS_AFTER, Batcher, BatcherClosed, BatcherFull
+from app.parts.batcher import MAX_WAIT, Batcher, BatcherClosed, BatcherFull
 
 PLENTY = 1_000
 
@@ -69,12 +69,16 @@ async def load(
     largest: int,
     capacity: int,
     writers: int,
-    enough: int | None = None,
+    min_concurrent: int | None = None,
     cancelled: frozenset[int] = frozenset(),
 ) -> Run:
     """Bursts of items with a turn of the event loop between them, then the end."""
     batcher: Batcher[int, str] = Batcher(
-        journal.write, largest=largest, capacity=capacity, writers=writers, enough=enough
+        journal.write,
+        largest=largest,
+        capacity=capacity,
+        writers=writers,
+        min_concurrent=min_concurrent,
     )
     run = Run(journal)
     callers: list[asyncio.Task[None]] = []
@@ -114,7 +118,7 @@ async def load(
     largest=st.integers(1, 6),
     capacity=st.integers(1, 20),
     writers=st.integers(1, 3),
-    enough=st.none() | st.integers(1, 6),
+    min_concurrent=st.none() | st.integers(1, 6),
     turns=st.lists(st.integers(0, 5), min_size=1, max_size=4),
     breaks=st.frozensets(st.integers(0, 10)),
     cancelled=st.frozensets(st.integers(0, 40), max_size=6),
@@ -124,7 +128,7 @@ def test_every_item_is_written_once_in_order_and_answered_by_its_own_batch(
     largest: int,
     capacity: int,
     writers: int,
-    enough: int | None,
+    min_concurrent: int | None,
     turns: list[int],
     breaks: frozenset[int],
     cancelled: frozenset[int],
@@ -136,7 +140,7 @@ def test_every_item_is_written_once_in_order_and_answered_by_its_own_batch(
             largest=largest,
             capacity=capacity,
             writers=writers,
-            enough=enough,
+            min_concurrent=min_concurrent,
             cancelled=cancelled,
         )
     )
@@ -190,7 +194,7 @@ async def test_one_turn_of_the_event_loop_is_one_batch() -> None:
 async def test_enough_of_them_start_beside_the_batch_that_is_being_written() -> None:
     journal = Journal(turns=(100,))
     bursts = [1, *[0] * 9, 3, 0, 2, 0, 4]  # 1 alone; then too few, enough, and one writer too many
-    await load(journal, bursts=bursts, largest=100, capacity=100, writers=2, enough=5)
+    await load(journal, bursts=bursts, largest=100, capacity=100, writers=2, min_concurrent=5)
     assert [len(batch) for batch in journal.batches] == [1, 5, 4]
     assert journal.most_at_once == 2
 
@@ -204,16 +208,18 @@ async def test_a_few_do_not_wait_for_a_batch_that_hangs(writers: int, waits: boo
             await released.wait()
         return items
 
-    batcher: Batcher[int, int] = Batcher(write, largest=9, capacity=99, writers=writers, enough=5)
+    batcher: Batcher[int, int] = Batcher(
+        write, largest=9, capacity=99, writers=writers, min_concurrent=5
+    )
     hangs = batcher.submit(0)
     await asyncio.sleep(0.01)
     few = [batcher.submit(item) for item in (1, 2)]
-    _, still = await asyncio.wait(few, timeout=HANGS_AFTER / 2)
+    _, still = await asyncio.wait(few, timeout=MAX_WAIT / 2)
     assert len(still) == 2
-    _, still = await asyncio.wait(few, timeout=HANGS_AFTER * 3)
+    _, still = await asyncio.wait(few, timeout=MAX_WAIT * 3)
     assert len(still) == (2 if waits else 0)
     later = batcher.submit(3)  # what hung once keeps nobody else back either
-    _, still = await asyncio.wait([later], timeout=HANGS_AFTER * 3)
+    _, still = await asyncio.wait([later], timeout=MAX_WAIT * 3)
     assert bool(still) is waits
     assert not hangs.done()
     released.set()
@@ -223,7 +229,7 @@ async def test_a_few_do_not_wait_for_a_batch_that_hangs(writers: int, waits: boo
 
 async def test_enough_of_them_do_not_wait_for_more() -> None:
     journal = Journal()
-    await load(journal, bursts=[1] * 20, largest=100, capacity=100, writers=1, enough=5)
+    await load(journal, bursts=[1] * 20, largest=100, capacity=100, writers=1, min_concurrent=5)
     assert max(len(batch) for batch in journal.batches) <= 6
 
 

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import uvicorn
 
-from app.server.protocol import PatientHttp
+from app.server.protocol import GracefulHttp
 from tests.receive.serving import hung_up, read_answer
 from tests.simulator.running import running
 
 REST = 0.3
 
 
-class HastyHttp(PatientHttp):
-    rest_patience = REST
+class HastyHttp(GracefulHttp):
+    discard_timeout = REST
 
 
 async def refuse(

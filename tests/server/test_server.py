@@ -13,23 +13,23 @@ import pytest_asyncio
 from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 
-from app.server.process import PatientServer
-from app.server.protocol import PatientHttp
+from app.server.process import GracefulServer
+from app.server.protocol import GracefulHttp
 from tests.support.ports import free_port
 
 REQUEST = b"POST /dlr HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 HEAD = b"POST /dlr HTTP/1.1\r\nHost: x\r\n"
-HEAD_PATIENCE = 0.3
+HEAD_TIMEOUT = 0.3
 KEEP_ALIVE = 1
 MOMENT = 0.2
 """Longer than the server takes to notice that it was told to stop."""
 
 
-class Hasty(PatientHttp):
+class Hasty(GracefulHttp):
     """The same, for tests that have no time."""
 
-    head_patience = HEAD_PATIENCE
-    linger = 0.5
+    head_timeout = HEAD_TIMEOUT
+    idle_grace = 0.5
 
 
 async def answer_ok(scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +44,7 @@ async def answer_ok(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest_asyncio.fixture
-async def server() -> AsyncIterator[PatientServer]:
+async def server() -> AsyncIterator[GracefulServer]:
     config = Config(
         answer_ok,
         port=free_port(),
@@ -53,7 +53,7 @@ async def server() -> AsyncIterator[PatientServer]:
         log_config=None,
         timeout_keep_alive=KEEP_ALIVE,
     )
-    server = PatientServer(config)
+    server = GracefulServer(config)
     running = asyncio.create_task(server._serve())  # without its signal handlers
     while not server.started:  # noqa: ASYNC110  it has no event for that
         await asyncio.sleep(0.01)
@@ -65,7 +65,7 @@ async def server() -> AsyncIterator[PatientServer]:
 Link = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def connect(server: PatientServer) -> Link:
+async def connect(server: GracefulServer) -> Link:
     return await asyncio.open_connection("127.0.0.1", server.config.port)
 
 
@@ -83,22 +83,22 @@ async def until_closed(link: Link) -> tuple[bytes, float]:
     return rest, time.monotonic() - began
 
 
-async def test_connections_are_kept(server: PatientServer) -> None:
+async def test_connections_are_kept(server: GracefulServer) -> None:
     link = await connect(server)
     for _ in range(3):
         assert b"200 OK" in await ask(link)
-        await asyncio.sleep(HEAD_PATIENCE * 1.5)
+        await asyncio.sleep(HEAD_TIMEOUT * 1.5)
     link[1].close()
 
 
 async def test_no_garbage_is_looked_for_in_what_was_there_at_the_start(
-    server: PatientServer,
+    server: GracefulServer,
 ) -> None:
     assert server.started
     assert gc.get_freeze_count() > 10_000
 
 
-async def test_requests_in_one_go_are_all_answered(server: PatientServer) -> None:
+async def test_requests_in_one_go_are_all_answered(server: GracefulServer) -> None:
     link = await connect(server)
     link[1].write(REQUEST * 3)
     for _ in range(3):
@@ -106,15 +106,15 @@ async def test_requests_in_one_go_are_all_answered(server: PatientServer) -> Non
     link[1].close()
 
 
-async def test_a_head_that_never_ends_is_given_up(server: PatientServer) -> None:
+async def test_a_head_that_never_ends_is_given_up(server: GracefulServer) -> None:
     link = await connect(server)
     link[1].write(HEAD)
     rest, seconds = await until_closed(link)
     assert rest.startswith(b"HTTP/1.1 408")
-    assert HEAD_PATIENCE <= seconds + 0.01 < HEAD_PATIENCE + 0.7
+    assert HEAD_TIMEOUT <= seconds + 0.01 < HEAD_TIMEOUT + 0.7
 
 
-async def test_a_head_that_dribbles_in_is_given_up_as_well(server: PatientServer) -> None:
+async def test_a_head_that_dribbles_in_is_given_up_as_well(server: GracefulServer) -> None:
     link = await connect(server)
     closed = asyncio.create_task(until_closed(link))
     for byte in HEAD * 3:
@@ -124,28 +124,28 @@ async def test_a_head_that_dribbles_in_is_given_up_as_well(server: PatientServer
         await asyncio.sleep(0.02)
     rest, seconds = await closed
     assert rest.startswith(b"HTTP/1.1 408")
-    assert seconds < HEAD_PATIENCE + 0.7
+    assert seconds < HEAD_TIMEOUT + 0.7
 
 
-async def test_the_second_head_has_its_own_time(server: PatientServer) -> None:
+async def test_the_second_head_has_its_own_time(server: GracefulServer) -> None:
     link = await connect(server)
     assert b"200 OK" in await ask(link)
-    await asyncio.sleep(HEAD_PATIENCE * 1.2)
+    await asyncio.sleep(HEAD_TIMEOUT * 1.2)
     link[1].write(HEAD)
-    await asyncio.sleep(HEAD_PATIENCE * 0.5)
+    await asyncio.sleep(HEAD_TIMEOUT * 0.5)
     assert b"200 OK" in await ask(link, b"Content-Length: 0\r\n\r\n")
     link[1].close()
 
 
 async def test_a_connection_that_says_nothing_is_kept_like_an_idle_one(
-    server: PatientServer,
+    server: GracefulServer,
 ) -> None:
     rest, seconds = await until_closed(await connect(server))
     assert rest == b""
     assert KEEP_ALIVE <= seconds + 0.01 < KEEP_ALIVE + 1
 
 
-async def test_stopping_answers_what_is_being_answered(server: PatientServer) -> None:
+async def test_stopping_answers_what_is_being_answered(server: GracefulServer) -> None:
     link = await connect(server)
     link[1].write(REQUEST)
     await asyncio.sleep(0.02)
@@ -156,7 +156,7 @@ async def test_stopping_answers_what_is_being_answered(server: PatientServer) ->
 
 
 async def test_an_idle_connection_may_ask_once_more_and_is_then_closed(
-    server: PatientServer,
+    server: GracefulServer,
 ) -> None:
     used, idle = await connect(server), await connect(server)
     assert b"200 OK" in await ask(used)
@@ -166,10 +166,10 @@ async def test_an_idle_connection_may_ask_once_more_and_is_then_closed(
     assert (await until_closed(used))[0] == b""
     rest, seconds = await until_closed(idle)
     assert rest == b""
-    assert seconds < Hasty.linger + 0.7
+    assert seconds < Hasty.idle_grace + 0.7
 
 
-async def test_whoever_the_kernel_had_connected_is_answered(server: PatientServer) -> None:
+async def test_whoever_the_kernel_had_connected_is_answered(server: GracefulServer) -> None:
     """Connected and sent, while the event loop was busy; then we are told to stop."""
     callers = [socket.create_connection(("127.0.0.1", server.config.port)) for _ in range(20)]
     for caller in callers:

@@ -115,16 +115,16 @@ def _main(address: str) -> None:
 
 def _tend(listener: socket.socket) -> dict[str, Any]:
     """Fork, and tell of ends, for ever. Returns in the children only: what each is to be."""
-    woken, waker = socket.socketpair()
-    for end in (woken, waker):
+    wait_for_event, waker = socket.socketpair()
+    for end in (wait_for_event, waker):
         end.setblocking(False)
     signal.set_wakeup_fd(waker.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
     callers: dict[int, socket.socket] = {}
     while True:
-        ready, _, _ = select.select([listener, woken], [], [])
-        if woken in ready:
-            woken.recv(4096)
+        ready, _, _ = select.select([listener, wait_for_event], [], [])
+        if wait_for_event in ready:
+            wait_for_event.recv(4096)
             _tell_of_ends(callers)
         if listener in ready:
             caller, _ = listener.accept()
@@ -138,7 +138,7 @@ def _tend(listener: socket.socket) -> dict[str, Any]:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     caller.sendall(f"{os.getpid()}\n".encode())
-    for inherited in (woken, waker, caller, *callers.values()):
+    for inherited in (wait_for_event, waker, caller, *callers.values()):
         inherited.close()
     return wish
 

@@ -23,9 +23,20 @@ def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-            total += times.user + times.system
+            own = _exactly(process.pid)
+            total += times.user + times.system if own is None else own
             total += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
     return total
+
+
+def _exactly(pid: int) -> float | None:
+    """A process's own time by its clock, which Linux lets everyone read and which has nanoseconds;
+    /proc has hundredths of a second. None where there is no such clock.
+    """
+    try:
+        return time.clock_gettime((~pid << 3) | 2)  # as clock_getcpuclockid(3) makes it
+    except OSError:
+        return None
 
 
 def peak_memory_bytes(processes: Iterable[psutil.Process]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from app.server.protocol import PatientHttp, WholeCall
+from app.server.protocol import CompleteRequest, GracefulHttp
 from tests.receive.serving import RawAnswer, hung_up, read_answer
 from tests.simulator.running import running
 
@@ -25,15 +25,15 @@ class Application:
     """Answers with the way that a request took, and with its body."""
 
     def __init__(self) -> None:
-        self.whole_posts = {b"/dlr": self.take_whole}
+        self.complete_posts = {b"/dlr": self.take_whole}
 
-    def take_whole(self, call: WholeCall) -> None:
+    def take_whole(self, call: CompleteRequest) -> None:
         def answer() -> None:
             seen = b" ".join(name for name, _ in call.headers)
-            call.answer(200, [(b"way", b"whole"), (b"seen", seen)], call.body)
+            call.respond(200, [(b"way", b"whole"), (b"seen", seen)], call.body)
 
         if call.body == b"empty":
-            call.answer(200, [], b"")
+            call.respond(200, [], b"")
         elif call.body.startswith(b"later"):
             asyncio.get_running_loop().call_later(LATER, answer)
         else:
@@ -62,7 +62,7 @@ def made() -> uvicorn.Server:
     config = uvicorn.Config(
         Application(),
         port=0,
-        http=PatientHttp,
+        http=GracefulHttp,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -1,4 +1,4 @@
-"""Requests as a server hands them over; one that came whole, also without a task of its own."""
+"""Types of ASGI, and the request of the fast path beside it (see `app.server.protocol`)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 
-class WholeCall(Protocol):
-    """A POST whose last byte came with its first. Names of headers are in small letters."""
+class CompleteRequest(Protocol):
+    """A POST of which every byte has arrived. Header names are in lower case."""
 
     headers: Headers
     body: bytes
     client: tuple[str, int] | None
 
-    def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Write the answer; to be called once, at any time, also when the caller is gone."""
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Write the response. To be called once, at any time, even if the client disconnected."""

@@ -1,0 +1,252 @@
+"""What each device for speed brings: the service beside itself without it, on the device's journey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean, median
+
+from bench import data, servers, traffic
+from bench.client import Job
+from bench.lookup import CONNECTIONS
+from bench.measure import Figures
+from bench.population import Population
+from bench.receive import Source
+from bench.report import Section
+from bench.send import DELAY, FEW, MANY, behave
+from bench.servers import Server
+from bench.stage import SMALL, Stage, name_of
+from bench.turns import TURNS, WARM_UP, Contender, Contest, in_turns
+
+AT_A_TIME = 6
+"""Devices whose servers are up at once, beside two with all devices."""
+FASTEST = 20_000
+"""Receipts a second that each server is given messages for; should it be faster, they run out."""
+WORTH = 0.05
+"""Of its journey's cost: what a device brings brings at least, or stays for another reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """``name`` is that of its function in `bench.plain`. ``instead_of``: what else is switched off
+    on both sides of the comparison.
+    """
+
+    name: str
+    journey: str
+    what: str
+    lines: int
+    instead_of: str | None = None
+
+
+DEVICES = (
+    Device("whole_calls", "receipt", "whole calls answered in the connection", 130),
+    Device("body_timer", "receipt", "one timer for all bodies", 35, instead_of="whole_calls"),
+    Device("empty_200", "receipt", "the empty 200 kept for a second", 18),
+    Device("alarms", "receipt", "the batcher's alarm", 50),
+    Device("quiet_turns", "receipt", "quiet turns before a batch", 25),
+    Device("second_writer", "receipt", "a second batch of receipts beside the first", 12),
+    Device("enough", "receipt", "a second batch only if it is worth it", 8),
+    Device("remembered_meanings", "receipt", "meanings remembered", 15),
+    Device("remembered_readings", "receipt", "readings of London time remembered", 3),
+    Device("remembered_both", "receipt", "both remembered", 18),
+    Device("usual_receipts", "receipt", "the usual id and status known at a glance", 14),
+    Device("raw_decode", "receipt", "JSON by raw_decode", 8),
+    Device("microseconds", "receipt", "times as microseconds", 6),
+    Device("of_each_one", "receipt", "a form of RECEIVE for batches of different messages", 45),
+    Device("alone", "receipt", "RECEIVE alone, a transaction by itself", 15),
+    Device("driver_ids", "receipt", "ids of the driver's own class", 12),
+    Device("plan_once", "receipt", "statements planned once", 6),
+    Device("reset_query", "receipt", "no reset query", 8),
+    Device("receipts_directly", "receipt", "receipts by asyncpg, not SQLAlchemy", 20),
+    Device("frozen_garbage", "receipt", "what is there at the start kept out of collections", 12),
+    Device("deadlines", "send", "deadlines by one timer", 40),
+    Device("second_writer", "send", "a second batch beside the first", 12),
+    Device("enough_sends", "send", "a second batch only if it is worth it", 8),
+    Device("remembered_numbers", "send", "numbers remembered", 5),
+    Device("record_only", "send", "RECORD_ONLY", 8),
+    Device("accept", "send", "ACCEPT in one statement", 60),
+    Device("usual_answer", "send", "iovox's usual answer by a regular expression", 8),
+    Device("own_xml", "send", "XML put together by hand", 10),
+    Device("sends_directly", "send", "records and acceptances by asyncpg", 20),
+    Device("trusted_keys", "send", "keys trusted for 50 ms", 12),
+    Device("driver_ids", "send", "ids of the driver's own class", 12),
+    Device("plan_once", "send", "statements planned once", 6),
+    Device("reset_query", "send", "no reset query", 8),
+    Device("frozen_garbage", "send", "what is there at the start kept out of collections", 12),
+    Device("grouped_lookups", "lookup", "lookups that share a statement", 15),
+    Device("trusted_keys", "lookup", "keys trusted for 50 ms", 12),
+    Device("grouped_keys", "lookup", "keys found together", 12),
+    Device("keys_alone", "lookup", "the two together", 24),
+    Device("compiled_lookups", "lookup", "lookups by asyncpg, compiled once", 45),
+    Device("plan_once", "lookup", "statements planned once", 6),
+    Device("reset_query", "lookup", "no reset query", 8),
+    Device("frozen_garbage", "lookup", "what is there at the start kept out of collections", 12),
+)
+
+NOTE = (
+    "Each device for speed, switched off by itself: a server of its own in which `bench/plain.py` "
+    "does it the plain way, in turns with two of the service as it is, {turns} turns of {seconds:g} s. "
+    "More is how much more its journey costs without it, the median of the turns' ratios: CPU of "
+    "service and PostgreSQL together, of the service alone, and the time of a median and of a slow "
+    "answer. Receipts and lookups come over {connections} connections as fast as they are answered, "
+    "sends from {many} callers for the CPU and from {few} for the times. Lines are those that would "
+    "go with the device. What brings 5 % or more of its journey is in bold."
+)
+
+
+def of_receipts(stage: Stage) -> Section:
+    """The devices of a receipt's journey."""
+    return _section(stage, "receipt", _receipts)
+
+
+def of_sends(stage: Stage) -> Section:
+    """Those of a send's."""
+    return _section(stage, "send", _sends)
+
+
+def of_lookups(stage: Stage) -> Section:
+    """Those of a lookup's."""
+    return _section(stage, "lookup", _lookups)
+
+
+def _section(
+    stage: Stage, journey: str, run: Callable[[Stage, Sequence[Device]], Contest]
+) -> Section:
+    rows: list[list[str]] = []
+    for some in _some([each for each in DEVICES if each.journey == journey]):
+        stage.say(f"without {', '.join(each.name for each in some)}")
+        contest = run(stage, some)
+        rows += [*(_row(each, contest) for each in some), _noise(contest, journey)]
+    return Section(
+        title=f"Devices on the way of a {journey}",
+        note=NOTE.format(
+            turns=stage.rounds * TURNS,
+            seconds=stage.seconds / TURNS,
+            connections=CONNECTIONS,
+            many=MANY,
+            few=FEW,
+        ),
+        columns=("without", "lines", "more CPU", "of the service", "more p50", "more p99"),
+        rows=rows,
+    )
+
+
+def _some(devices: Sequence[Device]) -> Iterator[list[Device]]:
+    rest = iter(devices)
+    while some := list(islice(rest, AT_A_TIME)):
+        yield some
+
+
+def _without(url: str, extra: dict[str, str] | None = None) -> Callable[[str], Server]:
+    def start(name: str) -> Server:
+        if name == "service":
+            return servers.serve(url, extra=extra)
+        return servers.serve(url, extra=extra, without=name)
+
+    return start
+
+
+def _names(devices: Sequence[Device]) -> list[str]:
+    """Two servers with all devices: of the same program one process is faster than another."""
+    wanted = [name for each in devices for name in (each.instead_of, each.name) if name]
+    return list(dict.fromkeys(["service", *wanted, "nothing"]))
+
+
+def _receipts(stage: Stage, devices: Sequence[Device]) -> Contest:
+    database = stage.migrated_database()
+    names = _names(devices)
+    turns = stage.rounds * TURNS
+    seconds = (stage.rounds * stage.seconds + WARM_UP) * len(names)
+    source = Source(known=int(seconds * FASTEST / 2) + (turns + 1) * len(names) * 1024)
+    data.submit_all(stage.postgres, database, 0, source.known or 0)
+    start = _without(stage.postgres.url(database))
+
+    def contender(server: Server) -> Contender:
+        return Contender(server, lambda seconds: source.job(server.port, seconds), source.sent)
+
+    contest = in_turns(stage, {name: contender(start(name)) for name in names})
+    stored = int(stage.postgres.execute("select count(*) from receipts", database=database))
+    if stored != source.answered:
+        raise RuntimeError(f"{stored} receipts stored, but {source.answered} were answered 200")
+    stage.postgres.drop_database(database)
+    return contest
+
+
+def _sends(stage: Stage, devices: Sequence[Device]) -> Contest:
+    database = name_of(stage.postgres.create_database(template=stage.populated(SMALL).database))
+    url = stage.postgres.url(database)
+    key = servers.dlr(["keys", "create", traffic.APP, "--scope", "send"], url)
+    iovox = servers.simulator()
+    behave(iovox)
+    settings = {
+        "DLR_IOVOX_URL": f"http://127.0.0.1:{iovox.port}",
+        "DLR_IOVOX_MAX_CONNECTIONS": str(MANY),
+    }
+    start = _without(url, settings)
+    options = {"first": 0, "count": 10**6, "key": key}
+    contenders = {}
+    for name in _names(devices):
+        server = start(name)
+        for callers, load in ((MANY, name), (FEW, f"{name}, few")):
+            contenders[load] = _sending(server, options, callers)
+    with iovox.process:
+        contest = in_turns(stage, contenders)
+    stage.postgres.drop_database(database)
+    return contest
+
+
+def _sending(server: Server, options: dict[str, object], callers: int) -> Contender:
+    def job(seconds: float) -> Job:
+        return Job(server.port, "sends", options, seconds, callers, spread=DELAY)
+
+    return Contender(server, job, status=201)
+
+
+def _lookups(stage: Stage, devices: Sequence[Device]) -> Contest:
+    population = stage.populated(SMALL)
+    start = _without(stage.postgres.url(population.database))
+    return in_turns(stage, {name: _looking_up(start(name), population) for name in _names(devices)})
+
+
+def _looking_up(server: Server, population: Population) -> Contender:
+    options = {"first": population.known, "count": population.messages, "key": population.key}
+    return Contender(
+        server, lambda seconds: Job(server.port, "lookups", options, seconds, CONNECTIONS)
+    )
+
+
+def _row(device: Device, contest: Contest) -> list[str]:
+    few = ", few" if device.journey == "send" else ""
+
+    def more(figure: Callable[[Figures], float], load: str = "") -> float:
+        with_it = [device.instead_of] if device.instead_of else ["service", "nothing"]
+        rivals = zip(*(contest.turns[f"{name}{load}"] for name in with_it), strict=True)
+        return median(
+            figure(without) / fmean(map(figure, rival)) - 1
+            for without, rival in zip(contest.turns[f"{device.name}{load}"], rivals, strict=True)
+        )
+
+    cpu, p50 = more(lambda one: one.cpu), more(lambda one: one.p50, few)
+    cells = [cpu, more(lambda one: one.service_cpu), p50, more(lambda one: one.p99, few)]
+    what = f"**{device.what}**" if max(cpu, p50) >= WORTH else device.what
+    return [what, str(device.lines), *(f"{cell:+.1%}" for cell in cells)]
+
+
+def _noise(contest: Contest, journey: str) -> list[str]:
+    """Two servers of the same program."""
+    few = ", few" if journey == "send" else ""
+
+    def apart(figure: Callable[[Figures], float], load: str = "") -> float:
+        return contest.of_pairs(
+            f"nothing{load}", f"service{load}", lambda one, other: figure(one) / figure(other) - 1
+        )
+
+    cells = [
+        apart(lambda one: one.cpu),
+        apart(lambda one: one.service_cpu),
+        apart(lambda one: one.p50, few),
+        apart(lambda one: one.p99, few),
+    ]
+    return ["nothing: two servers of the same program", "", *(f"{cell:+.1%}" for cell in cells)]

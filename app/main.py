@@ -96,7 +96,6 @@ def _provide(state: State, runtime: Runtime) -> None:
     """Set the objects that the routes' dependencies read from ``app.state``."""
     state.authenticator = runtime.authenticator
     state.sender = runtime.sender
-    state.key_rates = runtime.key_rates
     state.lookups = runtime.lookups
     state.feed = runtime.feed
     state.hub = runtime.hub

@@ -33,7 +33,9 @@ from app.receive.inbox import Inbox
 from app.receive.recorder import Recorder
 from app.receive.spool import Spool
 from app.receive.spool_queue import SpoolQueue
-from app.send.gate import BUSY_WAIT, BUSY_WAIT_UNDER_A_RATE, Breaker, Gate
+from app.send.breaker import CircuitBreaker
+from app.send.gate import POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE, Gate
+from app.send.outcome_recorder import OutcomeRecorder
 from app.send.queue import QueueWorker
 from app.send.rates import KeyRates
 from app.send.sender import Sender
@@ -152,7 +154,7 @@ class Runtime:
             secure_key=_plain(settings.iovox_secure_key) or "",
             callback_url=f"{settings.public_url}{DLR_PATH}",
             callback_headers=self.callback_headers,
-            pool_timeout=BUSY_WAIT_UNDER_A_RATE if rate else BUSY_WAIT,
+            pool_timeout=POOL_TIMEOUT_UNDER_A_RATE if rate else POOL_TIMEOUT,
             connect_timeout=settings.iovox_connect_timeout,
             read_timeout=settings.iovox_read_timeout,
             max_connections=settings.iovox_max_connections,
@@ -160,19 +162,19 @@ class Runtime:
             tls=iovox_tls(settings),
             proxy=self.iovox_proxy,
         )
-        breaker = Breaker()
+        breaker = CircuitBreaker()
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
         is_any_due = None if settings.queue_workers else self.messages.is_any_due
         gate = Gate(breaker=breaker, pace=pace, rate=rate, is_any_due=is_any_due)
         keys = IdempotencyStore(self.database)
         most = settings.iovox_max_connections
+        self.outcomes = OutcomeRecorder(store=self.messages, announce=self._announce_events)
         self.submitter = Submitter(
-            store=self.messages,
             client=self.client,
+            recorder=self.outcomes,
             breaker=breaker,
             metrics=self.metrics,
-            announce=self._announce_events,
-            in_turn=gate.in_turn,
+            throttle=gate.throttle,
         )
         self.queue = QueueWorker(
             store=self.messages,
@@ -180,13 +182,13 @@ class Runtime:
             gate=gate,
             concurrency=max(1, most - most // RESERVED_DIVISOR),
         )
-        self.sweeper = Sweeper(store=self.messages, keys=keys, submitter=self.submitter)
-        self.key_rates = KeyRates(settings.key_rate)
+        self.sweeper = Sweeper(store=self.messages, keys=keys, recorder=self.outcomes)
         self.sender = Sender(
             store=self.messages,
             keys=keys,
             submitter=self.submitter,
             gate=gate,
+            rates=KeyRates(settings.key_rate),
             wake=partial(self.wakeups.announce, QUEUE),
             announce=self._announce_events,
             horizon=timedelta(seconds=settings.schedule_horizon),
@@ -286,7 +288,7 @@ class Runtime:
             # Logged, since HTTPS_PROXY may have been set for other programs.
             log.info("iovox_through_proxy", proxy=f"{proxy.host}:{proxy.port}")
         self._run(self.sweeper.run(), "sweeper")
-        self._run(self.sweeper.run_forgetting(), "idempotency keys")
+        self._run(self.sweeper.run_key_expiry(), "idempotency keys")
         if with_queue:
             self.wakeups.listen(QUEUE, self.queue.wake)
             self._run(self.queue.run(), "queue")
@@ -309,7 +311,7 @@ class Runtime:
         sending: dict[str, Close] = {
             "sender": self.sender.close,
             "queue": self.queue.close,
-            "submitter": self.submitter.close,
+            "outcomes": self.outcomes.close,
             "iovox client": self.client.aclose,
         }
         receiving: dict[str, Close] = {"inbox": self.inbox.close, "spool": self.spool.close}

@@ -1,35 +1,45 @@
-"""What one attempt means for its message: iovox's word, or the lack of one, turned into a state."""
+"""Outcomes: what the end of an attempt, or a decision not to make one, means for its message."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from app.errors import FieldError, NotSent, Refused, SubmissionError
 from app.iovox.codes import field_of
 from app.model.message import Message, Outcome, Step
 from app.model.status import Status
 
-FIRST_RETRY = 1.0
-LONGEST_RETRY = 60.0
+BASE_BACKOFF = 1.0
+MAX_BACKOFF = 60.0
 """Seconds between attempts: doubled each time, with jitter so that replicas are out of step."""
-LAST_CHANCE = timedelta(seconds=5)
-"""Before a message's time is over it is tried once more, however long the wait had become."""
+FINAL_ATTEMPT_MARGIN = timedelta(seconds=5)
+"""However long the backoff, a last attempt is made this long before the message's deadline."""
 
 TOO_LATE = "its time was over before iovox had taken it"
 NEVER_TRIED = "it was never tried: iovox took no messages, or too many others came first"
 
 
-def failed(
-    message: Message, error: SubmissionError, now: datetime, *, held_back: bool = False
-) -> Outcome:
-    """The outcome of an attempt that brought no id.
+@dataclass(frozen=True, slots=True)
+class SubmitResult:
+    """The status of a message as its caller is given it."""
 
-    ``held_back``: the breaker is open, so it is what paces the next attempts.
-    """
+    message_id: UUID
+    status: Status
+    sms_activity_id: str | None = None
+    errors: tuple[FieldError, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+def failed(
+    message: Message, error: SubmissionError, now: datetime, *, breaker_open: bool = False
+) -> Outcome:
+    """The outcome of an attempt that brought no id."""
     if isinstance(error, NotSent):
-        return not_sent(message, error, now, held_back=held_back)
+        return not_sent(message, error, now, breaker_open=breaker_open)
     if isinstance(error, Refused):
         return Outcome(
             message_id=message.id,
@@ -42,7 +52,7 @@ def failed(
 
 
 def unconfirmed(message: Message, now: datetime, *reasons: str) -> Outcome:
-    """iovox may have it. Never sent again by us; a receipt with our id settles it."""
+    """iovox may have it. We never send it again; a receipt that names our id settles it."""
     return Outcome(
         message_id=message.id,
         lease=message.lease,
@@ -52,40 +62,40 @@ def unconfirmed(message: Message, now: datetime, *reasons: str) -> Outcome:
 
 
 def not_sent(
-    message: Message, error: NotSent, now: datetime, *, held_back: bool = False
+    message: Message, error: NotSent, now: datetime, *, breaker_open: bool = False
 ) -> Outcome:
-    """Back to the queue, until its time is over; iovox's own wish is a lower bound.
+    """Back to the queue with backoff; iovox's Retry-After is a lower bound.
 
-    While the breaker is open the wait counts from when the message's time began: whoever was let
-    through to find out must not come out behind all those that were never tried.
+    While the breaker is open it paces the attempts. The backoff then counts from the message's
+    start, so that a failed probe keeps its place ahead of messages that were never tried.
     """
     attempts = 0 if error.busy else message.attempts
-    since = message.starts_at if held_back else now
-    next_attempt_at = since + retry_delay(attempts)
+    since = message.starts_at if breaker_open else now
+    next_attempt_at = since + backoff(attempts)
     if message.give_up_at is not None:
-        last_chance = message.give_up_at - LAST_CHANCE
-        if next_attempt_at > last_chance > now + timedelta(seconds=FIRST_RETRY):
-            next_attempt_at = last_chance
+        final_attempt_at = message.give_up_at - FINAL_ATTEMPT_MARGIN
+        if next_attempt_at > final_attempt_at > now + timedelta(seconds=BASE_BACKOFF):
+            next_attempt_at = final_attempt_at
     if error.retry_after is not None:
         next_attempt_at = max(next_attempt_at, now + timedelta(seconds=error.retry_after))
     return _queued(message, now, next_attempt_at, error.reasons, attempted=not error.busy)
 
 
-def postponed(message: Message, now: datetime, *reasons: str) -> Outcome:
+def requeued(message: Message, now: datetime, *reasons: str) -> Outcome:
     """Back to the queue without an attempt."""
-    return _queued(message, now, now + retry_delay(0), reasons, attempted=False)
+    return _queued(message, now, now + backoff(0), reasons, attempted=False)
 
 
-def outlived(message: Message, steps: Sequence[Step], now: datetime) -> Outcome:
-    """Its time is over: given up, with why it was not taken, as far as ``steps`` tell."""
+def past_deadline(message: Message, steps: Sequence[Step], now: datetime) -> Outcome:
+    """UNSENT, with the reasons of the last failed attempt, as far as ``steps`` tell."""
     queued = [step.reasons for step in steps if step.status is Status.QUEUED and step.reasons]
     if queued:
-        return given_up(message, now, TOO_LATE, *queued[-1])
-    return given_up(message, now, TOO_LATE, *([] if message.attempts else [NEVER_TRIED]))
+        return unsent(message, now, TOO_LATE, *queued[-1])
+    return unsent(message, now, TOO_LATE, *([] if message.attempts else [NEVER_TRIED]))
 
 
-def given_up(message: Message, now: datetime, *reasons: str) -> Outcome:
-    """It never left us, and now it is too late for it to. Decided without an attempt."""
+def unsent(message: Message, now: datetime, *reasons: str) -> Outcome:
+    """Given up: it was surely not sent, and will not be. Decided without an attempt."""
     return Outcome(
         message_id=message.id,
         lease=message.lease,
@@ -96,9 +106,9 @@ def given_up(message: Message, now: datetime, *reasons: str) -> Outcome:
     )
 
 
-def retry_delay(attempts: int) -> timedelta:
-    """How long to wait after so many earlier attempts."""
-    seconds = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(attempts, 16))
+def backoff(attempts: int) -> timedelta:
+    """The wait before the next attempt, after so many earlier ones."""
+    seconds = min(MAX_BACKOFF, BASE_BACKOFF * 2 ** min(attempts, 16))
     return timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311  no secret
 
 

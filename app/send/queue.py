@@ -1,7 +1,8 @@
-"""The queue's worker: takes what is due, in turns between apps, and attempts it.
+"""The queue's worker: claims due messages, round robin over the apps, and attempts them.
 
-Several replicas share the queue; each message is leased to one of them. Only what can go at once
-is taken: a message that is leased when the process dies is UNCONFIRMED, although it never left.
+Several replicas share the queue; each message is leased to one of them. Only messages that can be
+sent at once are claimed: one that is leased when the process dies ends UNCONFIRMED, although it was
+never sent.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from app.send.gate import Gate
 from app.send.submitter import Submitter
 from app.store.messages import MessageStore
 
-LOOK_EVERY = 1.0
-"""Seconds between looks when nobody says that there is work: a wake-up may be lost."""
-LOOK_AGAIN = 0.05
-"""Seconds until the next look where others are claiming, or the rate is used up for now."""
-AHEAD = timedelta(seconds=0.25)
-"""How far ahead moments are taken: enough to keep busy, little to lose in a crash."""
-BATCH = 100
+POLL_INTERVAL = 1.0
+"""Seconds between polls without a wake-up: one may be lost."""
+SHORT_POLL_INTERVAL = 0.05
+"""Seconds to the next poll while other replicas are claiming, or the rate is used up for now."""
+RESERVE_AHEAD = timedelta(seconds=0.25)
+"""How far ahead slots are reserved: enough to stay busy, few to lose in a crash."""
+MAX_CLAIM = 100
 
 log = structlog.get_logger(__name__)
 
@@ -40,100 +41,98 @@ class QueueWorker:
         self._submitter = submitter
         self._gate = gate
         self._concurrency = concurrency
-        self._least = max(1, concurrency // 8)  # not one claim for each attempt that ends
+        self._min_claim = max(1, concurrency // 8)  # not one claim for each attempt that ends
         self._attempts: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._turn: asyncio.Task[float] | None = None
+        self._polling: asyncio.Task[float] | None = None
         self._more_is_due = False
-        self._served_last = ""
+        self._last_app = ""
 
     def wake(self) -> None:
-        """There is work."""
+        """Poll now: there may be due messages."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled. What is under way then is finished by ``close``."""
+        """Work until cancelled. Attempts under way then are finished by ``close``."""
         while True:
             self._wake.clear()
             # A task of its own: a stop between a claim and its attempts would strand messages.
-            self._turn = asyncio.create_task(self._take_turn())
-            pause = await asyncio.shield(self._turn)
-            await self._sleep(pause)
+            self._polling = asyncio.create_task(self._poll())
+            pause = await asyncio.shield(self._polling)
+            if pause:
+                await woken(self._wake, pause)
 
     async def close(self) -> None:
         """Return when every attempt under way has ended; each is bounded by the client."""
-        if self._turn is not None:
-            await asyncio.wait({self._turn})
+        if self._polling is not None:
+            await asyncio.wait({self._polling})
         if self._attempts:
             await asyncio.wait(set(self._attempts))
 
-    async def _take_turn(self) -> float:
-        """Start what can go; answers after how many seconds to look again."""
+    async def _poll(self) -> float:
+        """Start what may be sent; returns the seconds until the next poll."""
         try:
             return await self._start_due()
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("queue_waits", reason=error.detail)
         except Exception:
             log.exception("queue_failed")
-        return LOOK_EVERY
+        return POLL_INTERVAL
 
     async def _start_due(self) -> float:
-        free = min(BATCH, self._concurrency - len(self._attempts))
-        if free < self._least:
-            return LOOK_EVERY  # or when an attempt ends
-        if self._gate.breaker.opens_in:
-            return min(LOOK_EVERY, self._gate.breaker.opens_in)
-        if not self._more_is_due and (pause := await self._until_due()):
-            self._gate.breaker.caught_up()
+        breaker = self._gate.breaker
+        free = min(MAX_CLAIM, self._concurrency - len(self._attempts))
+        if free < self._min_claim:
+            return POLL_INTERVAL  # or when an attempt ends
+        if breaker.next_probe_in:
+            return min(POLL_INTERVAL, breaker.next_probe_in)
+        if not self._more_is_due and (pause := await self._seconds_until_due()):
+            breaker.record_drained()
             return pause
-        probing = self._gate.breaker.is_open
-        wanted = self._gate.breaker.admit(free)
+        probing = breaker.is_open
+        wanted = breaker.allow(free)
         claimed = await self._claim(wanted, probing=probing) if wanted else []
         self._more_is_due = len(claimed) == wanted
         if not claimed:
-            self._gate.breaker.unused()
-            return LOOK_AGAIN
-        for message, moment in claimed:
-            self._start(message, moment)
+            breaker.release_probe()
+            return SHORT_POLL_INTERVAL
+        for message, slot in claimed:
+            self._start(message, slot)
         return 0.0
 
     async def _claim(self, wanted: int, *, probing: bool) -> list[tuple[Message, datetime]]:
         claimed = await self._store.claim(
             limit=wanted,
             lease=uuid4(),
-            lease_until=self._submitter.lease_until(datetime.now(UTC) + AHEAD),
+            lease_until=self._submitter.lease_until(datetime.now(UTC) + RESERVE_AHEAD),
             pace=self._gate.pace,
-            within=AHEAD,
-            behind=self._served_last,
+            within=RESERVE_AHEAD,
+            after_app=self._last_app,
             probing=probing,
         )
         if claimed:
-            self._served_last = claimed[-1][0].app
+            self._last_app = claimed[-1][0].app
         return claimed
 
-    async def _until_due(self) -> float:
-        """Seconds until something is due; 0 where something is."""
+    async def _seconds_until_due(self) -> float:
+        """Seconds until a message is due, at most POLL_INTERVAL; 0 if one is."""
         due_at = await self._store.next_due_at()
         if due_at is None:
-            return LOOK_EVERY
-        return min(LOOK_EVERY, max(0.0, (due_at - datetime.now(UTC)).total_seconds()))
+            return POLL_INTERVAL
+        return min(POLL_INTERVAL, max(0.0, (due_at - datetime.now(UTC)).total_seconds()))
 
-    def _start(self, message: Message, moment: datetime) -> None:
-        task = asyncio.create_task(self._attempt(message, moment))
+    def _start(self, message: Message, slot: datetime) -> None:
+        task = asyncio.create_task(self._attempt(message, slot))
         self._attempts.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._attempt_done)
 
-    async def _attempt(self, message: Message, moment: datetime) -> None:
-        await self._gate.wait_for(moment)
+    async def _attempt(self, message: Message, slot: datetime) -> None:
+        await self._gate.wait_until(slot)
         await self._submitter.attempt(message)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _attempt_done(self, task: asyncio.Task[None]) -> None:
         self._attempts.discard(task)
-        if self._concurrency - len(self._attempts) >= self._least:
+        if self._concurrency - len(self._attempts) >= self._min_claim:
             self._wake.set()
         if not task.cancelled() and task.exception() is not None:
             log.error("attempt_failed", exc_info=task.exception())
-
-    async def _sleep(self, seconds: float) -> None:
-        if seconds:
-            await woken(self._wake, seconds)

@@ -1,5 +1,5 @@
-"""How much one API key may ask of us. Each process counts by itself: with several workers or
-replicas a key may ask each of them for its rate.
+"""The rate limit of each API key. Each process counts by itself: with several workers or replicas
+a key has its full rate at each of them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from app.errors import TooManyRequests
 
 
 class KeyRates:
-    """A token bucket for each key: ``rate`` messages a second, and a second's worth at once.
+    """A token bucket for each key, of ``rate`` messages a second and a burst of one second's worth.
 
-    A batch passes where anything is left, and is paid for by waiting afterwards; otherwise one
-    larger than the bucket could never pass. There are as many buckets as keys that are known.
+    A batch passes if one token is left, and may overdraw the bucket; otherwise a batch larger than
+    the bucket could never pass. There are as many buckets as keys that authenticated.
     """
 
     def __init__(self, rate: float | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,16 +25,16 @@ class KeyRates:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def take(self, key_id: str, messages: int = 1) -> None:
-        """Count messages. Raises TooManyRequests, which says when there is room again."""
+        """Take a token for each message. Raises TooManyRequests with the time of the next token."""
         if self._rate is None:
             return
         size = max(1.0, self._rate)
         now = self._clock()
-        left, at = self._buckets.get(key_id, (size, now))
-        left = min(size, left + (now - at) * self._rate)
-        if left < 1:
+        tokens, at = self._buckets.get(key_id, (size, now))
+        tokens = min(size, tokens + (now - at) * self._rate)
+        if tokens < 1:
             raise TooManyRequests(
                 f"This key may send {self._rate:g} messages a second",
-                retry_after=math.ceil((1 - left) / self._rate),
+                retry_after=math.ceil((1 - tokens) / self._rate),
             )
-        self._buckets[key_id] = (left - messages, now)
+        self._buckets[key_id] = (tokens - messages, now)

@@ -1,9 +1,9 @@
-"""Records new messages, many in one transaction, before anything of them goes to iovox.
+"""Records new messages, many in one transaction, before any of them is sent to iovox.
 
-Promise: whoever gets ``Unavailable`` may send again. Nothing of its message went out, and where the
-database kept it all the same (its answer was lost, or came too late), the record is undone. Should
-a worker find it first, because it is QUEUED, sending again makes a second text, unless both carry
-an idempotency key. A repetition with a key that is told of the record in time keeps it.
+Promise: a caller that gets ``Unavailable`` may send again. Its message was not sent, and a record
+that was committed all the same (the database's response was lost, or came too late) is undone. If
+the record is QUEUED and a worker claims it first, sending again makes a second text, unless both
+requests carry an idempotency key. A record that a repeated request was answered from is kept.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from app.model.message import Message
 from app.parts.alarm import Deadlines
 from app.parts.batcher import BatcherClosed, BatcherFull
 from app.parts.lifecycle import woken
-from app.send.batches import early
+from app.send.batching import low_latency_batcher
 from app.store.idempotency import IdempotencyKey
 from app.store.messages import MessageStore, NewMessage
 
 CAPACITY = 2_000
-PATIENCE = 5.0
-"""Seconds that a caller waits for its message to be recorded before it is told 503."""
-UNDO_EVERY = 0.5
-UNDO_FOR = 60.0
-"""Seconds between and for tries to have a look. After that it is left to the lease or the queue."""
-LOOKS = (0.0, 1.0, 2.0, 4.0, 8.0, 8.0)
-"""Seconds before each look for a record. A statement that we have given up may go on in the server,
-waiting for a lock, until that notices that we have left (see `store.connections`)."""
-LAST_LOOK = 1.0
-"""Seconds for it when we stop: the outcomes of sends are to be recorded in what is left."""
+RECORD_TIMEOUT = 5.0
+"""Seconds that a caller waits for its message to be recorded before it is answered 503."""
+UNDO_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 8.0)
+"""Seconds before each query for a record to undo. A statement that we gave up may run on in the
+server, waiting for a lock, until the server notices the lost connection (`store.connections`)."""
+UNDO_RETRY_INTERVAL = 0.5
+UNDO_RETRY_FOR = 60.0
+"""Seconds between, and for, retries of such a query while the database is unavailable. After that
+the record is left to its lease or to the queue."""
+UNDO_CLOSE_TIMEOUT = 1.0
+"""Seconds for the last query at shutdown: the rest is for recording the outcomes of sends."""
 
-_AWAY = "Nothing was sent: the database cannot be reached"
-_TOLD = "its record came so late that its caller was told 503 and may have sent it again"
+_DATABASE_UNREACHABLE = "Nothing was sent: the database cannot be reached"
+_UNDO_REASON = "its record came so late that its caller was told 503 and may have sent it again"
 
 log = structlog.get_logger(__name__)
 
@@ -44,70 +45,72 @@ log = structlog.get_logger(__name__)
 class Recorder:
     """``record`` returns once the message is committed."""
 
-    def __init__(self, store: MessageStore, *, patience: float = PATIENCE) -> None:
+    def __init__(self, store: MessageStore, *, timeout: float = RECORD_TIMEOUT) -> None:
         self._store = store
-        self._patience = patience
-        self._deadlines = Deadlines(patience)
-        self._records = early(store.add, capacity=CAPACITY, writers=store.writes_at_once)
+        self._timeout = timeout
+        self._deadlines = Deadlines(timeout)
+        self._records = low_latency_batcher(
+            store.add, capacity=CAPACITY, writers=store.writes_at_once
+        )
         self._undoing: set[asyncio.Task[None]] = set()
-        self._leaving = asyncio.Event()
+        self._closing = asyncio.Event()
 
     async def record(self, new: NewMessage) -> bool:
-        """False where its key was used before. Raises Unavailable or StoreRefused."""
-        slip = _Slip()
+        """False if its key was used before. Raises Unavailable or StoreRefused."""
+        waiter = _Waiter()
         try:
-            self._records.hand_in(new, slip)
+            self._records.hand_in(new, waiter)
         except (BatcherFull, BatcherClosed):
             raise Unavailable("Nothing was sent: too many requests wait, or we shut down") from None
-        self._deadlines.watch(slip.told)
+        self._deadlines.watch(waiter.result)
         try:
-            recorded = await slip.told
+            recorded = await waiter.result
         except TimeoutError:
-            self._undo([new.message], new.key, after=slip.ended)
-            why = f"Nothing was sent: the database took more than {self._patience:g} s"
+            self._start_undo([new.message], new.key, after=waiter.batch_ended)
+            why = f"Nothing was sent: the database took more than {self._timeout:g} s"
             raise Unavailable(why) from None
         except StoreUnavailable as error:
             log.warning("not_recorded", reason=error.detail, consequence="503")
-            self._undo([new.message], new.key)
-            raise Unavailable(_AWAY) from error
+            self._start_undo([new.message], new.key)
+            raise Unavailable(_DATABASE_UNREACHABLE) from error
         if isinstance(recorded, StoreRefused):
             raise recorded
         return recorded
 
     async def record_batch(self, new: Sequence[Message], key: IdempotencyKey | None) -> bool:
-        """All messages of one request, or none. False where its key was used before."""
+        """Record all messages of one request, or none. False if its key was used before."""
         try:
             return await self._store.add_batch(new, key)
         except StoreUnavailable as error:
             log.warning("batch_not_recorded", reason=error.detail, consequence="503")
-            self._undo(new, key)
-            raise Unavailable(_AWAY) from error
+            self._start_undo(new, key)
+            raise Unavailable(_DATABASE_UNREACHABLE) from error
 
     async def close(self) -> None:
-        """Write what was handed in, and leave off undoing after a last look.
+        """Write what is waiting, and end each undo after one last query.
 
-        A look is not broken off where it takes milliseconds: SQLite's driver never ends a call that
-        was cancelled at the wrong moment, and the process would not, either.
+        That query is cancelled only after a timeout: SQLite's driver never ends a call that is
+        cancelled at the wrong moment, and the process would not end either.
         """
         await self._records.close()
-        self._leaving.set()
+        self._closing.set()
         if self._undoing:
-            _, hanging = await asyncio.wait(set(self._undoing), timeout=LAST_LOOK)
+            _, hanging = await asyncio.wait(set(self._undoing), timeout=UNDO_CLOSE_TIMEOUT)
             for task in hanging:
                 task.cancel()
 
-    def _undo(
+    def _start_undo(
         self,
         new: Sequence[Message],
         key: IdempotencyKey | None,
         *,
         after: asyncio.Future[None] | None = None,
     ) -> None:
-        task = asyncio.create_task(self._undo_later(new, key, after))
+        task = asyncio.create_task(self._undo(new, key, after))
         self._undoing.add(task)
         task.add_done_callback(self._undoing.discard)
 
-    async def _undo_later(
+    async def _undo(
         self,
         new: Sequence[Message],
         key: IdempotencyKey | None,
@@ -116,48 +119,48 @@ class Recorder:
         if after is not None:
             await after
         undone: set[UUID] = set()
-        for wait in LOOKS:
-            await woken(self._leaving, wait)
-            undone |= await self._undone(new, key)
-            if len(undone) == len(new) or self._leaving.is_set():
+        for delay in UNDO_DELAYS:
+            await woken(self._closing, delay)
+            undone |= await self._undo_recorded(new, key)
+            if len(undone) == len(new) or self._closing.is_set():
                 break
         if undone:
             log.warning("late_records_undone", messages=len(undone))
 
-    async def _undone(self, new: Sequence[Message], key: IdempotencyKey | None) -> set[UUID]:
-        until = asyncio.get_running_loop().time() + UNDO_FOR
+    async def _undo_recorded(self, new: Sequence[Message], key: IdempotencyKey | None) -> set[UUID]:
+        until = asyncio.get_running_loop().time() + UNDO_RETRY_FOR
         while asyncio.get_running_loop().time() < until:
             try:
-                return await self._store.disown(new, key, _TOLD)
+                return await self._store.undo_add(new, key, _UNDO_REASON)
             except StoreUnavailable:
-                if self._leaving.is_set():
+                if self._closing.is_set():
                     break
-                await woken(self._leaving, UNDO_EVERY)
+                await woken(self._closing, UNDO_RETRY_INTERVAL)
         return set()
 
 
-class _Slip:
-    """A batcher's ticket. Its caller waits no longer than it has patience, whoever undoes the
-    record until it has ended.
+class _Waiter:
+    """A batcher's ticket for two waiters: the caller, until its deadline, waits for ``result``; the
+    undo of its record waits for ``batch_ended``, however late that is.
     """
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
-        self.told: asyncio.Future[bool | StoreRefused] = loop.create_future()
-        self.ended: asyncio.Future[None] = loop.create_future()
+        self.result: asyncio.Future[bool | StoreRefused] = loop.create_future()
+        self.batch_ended: asyncio.Future[None] = loop.create_future()
 
     def done(self) -> bool:
-        """Somebody always wants to know the end."""
+        """Never: an undo may wait for the end of the batch when the caller no longer does."""
         return False
 
     def set_result(self, recorded: bool | StoreRefused, /) -> None:
-        """It was written."""
-        self.ended.set_result(None)
-        if not self.told.done():
-            self.told.set_result(recorded)
+        """The batch was written."""
+        self.batch_ended.set_result(None)
+        if not self.result.done():
+            self.result.set_result(recorded)
 
     def set_exception(self, exception: Exception, /) -> None:
-        """It was not, as far as we know."""
-        self.ended.set_result(None)
-        if not self.told.done():
-            self.told.set_exception(exception)
+        """The batch failed, as far as we know."""
+        self.batch_ended.set_result(None)
+        if not self.result.done():
+            self.result.set_exception(exception)

@@ -1,7 +1,7 @@
-"""What an app may ask for. The caller is one of our own apps: known, but it makes mistakes.
+"""Request bodies of the routes that send. The caller is authenticated, but it makes mistakes.
 
-Every field is checked and every fault named at once; where iovox has words for a fault, they are
-iovox's. Phone numbers come out as E.164 digits.
+Every field is checked and all faults are named at once, in iovox's words where it has any. Phone
+numbers are normalised to E.164 digits.
 """
 
 from __future__ import annotations
@@ -31,19 +31,17 @@ from app.model.message import Request
 from app.web.faults import faults_of
 from app.web.query import rfc3339
 
-LARGEST_BATCH = 1_000
-LONGEST_MESSAGE = 160
-LONGEST_NAME = 255
+MAX_BATCH_SIZE = 1_000
+MAX_MESSAGE_LENGTH = 160
+MAX_NAME_LENGTH = 255
 """Of a reference, and of a link id."""
-LONGEST_DIGITS = 15
-"""Of an E.164 number."""
-LONGEST_WRITTEN = 25
-"""Of one with zeros that are not dialled from abroad."""
-LARGEST_EXPIRY = 2**31 - 1
+MAX_E164_DIGITS = 15
+MAX_RAW_DIGITS = 25
+"""Of a number before it is normalised: with zeros that are not dialled from abroad."""
+MAX_EXPIRY = 2**31 - 1
 """iovox says INT, in minutes."""
-NUMBERS_REMEMBERED = 10_000
-"""Who is texted today is often texted again, and a number takes longer to read than all the rest
-of a request."""
+NUMBER_CACHE_SIZE = 10_000
+"""Numbers repeat, and parsing one takes longer than all the rest of a request."""
 
 _ALPHANUMERIC_ORIGIN = re.compile(r"[A-Za-z0-9 .]{1,11}")
 _DIGITS = re.compile(r"[0-9]+")
@@ -52,14 +50,14 @@ _PUNCTUATION = re.compile(r"[\s().\-\u2010-\u2015]+")
 
 
 def _origin(value: str) -> str:
-    """iovox's rule, read so that its own 12-digit example passes: 11 binds letters, not digits."""
+    """iovox's rule, read so that its own 12-digit example passes: 11 limits names, not numbers."""
     if not value.strip():
         raise ValueError("Origin Empty")
     if _NUMERIC.fullmatch(value):
         digits = value.removeprefix("+")
         if digits == value:
             digits = digits.removeprefix("00")
-        if 1 <= len(digits) <= LONGEST_DIGITS:
+        if 1 <= len(digits) <= MAX_E164_DIGITS:
             return digits
     elif _ALPHANUMERIC_ORIGIN.fullmatch(value):
         return value
@@ -71,7 +69,7 @@ def _destination(value: str) -> str:
         raise ValueError("Destination Empty")
     compact = _PUNCTUATION.sub("", value)
     digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
-    is_number = len(digits) <= LONGEST_WRITTEN and _DIGITS.fullmatch(digits)
+    is_number = len(digits) <= MAX_RAW_DIGITS and _DIGITS.fullmatch(digits)
     if is_number and not digits.startswith("0") and (e164 := _e164(digits)):
         return e164
     raise ValueError(
@@ -79,9 +77,9 @@ def _destination(value: str) -> str:
     )
 
 
-@lru_cache(maxsize=NUMBERS_REMEMBERED)
+@lru_cache(maxsize=NUMBER_CACHE_SIZE)
 def _e164(digits: str) -> str | None:
-    """The number's E.164 digits, which may be fewer; None where there is no such number."""
+    """The number's E.164 digits, which may be fewer; None for an impossible number."""
     try:
         number = phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:
@@ -95,7 +93,7 @@ def _e164(digits: str) -> str | None:
 def _message(value: str) -> str:
     if not value:
         raise ValueError("Message Empty")
-    if len(value) > LONGEST_MESSAGE:
+    if len(value) > MAX_MESSAGE_LENGTH:
         raise ValueError(
             f"Message must be less than 160 characters long (this one has {len(value)})"
         )
@@ -115,7 +113,7 @@ def _utc(value: object) -> datetime:
 
 Text = Annotated[StrictStr, AfterValidator(_sendable)]
 ShortText = Annotated[
-    StrictStr, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_sendable)
+    StrictStr, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_sendable)
 ]
 
 
@@ -143,7 +141,7 @@ class SendRequest(BaseModel):
     message: Annotated[Text, AfterValidator(_message)] = Field(
         description="The text, at most 160 characters"
     )
-    expiry: Annotated[StrictInt, Field(ge=1, le=LARGEST_EXPIRY)] | None = Field(
+    expiry: Annotated[StrictInt, Field(ge=1, le=MAX_EXPIRY)] | None = Field(
         None, description="Minutes after which iovox gives up"
     )
     c2c_failover_link_id: ShortText | None = Field(
@@ -157,7 +155,7 @@ class SendRequest(BaseModel):
     )
 
     def request(self) -> Request:
-        """The same as a value of the model's."""
+        """The request as a value of ``app.model``."""
         return Request(
             origin=self.origin,
             destination=self.destination,
@@ -176,9 +174,9 @@ class BatchRequest(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"messages": [_EXAMPLE]}]}
     )
 
-    # Checked later, one by one (``read_message``): one at fault must not spoil the others, and a
-    # thousand checked in one go would hold up the receipts that come meanwhile.
-    messages: list[SkipValidation[SendRequest]] = Field(min_length=1, max_length=LARGEST_BATCH)
+    # Validated later, one by one (``read_message``): an invalid message must not fail the others,
+    # and validating a thousand without yielding to the event loop would delay receipts.
+    messages: list[SkipValidation[SendRequest]] = Field(min_length=1, max_length=MAX_BATCH_SIZE)
 
 
 class ResendRequest(BaseModel):
@@ -188,7 +186,7 @@ class ResendRequest(BaseModel):
 
 
 def read_message(fields: object, *, now: datetime, horizon: timedelta) -> Request:
-    """One message of a batch. Raises Invalid, which names every fault."""
+    """Validate one message of a batch. Raises Invalid, which names every fault."""
     faults: tuple[FieldError, ...] = ()
     try:
         request = SendRequest.model_validate(fields).request()
@@ -206,12 +204,12 @@ def require_schedule(request: Request, *, now: datetime, horizon: timedelta) -> 
     if request.send_at <= now:
         why = "lies in the past"
     elif request.send_at > now + horizon:
-        why = f"lies more than {_in_words(horizon)} ahead"
+        why = f"lies more than {_format_span(horizon)} ahead"
     else:
         return
     fault = FieldError("send_at", why)
     raise Invalid("The message was not sent; nothing is stored", errors=(fault,))
 
 
-def _in_words(span: timedelta) -> str:
+def _format_span(span: timedelta) -> str:
     return f"{span.days} days" if span >= timedelta(days=2) else f"{span.total_seconds():g} s"

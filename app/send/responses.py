@@ -1,8 +1,9 @@
-"""What an app is answered about what it sends."""
+"""Responses of the routes that send: the results behind them, and their bodies as models."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from app.errors import FieldError, Refused
 from app.model.message import Message
 from app.model.segments import Encoding, segments_of
 from app.model.status import Status
-from app.send.submitter import Sent
+from app.send.outcomes import SubmitResult
 
 
 class SentMessage(BaseModel):
@@ -60,31 +61,48 @@ class Cancellation(BaseModel):
 class Rejected(Refused):
     """iovox refused a message; the problem names it, since it is recorded."""
 
-    def __init__(self, sent: Sent, headers: Mapping[str, str]) -> None:
-        super().__init__(*(fault.message for fault in sent.errors))
-        self.errors = sent.errors
+    def __init__(self, result: SubmitResult, headers: Mapping[str, str]) -> None:
+        super().__init__(*(fault.message for fault in result.errors))
+        self.errors = result.errors
         self.headers = dict(headers)
-        self._sent = sent
+        self._result = result
 
     def problem(self) -> dict[str, object]:
         """With the message's id and status."""
-        members = {"id": str(self._sent.message_id), "status_of_message": self._sent.status}
+        members = {"id": str(self._result.message_id), "status_of_message": self._result.status}
         return super().problem() | members
 
 
-def sent_message(sent: Sent, message: Message) -> SentMessage:
-    """What an app is answered about a message that was taken."""
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """The result of one send. ``replayed``: it is an earlier request's, by its idempotency key."""
+
+    submitted: SubmitResult
+    message: Message
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """The result of a batch; ``replayed`` as in SendResult."""
+
+    response: BatchResponse
+    replayed: bool = False
+
+
+def sent_message(result: SubmitResult, message: Message) -> SentMessage:
+    """The body about a message that was taken."""
     optional: dict[str, object] = {}
-    if sent.reasons:
-        optional["reasons"] = list(sent.reasons)
+    if result.reasons:
+        optional["reasons"] = list(result.reasons)
     if message.resend_of is not None:
         optional["resend_of"] = message.resend_of
     return SentMessage.model_validate(
         {
-            "id": sent.message_id,
-            "sms_activity_id": sent.sms_activity_id,
-            "status": sent.status,
-            "errors": list(sent.errors),
+            "id": result.message_id,
+            "sms_activity_id": result.sms_activity_id,
+            "status": result.status,
+            "errors": list(result.errors),
             **_size(message),
             **optional,
         }
@@ -92,7 +110,7 @@ def sent_message(sent: Sent, message: Message) -> SentMessage:
 
 
 def queued_item(index: int, message: Message) -> BatchItem:
-    """One message of a batch that was taken."""
+    """The body about one message of a batch that was taken."""
     return BatchItem.model_validate(
         {
             "index": index,
@@ -105,12 +123,12 @@ def queued_item(index: int, message: Message) -> BatchItem:
 
 
 def refused_item(index: int, errors: Sequence[FieldError]) -> BatchItem:
-    """One message of a batch that was not taken."""
+    """The body about one message of a batch that was refused."""
     return BatchItem(index=index, id=None, status=Status.REJECTED, errors=list(errors))
 
 
 def _size(message: Message) -> dict[str, object]:
-    """What the text takes over the air; a warning only where that is worth one."""
+    """The segments and the encoding of the text; a warning only if it is not GSM-7."""
     segments = segments_of(message.request.text)
     size: dict[str, object] = {"segments": segments.count, "encoding": segments.encoding}
     if segments.warning is not None:

@@ -1,6 +1,6 @@
-"""The routes that send. The caller holds a key with the scope ``send``; its JSON may be anything.
+"""The routes that send. The caller holds a key with the scope ``send``; its JSON is untrusted.
 
-Once a request is on the wire no failure of ours answers 5xx: the caller would send it again.
+Once a request to iovox is written no failure of ours answers 5xx: the caller would send it again.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooManyRequests
 from app.model.status import Status
 from app.send.idempotency import HEADER, REPLAYED, Key, KeyedBody, keyed_body
-from app.send.rates import KeyRates
 from app.send.requests import BatchRequest, ResendRequest, SendRequest
 from app.send.responses import (
     BatchResponse,
     Cancellation,
     Rejected,
+    SendResult,
     SentMessage,
     sent_message,
 )
-from app.send.sender import Sender, SendResult
+from app.send.sender import Sender
 from app.web.body import KIB, body_limit
 from app.web.caller import SendCaller
 from app.web.paths import ANY_MESSAGE_ID, MessageId
@@ -36,11 +36,6 @@ async def _sender(request: Request) -> Sender:
     return sender
 
 
-async def _rates(request: Request) -> KeyRates:
-    rates: KeyRates = request.app.state.key_rates
-    return rates
-
-
 KeyHeader = Annotated[
     Key | None,
     Header(
@@ -51,32 +46,7 @@ KeyHeader = Annotated[
 ]
 
 
-async def _send_key(request: Request, key: KeyHeader = None) -> KeyedBody | None:
-    return None if key is None else keyed_body(_only(request, key), "send", await request.json())
-
-
-async def _batch_key(request: Request, key: KeyHeader = None) -> KeyedBody | None:
-    return None if key is None else keyed_body(_only(request, key), "batch", await request.json())
-
-
-async def _resend_key(
-    request: Request,
-    id: MessageId,
-    key: KeyHeader = None,
-) -> KeyedBody | None:
-    return None if key is None else keyed_body(_only(request, key), f"resend {id}", None)
-
-
-def _only(request: Request, key: str) -> str:
-    """The framework reads the last of several headers. Raises Invalid."""
-    if len(request.headers.getlist(HEADER)) > 1:
-        fault = FieldError(HEADER, "is given more than once")
-        raise Invalid("The idempotency key cannot be used", errors=(fault,))
-    return key
-
-
 TheSender = Annotated[Sender, Depends(_sender)]
-Rates = Annotated[KeyRates, Depends(_rates)]
 
 _TAKEN = headers("Location", REPLAYED)
 _RESPONSES: Responses = {
@@ -92,16 +62,11 @@ _BATCH_RESPONSES: Responses = {
 }
 
 
-async def _count_one(caller: SendCaller, rates: Rates) -> None:
-    rates.take(caller.key_id)
-
-
 @router.post(
     "/v1/messages",
     summary="Send one message",
     status_code=201,
     response_model_exclude_unset=True,
-    dependencies=[Depends(_count_one)],
     responses=_RESPONSES
     | problems(*BODY_ERRORS, Conflict, Refused, TooManyRequests, retry_after=409),
 )
@@ -109,12 +74,15 @@ async def send(
     message: SendRequest,
     caller: SendCaller,
     sender: TheSender,
-    key: Annotated[KeyedBody | None, Depends(_send_key)],
+    request: Request,
     response: Response,
+    idempotency_key: KeyHeader = None,
 ) -> SentMessage:
     """201 with iovox's id, or 202 while it is QUEUED or UNCONFIRMED."""
-    done = await sender.send(caller.app, message.request(), key)
-    return _respond(response, done)
+    key = _keyed(request, idempotency_key, "send", await request.json())
+    sender.rates.take(caller.key_id)
+    result = await sender.send(caller.app, message.request(), key)
+    return _respond(response, result)
 
 
 @router.post(
@@ -129,16 +97,17 @@ async def send_batch(
     batch: BatchRequest,
     caller: SendCaller,
     sender: TheSender,
-    rates: Rates,
-    key: Annotated[KeyedBody | None, Depends(_batch_key)],
+    request: Request,
     response: Response,
+    idempotency_key: KeyHeader = None,
 ) -> BatchResponse:
     """202 with an outcome for each; a bad message does not spoil the others."""
-    rates.take(caller.key_id, len(batch.messages))
-    done = await sender.send_batch(caller.app, batch.messages, key)
-    if done.replayed:
+    key = _keyed(request, idempotency_key, "batch", await request.json())
+    sender.rates.take(caller.key_id, len(batch.messages))
+    result = await sender.send_batch(caller.app, batch.messages, key)
+    if result.replayed:
         response.headers[REPLAYED] = "true"
-    return done.response
+    return result.response
 
 
 @router.delete(
@@ -157,7 +126,6 @@ async def cancel(id: MessageId, caller: SendCaller, sender: TheSender) -> Cancel
     summary="Deliberately send a text again",
     status_code=201,
     response_model_exclude_unset=True,
-    dependencies=[Depends(_count_one)],
     responses=_RESPONSES
     | problems(NotFound, *BODY_ERRORS, Conflict, Refused, TooManyRequests, retry_after=409),
 )
@@ -165,22 +133,35 @@ async def resend(
     id: MessageId,
     caller: SendCaller,
     sender: TheSender,
-    key: Annotated[KeyedBody | None, Depends(_resend_key)],
+    request: Request,
     response: Response,
     _nothing: ResendRequest | None = None,
+    idempotency_key: KeyHeader = None,
 ) -> SentMessage:
     """A new message with `resend_of`; the response is that of a send."""
-    done = await sender.resend(caller.app, caller.sees, id, key)
-    return _respond(response, done)
+    key = _keyed(request, idempotency_key, f"resend {id}", None)
+    sender.rates.take(caller.key_id)
+    result = await sender.resend(caller.app, caller.sees, id, key)
+    return _respond(response, result)
 
 
-def _respond(response: Response, done: SendResult) -> SentMessage:
+def _respond(response: Response, result: SendResult) -> SentMessage:
     """The body about one message; sets the response's status and headers. Raises Rejected."""
-    sent = done.sent
-    response.status_code = 201 if sent.status is Status.SUBMITTED else 202
-    response.headers["Location"] = f"/v1/messages/{sent.message_id}"
-    if done.replayed:
+    submitted = result.submitted
+    response.status_code = 201 if submitted.status is Status.SUBMITTED else 202
+    response.headers["Location"] = f"/v1/messages/{submitted.message_id}"
+    if result.replayed:
         response.headers[REPLAYED] = "true"
-    if sent.status is Status.REJECTED:
-        raise Rejected(sent, response.headers)
-    return sent_message(sent, done.message)
+    if submitted.status is Status.REJECTED:
+        raise Rejected(submitted, response.headers)
+    return sent_message(submitted, result.message)
+
+
+def _keyed(request: Request, key: str | None, operation: str, body: object) -> KeyedBody | None:
+    """The idempotency key with what it is used for. Raises Invalid, BadRequest."""
+    if key is None:
+        return None
+    if len(request.headers.getlist(HEADER)) > 1:  # the framework reads the last of them
+        fault = FieldError(HEADER, "is given more than once")
+        raise Invalid("The idempotency key cannot be used", errors=(fault,))
+    return keyed_body(key, operation, body)

@@ -1,49 +1,42 @@
-"""The journey of a message from an app to iovox: recorded first, then attempted or queued."""
+"""Sends, batches, resends and cancellations: each message is recorded, then attempted or queued."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from app.errors import Conflict, FieldError, Invalid, NotFound, StoreUnavailable, Unavailable
+from app.errors import Conflict, Invalid, NotFound, StoreUnavailable, Unavailable
 from app.model.message import Message, Request, expiry_time
 from app.model.status import Status
 from app.send.gate import Admission, Gate
-from app.send.idempotency import KeyedBody, first_answer, require_same
+from app.send.idempotency import KeyedBody
+from app.send.outcomes import SubmitResult
+from app.send.rates import KeyRates
 from app.send.recorder import Recorder
+from app.send.replay import Replayer
 from app.send.requests import read_message, require_schedule
-from app.send.responses import BatchItem, BatchResponse, queued_item, refused_item
-from app.send.submitter import Sent, Submitter
-from app.store.idempotency import IdempotencyKey, IdempotencyStore
+from app.send.responses import (
+    BatchItem,
+    BatchResponse,
+    BatchResult,
+    SendResult,
+    queued_item,
+    refused_item,
+)
+from app.send.submitter import Submitter
+from app.store.idempotency import IdempotencyStore
 from app.store.ids import new_id
 from app.store.messages import MessageStore, NewMessage
 
-BREATH = 50
-"""Messages of a batch that are checked before others get their turn: a few milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class SendResult:
-    """What became of one message, and whether this repeats an earlier result."""
-
-    sent: Sent
-    message: Message
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BatchResult:
-    """What became of the messages of a batch, and whether this repeats an earlier result."""
-
-    response: BatchResponse
-    replayed: bool = False
+YIELD_EVERY = 50
+"""Messages of a batch validated between yields to the event loop: a few milliseconds."""
 
 
 class Sender:
-    """Sends for apps. Raises Invalid, Conflict, NotFound or Unavailable; nothing half-stored."""
+    """Sends for apps. Raises Invalid, Conflict, NotFound or Unavailable; no partial records."""
 
     def __init__(
         self,
@@ -52,25 +45,30 @@ class Sender:
         keys: IdempotencyStore,
         submitter: Submitter,
         gate: Gate,
+        rates: KeyRates,
         wake: Callable[[], None],
         announce: Callable[[], None],
         horizon: timedelta,
         retry_for: timedelta,
     ) -> None:
-        """``wake`` tells the queue's workers, here and in other replicas, that there is work.
+        """``rates`` is what the routes count messages against.
 
-        ``announce`` is called after every commit that wrote events.
+        ``wake`` wakes the queue's workers, here and in other replicas.
+
+        ``announce`` is called after every commit that wrote events. ``horizon`` limits ``send_at``;
+        ``retry_for`` is the deadline of a message without an expiry.
         """
         self._store = store
-        self._keys = keys
+        self._replayer = Replayer(store=store, keys=keys)
         self._submitter = submitter
         self._gate = gate
+        self.rates = rates
         self._wake = wake
         self._announce = announce
         self._horizon = horizon
         self._retry_for = retry_for
         self._recorder = Recorder(store)
-        self._attempts: set[asyncio.Task[Sent]] = set()
+        self._attempts: set[asyncio.Task[SubmitResult]] = set()
 
     async def send(self, app: str, request: Request, key: KeyedBody | None) -> SendResult:
         """Send one message."""
@@ -78,9 +76,9 @@ class Sender:
         try:
             require_schedule(request, now=now, horizon=self._horizon)
         except Invalid:
-            # A schedule that was fine an hour ago is 'in the past' when the request is repeated.
-            if key is not None and (used := await self._used(app, key, now)):
-                return await self._repeat(used, now)
+            # When a request is repeated, a valid ``send_at`` may have passed.
+            if key is not None and (claim := await self._replayer.find(app, key, now)):
+                return await self._replayer.replay(claim)
             raise
         return await self._send(self._new(app, request, now), app, key)
 
@@ -89,10 +87,10 @@ class Sender:
     ) -> SendResult:
         """Send a message's text again, deliberately, as a new message.
 
-        ``app`` asks; ``sees`` is the app whose messages it may see, None for all.
+        ``app`` is the caller; ``sees`` is the app whose messages it may see, None for all.
         """
         now = datetime.now(UTC)
-        found = await self._owned(sees, message_id)
+        found = await self._find_visible(sees, message_id)
         if found.state in (Status.QUEUED, Status.SENDING):
             raise Conflict(
                 f"The message is {found.state}: it has not been sent yet, so not again either"
@@ -101,8 +99,8 @@ class Sender:
         return await self._send(self._new(found.app, request, now, resend_of=found.id), app, key)
 
     async def cancel(self, sees: str | None, message_id: UUID) -> UUID:
-        """Take back a message that is QUEUED. Raises Conflict where it is not."""
-        found = await self._owned(sees, message_id)
+        """Cancel a QUEUED message. Raises Conflict if it is not QUEUED."""
+        found = await self._find_visible(sees, message_id)
         is_queued = found.state is Status.QUEUED
         if not (is_queued and await self._store.cancel(found, datetime.now(UTC))):
             state = "being sent just now" if is_queued else found.state
@@ -113,14 +111,14 @@ class Sender:
     async def send_batch(
         self, app: str, messages: Sequence[object], key: KeyedBody | None
     ) -> BatchResult:
-        """Queue many messages; a bad one does not spoil the others."""
+        """Queue many messages; an invalid one does not fail the others."""
         now = datetime.now(UTC)
-        if key is not None and (used := await self._used(app, key, now)):
-            return await self._repeat_batch(used)
+        if key is not None and (claim := await self._replayer.find(app, key, now)):
+            return await self._replayer.replay_batch(claim)
         new: list[Message] = []
         items: list[BatchItem] = []
         for index, fields in enumerate(messages):
-            if index % BREATH == BREATH - 1:
+            if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
             try:
                 request = read_message(fields, now=now, horizon=self._horizon)
@@ -132,40 +130,42 @@ class Sender:
             items.append(queued_item(index, message))
         response = BatchResponse(messages=items)
         text = response.model_dump_json(exclude_unset=True) if key else None
-        claimed = key.claim(app, answer=text) if key else None
-        if not await self._recorder.record_batch(new, claimed) and key is not None:
-            return await self._repeat_batch(await self._claimed(app, key))
-        self._tell_of_queued()
+        new_claim = key.claim(app, answer=text) if key else None
+        if not await self._recorder.record_batch(new, new_claim) and key is not None:
+            return await self._replayer.replay_batch(
+                await self._replayer.find_conflicting(app, key)
+            )
+        self._notify_queued()
         return BatchResult(response)
 
     async def close(self) -> None:
-        """Finish the attempts under way; each is bounded by the client's time-outs."""
+        """Finish the attempts under way; each is bounded by the client's timeouts."""
         await self._gate.close()
         await self._recorder.close()
         if self._attempts:
             await asyncio.wait(set(self._attempts))
 
-    async def _send(self, message: Message, asking: str, key: KeyedBody | None) -> SendResult:
-        """``asking`` is the app whose idempotency key it is."""
+    async def _send(self, message: Message, key_app: str, key: KeyedBody | None) -> SendResult:
+        """``key_app``: the app whose idempotency key it is. An admin resends for another app."""
         admission = await self._admit(message)
-        message = self._prepared(message, admission)
-        claim = key.claim(asking, message_id=message.id) if key else None
+        message = self._in_initial_state(message, admission)
+        claim = key.claim(key_app, message_id=message.id) if key else None
         recorded = False
         try:
             recorded = await self._recorder.record(NewMessage(message, claim))
         finally:
             if not recorded and admission.probe:
-                self._gate.breaker.unused()
+                self._gate.breaker.release_probe()
         if not recorded and key is not None:
-            return await self._repeat(await self._claimed(asking, key), datetime.now(UTC))
+            return await self._replayer.replay(await self._replayer.find_conflicting(key_app, key))
         if message.announced:
-            self._tell_of_queued()
-        if admission.moment is None:
-            return SendResult(Sent(message.id, Status.QUEUED), message)
-        attempt = self._start(message, admission.moment)
+            self._notify_queued()
+        if admission.slot is None:
+            return SendResult(SubmitResult(message.id, Status.QUEUED), message)
+        attempt = self._start(message, admission.slot)
         if admission.probe:  # it may take long, and its caller need not wait
-            return SendResult(Sent(message.id, Status.QUEUED), message)
-        # Shielded: a caller that hangs up must not break a send off half-way.
+            return SendResult(SubmitResult(message.id, Status.QUEUED), message)
+        # Shielded: a caller that disconnects must not cancel an attempt.
         return SendResult(await asyncio.shield(attempt), message)
 
     async def _admit(self, message: Message) -> Admission:
@@ -176,32 +176,32 @@ class Sender:
         except StoreUnavailable as error:
             raise Unavailable("Nothing was sent: the database cannot be reached") from error
 
-    def _prepared(self, message: Message, admission: Admission) -> Message:
-        """QUEUED, or SENDING under a lease; a probe's caller is told QUEUED all the same."""
-        if admission.moment is None:
+    def _in_initial_state(self, message: Message, admission: Admission) -> Message:
+        """QUEUED, or SENDING under a lease; also a probe's caller is answered QUEUED."""
+        if admission.slot is None:
             return _queued(message)
         return replace(
             message,
             state=Status.SENDING,
             lease=new_id(),
-            lease_until=self._submitter.lease_until(admission.moment),
+            lease_until=self._submitter.lease_until(admission.slot),
             announced=admission.probe,
         )
 
-    def _start(self, message: Message, moment: datetime) -> asyncio.Task[Sent]:
-        task = asyncio.create_task(self._attempt(message, moment))
+    def _start(self, message: Message, slot: datetime) -> asyncio.Task[SubmitResult]:
+        task = asyncio.create_task(self._attempt(message, slot))
         self._attempts.add(task)
         task.add_done_callback(self._attempts.discard)
         return task
 
-    async def _attempt(self, message: Message, moment: datetime) -> Sent:
-        await self._gate.wait_for(moment)
-        sent = await self._submitter.attempt(message)
-        if sent.status is Status.QUEUED:
+    async def _attempt(self, message: Message, slot: datetime) -> SubmitResult:
+        await self._gate.wait_until(slot)
+        result = await self._submitter.attempt(message)
+        if result.status is Status.QUEUED:
             self._wake()
-        return sent
+        return result
 
-    def _tell_of_queued(self) -> None:
+    def _notify_queued(self) -> None:
         self._wake()
         self._announce()
 
@@ -220,42 +220,11 @@ class Sender:
             resend_of=resend_of,
         )
 
-    async def _owned(self, sees: str | None, message_id: UUID) -> Message:
+    async def _find_visible(self, sees: str | None, message_id: UUID) -> Message:
         tracked = await self._store.find(message_id)
         if tracked is None or sees not in (None, tracked.message.app):
             raise NotFound("There is no message with this id")
         return tracked.message
-
-    async def _used(self, app: str, key: KeyedBody, now: datetime) -> IdempotencyKey | None:
-        used = await self._keys.find(app, key.key, now=now)
-        if used is not None:
-            require_same(used, key)
-        return used
-
-    async def _claimed(self, app: str, key: KeyedBody) -> IdempotencyKey:
-        """The key that was just found to be used."""
-        used = await self._used(app, key, datetime.now(UTC))
-        if used is None:
-            raise Unavailable("The idempotency key has just run out; send the request again")
-        return used
-
-    async def _repeat(self, used: IdempotencyKey, now: datetime) -> SendResult:
-        tracked = await self._store.find(used.message_id) if used.message_id else None
-        if tracked is None:
-            fault = FieldError("Idempotency-Key", "was used for a message that is deleted")
-            raise Invalid("Use a new idempotency key for a new request", errors=(fault,))
-        told = first_answer(tracked, now)
-        await self._keep(used)
-        return SendResult(told, tracked.message, replayed=True)
-
-    async def _repeat_batch(self, used: IdempotencyKey) -> BatchResult:
-        await self._keep(used)
-        return BatchResult(BatchResponse.model_validate_json(used.answer or ""), replayed=True)
-
-    async def _keep(self, used: IdempotencyKey) -> None:
-        """Whoever was told of a record counts on it, even if the first caller was told 503."""
-        if not await self._keys.repeat(used, datetime.now(UTC)):
-            raise Unavailable("What the first request left has just been undone; send it again")
 
 
 def _queued(message: Message) -> Message:

@@ -1,7 +1,7 @@
-"""Looks after messages that nobody looks after: what crashed, what was outlived, what is old.
+"""Periodic sweeps: lapsed leases, queued messages past their deadline, expired idempotency keys.
 
-Every process sweeps, also one without workers; two at once do no harm, since only what is still
-as it was found is changed.
+Every process sweeps, also one without workers. Concurrent sweeps are safe: a message is changed
+only if it is still in the state in which it was found.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
 from app.send import outcomes
-from app.send.submitter import Submitter
+from app.send.outcome_recorder import OutcomeRecorder
 from app.store.idempotency import IdempotencyStore
 from app.store.messages import MessageStore
 
-SWEEP_EVERY = 1.0
-FORGET_EVERY = 60.0
-AT_ONCE = 200
-"""Messages of one look: the next look follows at once where there are more."""
-KEYS_AT_ONCE = 1_000
+SWEEP_INTERVAL = 1.0
+KEY_SWEEP_INTERVAL = 60.0
+MAX_MESSAGES = 200
+"""Messages of one sweep. A full one is followed by the next without a pause."""
+MAX_KEYS = 1_000
 
 log = structlog.get_logger(__name__)
 
@@ -31,59 +31,64 @@ class Sweeper:
     """Runs until cancelled."""
 
     def __init__(
-        self, *, store: MessageStore, keys: IdempotencyStore, submitter: Submitter
+        self, *, store: MessageStore, keys: IdempotencyStore, recorder: OutcomeRecorder
     ) -> None:
         self._store = store
         self._keys = keys
-        self._submitter = submitter
+        self._recorder = recorder
 
     async def run(self) -> None:
-        """Settle what lapsed and what was outlived."""
+        """Settle messages whose lease lapsed, or whose deadline passed in the queue."""
         while True:
-            found = await _surviving(self.settle_lapsed) + await _surviving(self.give_up_outlived)
-            await asyncio.sleep(SWEEP_EVERY if found < AT_ONCE else 0)
+            found = await _run_safely(self.settle_lapsed) + await _run_safely(
+                self.settle_past_deadline
+            )
+            await asyncio.sleep(SWEEP_INTERVAL if found < MAX_MESSAGES else 0)
 
-    async def run_forgetting(self) -> None:
+    async def run_key_expiry(self) -> None:
         """Delete idempotency keys that are past their 24 hours."""
         while True:
-            gone = await _surviving(self.forget_keys)
-            await asyncio.sleep(FORGET_EVERY if gone < KEYS_AT_ONCE else SWEEP_EVERY)
+            deleted = await _run_safely(self.delete_expired_keys)
+            await asyncio.sleep(KEY_SWEEP_INTERVAL if deleted < MAX_KEYS else SWEEP_INTERVAL)
 
     async def settle_lapsed(self) -> int:
-        """Leases that ran out, as after a crash: UNCONFIRMED, never a second text."""
+        """Lapsed leases, as after a crash: UNCONFIRMED, never a second text. Returns how many."""
         now = datetime.now(UTC)
-        lapsed = await self._store.lapsed(now=now, limit=AT_ONCE)
+        lapsed = await self._store.lapsed(now=now, limit=MAX_MESSAGES)
         for message in lapsed:
             log.error("lease_lapsed", message_id=str(message.id), consequence="UNCONFIRMED")
         why = "whoever sent it did not live to see the answer"
         await asyncio.gather(
-            *(self._submitter.settle(outcomes.unconfirmed(message, now, why)) for message in lapsed)
+            *(self._recorder.settle(outcomes.unconfirmed(message, now, why)) for message in lapsed)
         )
         return len(lapsed)
 
-    async def give_up_outlived(self) -> int:
-        """QUEUED messages whose time is over: UNSENT, with what kept them."""
+    async def settle_past_deadline(self) -> int:
+        """QUEUED messages past their deadline: UNSENT, with the reasons. Returns how many."""
         now = datetime.now(UTC)
-        outlived = await self._store.outlived(now=now, limit=AT_ONCE)
-        for found in outlived:
+        late = await self._store.past_deadline(now=now, limit=MAX_MESSAGES)
+        for found in late:
             log.warning("given_up", message_id=str(found.message.id), consequence="UNSENT")
         await asyncio.gather(
             *(
-                self._submitter.settle(outcomes.outlived(found.message, found.steps, now))
-                for found in outlived
+                self._recorder.settle(outcomes.past_deadline(found.message, found.steps, now))
+                for found in late
             )
         )
-        return len(outlived)
+        return len(late)
 
-    async def forget_keys(self) -> int:
-        """One bounded deletion; answers how many went."""
-        return await self._keys.forget_old(now=datetime.now(UTC), limit=KEYS_AT_ONCE)
+    async def delete_expired_keys(self) -> int:
+        """One bounded deletion; returns how many."""
+        return await self._keys.delete_expired(now=datetime.now(UTC), limit=MAX_KEYS)
 
 
-async def _surviving(look: Callable[[], Awaitable[int]]) -> int:
-    """A look that fails is made again later; a sweeper that ends would leave messages stuck."""
+async def _run_safely(sweep: Callable[[], Awaitable[int]]) -> int:
+    """The count of one sweep; 0 for one that failed, which is logged and retried next time.
+
+    A sweeper that ended would leave messages stuck.
+    """
     try:
-        return await look()
+        return await sweep()
     except (StoreUnavailable, StoreRefused) as error:
         log.warning("sweep_waits", reason=error.detail)
     except Exception:

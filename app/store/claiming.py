@@ -82,15 +82,15 @@ order by attempts, next_attempt_at limit ?
 
 
 async def choose(
-    connection: AsyncConnection, *, limit: int, now: datetime, behind: str
+    connection: AsyncConnection, *, limit: int, now: datetime, after_app: str
 ) -> list[UUID]:
     """Up to ``limit`` messages that are due, in the order of their turns; locked until commit.
 
-    ``behind``: the app that was served last, or nothing.
+    ``after_app``: the app that was served last, or an empty string.
     """
     if connection.dialect.name == "sqlite":
-        return await _choose_alone(connection, limit, now, behind)
-    rows = await connection.exec_driver_sql(_TURNS, (now, limit, behind))
+        return await _choose_on_sqlite(connection, limit, now, after_app)
+    rows = await connection.exec_driver_sql(_TURNS, (now, limit, after_app))
     return [row.id for row in rows]
 
 
@@ -103,8 +103,8 @@ async def choose_probes(connection: AsyncConnection, *, limit: int, now: datetim
     return [row.id for row in rows]
 
 
-async def _choose_alone(
-    connection: AsyncConnection, limit: int, now: datetime, behind: str
+async def _choose_on_sqlite(
+    connection: AsyncConnection, limit: int, now: datetime, after_app: str
 ) -> list[UUID]:
     """``choose`` on SQLite: one writer at a time, so there are no locked rows to skip."""
     moment = _sqlite_time(now)
@@ -112,7 +112,7 @@ async def _choose_alone(
     due: list[tuple[int, bool, str, str]] = []
     for app in apps.scalars().all():
         rows = await connection.exec_driver_sql(_SQLITE_DUE, (app, moment, limit))
-        due += [(turn, app <= behind, app, row.id) for turn, row in enumerate(rows)]
+        due += [(turn, app <= after_app, app, row.id) for turn, row in enumerate(rows)]
     return [UUID(name) for *_, name in sorted(due)[:limit]]
 
 

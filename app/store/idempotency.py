@@ -121,7 +121,7 @@ class IdempotencyStore:
             row.app, row.key, row.fingerprint, row.message_id, row.answer, repeated
         )
 
-    async def repeat(self, used: IdempotencyKey, at: datetime) -> bool:
+    async def mark_repeated(self, used: IdempotencyKey, at: datetime) -> bool:
         """Mark a claim as repeated, so that it is not undone; False if it just was."""
         if used.repeated:
             return True
@@ -129,7 +129,7 @@ class IdempotencyStore:
         async with self._database.write() as connection:
             return (await connection.execute(mark)).rowcount > 0
 
-    async def forget_old(self, *, now: datetime, limit: int = 1000) -> int:
+    async def delete_expired(self, *, now: datetime, limit: int = 1000) -> int:
         """Delete up to ``limit`` keys that are past their 24 hours; returns how many."""
         old = (
             select(idempotency_keys.c.app, idempotency_keys.c.key)

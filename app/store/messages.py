@@ -21,7 +21,7 @@ from app.store.events import NewEvent, append
 from app.store.idempotency import IdempotencyKey, claim, lock_unrepeated, release
 from app.store.meeting.accepting import accept_directly
 from app.store.meeting.binding import meet_and_bind
-from app.store.pace import Coming, PaceStore
+from app.store.pace import PaceStore, Slots
 from app.store.recording import NewMessage, record, record_directly, step_json
 from app.store.tables import messages
 
@@ -75,7 +75,7 @@ class MessageStore:
             await record(connection, [NewMessage(message) for message in new], now)
             return True
 
-    async def disown(
+    async def undo_add(
         self, new: Sequence[Message], key: IdempotencyKey | None, reason: str
     ) -> set[UUID]:
         """Undo records that landed after their caller had been answered 503; returns their ids.
@@ -151,34 +151,35 @@ class MessageStore:
         lease_until: datetime,
         pace: PaceStore | None = None,
         within: timedelta = timedelta(0),
-        behind: str = "",
+        after_app: str = "",
         probing: bool = False,
     ) -> list[tuple[Message, datetime]]:
         """Lease up to ``limit`` messages that are due, taking turns between apps.
 
-        The turns begin behind the app that was served last. With ``probing`` those come first that
-        were tried least often: a probe tests iovox, and one message may fail for its own reasons.
+        The turns begin after ``after_app``, the app that was served last. With ``probing`` messages
+        with the fewest attempts come first: a probe tests iovox, and a message may fail for reasons
+        of its own.
 
-        Each comes with the moment at which it may be sent: now, or one that ``pace`` gives out, at
-        most ``within`` ahead. Only as many moments are used up as messages are leased.
+        Each comes with the time slot in which it may be sent: now, or one that ``pace`` gives out,
+        at most ``within`` ahead. Only as many slots are consumed as messages are leased.
         """
         async with self._database.write(patience=PATIENCE) as connection:
             now = datetime.now(UTC)
-            coming = Coming([now] * limit, now)
+            slots = Slots([now] * limit, now)
             if pace is not None:
-                coming = await pace.coming(connection, limit, within=within)
-            limit = len(coming.moments)
+                slots = await pace.next_slots(connection, limit, within=within)
+            limit = len(slots.times)
             ids: list[UUID] = []
             if limit:
                 ids = (
                     await choose_probes(connection, limit=limit, now=now)
                     if probing
-                    else await choose(connection, limit=limit, now=now, behind=behind)
+                    else await choose(connection, limit=limit, now=now, after_app=after_app)
                 )
             leased = await _lease(connection, ids, now, lease, lease_until) if ids else []
             if pace is not None:
-                await pace.use(connection, coming, len(leased))
-            return list(zip(leased, coming.moments, strict=False))
+                await pace.consume(connection, slots, len(leased))
+            return list(zip(leased, slots.times, strict=False))
 
     async def lapsed(self, *, now: datetime, limit: int) -> list[Message]:
         """Messages whose lease ran out while SENDING: the process that sent them is gone."""
@@ -187,10 +188,10 @@ class MessageStore:
         )
         return [one.message for one in found]
 
-    async def outlived(self, *, now: datetime, limit: int) -> list[Tracked]:
+    async def past_deadline(self, *, now: datetime, limit: int) -> list[Tracked]:
         """Messages that are QUEUED and past their ``give_up_at``."""
-        outlived = _QUEUED & (messages.c.give_up_at <= now)
-        return await self._find(outlived, messages.c.give_up_at, limit)
+        late = _QUEUED & (messages.c.give_up_at <= now)
+        return await self._find(late, messages.c.give_up_at, limit)
 
     async def next_due_at(self) -> datetime | None:
         """When the earliest queued message is due; None with an empty queue."""

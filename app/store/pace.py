@@ -16,24 +16,24 @@ from app.store.tables import pace
 
 _NAME = "iovox"
 _FURTHEST = timedelta(minutes=1)
-"""How far ahead the next moment can lie. Further means that a clock was set back."""
+"""How far ahead the next slot can lie. Further means that a clock was set back."""
 _DRIFT = timedelta(milliseconds=1)
 """How much two clocks may drift apart between two readings."""
 
 
 @dataclass(frozen=True, slots=True)
-class Coming:
-    """Moments at which to send, by this machine's clock; ``first`` is by the database's."""
+class Slots:
+    """Time slots to send in, by this machine's clock; ``first`` is by the database's."""
 
-    moments: Sequence[datetime]
+    times: Sequence[datetime]
     first: datetime
 
 
 class PaceStore:
-    """Gives out moments to send at, ``every`` apart, never two replicas the same.
+    """Gives out time slots to send in, ``every`` apart, each to one replica only.
 
-    They are stored by the database's clock, so replicas' clocks need not agree. A moment that was
-    used up and then missed is lost: the rate is never exceeded. The row is locked before any
+    They are stored by the database's clock, so replicas' clocks need not agree. A slot that was
+    consumed and then missed is lost: the rate is never exceeded. The row is locked before any
     message, so a transaction that holds it never waits for another claim.
     """
 
@@ -42,25 +42,25 @@ class PaceStore:
         self._every = every
         self._ahead: timedelta | None = None
 
-    async def take(
+    async def reserve(
         self, wanted: int, *, within: timedelta, patience: float | None = None
     ) -> Sequence[datetime]:
-        """Up to ``wanted`` moments that lie no further ahead than ``within``; perhaps none."""
+        """Consume up to ``wanted`` slots no further ahead than ``within``; perhaps none."""
         async with self._database.write(patience=patience) as connection:
-            coming = await self.coming(connection, wanted, within=within)
-            await self.use(connection, coming, len(coming.moments))
-            return coming.moments
+            slots = await self.next_slots(connection, wanted, within=within)
+            await self.consume(connection, slots, len(slots.times))
+            return slots.times
 
-    async def coming(
+    async def next_slots(
         self, connection: AsyncConnection, wanted: int, *, within: timedelta
-    ) -> Coming:
-        """The next moments, locked until the transaction ends, and not yet used up."""
+    ) -> Slots:
+        """The next slots, locked until the transaction ends, and not yet consumed."""
         next_at = await self._locked(connection)
         now = await _time_at(connection)  # after the lock, which may have been waited for
         ahead = self._clock_ahead(datetime.now(UTC) - now)
         first = next_at if now < next_at < now + _FURTHEST else now
-        moments = (first + self._every * turn for turn in range(wanted))
-        return Coming([at + ahead for at in moments if at <= now + within], first)
+        times = (first + self._every * number for number in range(wanted))
+        return Slots([at + ahead for at in times if at <= now + within], first)
 
     def _clock_ahead(self, seen: timedelta) -> timedelta:
         """By how much our clock is ahead of the database's: the least that was measured lately.
@@ -71,11 +71,11 @@ class PaceStore:
         self._ahead = min(seen, lately)
         return self._ahead
 
-    async def use(self, connection: AsyncConnection, coming: Coming, count: int) -> None:
-        """Use up the first ``count`` of ``coming``; the rest stay for others."""
+    async def consume(self, connection: AsyncConnection, slots: Slots, count: int) -> None:
+        """Consume the first ``count`` of ``slots``; the rest stay for others."""
         if count:
             later = update(pace).where(pace.c.name == _NAME)
-            await connection.execute(later.values(next_at=coming.first + self._every * count))
+            await connection.execute(later.values(next_at=slots.first + self._every * count))
 
     async def _locked(self, connection: AsyncConnection) -> datetime:
         query = select(pace.c.next_at).where(pace.c.name == _NAME).with_for_update()

@@ -357,12 +357,12 @@ async def test_no_free_connection_is_not_sent(iovox: Scripted, make_client: Make
     assert len(iovox.bodies) == 2
 
 
-async def test_nothing_is_written_out_of_turn(iovox: Scripted, make_client: Make) -> None:
+async def test_nothing_is_written_while_throttled(iovox: Scripted, make_client: Make) -> None:
     client = make_client(iovox.url, max_connections=1)
-    turn = asyncio.Event()
+    slot = asyncio.Event()
 
     async def throttle() -> None:
-        await turn.wait()
+        await slot.wait()
 
     cancelled = asyncio.create_task(client.send(SUBMISSION, throttle=throttle))
     waits = asyncio.create_task(client.send(SUBMISSION, throttle=throttle))
@@ -371,7 +371,7 @@ async def test_nothing_is_written_out_of_turn(iovox: Scripted, make_client: Make
     cancelled.cancel()
     await asyncio.sleep(0.1)
     assert iovox.bodies == []
-    turn.set()
+    slot.set()
     assert await waits == ACTIVITY_ID
     assert len(iovox.bodies) == 1
 

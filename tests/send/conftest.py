@@ -27,7 +27,7 @@ async def postgres_world(postgres_url: str) -> AsyncIterator[World]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def sqlite_world(sqlite_url: str) -> AsyncIterator[World]:
-    """For what has nothing to do with the database."""
+    """For tests that do not depend on the database."""
     async with AsyncExitStack() as stack:
         yield World(sqlite_url, stack)
 
@@ -36,7 +36,7 @@ async def sqlite_world(sqlite_url: str) -> AsyncIterator[World]:
 def script_url(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Another one: replicas with one database would send each other's messages."""
+    """A database of its own: replicas that share one would send each other's messages."""
     yield from shared_database_of(request, tmp_path_factory)
 
 
@@ -44,7 +44,7 @@ def script_url(
 async def shared(shared_url: str) -> AsyncIterator[tuple[Service, Iovox]]:
     """A service and its iovox for a whole module: starting them takes longer than most tests.
 
-    A module whose tests take part says ``pytestmark = pytest.mark.asyncio(loop_scope="module")``.
+    A module that uses it sets ``pytestmark = pytest.mark.asyncio(loop_scope="module")``.
     """
     async with AsyncExitStack() as stack:
         world = World(shared_url, stack)
@@ -54,7 +54,7 @@ async def shared(shared_url: str) -> AsyncIterator[tuple[Service, Iovox]]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_script(script_url: str) -> AsyncIterator[tuple[Service, Scripted]]:
-    """A service whose iovox says, byte for byte, what a test tells it to."""
+    """A service whose iovox sends the bytes that a test sets."""
     async with AsyncExitStack() as stack:
         iovox = await stack.enter_async_context(scripted())
         yield await World(script_url, stack).service(iovox.url), iovox
@@ -79,7 +79,7 @@ async def scripted_service(shared_script: tuple[Service, Scripted], script: Scri
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def iovox(shared: tuple[Service, Iovox]) -> Iovox:
-    """The shared one, as if just started."""
+    """The shared simulator, reset."""
     _, iovox = shared
     await iovox.reset()
     return iovox
@@ -87,7 +87,7 @@ async def iovox(shared: tuple[Service, Iovox]) -> Iovox:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def service(shared: tuple[Service, Iovox], iovox: Iovox) -> Service:
-    """The shared one, called by an app of the test's own."""
+    """The shared service, with a key of an app of the test's own."""
     service, _ = shared
     service.app = f"app-{uuid4().hex[:8]}"
     service.client.headers.update(await service.key(service.app))

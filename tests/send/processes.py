@@ -20,12 +20,12 @@ from tests.support.ports import free_port
 from tests.support.process import ServerProcess
 
 LONG = bool(os.environ.get("DLR_TEST_LONG"))
-"""Whether to take as long, and as many, as the promises say; otherwise some of it."""
+"""Whether to test the promised durations and numbers in full, or a part of them."""
 
 
 @dataclass
 class Stage:
-    """Servers over one database. All of them end with the test."""
+    """Servers with one database. All of them end with the test."""
 
     stack: ExitStack
     env: dict[str, str]
@@ -34,7 +34,7 @@ class Stage:
     ports: list[int] = field(default_factory=list)
 
     def start(self, *args: str, **settings: str) -> ServerProcess:
-        """A replica; its port is the last of ``ports``."""
+        """Start a replica; its port is appended to ``ports``."""
         port = free_port()
         self.ports.append(port)
         env = {**self.env, "DLR_PUBLIC_URL": f"http://127.0.0.1:{port}", **settings}
@@ -55,14 +55,14 @@ class Stage:
         return {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
 
     def queue(self, count: int, port: int | None = None) -> list[str]:
-        """Put so many messages into the queue; their ids."""
+        """Queue so many messages; returns their ids."""
         ids: list[str] = []
         with httpx.Client(trust_env=False, timeout=60) as client:
             while len(ids) < count:
                 batch = {"messages": [HELLO] * min(1000, count - len(ids))}
                 url = f"http://127.0.0.1:{port or self.ports[0]}/v1/messages/batch"
-                answer = client.post(url, json=batch, headers=self.headers)
-                ids += [item["id"] for item in answer.json()["messages"]]
+                response = client.post(url, json=batch, headers=self.headers)
+                ids += [item["id"] for item in response.json()["messages"]]
         return ids
 
     def behave(self, **knobs: object) -> None:
@@ -77,11 +77,11 @@ class Stage:
         return brief["accepted"]
 
     def has(self, message_id: str) -> bool:
-        """Whether iovox accepted this one."""
+        """Whether iovox accepted this message."""
         return message_id in self.counts()["by_message_id"]
 
     def sent_at(self) -> dict[str, float]:
-        """When iovox accepted each message, in its order; seconds since 1970."""
+        """When iovox accepted each message, in that order; seconds since 1970."""
         messages = self.simulator.get("/_simulator/messages").json()["messages"]
         return {
             message["x_message_id"]: datetime.fromisoformat(message["received_at"]).timestamp()
@@ -91,7 +91,7 @@ class Stage:
 
 @contextmanager
 def stage(database_url: str, **settings: str) -> Iterator[Stage]:
-    """A simulator that sends no receipts, and a key; replicas are started by the test."""
+    """A simulator without receipts, and a key; the test starts replicas."""
     with ExitStack() as stack:
         port = free_port()
         url = f"http://127.0.0.1:{port}"

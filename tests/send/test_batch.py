@@ -1,4 +1,4 @@
-"""Many messages in one request: each has its own outcome, and none spoils another's."""
+"""Batches: each message has its own outcome, independent of the others."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATH = "/v1/messages/batch"
 
 
-async def test_three_bad_ones_of_many(service: Service, iovox: Iovox) -> None:
-    """A thousand of them on PostgreSQL; on SQLite fewer, since all is one process there."""
+async def test_invalid_messages_do_not_fail_the_others(service: Service, iovox: Iovox) -> None:
+    """1,000 messages on PostgreSQL; fewer on SQLite, which is slower."""
     many = 200 if service.runtime.database.is_sqlite else 1_000
-    await iovox.behave(receipts=False)  # it is about the sends
+    await iovox.behave(receipts=False)  # not tested here
     messages = [to(ACCEPTED, reference=f"order-{index}") for index in range(many)]
     messages[7] |= {"destination": "abc"}
     messages[many // 2] = {"message": "Hello"}
     messages[-1] |= {"expiry": 0, "expirey": 3}
-    answer = await service.post(PATH, {"messages": messages})
-    assert answer.status_code == 202
-    items: list[dict[str, Any]] = answer.json()["messages"]
+    response = await service.post(PATH, {"messages": messages})
+    assert response.status_code == 202
+    items: list[dict[str, Any]] = response.json()["messages"]
     assert [item["index"] for item in items] == list(range(many))
     bad = {item["index"]: item for item in items if item["errors"]}
     assert {index: {e["field"] for e in item["errors"]} for index, item in bad.items()} == {
@@ -46,20 +46,20 @@ async def test_three_bad_ones_of_many(service: Service, iovox: Iovox) -> None:
     assert first["reference"] == "order-0"
 
 
-async def test_in_the_order_in_which_they_came(service: Service, iovox: Iovox) -> None:
+async def test_messages_are_sent_in_order(service: Service, iovox: Iovox) -> None:
     messages = [to(ACCEPTED, message=f"text {number}") for number in range(40)]
     items = (await service.post(PATH, {"messages": messages})).json()["messages"]
     for item in items:
         await service.becomes(item["id"], "SUBMITTED", "ACKNOWLEDGED", "DELIVERED")
-    # Several go at once, so neighbours may overtake each other on the way; no more than that.
+    # Attempts are concurrent, so neighbours may be swapped.
     arrived = [int(message["message"].split()[1]) for message in await iovox.messages()]
     assert all(abs(number - place) < 40 for place, number in enumerate(arrived))
     assert sorted(arrived) == list(range(40))
 
 
-async def test_what_iovox_refuses_is_its_own_affair(service: Service) -> None:
-    answer = await service.post(PATH, {"messages": [to(ACCEPTED), to(REFUSED)]})
-    good, bad = (item["id"] for item in answer.json()["messages"])
+async def test_a_message_that_iovox_refuses_does_not_affect_the_others(service: Service) -> None:
+    response = await service.post(PATH, {"messages": [to(ACCEPTED), to(REFUSED)]})
+    good, bad = (item["id"] for item in response.json()["messages"])
     await service.becomes(good, "DELIVERED")
     await service.becomes(bad, "REJECTED")
     assert (await service.look(bad))["errors"][0]["field"] == "destination"
@@ -67,10 +67,10 @@ async def test_what_iovox_refuses_is_its_own_affair(service: Service) -> None:
     assert steps == ["QUEUED", "REJECTED"]
 
 
-async def test_only_bad_ones(service: Service) -> None:
-    answer = await service.post(PATH, {"messages": [{}, 3, None, []]})
-    assert answer.status_code == 202
-    assert [bool(item["errors"]) for item in answer.json()["messages"]] == [True] * 4
+async def test_only_invalid_messages(service: Service) -> None:
+    response = await service.post(PATH, {"messages": [{}, 3, None, []]})
+    assert response.status_code == 202
+    assert [bool(item["errors"]) for item in response.json()["messages"]] == [True] * 4
     assert await service.states() == {}
 
 
@@ -86,12 +86,12 @@ WRONG: list[tuple[str, Any, set[str]]] = [
 
 
 @pytest.mark.parametrize(("body", "fields"), [c[1:] for c in WRONG], ids=[c[0] for c in WRONG])
-async def test_batches_that_are_none(service: Service, body: Any, fields: set[str]) -> None:
+async def test_invalid_batches(service: Service, body: Any, fields: set[str]) -> None:
     assert faults(await service.post(PATH, body)).keys() == fields
     assert await service.states() == {}
 
 
-async def test_a_thousand_and_a_schedule(service: Service) -> None:
+async def test_send_at_is_validated_for_each_message(service: Service) -> None:
     messages = [to(ACCEPTED, send_at="2020-01-01T00:00:00Z"), to(ACCEPTED)]
     items = (await service.post(PATH, {"messages": messages})).json()["messages"]
     assert items[0]["errors"] == [{"field": "send_at", "message": "lies in the past"}]

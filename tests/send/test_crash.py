@@ -1,4 +1,4 @@
-"""kill -9 amid sends, again and again: no text goes out twice, and none is forgotten."""
+"""kill -9 during sends, repeatedly: no text is sent twice, and no message is lost."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(300
 
 ROUNDS = max(20, int(os.environ.get("CRASH_ROUNDS", "1")))
 UNDER_LOAD = 0.35
-"""Seconds from the first request of a round to its kill."""
-TIME_OUTS = {"DLR_IOVOX_CONNECT_TIMEOUT": "0.5", "DLR_IOVOX_READ_TIMEOUT": "1"}
+"""Seconds of load before each kill."""
+TIMEOUTS = {"DLR_IOVOX_CONNECT_TIMEOUT": "0.5", "DLR_IOVOX_READ_TIMEOUT": "1"}
 LEASE = 0.5 * 3 + 1 + 10
-"""Seconds: all of the client's time-outs, and the margin."""
+"""Seconds: all of the client's timeouts, and the margin."""
 ENDED = {Status.SUBMITTED, Status.UNCONFIRMED, Status.REJECTED}
 
 
 def test_killed_again_and_again(postgres_url: str) -> None:
     """Each round kills a replica that sends for callers and from the queue, and starts another."""
-    told: dict[str, str] = {}
-    with stage(postgres_url, **TIME_OUTS) as here, ThreadPoolExecutor(1) as starter:
+    reported: dict[str, str] = {}
+    with stage(postgres_url, **TIMEOUTS) as here, ThreadPoolExecutor(1) as starter:
         here.behave(answer_delay=0.05)
-        coming = starter.submit(here.start)
+        next_server = starter.submit(here.start)
         for _ in range(ROUNDS):
-            server = coming.result()
+            server = next_server.result()
             port = here.ports[-1]
-            coming = starter.submit(here.start)  # while this one is under load
+            next_server = starter.submit(here.start)  # while this one is under load
             here.queue(40, port)
-            told |= _load_and_kill(here, server, port)
-        last = coming.result()
+            reported |= _load_and_kill(here, server, port)
+        last = next_server.result()
         assert last.running
         wait_for(lambda: _unsettled(postgres_url) == set(), "every lease", patience=LEASE + 20)
         counts = here.counts()
@@ -50,34 +50,34 @@ def test_killed_again_and_again(postgres_url: str) -> None:
         assert max(counts["attempts_by_message_id"].values()) == 1
         assert counts["repeated"] == 0
         assert set(found.values()) <= ENDED
-        # Nobody was told of a message that is not there, or that it was sent when it was not.
-        assert told.keys() <= found.keys()
-        sent = {message_id for message_id, status in told.items() if status == "SUBMITTED"}
+        # Every response named a stored message, and SUBMITTED only what iovox accepted.
+        assert reported.keys() <= found.keys()
+        sent = {message_id for message_id, status in reported.items() if status == "SUBMITTED"}
         assert sent <= counts["by_message_id"].keys()
         assert all(found[message_id] == Status.SUBMITTED for message_id in sent)
-        # The rounds did kill in the middle of it.
+        # The kills did hit sends under way.
         assert list(found.values()).count(Status.UNCONFIRMED) > ROUNDS
         assert len(sent) > ROUNDS
 
 
 def _load_and_kill(here: Stage, server: ServerProcess, port: int) -> dict[str, str]:
-    """What callers were told before the end."""
-    told: dict[str, str] = {}
+    """The statuses in the responses before the kill, by message id."""
+    reported: dict[str, str] = {}
 
     def on_body(_number: int, body: bytes) -> None:
-        answer = json.loads(body)
-        told[answer["id"]] = answer["status"]
+        response = json.loads(body)
+        reported[response["id"]] = response["status"]
 
     killer = threading.Timer(UNDER_LOAD, server.kill)
     killer.start()
     requests = [here.request()] * 2_000
     asyncio.run(drive("127.0.0.1", port, requests, 20, on_body=on_body))
     killer.join()
-    return told
+    return reported
 
 
 def _unsettled(url: str) -> set[str]:
-    """States that a message must not stay in."""
+    """The states of messages that are not final yet."""
     time.sleep(0.5)
     return {str(state) for state in asyncio.run(_states(url)).values()} - {str(s) for s in ENDED}
 

@@ -1,4 +1,4 @@
-"""PostgreSQL goes away before a send, in the middle of one, and just as it has committed."""
+"""PostgreSQL is unavailable: before a send, before its outcome is recorded, and for the queue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Scene:
     database: TcpProxy
 
     async def usable(self) -> None:
-        """Return once it answers again."""
+        """Return once the service is ready again."""
 
         async def ready() -> bool:
             return (await self.service.client.get("/readyz")).status_code == 200
@@ -49,7 +49,7 @@ async def scene(postgres_url: str, postgres_world: World) -> AsyncIterator[Scene
 
 
 @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.BLACKHOLE])
-async def test_before_the_wire_nothing_is_sent(scene: Scene, mode: Mode) -> None:
+async def test_before_the_request_nothing_is_sent(scene: Scene, mode: Mode) -> None:
     assert (await scene.service.send()).status_code == 201
     await scene.database.switch(mode)
     for path, body in (("", HELLO), ("/batch", {"messages": [HELLO]})):
@@ -66,26 +66,26 @@ async def test_before_the_wire_nothing_is_sent(scene: Scene, mode: Mode) -> None
 
 
 @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.BLACKHOLE])
-async def test_between_the_wire_and_the_record(scene: Scene, mode: Mode) -> None:
-    """202 with our id, whatever happens then; what became of it is recorded later."""
+async def test_between_the_request_and_the_record(scene: Scene, mode: Mode) -> None:
+    """202 with our id in any case; the outcome is recorded later."""
     await scene.iovox.behave(answer_delay=0.6, receipts=False)
     sending = [asyncio.create_task(scene.service.send(to(e))) for e in (ACCEPTED, "111", "109")]
     await asyncio.sleep(0.3)
     await scene.database.switch(mode)
-    answers = await asyncio.gather(*sending)
-    told = [answer.json() for answer in answers]
-    assert [answer.status_code for answer in answers] == [202, 202, 202]
-    assert [body["status"] for body in told] == ["UNCONFIRMED"] * 3
+    responses = await asyncio.gather(*sending)
+    bodies = [response.json() for response in responses]
+    assert [response.status_code for response in responses] == [202, 202, 202]
+    assert [body["status"] for body in bodies] == ["UNCONFIRMED"] * 3
     await scene.database.switch(Mode.PASS)
     await scene.usable()
-    accepted, refused, later = (body["id"] for body in told)
+    accepted, refused, later = (body["id"] for body in bodies)
     await scene.service.becomes(accepted, "SUBMITTED", patience=30)
     await scene.service.becomes(refused, "REJECTED", patience=30)
     await scene.service.becomes(later, "SUBMITTED", patience=30)
     assert (await scene.iovox.counts())["by_message_id"] == {accepted: 1, later: 1}
 
 
-async def test_the_queue_goes_on_where_it_was(scene: Scene) -> None:
+async def test_the_queue_resumes(scene: Scene) -> None:
     await scene.iovox.behave(answer_delay=0.05)
     batch = {"messages": [HELLO] * 300}
     items = (await scene.service.post("/v1/messages/batch", batch)).json()["messages"]

@@ -1,4 +1,4 @@
-"""iovox is down for a while under a steady load: every message goes out once, in order, in time.
+"""An outage of iovox under a steady load: each message is sent once, in order, at the rate.
 
 With DLR_TEST_LONG=1 it is down for 60 s; otherwise for 6.
 """
@@ -23,36 +23,34 @@ DOWN = 60.0 if LONG else 6.0
 UP_BEFORE, UP_AFTER = 2.0, 3.0
 PER_SECOND = 50
 RATE = 100
-"""Messages a second that we are allowed towards iovox."""
+"""DLR_IOVOX_RATE, in messages a second."""
 
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("outage", ["503", "500"])
-def test_all_go_out_once_in_order_and_no_faster_than_allowed(
-    postgres_url: str, outage: str
-) -> None:
+def test_each_is_sent_once_in_order_within_the_rate(postgres_url: str, outage: str) -> None:
     if outage != "503" and not LONG:
         pytest.skip("one outage is enough, but for DLR_TEST_LONG=1")
     with stage(postgres_url, DLR_IOVOX_RATE=str(RATE)) as here:
         here.behave(answer_delay=0.05)
         here.start()
-        told = asyncio.run(_load(here, outage))
-        count = len(told)
+        reported = asyncio.run(_load(here, outage))
+        count = len(reported)
         wait_for(lambda: here.accepted() >= count, "the queue to drain", patience=DOWN + 60)
-        time.sleep(1)  # for what would be too many
+        time.sleep(1)  # for sends that should not happen
         sent = here.sent_at()
-        assert here.counts()["by_message_id"] == dict.fromkeys(told, 1)
+        assert here.counts()["by_message_id"] == dict.fromkeys(reported, 1)
     _check_rate(sorted(sent.values()))
-    _check_order(told, list(sent))
+    _check_order(reported, list(sent))
 
 
 async def _load(here: Stage, outage: str) -> list[str]:
-    """A steady load through the outage; the ids in the order in which they were given out."""
-    told: list[tuple[int, str, str]] = []
+    """A steady load through the outage; returns the ids in the order of the requests."""
+    reported: list[tuple[int, str, str]] = []
 
     def on_body(number: int, body: bytes) -> None:
-        answer = json.loads(body)
-        told.append((number, answer["id"], answer["status"]))
+        response = json.loads(body)
+        reported.append((number, response["id"], response["status"]))
 
     down = threading.Timer(UP_BEFORE, here.behave, kwargs={"down": outage})
     up = threading.Timer(UP_BEFORE + DOWN, here.behave, kwargs={"down": None})
@@ -63,10 +61,10 @@ async def _load(here: Stage, outage: str) -> list[str]:
     up.join()
     assert set(result.statuses) <= {201, 202}, result
     assert not result.errors
-    statuses = [status for _, _, status in told]
+    statuses = [status for _, _, status in reported]
     assert statuses.count("QUEUED") > PER_SECOND * DOWN * 0.8
     assert set(statuses) == {"SUBMITTED", "QUEUED"}
-    return [message_id for _, message_id, _ in sorted(told)]
+    return [message_id for _, message_id, _ in sorted(reported)]
 
 
 async def _steady(here: Stage) -> AsyncIterator[bytes]:
@@ -79,14 +77,14 @@ async def _steady(here: Stage) -> AsyncIterator[bytes]:
 
 
 def _check_rate(seconds: list[float]) -> None:
-    """In no second more than the rate, as seen at iovox; some jitter of the way is allowed for."""
+    """No second has more than the rate at iovox, with an allowance for network jitter."""
     most = max(bisect_left(seconds, moment + 1.0) - n for n, moment in enumerate(seconds))
     assert most <= RATE * 1.15, f"{most} in one second"
 
 
-def _check_order(told: list[str], sent: list[str]) -> None:
-    """What was asked for earlier is not overtaken by what came seconds later."""
-    place = {message_id: number for number, message_id in enumerate(told)}
+def _check_order(reported: list[str], sent: list[str]) -> None:
+    """No message is overtaken by one that was requested seconds later."""
+    place = {message_id: number for number, message_id in enumerate(reported)}
     behind = 0
     worst = 0
     for message_id in sent:

@@ -1,4 +1,4 @@
-"""What is recorded although its caller was told 503 is undone, so that it can send again."""
+"""Undoing records that were committed although their caller was answered 503."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from tests.send.world import until
 
 
 class Unreliable(MessageStore):
-    """Commits, and then loses its answer, or takes its time for it."""
+    """Commits, and then responds late or not at all."""
 
     lost = False
     slow = 0.0
 
     async def add(self, new: Sequence[NewMessage]) -> list[bool]:
-        return await self._told(await super().add(new))
+        return await self._respond(await super().add(new))
 
     async def add_batch(self, new: Sequence[Message], key: IdempotencyKey | None) -> bool:
-        (told,) = await self._told([await super().add_batch(new, key)])
-        return told
+        (recorded,) = await self._respond([await super().add_batch(new, key)])
+        return recorded
 
-    async def _told(self, answer: list[bool]) -> list[bool]:
+    async def _respond(self, recorded: list[bool]) -> list[bool]:
         await asyncio.sleep(self.slow)
         if self.lost:
             self.lost = False
             raise StoreUnavailable("connection reset by peer")
-        return answer
+        return recorded
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def store(database: Database) -> Unreliable:
 
 @pytest.fixture
 async def recorder(store: Unreliable) -> AsyncIterator[Recorder]:
-    recorder = Recorder(store, patience=0.5)
+    recorder = Recorder(store, timeout=0.5)
     yield recorder
     await recorder.close()
 
@@ -125,11 +125,11 @@ async def test_undone_and_the_key_is_free(
 
 
 async def test_undone_as_soon_as_its_own_batch_has_ended(store: Unreliable) -> None:
-    """However long the one beside it takes: until then a worker may find a message that is QUEUED,
-    and its caller has been told to send again.
+    """Not only when the concurrent batch has ended, too: meanwhile a worker may claim the QUEUED
+    message, whose caller was invited to send again.
     """
     store.writes_at_once = 2
-    recorder = Recorder(store, patience=0.5)
+    recorder = Recorder(store, timeout=0.5)
     late, beside = queued(), queued()
     store.slow = 0.7
     first = asyncio.create_task(recorder.record(NewMessage(late)))
@@ -147,11 +147,11 @@ async def test_undone_as_soon_as_its_own_batch_has_ended(store: Unreliable) -> N
     assert {await state_of(store, one) for one in (beside, *others)} == {Status.UNSENT}
 
 
-async def test_what_lands_after_it_was_looked_for_is_undone_as_well(
+async def test_a_record_that_commits_after_the_first_query_is_undone(
     store: Unreliable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its connection was cut, and the statement went on without us."""
-    monkeypatch.setattr(module, "LOOKS", (0.0, 0.5, 1.0))
+    """The connection was cut, and the server ran the statement to its end."""
+    monkeypatch.setattr(module, "UNDO_DELAYS", (0.0, 0.5, 1.0))
     message = queued()
     landing: list[asyncio.Task[list[bool]]] = []
 
@@ -181,15 +181,15 @@ async def test_a_batch_is_undone_as_a_whole(store: Unreliable, recorder: Recorde
     assert await recorder.record_batch([queued()], key_of(None))
 
 
-async def test_what_is_on_its_way_already_keeps_its_key(
+async def test_a_message_being_sent_keeps_its_key(
     database: Database, store: Unreliable, recorder: Recorder
 ) -> None:
-    """A worker was faster. Then the caller's next try with this key is told what became of it."""
+    """A worker claimed it first. A repetition with the key is answered with its outcome."""
     message = queued()
     await recorder.record(NewMessage(message, key_of(message)))
     now = datetime.now(UTC)
     await store.claim(limit=1, lease=uuid4(), lease_until=now)
-    assert await store.disown([message], key_of(message), "told 503") == set()
+    assert await store.undo_add([message], key_of(message), "told 503") == set()
     assert await state_of(store, message) is Status.SENDING
     used = await IdempotencyStore(database).find("billing", "key", now=now)
     assert used == key_of(message)
@@ -198,12 +198,12 @@ async def test_what_is_on_its_way_already_keeps_its_key(
 async def test_of_a_batch_with_a_key_all_are_undone_or_none(
     database: Database, store: Unreliable, recorder: Recorder
 ) -> None:
-    """One of them went out. Its caller's next try is told of all of them, so the others go, too."""
+    """One of them was sent. A repetition is answered with all of them, so all are sent."""
     batch = [queued(), queued()]
     await recorder.record_batch(batch, key_of(None))
     now = datetime.now(UTC)
     assert len(await store.claim(limit=1, lease=uuid4(), lease_until=now)) == 1
-    assert await store.disown(batch, key_of(None), "told 503") == set()
+    assert await store.undo_add(batch, key_of(None), "told 503") == set()
     states = [await state_of(store, one) for one in batch]
     assert sorted(states, key=str) == [Status.QUEUED, Status.SENDING]
     used = await IdempotencyStore(database).find("billing", "key", now=now)
@@ -211,7 +211,7 @@ async def test_of_a_batch_with_a_key_all_are_undone_or_none(
 
 
 @pytest.mark.parametrize("make", [sending, queued])
-async def test_what_a_repetition_was_told_of_stands(
+async def test_a_record_that_was_replayed_is_not_undone(
     database: Database, store: Unreliable, recorder: Recorder, make: object
 ) -> None:
     assert callable(make)
@@ -220,36 +220,38 @@ async def test_what_a_repetition_was_told_of_stands(
     now = datetime.now(UTC)
     used = await keys.find("billing", "key", now=now)
     assert used is not None
-    assert await keys.repeat(used, now)
-    assert await store.disown([message], key_of(message), "told 503") == set()
+    assert await keys.mark_repeated(used, now)
+    assert await store.undo_add([message], key_of(message), "told 503") == set()
     assert await state_of(store, message) is message.state
     again = await keys.find("billing", "key", now=now)
     assert again == replace(used, repeated=True)
-    assert await keys.repeat(again, now)
+    assert await keys.mark_repeated(again, now)
 
 
-async def test_nobody_is_told_of_what_was_just_undone(
+async def test_an_undone_record_is_not_replayed(
     database: Database, store: Unreliable, recorder: Recorder
 ) -> None:
     keys, message = IdempotencyStore(database), queued()
     await recorder.record(NewMessage(message, key_of(message)))
     used = await keys.find("billing", "key", now=datetime.now(UTC))
     assert used is not None
-    assert await store.disown([message], key_of(message), "told 503") == {message.id}
-    assert not await keys.repeat(used, datetime.now(UTC))
+    assert await store.undo_add([message], key_of(message), "told 503") == {message.id}
+    assert not await keys.mark_repeated(used, datetime.now(UTC))
 
 
-async def test_nobody_elses_key_is_freed(
+async def test_only_its_own_claim_is_released(
     database: Database, store: Unreliable, recorder: Recorder
 ) -> None:
-    """Of a batch that was refused as a whole there is nothing to undo but its own claim."""
+    """Of a batch whose messages were all refused only the claim is to be undone."""
     right = replace(key_of(None), fingerprint=b"other", answer="right")
     assert await recorder.record_batch([queued()], right)
-    assert await store.disown([], replace(key_of(None), answer="all refused"), "told 503") == set()
+    assert (
+        await store.undo_add([], replace(key_of(None), answer="all refused"), "told 503") == set()
+    )
     assert await IdempotencyStore(database).find("billing", "key", now=datetime.now(UTC)) == right
 
 
-async def test_one_that_the_database_refuses_spoils_no_other(recorder: Recorder) -> None:
+async def test_a_message_that_the_database_refuses_fails_alone(recorder: Recorder) -> None:
     orphan = replace(sending(), resend_of=uuid4())
     results = await asyncio.gather(
         *(recorder.record(NewMessage(one)) for one in (sending(), orphan, sending())),
@@ -259,7 +261,7 @@ async def test_one_that_the_database_refuses_spoils_no_other(recorder: Recorder)
     assert isinstance(results[1], StoreRefused)
 
 
-async def test_after_the_end_nothing_is_taken(recorder: Recorder) -> None:
+async def test_a_closed_recorder_refuses_messages(recorder: Recorder) -> None:
     await recorder.close()
     with pytest.raises(Unavailable, match="shut down"):
         await recorder.record(NewMessage(sending()))

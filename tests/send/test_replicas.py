@@ -28,8 +28,8 @@ def test_each_is_sent_once_by_two_replicas(postgres_url: str) -> None:
         assert counts["attempts_by_message_id"] == dict.fromkeys(ids, 1)
 
 
-def test_one_text_is_not_held_up_by_anothers_thousands(postgres_url: str) -> None:
-    """And the replicas keep to one rate together."""
+def test_a_backlog_of_one_app_does_not_delay_another(postgres_url: str) -> None:
+    """The replicas share one rate."""
     rate = 60
     with stage(postgres_url, DLR_IOVOX_RATE=str(rate)) as here:
         here.start()
@@ -42,9 +42,9 @@ def test_one_text_is_not_held_up_by_anothers_thousands(postgres_url: str) -> Non
             for port in here.ports * 2:
                 asked = time.time()
                 url = f"http://127.0.0.1:{port}/v1/messages"
-                answer = client.post(url, json=HELLO, headers={"Authorization": f"Bearer {key}"})
-                assert answer.status_code in (201, 202)
-                message_id = answer.json()["id"]
+                response = client.post(url, json=HELLO, headers={"Authorization": f"Bearer {key}"})
+                assert response.status_code in (201, 202)
+                message_id = response.json()["id"]
                 wait_for(partial(here.has, message_id), "the text", patience=20)
                 waits.append(here.sent_at()[message_id] - asked)
         assert max(waits) < 2, waits
@@ -62,7 +62,7 @@ def test_a_worker_sends_what_replicas_without_workers_queue(postgres_url: str) -
         assert here.accepted() == 0
         worker = here.start_worker()
         wait_for(lambda: here.accepted() == 1, "the worker's first text", patience=20)
-        # Woken at once, not by polling alone.
+        # By a wake-up: polling alone would take longer.
         asked = time.monotonic()
         (second,) = here.queue(1)
         wait_for(lambda: here.accepted() == 2, "the second text", patience=5, every=0.01)

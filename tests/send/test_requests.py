@@ -1,4 +1,4 @@
-"""What an app may ask for, and every fault that it can make."""
+"""Validation of the request bodies."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def read(**changed: Any) -> Request:
     return read_message(GOOD | changed, now=NOW, horizon=HORIZON)
 
 
-def test_no_number_is_remembered_that_could_be_none() -> None:
-    """A body has room for millions of digits, and the memory for thousands of numbers."""
+def test_impossible_numbers_are_not_cached() -> None:
+    """A body may have millions of digits, and the cache has thousands of entries."""
     _e164.cache_clear()
     assert "destination" in faults_of(GOOD | {"destination": "44" * 10_000})
     assert _e164.cache_info().currsize == 0
@@ -80,7 +80,7 @@ def test_destinations_as_people_write_them(written: str, sent: str) -> None:
         "60777",
     ],
 )
-def test_destinations_that_are_none(written: str) -> None:
+def test_invalid_destinations(written: str) -> None:
     fault = faults_of(GOOD | {"destination": written})["destination"]
     assert fault.startswith(f"Destination Invalid: {written} (write it in international form")
 
@@ -104,7 +104,7 @@ def test_origins(written: str, sent: str) -> None:
 @pytest.mark.parametrize(
     "written", ["Twelve chars", "Müller", "A&B", "+44 79", "4" * 16, "00", "+", "a\tb", "a\nb"]
 )
-def test_origins_that_are_none(written: str) -> None:
+def test_invalid_origins(written: str) -> None:
     assert faults_of(GOOD | {"origin": written}) == {"origin": f"Origin Invalid: {written}"}
 
 
@@ -120,11 +120,11 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_texts_are_left_as_they_are(text: str) -> None:
+def test_texts_are_not_changed(text: str) -> None:
     assert read(message=text).text == text
 
 
-def test_what_was_left_out_is_none() -> None:
+def test_null_is_the_same_as_left_out() -> None:
     request = read(expiry=None, reference=None, c2c_failover_link_id=None, send_at=None)
     assert request == read()
     assert (request.expiry, request.reference, request.send_at) == (None, None, None)
@@ -208,5 +208,5 @@ def test_all_faults_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("fields", [None, [], "text", 3, True])
-def test_what_is_no_object(fields: object) -> None:
+def test_bodies_that_are_not_objects(fields: object) -> None:
     assert faults_of(fields) == {"body": "must be an object"}

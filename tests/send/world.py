@@ -26,16 +26,16 @@ from tests.support.ports import free_port
 SECRET = "a-secret-of-the-tests"
 HELLO = {"origin": "447923221231", "destination": "+44 7700 900100", "message": "Hello there"}
 ACCEPTED, LOST, REFUSED, UNAUTHORIZED = "100", "110", "111", "112"
-"""Ends of destinations: what the simulator does."""
+"""Last digits of a destination, which tell the simulator what to do."""
 
 
 def to(ending: str, **fields: object) -> dict[str, object]:
-    """A good message to the destination that makes the simulator do this."""
+    """A valid message to a destination with these last digits."""
     return {**HELLO, "destination": f"+44 7700 900{ending}", **fields}
 
 
 class Iovox:
-    """The simulator, or what stands in its place, and what it was asked for."""
+    """The simulator, over HTTP."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -45,7 +45,7 @@ class Iovox:
         return str(self._client.base_url).rstrip("/")
 
     async def reset(self) -> None:
-        """Forget what came, and answer and send receipts at once."""
+        """Forget all messages; from now on respond, and send receipts, at once."""
         quick = {"receipt_delay": 0.01, "answer_delay": 0.0, "withheld": 5.0, "down": None}
         await self.behave(receipts=True, **quick)
         (await self._client.post("/_simulator/reset")).raise_for_status()
@@ -58,7 +58,7 @@ class Iovox:
         return found
 
     async def messages(self) -> list[dict[str, Any]]:
-        """What it accepted, in the order in which it did."""
+        """The messages that it accepted, in that order."""
         found: list[dict[str, Any]] = (await self._client.get("/_simulator/messages")).json()[
             "messages"
         ]
@@ -70,7 +70,7 @@ class Iovox:
 
 
 class Service:
-    """One replica of ours, and an app that calls it."""
+    """One replica, and a client with an app's key."""
 
     def __init__(self, runtime: Runtime, client: httpx.AsyncClient) -> None:
         self.runtime = runtime
@@ -78,7 +78,7 @@ class Service:
         self.app = "billing"
 
     async def key(self, app: str = "billing", *scopes: str) -> dict[str, str]:
-        """A new key, as the headers that carry it."""
+        """A new key, as request headers."""
         secret = new_secret()
         await KeyStore(self.runtime.database).add(
             key_id=uuid4().hex[:8],
@@ -92,18 +92,18 @@ class Service:
         return await self.post("/v1/messages", fields, **headers)
 
     async def post(self, path: str, body: object = None, **headers: str) -> httpx.Response:
-        """Header names are written with underscores."""
+        """Header names have underscores for dashes."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.client.post(path, json=body, headers=named)
 
     async def look(self, message_id: str) -> dict[str, Any]:
-        answer = await self.client.get(f"/v1/messages/{message_id}")
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
+        response = await self.client.get(f"/v1/messages/{message_id}")
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
         return found
 
     async def becomes(self, message_id: str, *statuses: str, patience: float = 15) -> str:
-        """The first of these statuses that the message takes on."""
+        """Wait until the message has one of these statuses; returns it."""
         status = ""
 
         async def arrived() -> bool:
@@ -116,7 +116,7 @@ class Service:
         return status
 
     async def states(self) -> dict[str, int]:
-        """How many messages of the app there are in each state, our own reading."""
+        """The number of the app's messages in each state, from the table itself."""
         count = text("select state, count(*) from messages where app = :app group by state")
         async with self.runtime.database.read() as connection:
             rows = await connection.execute(count, {"app": self.app})
@@ -124,14 +124,14 @@ class Service:
 
 
 class World:
-    """Starts what a test needs; all of it ends with the test."""
+    """Starts services and simulators; all of them end with the test."""
 
     def __init__(self, database_url: str, stack: AsyncExitStack) -> None:
         self.database_url = database_url
         self._stack = stack
 
     async def iovox(self, **knobs: object) -> Iovox:
-        """A simulator that answers at once and sends its receipts at once."""
+        """A simulator that responds, and sends its receipts, at once."""
         url = await self._stack.enter_async_context(
             serving(make_server(create_simulator(), port=0))
         )
@@ -170,7 +170,7 @@ class World:
 
 @asynccontextmanager
 async def serving(server: uvicorn.Server) -> AsyncIterator[str]:
-    """Run a server; its base URL."""
+    """Run a server; yields its base URL."""
     task = asyncio.create_task(server.serve())
     while not server.started:
         assert not task.done(), "the server did not start"
@@ -186,15 +186,15 @@ async def serving(server: uvicorn.Server) -> AsyncIterator[str]:
 async def until(
     holds: Callable[[], Awaitable[object]], what: str, *, patience: float = 15, every: float = 0.02
 ) -> None:
-    """Wait for a condition; only a failing test waits for long."""
+    """Poll a condition; only a failing test waits for long."""
     deadline = asyncio.get_running_loop().time() + patience
     while not await holds():
         assert asyncio.get_running_loop().time() < deadline, f"waited in vain for {what}"
         await asyncio.sleep(every)
 
 
-def faults(answer: httpx.Response, status: int = 422) -> dict[str, str]:
-    """The fields that a problem puts at fault, and why."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
-    return {fault["field"]: fault["message"] for fault in answer.json().get("errors", [])}
+def faults(response: httpx.Response, status: int = 422) -> dict[str, str]:
+    """The faults of a problem response: messages by field."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json", response.text
+    return {fault["field"]: fault["message"] for fault in response.json().get("errors", [])}

@@ -69,7 +69,7 @@ async def test_a_claim_goes_on_where_the_last_one_left_off(store: MessageStore, 
     served: list[str] = []
     while len(served) < 12:
         last = served[-1] if served else ""
-        served += [one.app for one in await claim(store, limit, behind=last)]
+        served += [one.app for one in await claim(store, limit, after_app=last)]
     assert served == ["a", "b", "c"] * 4
 
 
@@ -91,10 +91,10 @@ async def test_a_claimed_message_has_a_lease(store: MessageStore) -> None:
     await store.add(recorded(*queued("a")))
     until = datetime.now(UTC) + timedelta(minutes=1)
     lease = uuid4()
-    ((one, moment),) = await store.claim(limit=5, lease=lease, lease_until=until)
+    ((one, slot),) = await store.claim(limit=5, lease=lease, lease_until=until)
     assert (one.state, one.lease, one.lease_until) == (Status.SENDING, lease, until)
     assert one.next_attempt_at is None
-    assert moment <= datetime.now(UTC)
+    assert slot <= datetime.now(UTC)
     assert await store.lapsed(now=until, limit=5) == []
     assert ids(await store.lapsed(now=until + timedelta(seconds=1), limit=5)) == [one.id]
 
@@ -117,7 +117,7 @@ async def test_several_claimers_never_share_a_message(store: MessageStore) -> No
     assert sorted(claimed) == sorted(ids(waiting))
 
 
-async def test_moments_are_used_up_only_by_messages_that_there_are(
+async def test_slots_are_consumed_only_by_leased_messages(
     database: Database, store: MessageStore
 ) -> None:
     pace = PaceStore(database, every=timedelta(seconds=0.1))
@@ -130,7 +130,7 @@ async def test_moments_are_used_up_only_by_messages_that_there_are(
         claimed = await store.claim(
             limit=64, lease=uuid4(), lease_until=until, pace=pace, within=within
         )
-        return [moment for _, moment in claimed]
+        return [slot for _, slot in claimed]
 
     first = await take()
     assert len(first) == 5

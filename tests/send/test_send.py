@@ -1,4 +1,4 @@
-"""What an app is told when it sends, and what can be looked up afterwards."""
+"""Sending one message: the response, and what can be looked up afterwards."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_accepted(service: Service, iovox: Iovox) -> None:
-    answer = await service.send(to(ACCEPTED, reference="order-42", expiry=3))
-    body = answer.json()
-    assert answer.status_code == 201
+    response = await service.send(to(ACCEPTED, reference="order-42", expiry=3))
+    body = response.json()
+    assert response.status_code == 201
     assert body["status"] == "SUBMITTED"
     assert (body["segments"], body["encoding"], body["errors"]) == (1, "GSM-7", [])
     assert not body.keys() & {"warning", "reasons", "resend_of"}
-    assert answer.headers["location"] == f"/v1/messages/{body['id']}"
+    assert response.headers["location"] == f"/v1/messages/{body['id']}"
     (sent,) = await iovox.messages()
     assert sent["x_message_id"] == body["id"]
     assert sent["sms_activity_id"] == body["sms_activity_id"]
@@ -41,18 +41,18 @@ async def test_texts_arrive_unharmed(service: Service, iovox: Iovox) -> None:
     assert [message["message"] for message in await iovox.messages()] == TEXTS
 
 
-async def test_what_is_not_gsm_comes_with_a_warning(service: Service) -> None:
+async def test_a_text_that_is_not_gsm_has_a_warning(service: Service) -> None:
     body = (await service.send(to(ACCEPTED, message="It\u2019s 😀"))).json()
     assert (body["segments"], body["encoding"]) == (1, "UCS-2")
     assert "U+2019" in body["warning"]
 
 
 async def test_refused_by_iovox_in_its_own_words(service: Service) -> None:
-    answer = await service.send(to(REFUSED))
-    assert faults(answer) == {"destination": "Destination Invalid: 447700900111"}
-    body = answer.json()
+    response = await service.send(to(REFUSED))
+    assert faults(response) == {"destination": "Destination Invalid: 447700900111"}
+    body = response.json()
     assert body["type"] == "urn:iovox-receipts:problem:refused-by-iovox"
-    assert answer.headers["location"] == f"/v1/messages/{body['id']}"
+    assert response.headers["location"] == f"/v1/messages/{body['id']}"
     found = await service.look(body["id"])
     assert (found["status"], found["final"]) == ("REJECTED", True)
     assert found["errors"] == body["errors"]
@@ -60,23 +60,23 @@ async def test_refused_by_iovox_in_its_own_words(service: Service) -> None:
 
 async def test_several_refusals_at_once(scripted_service: Service, script: Scripted) -> None:
     script.answer = http(400, errors((400, "Origin Invalid: x"), (400, "Something new")))
-    answer = await scripted_service.send()
-    assert faults(answer) == {"origin": "Origin Invalid: x", "request": "Something new"}
+    response = await scripted_service.send()
+    assert faults(response) == {"origin": "Origin Invalid: x", "request": "Something new"}
 
 
-async def test_refused_by_us_is_not_stored(service: Service, iovox: Iovox) -> None:
-    answer = await service.send({"destination": "abc", "message": "", "expirey": 3})
-    assert set(faults(answer)) == {"origin", "destination", "message", "expirey"}
-    assert "location" not in answer.headers
+async def test_an_invalid_request_is_not_stored(service: Service, iovox: Iovox) -> None:
+    response = await service.send({"destination": "abc", "message": "", "expirey": 3})
+    assert set(faults(response)) == {"origin", "destination", "message", "expirey"}
+    assert "location" not in response.headers
     assert await service.states() == {}
     assert (await iovox.counts())["requests"] == 0
 
 
-async def test_a_lost_answer_ends_delivered_with_one_text(service: Service, iovox: Iovox) -> None:
-    """Scenario 10. The receipt names our message, so it settles what the answer did not."""
-    answer = await service.send(to(LOST))
-    body = answer.json()
-    assert (answer.status_code, body["status"]) == (202, "UNCONFIRMED")
+async def test_a_lost_response_ends_delivered_with_one_text(service: Service, iovox: Iovox) -> None:
+    """Scenario 10. The receipt names our message, so it settles what the response did not."""
+    response = await service.send(to(LOST))
+    body = response.json()
+    assert (response.status_code, body["status"]) == (202, "UNCONFIRMED")
     assert body["sms_activity_id"] is None
     await service.becomes(body["id"], "DELIVERED")
     found = await service.look(body["id"])
@@ -84,7 +84,7 @@ async def test_a_lost_answer_ends_delivered_with_one_text(service: Service, iovo
     assert (await iovox.counts())["attempts_by_message_id"] == {body["id"]: 1}
 
 
-async def test_a_lost_answer_with_a_late_receipt(service: Service, iovox: Iovox) -> None:
+async def test_a_lost_response_with_a_late_receipt(service: Service, iovox: Iovox) -> None:
     await iovox.behave(receipt_delay=2.5)
     body = (await service.send(to(LOST))).json()
     assert (await service.look(body["id"]))["status"] == "UNCONFIRMED"
@@ -105,14 +105,14 @@ UNCLEAR = [
 ]
 
 
-async def test_no_clear_answer_is_unconfirmed_and_never_sent_again(
+async def test_an_unclear_response_is_unconfirmed_and_never_sent_again(
     scripted_service: Service, script: Scripted
 ) -> None:
-    for answer in UNCLEAR:
-        script.answer = answer
-        told = await scripted_service.send()
-        body = told.json()
-        assert (told.status_code, body["status"]) == (202, "UNCONFIRMED")
+    for unclear in UNCLEAR:
+        script.answer = unclear
+        response = await scripted_service.send()
+        body = response.json()
+        assert (response.status_code, body["status"]) == (202, "UNCONFIRMED")
         history = (await scripted_service.look(body["id"]))["history"]
         assert history[-1]["reasons"] == body["reasons"] != []
     await asyncio.sleep(1.2)
@@ -136,13 +136,13 @@ async def test_credentials_that_iovox_refuses_are_retried_and_counted(
     scripted_service: Service, script: Scripted
 ) -> None:
     script.answer = http(401, errors((401, "HTTP 401: Unauthorized")))
-    answer = await scripted_service.send()
-    assert (answer.status_code, answer.json()["status"]) == (202, "QUEUED")
-    assert "401" in answer.json()["reasons"][0]
+    response = await scripted_service.send()
+    assert (response.status_code, response.json()["status"]) == (202, "QUEUED")
+    assert "401" in response.json()["reasons"][0]
     metrics = (await scripted_service.client.get("/metrics")).text
     assert "dlr_iovox_credentials_refused_total 1.0" in metrics
     script.answer = http(201, f"<response><sms_activity_id>{uuid4()}</sms_activity_id></response>")
-    await scripted_service.becomes(answer.json()["id"], "SUBMITTED")
+    await scripted_service.becomes(response.json()["id"], "SUBMITTED")
 
 
 BODIES = [
@@ -163,13 +163,13 @@ BODIES = [
 
 @pytest.mark.parametrize("key", ["", "with a key"])
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/batch"])
-async def test_bodies_that_cannot_be(service: Service, path: str, key: str) -> None:
+async def test_invalid_bodies(service: Service, path: str, key: str) -> None:
     for name, body, status in BODIES:
         headers = {"Idempotency-Key": f"{name} {uuid4()}"} if key else {}
-        answer = await service.client.post(path, content=body, headers=headers)
-        assert answer.status_code == status, f"{name}: {answer.text}"
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.json()["status"] == status
+        response = await service.client.post(path, content=body, headers=headers)
+        assert response.status_code == status, f"{name}: {response.text}"
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["status"] == status
     assert await service.states() == {}
 
 
@@ -187,13 +187,13 @@ KEYS: list[tuple[str, str | bytes, int]] = [
 
 
 @pytest.mark.parametrize(("key", "status"), [c[1:] for c in KEYS], ids=[c[0] for c in KEYS])
-async def test_strangers_are_refused_before_their_body_is_read(
+async def test_authentication_comes_before_the_body(
     service: Service, key: str, status: int
 ) -> None:
     headers = {"Authorization": key}
     for path in ("/v1/messages", "/v1/messages/batch", "/v1/messages/x/resend"):
-        answer = await service.client.post(path, content=b"{", headers=headers)
-        assert answer.status_code == status
+        response = await service.client.post(path, content=b"{", headers=headers)
+        assert response.status_code == status
     assert (await service.client.delete("/v1/messages/x", headers=headers)).status_code == status
 
 
@@ -202,12 +202,12 @@ async def test_a_key_without_the_scope(service: Service) -> None:
 
 
 async def test_other_methods(service: Service) -> None:
-    answer = await service.client.request("PUT", "/v1/messages")
-    assert answer.status_code == 405
-    assert "POST" in answer.headers["allow"]
+    response = await service.client.request("PUT", "/v1/messages")
+    assert response.status_code == 405
+    assert "POST" in response.headers["allow"]
 
 
-async def test_a_caller_that_hangs_up_does_not_break_a_send_off(
+async def test_a_caller_that_disconnects_does_not_cancel_the_attempt(
     service: Service, iovox: Iovox
 ) -> None:
     await iovox.behave(answer_delay=0.5)
@@ -217,4 +217,4 @@ async def test_a_caller_that_hangs_up_does_not_break_a_send_off(
     async def submitted() -> bool:
         return await service.states() == {"SUBMITTED": 1}
 
-    await until(submitted, "the send that nobody waits for")
+    await until(submitted, "the attempt to end")

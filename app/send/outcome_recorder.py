@@ -1,0 +1,179 @@
+"""Records how sends ended: iovox's acceptances, and all other outcomes.
+
+Promise: an outcome that cannot be recorded in time is retried in the background until it is, and
+its caller is answered UNCONFIRMED. If this process dies first, the lease lapses and the message is
+UNCONFIRMED until a receipt settles it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from app.errors import StoreRefused, StoreUnavailable
+from app.model.message import Acceptance, Message, Outcome
+from app.model.status import Status
+from app.parts.alarm import Deadlines
+from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
+from app.send import outcomes
+from app.send.batching import low_latency_batcher
+from app.send.outcomes import SubmitResult
+from app.store.messages import MessageStore, Tracked
+
+CAPACITY = 10_000
+MIN_CONCURRENT_ACCEPTANCES = 16
+"""Acceptances with which a batch starts beside another one. Fewer would only wait in the database
+for the other batch to commit: all of them write events, which commit in one order."""
+RECORD_TIMEOUT = 5.0
+"""Seconds that a caller waits for its outcome to be recorded before it is answered UNCONFIRMED."""
+RETRY_INTERVAL = 0.5
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+log = structlog.get_logger(__name__)
+
+
+class OutcomeRecorder:
+    """``accept`` and ``settle`` return the result for the caller; they never raise StoreErrors."""
+
+    def __init__(self, *, store: MessageStore, announce: Callable[[], None]) -> None:
+        """``announce`` is called after every commit that may have written events."""
+        self._store = store
+        writers = store.writes_at_once
+        self._acceptances = low_latency_batcher(
+            _acceptance_writer(store.accepted, announce),
+            capacity=CAPACITY,
+            writers=writers,
+            min_concurrent=MIN_CONCURRENT_ACCEPTANCES,
+        )
+        self._outcomes = low_latency_batcher(
+            _outcome_writer(store.settle, announce), capacity=CAPACITY, writers=writers
+        )
+        self._deadlines = Deadlines(RECORD_TIMEOUT)
+        self._retries: set[asyncio.Task[None]] = set()
+
+    async def accept(self, message: Message, sms_activity_id: str) -> SubmitResult:
+        """Record that iovox accepted a message and gave it this id."""
+        acceptance = Acceptance(message.id, sms_activity_id, datetime.now(UTC))
+        recorded, bound = await self._record(self._acceptances, acceptance)
+        if not recorded:
+            return SubmitResult(message.id, Status.UNCONFIRMED)
+        if bound is None:
+            why = f"iovox answered with an id that is another message's: {sms_activity_id}"
+            log.error("iovox_id_in_conflict", message_id=str(message.id))
+            return await self.settle(outcomes.unconfirmed(message, datetime.now(UTC), why))
+        if bound != sms_activity_id:
+            log.error("iovox_second_id_ignored", message_id=str(message.id), kept=bound)
+        return SubmitResult(message.id, Status.SUBMITTED, bound)
+
+    async def settle(self, outcome: Outcome) -> SubmitResult:
+        """Record any other outcome."""
+        record = await self._record(self._outcomes, outcome)  # unpacked here, mypy loses its type
+        recorded, applied = record
+        if not recorded:
+            return SubmitResult(outcome.message_id, Status.UNCONFIRMED)
+        step = outcome.step
+        if not applied and step.status is not Status.UNCONFIRMED:
+            return await self._stored_result(outcome.message_id)
+        return SubmitResult(outcome.message_id, step.status, None, outcome.errors, step.reasons)
+
+    async def find(self, message_id: UUID) -> Tracked | None:
+        """The stored message; None also while the database is unavailable."""
+        try:
+            return await self._store.find(message_id)
+        except StoreUnavailable:
+            return None
+
+    async def close(self) -> None:
+        """Record what is pending, within a timeout; beyond it the leases are the safety net."""
+        if self._retries:
+            await asyncio.wait(set(self._retries), timeout=RECORD_TIMEOUT)
+        for task in self._retries:
+            task.cancel()
+        await self._acceptances.close()
+        await self._outcomes.close()
+
+    async def _stored_result(self, message_id: UUID) -> SubmitResult:
+        """For an outcome that did not apply: a receipt came first, or the lease had lapsed."""
+        found = await self.find(message_id)
+        if found is None or found.sms_activity_id is None:
+            return SubmitResult(message_id, Status.UNCONFIRMED)
+        return SubmitResult(message_id, Status.SUBMITTED, found.sms_activity_id)
+
+    async def _record(
+        self, batcher: Batcher[Item, Result | StoreRefused], item: Item
+    ) -> tuple[bool, Result | None]:
+        """(True, the store's result) once committed; (False, None) if it is refused or retried."""
+        try:
+            future = batcher.submit(item)
+            self._deadlines.watch(future)
+            result = await future
+        except Exception as error:  # noqa: BLE001  whatever it is, the outcome must not be lost
+            log.error("outcome_not_recorded", consequence="tried again", reason=str(error))
+            task = asyncio.create_task(self._retry(batcher, item))
+            self._retries.add(task)
+            task.add_done_callback(self._retries.discard)
+            return False, None
+        if isinstance(result, StoreRefused):
+            _log_lost(item, result.detail)
+            return False, None
+        return True, result
+
+    async def _retry(self, batcher: Batcher[Item, Result | StoreRefused], item: Item) -> None:
+        """Until it is recorded. Idempotent; after a lapsed lease it has no effect."""
+        while True:
+            await asyncio.sleep(RETRY_INTERVAL)
+            try:
+                result = await batcher.submit(item)
+            except (StoreUnavailable, BatcherFull):
+                continue
+            except (BatcherClosed, asyncio.CancelledError):
+                _log_lost(item, "we shut down before the database was back")
+                raise
+            except Exception:
+                log.exception("outcome_not_recorded", consequence="tried again")
+                continue
+            if isinstance(result, StoreRefused):
+                _log_lost(item, result.detail)
+            return
+
+
+def _log_lost(item: object, reason: str) -> None:
+    """With the ids, from which an operator can still tell what became of the message."""
+    names = ("message_id", "sms_activity_id")
+    ids = {name: str(getattr(item, name)) for name in names if hasattr(item, name)}
+    log.error("outcome_lost", consequence="UNCONFIRMED", reason=reason, **ids)
+
+
+def _acceptance_writer(
+    accepted: Callable[[Sequence[Acceptance]], Awaitable[dict[UUID, str | None]]],
+    announce: Callable[[], None],
+) -> Callable[[Sequence[Acceptance]], Awaitable[Sequence[str | None]]]:
+    """``MessageStore.accepted`` for a batcher: one result an item, the id that the message has."""
+
+    async def write(batch: Sequence[Acceptance]) -> Sequence[str | None]:
+        bound = await accepted(batch)
+        announce()
+        return [bound.get(acceptance.message_id) for acceptance in batch]
+
+    return write
+
+
+def _outcome_writer(
+    settle: Callable[[Sequence[Outcome]], Awaitable[set[UUID]]],
+    announce: Callable[[], None],
+) -> Callable[[Sequence[Outcome]], Awaitable[Sequence[bool]]]:
+    """``MessageStore.settle`` for a batcher: one result an item, whether the outcome applied."""
+
+    async def write(batch: Sequence[Outcome]) -> Sequence[bool]:
+        applied = await settle(batch)
+        announce()
+        return [outcome.message_id in applied for outcome in batch]
+
+    return write

@@ -1,0 +1,96 @@
+"""Replays: a request whose Idempotency-Key was used before gets the first request's response."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from app.errors import Conflict, FieldError, Invalid, Unavailable
+from app.model.status import Status
+from app.send.idempotency import HEADER, KeyedBody
+from app.send.outcomes import SubmitResult
+from app.send.responses import BatchResponse, BatchResult, SendResult
+from app.store.idempotency import IdempotencyKey, IdempotencyStore
+from app.store.messages import MessageStore, Tracked
+
+
+class Replayer:
+    """Finds claimed keys and rebuilds the responses of the requests that claimed them."""
+
+    def __init__(self, *, store: MessageStore, keys: IdempotencyStore) -> None:
+        self._store = store
+        self._keys = keys
+
+    async def find(self, app: str, key: KeyedBody, now: datetime) -> IdempotencyKey | None:
+        """The key's claim, if it was used. Raises Invalid if that was with another body."""
+        claim = await self._keys.find(app, key.key, now=now)
+        if claim is not None and claim.fingerprint != key.fingerprint:
+            fault = FieldError(HEADER, "was used within the last 24 hours with another body")
+            raise Invalid("Use a new idempotency key for a new request", errors=(fault,))
+        return claim
+
+    async def find_conflicting(self, app: str, key: KeyedBody) -> IdempotencyKey:
+        """The claim that has just prevented ours. Raises Unavailable if it expired meanwhile."""
+        claim = await self.find(app, key, datetime.now(UTC))
+        if claim is None:
+            raise Unavailable("The idempotency key has just run out; send the request again")
+        return claim
+
+    async def replay(self, claim: IdempotencyKey) -> SendResult:
+        """The first response of a send. Raises Conflict while that request is in flight."""
+        tracked = await self._store.find(claim.message_id) if claim.message_id else None
+        if tracked is None:
+            fault = FieldError(HEADER, "was used for a message that is deleted")
+            raise Invalid("Use a new idempotency key for a new request", errors=(fault,))
+        first = first_result(tracked, datetime.now(UTC))
+        await self._mark_repeated(claim)
+        return SendResult(first, tracked.message, replayed=True)
+
+    async def replay_batch(self, claim: IdempotencyKey) -> BatchResult:
+        """The first response of a batch, which is stored with its claim."""
+        await self._mark_repeated(claim)
+        return BatchResult(BatchResponse.model_validate_json(claim.answer or ""), replayed=True)
+
+    async def _mark_repeated(self, claim: IdempotencyKey) -> None:
+        """Keep the record from being undone: this caller is about to be given its id."""
+        if not await self._keys.mark_repeated(claim, datetime.now(UTC)):
+            raise Unavailable("What the first request left has just been undone; send it again")
+
+
+def first_result(tracked: Tracked, now: datetime) -> SubmitResult:
+    """The result that the first request was given. Raises Conflict while it is in flight.
+
+    Derived from the stored message, so it holds across replicas, restarts and crashes. It differs
+    only if the database was away when the outcome was known: the first response was UNCONFIRMED.
+    """
+    message = tracked.message
+    first_steps = {step.status: step for step in reversed(tracked.steps)}
+    status = _first_status(tracked, first_steps.keys(), now)
+    if status is None:
+        raise Conflict(
+            "The first request with this idempotency key is still being answered",
+            headers={"Retry-After": "1"},
+        )
+    return SubmitResult(
+        message_id=message.id,
+        status=status,
+        sms_activity_id=tracked.sms_activity_id if status is Status.SUBMITTED else None,
+        errors=tracked.errors if status in (Status.REJECTED, Status.UNSENT) else (),
+        reasons=first_steps[status].reasons if status in first_steps else (),
+    )
+
+
+def _first_status(tracked: Tracked, steps: Collection[Status], now: datetime) -> Status | None:
+    message = tracked.message
+    if message.announced:
+        return Status.QUEUED
+    for status in (Status.UNCONFIRMED, Status.REJECTED):
+        if status in steps:
+            return status
+    if tracked.sms_activity_id is not None:
+        return Status.SUBMITTED
+    if message.state is Status.UNSENT:
+        return Status.UNSENT
+    if message.lease_until is not None and message.lease_until <= now:
+        return Status.UNCONFIRMED
+    return None

@@ -27,12 +27,6 @@ _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-# iovox's answer to the letter of its documentation, with an id that XML cannot read otherwise.
-_USUAL = re.compile(
-    rb'(?:<\?xml version="1\.0"(?: encoding="(?:UTF|utf)-8")?\?>)?[ \t\r\n]*<response>[ \t\r\n]*'
-    rb"<sms_activity_id>([!-%'-;=?-~]{1,255})</sms_activity_id>[ \t\r\n]*</response>[ \t\r\n]*"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class AnswerError:
@@ -98,8 +92,6 @@ def parse_answer(body: bytes) -> Answer:
 
     The encoding is UTF-8 unless the XML itself declares another one; HTTP's charset has no say.
     """
-    if len(body) <= ANSWER_LIMIT and (usual := _USUAL.fullmatch(body)):
-        return Answer(usual[1].decode())  # parsing it would cost as much as the whole exchange
     root = _root(body)
     if root is None or _name(root) not in ("response", "errors", "error"):
         return _UNREADABLE

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element, ParseError  # nosec B405
+from xml.etree.ElementTree import Element, ParseError, SubElement, tostring  # nosec B405
 
 from defusedxml.ElementTree import fromstring
 
@@ -22,8 +22,8 @@ ANSWER_LIMIT = 64 * 1024
 ID_LIMIT = 255
 """Characters of an sms_activity_id that we can keep."""
 
-# Every XML reader turns a raw CR into LF; as a character reference it survives.
-_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
+# ElementTree writes a CR as it is, and every XML reader turns that into LF.
+_CARRIAGE_RETURN = "&#13;"
 _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -56,10 +56,7 @@ def forbidden_characters(text: str) -> tuple[str, ...]:
 
 
 def build_request(submission: Submission, *, callback_url: str, callback_url_headers: str) -> bytes:
-    """The body of one sendSms. ValueError where a text holds what XML 1.0 forbids.
-
-    Seven flat nodes with fixed names: ElementTree would take four times as long for the same.
-    """
+    """The body of one sendSms. ValueError where a text holds what XML 1.0 forbids."""
     texts = {
         "origin": submission.origin,
         "destination": submission.destination,
@@ -69,15 +66,14 @@ def build_request(submission: Submission, *, callback_url: str, callback_url_hea
         "expiry": None if submission.expiry is None else str(submission.expiry),
         "c2c_failover_link_id": submission.c2c_failover_link_id or None,
     }
-    nodes = [
-        f"<{node}>{text.translate(_ESCAPED)}</{node}>"
-        for node, text in texts.items()
-        if text is not None
-    ]
-    request = f"{_DECLARATION}<request>{''.join(nodes)}</request>"
-    if _FORBIDDEN.search(request):
+    request = Element("request")
+    for node, text in texts.items():
+        if text is not None:
+            SubElement(request, node).text = text
+    written = tostring(request, "unicode")
+    if _FORBIDDEN.search(written):
         raise ValueError(_fault_in(texts))
-    return request.encode()
+    return (_DECLARATION + written.replace("\r", _CARRIAGE_RETURN)).encode()
 
 
 def _fault_in(texts: Mapping[str, str | None]) -> str:

@@ -36,7 +36,6 @@ def early(
         capacity=capacity,
         writers=writers,
         min_concurrent=enough,
-        quiet_iterations=0,
     )
 
 

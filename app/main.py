@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> Service:
         summary="Sends texts through iovox and tracks the delivery of each one.",
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        servers=[{"url": settings.public_url or "/", "description": "This service"}],
+        servers=[{"url": "/", "description": "Where this document comes from"}],
         lifespan=lifespan,
         redirect_slashes=False,
         docs_url=None,

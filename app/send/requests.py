@@ -7,6 +7,7 @@ numbers are normalised to E.164 digits.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Annotated
@@ -192,6 +193,7 @@ def read_message(fields: object, *, now: datetime, horizon: timedelta) -> Reques
         request = SendRequest.model_validate(fields).request()
     except ValidationError as error:
         faults = faults_of(error.errors(include_url=False, include_input=False))
+        faults += unread_schedule_faults(fields, now=now, horizon=horizon)
         raise Invalid("The message was not sent; nothing is stored", errors=faults) from None
     require_schedule(request, now=now, horizon=horizon)
     return request
@@ -199,16 +201,35 @@ def read_message(fields: object, *, now: datetime, horizon: timedelta) -> Reques
 
 def require_schedule(request: Request, *, now: datetime, horizon: timedelta) -> None:
     """Raises Invalid for a ``send_at`` in the past, or further ahead than ``horizon``."""
-    if request.send_at is None:
-        return
-    if request.send_at <= now:
-        why = "lies in the past"
-    elif request.send_at > now + horizon:
-        why = f"lies more than {_format_span(horizon)} ahead"
-    else:
-        return
-    fault = FieldError("send_at", why)
-    raise Invalid("The message was not sent; nothing is stored", errors=(fault,))
+    if faults := _schedule_faults(request.send_at, now, horizon):
+        raise Invalid("The message was not sent; nothing is stored", errors=faults)
+
+
+def unread_schedule_faults(
+    fields: object, *, now: datetime, horizon: timedelta
+) -> tuple[FieldError, ...]:
+    """The same fault of a message that is invalid anyway, so that all faults are named at once.
+
+    A ``send_at`` that is no time is left to the model, which names it.
+    """
+    value = fields.get("send_at") if isinstance(fields, Mapping) else None
+    try:
+        send_at = None if value is None else _utc(value)
+    except ValueError:
+        return ()
+    return _schedule_faults(send_at, now, horizon)
+
+
+def _schedule_faults(
+    send_at: datetime | None, now: datetime, horizon: timedelta
+) -> tuple[FieldError, ...]:
+    if send_at is None:
+        return ()
+    if send_at <= now:
+        return (FieldError("send_at", "lies in the past"),)
+    if send_at > now + horizon:
+        return (FieldError("send_at", f"lies more than {_format_span(horizon)} ahead"),)
+    return ()
 
 
 def _format_span(span: timedelta) -> str:

@@ -5,14 +5,22 @@ Once a request to iovox is written no failure of ours answers 5xx: the caller wo
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
 
 from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooManyRequests
 from app.model.status import Status
 from app.send.idempotency import HEADER, REPLAYED, Key, KeyedBody, keyed_body
-from app.send.requests import BatchRequest, ResendRequest, SendRequest
+from app.send.requests import (
+    BatchRequest,
+    ResendRequest,
+    SendRequest,
+    unread_schedule_faults,
+)
 from app.send.responses import (
     BatchResponse,
     Cancellation,
@@ -28,7 +36,28 @@ from app.web.paths import ANY_MESSAGE_ID, MessageId
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
 
-router = APIRouter(route_class=KeyedRoute, tags=["send"])
+
+class SendRoute(KeyedRoute):
+    """Names a ``send_at`` in the past beside the faults that the model finds in the body.
+
+    The model cannot: a repeated request, whose ``send_at`` has passed, is valid.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of ``KeyedRoute``; its errors about the body are completed."""
+        handle = super().get_route_handler()
+
+        async def handle_and_complete(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                sender: Sender = request.app.state.sender
+                raise _with_schedule_faults(error, sender) from None
+
+        return handle_and_complete
+
+
+router = APIRouter(route_class=SendRoute, tags=["send"])
 
 
 async def _sender(request: Request) -> Sender:
@@ -46,6 +75,18 @@ KeyHeader = Annotated[
 ]
 
 
+async def _idempotency_key(
+    request: Request,
+    key: KeyHeader = None,
+) -> str | None:
+    """The key. Raises Invalid if there are several, of which the framework reads one."""
+    if len(request.headers.getlist(HEADER)) > 1:
+        fault = FieldError(HEADER, "is given more than once")
+        raise Invalid("The idempotency key cannot be used", errors=(fault,))
+    return key
+
+
+TheKey = Annotated[str | None, Depends(_idempotency_key)]
 TheSender = Annotated[Sender, Depends(_sender)]
 
 _TAKEN = headers("Location", REPLAYED)
@@ -76,10 +117,10 @@ async def send(
     sender: TheSender,
     request: Request,
     response: Response,
-    idempotency_key: KeyHeader = None,
+    idempotency_key: TheKey,
 ) -> SentMessage:
     """201 with iovox's id, or 202 while it is QUEUED or UNCONFIRMED."""
-    key = _keyed(request, idempotency_key, "send", await request.json())
+    key = _keyed(idempotency_key, "send", await request.json())
     sender.rates.take(caller.key_id)
     result = await sender.send(caller.app, message.request(), key)
     return _respond(response, result)
@@ -99,10 +140,10 @@ async def send_batch(
     sender: TheSender,
     request: Request,
     response: Response,
-    idempotency_key: KeyHeader = None,
+    idempotency_key: TheKey,
 ) -> BatchResponse:
     """202 with an outcome for each; a bad message does not spoil the others."""
-    key = _keyed(request, idempotency_key, "batch", await request.json())
+    key = _keyed(idempotency_key, "batch", await request.json())
     sender.rates.take(caller.key_id, len(batch.messages))
     result = await sender.send_batch(caller.app, batch.messages, key)
     if result.replayed:
@@ -133,13 +174,12 @@ async def resend(
     id: MessageId,
     caller: SendCaller,
     sender: TheSender,
-    request: Request,
     response: Response,
+    idempotency_key: TheKey,
     _nothing: ResendRequest | None = None,
-    idempotency_key: KeyHeader = None,
 ) -> SentMessage:
     """A new message with `resend_of`; the response is that of a send."""
-    key = _keyed(request, idempotency_key, f"resend {id}", None)
+    key = _keyed(idempotency_key, f"resend {id}", None)
     sender.rates.take(caller.key_id)
     result = await sender.resend(caller.app, caller.sees, id, key)
     return _respond(response, result)
@@ -157,11 +197,17 @@ def _respond(response: Response, result: SendResult) -> SentMessage:
     return sent_message(submitted, result.message)
 
 
-def _keyed(request: Request, key: str | None, operation: str, body: object) -> KeyedBody | None:
-    """The idempotency key with what it is used for. Raises Invalid, BadRequest."""
-    if key is None:
-        return None
-    if len(request.headers.getlist(HEADER)) > 1:  # the framework reads the last of them
-        fault = FieldError(HEADER, "is given more than once")
-        raise Invalid("The idempotency key cannot be used", errors=(fault,))
-    return keyed_body(key, operation, body)
+def _keyed(key: str | None, operation: str, body: object) -> KeyedBody | None:
+    """The idempotency key with what it is used for. Raises BadRequest."""
+    return None if key is None else keyed_body(key, operation, body)
+
+
+def _with_schedule_faults(error: RequestValidationError, sender: Sender) -> RequestValidationError:
+    faults = list(error.errors())
+    if not any(fault["loc"][:2] == ("body", "send_at") for fault in faults):
+        now = datetime.now(UTC)
+        faults += (
+            {"type": "value_error", "loc": ("body", each.field), "msg": each.message}
+            for each in unread_schedule_faults(error.body, now=now, horizon=sender.horizon)
+        )
+    return RequestValidationError(faults, body=error.body)

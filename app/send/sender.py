@@ -65,7 +65,7 @@ class Sender:
         self.rates = rates
         self._wake = wake
         self._announce = announce
-        self._horizon = horizon
+        self.horizon = horizon
         self._retry_for = retry_for
         self._recorder = Recorder(store)
         self._attempts: set[asyncio.Task[SubmitResult]] = set()
@@ -74,7 +74,7 @@ class Sender:
         """Send one message."""
         now = datetime.now(UTC)
         try:
-            require_schedule(request, now=now, horizon=self._horizon)
+            require_schedule(request, now=now, horizon=self.horizon)
         except Invalid:
             # When a request is repeated, a valid ``send_at`` may have passed.
             if key is not None and (claim := await self._replayer.find(app, key, now)):
@@ -121,7 +121,7 @@ class Sender:
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
             try:
-                request = read_message(fields, now=now, horizon=self._horizon)
+                request = read_message(fields, now=now, horizon=self.horizon)
             except Invalid as error:
                 items.append(refused_item(index, error.errors))
                 continue

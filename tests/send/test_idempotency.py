@@ -105,6 +105,12 @@ async def test_a_repeated_header_is_refused(service: Service, key: str, path: st
     assert "more than once" in faults(response)["Idempotency-Key"]
 
 
+async def test_a_repeated_header_is_named_whatever_the_body_is(service: Service, key: str) -> None:
+    named = [("Idempotency-Key", key), ("Idempotency-Key", key)]
+    response = await service.client.post("/v1/messages", json={}, headers=named)
+    assert "more than once" in faults(response)["Idempotency-Key"]
+
+
 async def test_while_the_first_is_in_flight(service: Service, iovox: Iovox, key: str) -> None:
     await iovox.behave(answer_delay=0.6)
     first = asyncio.create_task(service.send(idempotency_key=key))

@@ -42,6 +42,17 @@ async def test_out_of_range(service: Service, span: dict[str, float]) -> None:
     assert faults(await service.send(to(ACCEPTED, send_at=ahead(**span)))).keys() == {"send_at"}
 
 
+@pytest.mark.parametrize("span", [c[1] for c in OUT_OF_RANGE], ids=[c[0] for c in OUT_OF_RANGE])
+async def test_out_of_range_beside_other_faults(service: Service, span: dict[str, float]) -> None:
+    wrong = to(ACCEPTED, send_at=ahead(**span), message="", colour="red")
+    named = faults(await service.send(wrong))
+    assert named.keys() == {"send_at", "message", "colour"}
+    assert named["send_at"].startswith("lies ")
+    batch = await service.client.post("/v1/messages/batch", json={"messages": [wrong]})
+    (item,) = batch.json()["messages"]
+    assert {each["field"]: each["message"] for each in item["errors"]} == named
+
+
 async def test_without_an_offset(service: Service) -> None:
     naive = ahead(days=1).partition("+")[0]
     assert "offset" in faults(await service.send(to(ACCEPTED, send_at=naive)))["send_at"]

@@ -152,9 +152,11 @@ def add_error_handlers(app: FastAPI) -> None:
 
 def offered_methods(document: dict[str, Any], path: str) -> str:
     """The methods of all routes at a path; FastAPI's Allow header has those of the first."""
-    for template in sorted(document["paths"], key=lambda name: "{" in name):
-        if re.fullmatch(_PARAMETER.sub("[^/]+", re.escape(template)), path):
-            return ", ".join(sorted(method.upper() for method in document["paths"][template]))
+    templates = sorted(document["paths"], key=lambda name: "{" in name)
+    for parameter in ("[^/]+", ".*"):  # the latter for ids of messages, which may be any text
+        for template in templates:
+            if re.fullmatch(_PARAMETER.sub(parameter, re.escape(template)), path):
+                return ", ".join(sorted(method.upper() for method in document["paths"][template]))
     return ""
 
 

@@ -125,3 +125,22 @@ def test_nowhere(client: httpx.Client, method: str, path: str, status: int) -> N
     assert json.loads(answer.content)["status"] == answer.status_code == status
     if status == 405:
         assert answer.headers["allow"]
+
+
+OFFERED = [
+    ("/v1/messages", "GET, POST"),
+    ("/v1/messages/batch", "POST"),
+    ("/v1/messages/one", "DELETE, GET"),
+    ("/v1/messages/an/id/with/slashes", "DELETE, GET"),
+    ("/v1/messages/one/resend", "POST"),
+    ("/v1/webhooks/one", "DELETE, GET, PATCH"),
+    ("/healthz", "GET"),
+    ("/v1/messages/", "DELETE, GET"),
+    ("/docs", "GET"),
+]
+
+
+@pytest.mark.parametrize(("path", "methods"), OFFERED)
+def test_what_is_offered_at_a_path(client: httpx.Client, path: str, methods: str) -> None:
+    answer = client.request("PUT", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, methods)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi.datastructures import QueryParams
@@ -19,12 +20,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     field_validator,
 )
 
 from app.errors import FieldError, Invalid
-from app.web.faults import quoted
+from app.web.faults import quoted, request_faults_of
 
 MAX_PAGE_SIZE = 500
 MAX_TEXT_LENGTH = 255
@@ -53,37 +55,54 @@ class Query(BaseModel):
         return value
 
 
-def check_parameters(params: QueryParams, *, is_read: bool, repeatable: frozenset[str]) -> None:
-    """Refuse repeated parameters, and all parameters of a route without a query model.
+def check_parameters(params: QueryParams, models: Sequence[type[BaseModel]]) -> None:
+    """Refuse unknown and repeated parameters, which query models cannot check or name as well.
 
-    Query models cannot check these. Raises Invalid.
+    ``models`` are those of the route. All other faults are named with them. Raises Invalid.
     """
     items = params.multi_items()
     if len(items) > MAX_PARAMETERS:
         raise Invalid(f"There are {len(items)} parameters; at most {MAX_PARAMETERS} are read")
-    if not is_read:
-        faults = [
-            FieldError(quoted(name), "is not a parameter here; there are none") for name, _ in items
-        ]
-    else:
-        counts = Counter(name for name, _ in items)
-        faults = [
-            FieldError(quoted(name), "is given more than once")
-            for name, count in counts.items()
-            if count > 1 and name not in repeatable
-        ]
+    offered = parameter_schemas(models)
+    faults: dict[str, FieldError] = {}
+    for name, count in Counter(name for name, _ in items).items():
+        if name not in offered:
+            names = f"there are: {', '.join(offered)}" if offered else "there are none"
+            faults[name] = FieldError(quoted(name), f"is not a parameter here; {names}")
+        elif count > 1 and offered[name].get("type") != "array":
+            faults[name] = FieldError(quoted(name), "is given more than once")
     if faults:
-        raise Invalid("Some parameters are at fault", errors=tuple(faults))
+        others = _faults_of_others(params, models, faults)
+        raise Invalid("Some parameters are at fault", errors=(*faults.values(), *others))
 
 
-def repeatable_names(models: Iterable[Any]) -> frozenset[str]:
-    """The parameters of query models that are lists and may be repeated."""
-    return frozenset(
-        name
-        for model in models
-        for name, schema in model.model_json_schema()["properties"].items()
-        if schema.get("type") == "array"
-    )
+def _faults_of_others(
+    params: QueryParams, models: Iterable[type[BaseModel]], faulty: Collection[str]
+) -> Iterator[FieldError]:
+    """The faults of all parameters but those that are known to be faulty."""
+    for model in models:
+        values = {
+            name: params.getlist(name) if schema.get("type") == "array" else params[name]
+            for name, schema in parameter_schemas([model]).items()
+            if name in params and name not in faulty
+        }
+        try:
+            model.model_validate(values)
+        except ValidationError as error:
+            yield from request_faults_of(
+                {**fault, "loc": ("query", *fault["loc"])} for fault in error.errors()
+            )
+
+
+def parameter_schemas(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
+    """The JSON schemas of query models' parameters by name; a list may be repeated."""
+    return {name: schema for model in models for name, schema in _properties(model).items()}
+
+
+@cache
+def _properties(model: type[BaseModel]) -> dict[str, Any]:
+    properties: dict[str, Any] = model.model_json_schema()["properties"]
+    return properties
 
 
 def rfc3339(text: str) -> datetime:
@@ -103,11 +122,15 @@ def rfc3339(text: str) -> datetime:
         raise ValueError("is no time that exists") from None
 
 
-def _moment(value: object) -> datetime:
-    """Parse a time whose unescaped + in the offset has been decoded as a space, too."""
+def _timestamp(value: object) -> datetime:
     if not isinstance(value, str):
         raise ValueError("must be a time such as 2026-11-22T09:00:00Z")  # noqa: TRY004  pydantic's
-    return rfc3339(_LOST_PLUS.sub("+", value))
+    return rfc3339(value)
+
+
+def _restore_plus(value: object) -> object:
+    """An unescaped + in the offset of a time in a query is decoded as a space."""
+    return _LOST_PLUS.sub("+", value) if isinstance(value, str) else value
 
 
 def whole_number(maximum: int) -> BeforeValidator:
@@ -127,7 +150,10 @@ def _boolean(text: object) -> bool:
     return text == "true"
 
 
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Timestamp = Annotated[datetime, BeforeValidator(_timestamp)]
+"""A time in a body."""
+Moment = Annotated[Timestamp, BeforeValidator(_restore_plus)]
+"""A time in a query."""
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE), whole_number(MAX_PAGE_SIZE)]
 ShortText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]

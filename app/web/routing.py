@@ -14,10 +14,11 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from app.web.body import DEFAULT_LIMIT, read_json
 from app.web.caller import Authenticator
-from app.web.query import check_parameters, repeatable_names
+from app.web.query import check_parameters
 
 
 class KeyedRoute(APIRoute):
@@ -28,8 +29,11 @@ class KeyedRoute(APIRoute):
         handle = super().get_route_handler()
         dependants = list(_walk(self.dependant))
         scopes = required_scopes(self.dependant)
-        models = [f.field_info.annotation for each in dependants for f in each.query_params]
-        repeatable = repeatable_names(models)
+        models: list[type[BaseModel]] = [
+            field.field_info.annotation  # type: ignore[misc]  # our routes have no other parameters
+            for each in dependants
+            for field in each.query_params
+        ]
         body_field = self.body_field
         limit = getattr(self.endpoint, "body_limit", DEFAULT_LIMIT)
 
@@ -39,7 +43,7 @@ class KeyedRoute(APIRoute):
                 request.headers.get("authorization"), scopes
             )
             if request.scope["query_string"]:
-                check_parameters(request.query_params, is_read=bool(models), repeatable=repeatable)
+                check_parameters(request.query_params, models)
             if body_field is not None:
                 is_required = body_field.field_info.is_required()
                 request = await read_json(request, limit, is_required=is_required)

@@ -23,7 +23,7 @@ from app.model.event import EVENT_STATUSES
 from app.model.status import FINAL, Status
 from app.model.webhook import DeliveryState, Replay
 from app.web.events import EventNumber, EventStatuses
-from app.web.query import Moment, PageSize, Query, not_before
+from app.web.query import PageSize, Query, Timestamp, not_before
 
 PAGE = 100
 LONGEST_APP = 100
@@ -123,8 +123,8 @@ class ReplayRequest(_Change):
 
     after: EventNumber | None = None
     until: EventNumber | None = None
-    from_: Moment | None = Field(None, alias="from")
-    to: Annotated[Moment | None, not_before("from_")] = None
+    from_: Timestamp | None = Field(None, alias="from")
+    to: Annotated[Timestamp | None, not_before("from_")] = None
     state: DeliveryState | None = None
 
     @field_validator("until")

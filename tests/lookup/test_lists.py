@@ -249,6 +249,21 @@ async def test_all_faults_are_named_at_once(world: World) -> None:
     assert set(found) == {"limit", "colour", "status", "from"}
 
 
+async def test_a_repeated_parameter_hides_no_other_fault(world: World) -> None:
+    query = "limit=1&limit=2&colour=red&colour=blue&status=LOST&from=x&reference="
+    found = faults(await world.admin.get(f"/v1/messages?{query}"))
+    assert set(found) == {"limit", "colour", "status", "from", "reference"}
+    assert found["limit"] == "is given more than once"
+    assert found["reference"] == "is empty"
+
+
+async def test_an_unknown_parameter_is_told_what_there_is(world: World) -> None:
+    unknown = await world.admin.get("/v1/stats?colour=red&colour=blue")
+    assert faults(unknown) == {
+        "colour": "is not a parameter here; there are: from, to, by, app",
+    }
+
+
 async def test_a_plus_that_nobody_escaped_is_a_plus(world: World) -> None:
     escaped = await world.admin.get("/v1/messages?from=2020-01-01T00:00:00%2B01:00&limit=1")
     plain = await world.admin.get("/v1/messages?from=2020-01-01T00:00:00+01:00&limit=1")

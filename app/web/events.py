@@ -34,6 +34,13 @@ def _statuses(values: object) -> object:
     return values
 
 
+def _status(value: object) -> Status:
+    """One status. Pydantic's own message about a wrong one would quote Python's names."""
+    if not isinstance(value, str):
+        raise ValueError("must be text")  # noqa: TRY004  pydantic's
+    return parse_statuses([value])[0]
+
+
 EventNumber = Annotated[
     int,
     BeforeValidator(_number, json_schema_input_type=Annotated[str, Field(pattern=ID_PATTERN)]),
@@ -43,7 +50,9 @@ if TYPE_CHECKING:  # computed, which type checkers cannot evaluate
     EventStatus = Status
 else:
     EventStatus = Literal[EVENT_STATUSES]
-EventStatuses = Annotated[list[EventStatus], BeforeValidator(_statuses)]
+EventStatuses = Annotated[
+    list[Annotated[EventStatus, BeforeValidator(_status)]], BeforeValidator(_statuses)
+]
 """Statuses of events, in any case; also several in one value, separated by commas."""
 
 

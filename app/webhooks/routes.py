@@ -99,6 +99,7 @@ async def change_webhook(
 @router.delete(
     "/{id}",
     status_code=204,
+    response_class=Response,
     summary="Delete it and its deliveries",
     responses=problems(NotFound),
 )

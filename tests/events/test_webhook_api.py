@@ -50,6 +50,7 @@ async def test_a_webhook_from_beginning_to_end(world: World) -> None:
     assert (await world.client.patch(one, headers=key, json={})).json() == changed
     gone = await world.client.delete(one, headers=key)
     assert (gone.status_code, gone.content) == (204, b"")
+    assert "content-type" not in gone.headers
     assert (await world.client.get(one, headers=key)).status_code == 404
     assert (await world.client.get(PATH, headers=key)).json() == {"webhooks": []}
 
@@ -136,6 +137,15 @@ async def test_what_is_at_fault_is_named(world: World) -> None:
     assert (await world.client.get(PATH, headers=key)).json() == {"webhooks": []}
 
 
+async def test_a_status_that_is_no_text_is_told_in_our_words(world: World) -> None:
+    body = {"url": URL, "statuses": ["failed", 1, "SENT"]}
+    answer = await world.client.post(PATH, headers=await world.key("billing"), json=body)
+    assert fields(answer) == ["statuses.1", "statuses.2"]
+    number, word = (fault["message"] for fault in answer.json()["errors"])
+    assert number == "must be text"
+    assert word.startswith("'SENT' is none of QUEUED, ")
+
+
 async def test_a_change_at_fault_changes_nothing(world: World) -> None:
     key = await world.key("billing")
     webhook = (await world.client.post(PATH, headers=key, json={"url": URL})).json()
@@ -167,6 +177,7 @@ async def test_replays_and_lists_at_fault(world: World) -> None:
         "reversed events": ({"after": event_id(2), "until": event_id(1)}, ["until"]),
         "reversed times": ({"from": late, "to": early}, ["to"]),
         "a time without zone": ({"from": "2026-01-01T00:00:00"}, ["from"]),
+        "a plus that is a space": ({"from": "2026-01-01T00:00:00 01:00"}, ["from"]),
         "seconds since 1970": ({"from": 1}, ["from"]),
         "the same as text": ({"from": "1700000000"}, ["from"]),
         "a day": ({"from": "2026-01-01"}, ["from"]),

@@ -230,6 +230,8 @@ def _describe_failure(exc: Exception) -> str:
             return f"its answer is larger than {MAX_RESPONSE_SIZE // 1024} KiB"
         case zlib.error():
             return "its answer could not be unpacked"
+        case aiohttp.ServerDisconnectedError():
+            return "the connection failed before its answer was complete (it was closed)"
         case aiohttp.ClientError():
             why = type(exc).__name__
             return f"the connection failed before its answer was complete ({why})"

@@ -101,7 +101,7 @@ ANSWERS: list[tuple[str, bytes | Act, type[SubmissionError], str]] = [
     ("a redirect is not followed", http(307, Location="/SMS"), OutcomeUnknown, "HTTP 307"),
     ("201 HTML", http(201, "<html>"), OutcomeUnknown, "without an id"),
     ("switching protocols", act(SWITCHING), OutcomeUnknown, "HTTP 101"),
-    ("closed with no answer", act(b""), OutcomeUnknown, "connection failed"),
+    ("closed with no answer", act(b""), OutcomeUnknown, "(it was closed)"),
     ("reset with no answer", act(b"", then="reset"), OutcomeUnknown, "connection failed"),
     ("not HTTP", act(b"220 smtp ready\r\n\r\n"), OutcomeUnknown, "connection failed"),
     ("half a head", act(b"HTTP/1.1 201 Cre"), OutcomeUnknown, "connection failed"),

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from app.errors import FieldError
 from app.model.london import TimeQuality, read, to_utc
-from app.model.status import microseconds, status_key, weight_of
+from app.model.status import status_key, weight_of
 
 LONGEST_ID = 255
 LONGEST_REMEMBERED = 1_000
@@ -56,7 +56,6 @@ class Meaning(NamedTuple):
     key: int
     flag: int
     digest: bytes
-    at_microseconds: int
 
 
 class Receipt(NamedTuple):
@@ -155,7 +154,6 @@ def _meaning(texts: _Texts, at: datetime, quality: TimeQuality) -> Meaning:
         key=status_key(weight, at),
         flag=weight.flag,
         digest=_digest(*texts),
-        at_microseconds=microseconds(at),
     )
 
 

@@ -1,4 +1,4 @@
-"""Batches on a send's way: small and early, since a caller waits for two of them in turn.
+"""Batches on a send's way, of which a caller waits for two in turn.
 
 Where the database will not have one, its bad item fails alone.
 """
@@ -14,9 +14,6 @@ from app.parts.batcher import Batcher
 from app.store.failures import retry_transient
 
 LARGEST = 128
-ENOUGH = 2
-"""Items that do not wait for the batch before theirs, unless that hangs. With 1, PostgreSQL would
-have nearly twice the work of them, and the next ones would wait for that."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,7 +24,6 @@ def early(
     *,
     capacity: int,
     writers: int,
-    enough: int = ENOUGH,
 ) -> Batcher[Item, Result | StoreRefused]:
     """A batcher of what callers wait for."""
     return Batcher(
@@ -35,7 +31,6 @@ def early(
         largest=LARGEST,
         capacity=capacity,
         writers=writers,
-        min_concurrent=enough,
     )
 
 

@@ -36,9 +36,6 @@ from app.send.gate import Breaker
 from app.store.messages import MessageStore, Tracked
 
 CAPACITY = 10_000
-BESIDE = 16
-"""Acceptances that are written beside others. Fewer would only wait there for those to commit, as
-all of them write events, which have one order."""
 RECORD_PATIENCE = 5.0
 """Seconds that a caller waits for its outcome to be recorded before it is told UNCONFIRMED."""
 RECORD_AGAIN_EVERY = 0.5
@@ -88,7 +85,7 @@ class Submitter:
         self._submitted = metrics.sends.labels("submitted")
         writers = store.writes_at_once
         self._acceptances = early(
-            _in_order(store.accepted, announce), capacity=CAPACITY, writers=writers, enough=BESIDE
+            _in_order(store.accepted, announce), capacity=CAPACITY, writers=writers
         )
         self._outcomes = early(_counted(store.settle, announce), capacity=CAPACITY, writers=writers)
         self._recording_later: set[asyncio.Task[None]] = set()

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from app.errors import FieldError
 from app.model.london import TimeQuality, read, to_utc
-from app.model.status import status_key, weight_of
+from app.model.status import microseconds, status_key, weight_of
 
 LONGEST_ID = 255
 LONGEST_REMEMBERED = 1_000
@@ -56,6 +56,7 @@ class Meaning(NamedTuple):
     key: int
     flag: int
     digest: bytes
+    at_microseconds: int
 
 
 class Receipt(NamedTuple):
@@ -154,11 +155,20 @@ def _meaning(texts: _Texts, at: datetime, quality: TimeQuality) -> Meaning:
         key=status_key(weight, at),
         flag=weight.flag,
         digest=_digest(*texts),
+        at_microseconds=microseconds(at),
     )
 
 
 def _parse(body: bytes) -> object:
     """JSON from bytes. A wrong byte in a text spoils that text and not the receipt."""
+    try:
+        text = body.decode()
+        # Not decode(): it looks for white space around the value first, where there is never any.
+        value, end = _decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    except ValueError:
+        pass
     return _decoder.decode(body.decode(json.detect_encoding(body), "surrogateescape"))
 
 

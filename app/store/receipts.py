@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Acceptance
 from app.model.receipt import Arrival, Receipt, Rejection
+from app.model.status import microseconds
 from app.store.engine import Database
 from app.store.meeting import postgresql, sqlite
 from app.store.meeting.binding import bind, bind_directly
@@ -151,8 +152,8 @@ def _columns(receipts: Sequence[Receipt]) -> Columns:
             m.digest,
             m.status,
             m.key,
-            m.at,
-            call.received_at,
+            m.at_microseconds,
+            microseconds(call.received_at),
             call.body,
             call.hint,
             m.flag,

@@ -8,6 +8,8 @@ responses, and simply not as fast. `bench.ablation` says what each device is.
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -18,11 +20,13 @@ from uvicorn import Server
 
 from app import cli, main
 from app.model import receipt
-from app.receive import inbox
+from app.receive import endpoint, inbox
+from app.send import requests, sender
 from app.server import process
-from app.store import compiled, engine, history, keys, messages, receipts, recording
+from app.store import compiled, engine, history, ids, keys, messages, receipts, recording
 from app.store.connections import asyncpg_pool
 from app.store.meeting import binding, postgresql
+from app.web import caller
 
 
 def complete_requests() -> None:
@@ -125,6 +129,43 @@ def grouped_keys() -> None:
     _set(keys.KeyStore, "find", find)
 
 
+def trusted_keys() -> None:
+    """The key is looked up for each request."""
+    _set(caller, "TRUSTED_FOR", 0.0)
+
+
+def remembered_numbers() -> None:
+    """Each phone number is parsed."""
+    _set(requests, "_e164", requests._e164.__wrapped__)
+
+
+def small_ones() -> None:
+    """Python's own UUIDs, times as times, and JSON by the decoder's `decode`."""
+    new_id = ids.new_id
+    for module in (endpoint, sender):
+        _set(module, "new_id", lambda: UUID(bytes=new_id().bytes))
+    _set(endpoint, "id_of", UUID)
+
+    def parse(body: bytes) -> object:
+        encoding = json.detect_encoding(body)
+        return receipt._decoder.decode(body.decode(encoding, "surrogateescape"))
+
+    _set(receipt, "_parse", parse)
+    for name in ("RECEIVE", "RECEIVE_ALONE", "RECEIVE_ALONE_OF_EACH_ONE"):
+        text = getattr(postgresql, name)
+        text = re.sub(r"timestamptz 'epoch' \+ (\w+) \* interval '1 microsecond'", r"\1", text)
+        text = text.replace("$6::bigint[], $7::bigint[]", "$6::timestamptz[], $7::timestamptz[]")
+        _set(postgresql, name, text)
+    columns = receipts._columns
+
+    def with_times(batch: Sequence[Any]) -> Any:
+        made = list(columns(batch))
+        made[5:7] = [[m.at for _, _, m in batch], [call.received_at for call, _, _ in batch]]
+        return tuple(made)
+
+    _set(receipts, "_columns", with_times)
+
+
 def frozen_garbage() -> None:
     """The collector scans the objects from the start as well."""
     _set(process.GracefulServer, "startup", Server.startup)
@@ -139,7 +180,7 @@ DEVICES: dict[str, Callable[[], None]] = {
     for each in (
         nothing, complete_requests, second_writer, min_concurrent, remembered_meanings, of_each_one,
         alone, receipts_directly, reset_query, accept, sends_directly, compiled_lookups,
-        grouped_lookups, grouped_keys, frozen_garbage,
+        grouped_lookups, grouped_keys, trusted_keys, remembered_numbers, small_ones, frozen_garbage,
     )
 }  # fmt: skip
 

@@ -164,6 +164,14 @@ def _content(texts: _Texts, at: datetime, quality: TimeQuality) -> ReceiptConten
 
 def _parse(body: bytes) -> object:
     """Decode JSON. Invalid UTF-8 becomes lone surrogates: it spoils one text, not the receipt."""
+    try:
+        text = body.decode()
+        # raw_decode() skips the search for white space around the value, which is the usual case.
+        value, end = _decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    except ValueError:
+        pass
     return _decoder.decode(body.decode(json.detect_encoding(body), "surrogateescape"))
 
 

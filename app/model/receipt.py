@@ -132,7 +132,8 @@ def _receipt(
 def _lasting_meaning(texts: _Texts) -> Meaning | None:
     """What the texts mean whenever they come; None where that depends on it.
 
-    Remembered, since receipts of the same second say the same but for their ids.
+    Cached, since receipts of the same second say the same but for their ids: see
+    docs/performance.md.
     """
     reading = read(texts[2]) if texts[2] is not None else None
     if reading is None or reading.quality is TimeQuality.REPEATED:
@@ -163,7 +164,7 @@ def _parse(body: bytes) -> object:
     """JSON from bytes. A wrong byte in a text spoils that text and not the receipt."""
     try:
         text = body.decode()
-        # Not decode(): it looks for white space around the value first, where there is never any.
+        # Not decode(), which looks for white space around the value first (docs/performance.md).
         value, end = _decoder.raw_decode(text)
         if end == len(text):
             return value

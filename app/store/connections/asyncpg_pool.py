@@ -110,7 +110,8 @@ def _terminate(connection: Any) -> None:
 
 
 async def _reset_nothing(_connection: asyncpg.Connection) -> None:
-    """In place of asyncpg's reset query, which is a round trip at every release.
+    """In place of asyncpg's reset query, which is a round trip at every release
+    (docs/performance.md).
 
     It undoes SET, LISTEN, cursors and session-level advisory locks, and no statement that is run
     through this pool leaves any of these. asyncpg still rolls back an open transaction.

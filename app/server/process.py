@@ -13,6 +13,11 @@ from uvicorn import Server
 ITERATIONS_TO_CLOSE = 5
 """Iterations of the event loop after which asyncio has released a listening socket."""
 
+GC_THRESHOLDS = (50_000, 20, 10)
+"""Of the garbage collector's three generations. By default it starts at 700 new objects, about what
+one send is made of, and would walk through all the requests that wait for iovox again and again:
+a third of a send's CPU at 300 of them (docs/performance.md)."""
+
 
 class GracefulServer(Server):
     """A server that still answers connections in the accept queue when it stops listening.
@@ -29,6 +34,7 @@ class GracefulServer(Server):
         """
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

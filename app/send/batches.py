@@ -31,6 +31,7 @@ def early(
         largest=LARGEST,
         capacity=capacity,
         writers=writers,
+        quiet_iterations=0,
     )
 
 

@@ -19,7 +19,7 @@ from bench.servers import Server
 from bench.stage import SMALL, Stage, name_of
 from bench.turns import TURNS, WARM_UP, Contender, Contest, in_turns
 
-AT_A_TIME = 10
+AT_A_TIME = 11
 """Devices whose servers are up at once, beside two with all devices."""
 FASTEST = 20_000
 """Receipts a second that each server is given messages for; should it be faster, they run out."""
@@ -41,6 +41,7 @@ class Device:
 
 DEVICES = (
     Device("complete_requests", "receipt", "complete requests answered in the connection", 180),
+    Device("quiet_iterations", "receipt", "a wait for quiet before a batch", 22),
     Device("second_writer", "receipt", "a second batch beside the first", 25),
     Device("min_concurrent", "receipt", "a second batch only of 32 receipts or more", 6),
     Device("remembered_meanings", "receipt", "remembered meanings of receipts", 15),
@@ -59,6 +60,7 @@ DEVICES = (
     Device("reset_query", "send", "no reset query at a release", 0),
     Device("frozen_garbage", "send", "frozen garbage", 0),
     Device("grouped_lookups", "lookup", "lookups in groups", 15),
+    Device("quiet_iterations", "lookup", "a wait for quiet before a batch", 0),
     Device("grouped_keys", "lookup", "keys found in groups", 0),
     Device("trusted_keys", "lookup", "keys trusted for 50 ms", 0),
     Device("compiled_lookups", "lookup", "asyncpg instead of SQLAlchemy", 45),

@@ -20,6 +20,7 @@ from uvicorn import Server
 
 from app import cli, main
 from app.model import receipt
+from app.parts import batcher
 from app.receive import endpoint, inbox
 from app.send import requests, sender
 from app.server import process
@@ -32,6 +33,12 @@ from app.web import caller
 def complete_requests() -> None:
     """Every receipt is an ASGI call, with a task of its own."""
     _set(main.Service, "complete_posts", {})
+
+
+def quiet_iterations() -> None:
+    """A batch starts in the next iteration of the event loop."""
+    _set(batcher, "QUIET_ITERATIONS", 0)
+    (batcher.Batcher.__init__.__kwdefaults__ or {})["quiet_iterations"] = 0
 
 
 def second_writer() -> None:
@@ -178,7 +185,8 @@ def nothing() -> None:
 DEVICES: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
-        nothing, complete_requests, second_writer, min_concurrent, remembered_meanings, of_each_one,
+        nothing, complete_requests, quiet_iterations, second_writer, min_concurrent,
+        remembered_meanings, of_each_one,
         alone, receipts_directly, reset_query, accept, sends_directly, compiled_lookups,
         grouped_lookups, grouped_keys, trusted_keys, remembered_numbers, small_ones, frozen_garbage,
     )

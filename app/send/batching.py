@@ -32,6 +32,7 @@ def low_latency_batcher(
         largest=LARGEST_BATCH,
         capacity=capacity,
         writers=writers,
+        quiet_iterations=0,
     )
 
 

@@ -162,7 +162,7 @@ class Runtime:
             tls=iovox_tls(settings),
             proxy=self.iovox_proxy,
         )
-        breaker = CircuitBreaker()
+        breaker = CircuitBreaker(probe_patience=self.client.max_duration)
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
         is_any_due = None if settings.queue_workers else self.messages.is_any_due
         gate = Gate(breaker=breaker, pace=pace, rate=rate, is_any_due=is_any_due)

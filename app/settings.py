@@ -19,6 +19,7 @@ PREFIX = "DLR_"
 
 NEEDED_TO_SERVE = ("public_url", "callback_url_headers", "iovox_username", "iovox_secure_key")
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _VISIBLE = re.compile("[!-~]+")
 _HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
 
@@ -58,6 +59,19 @@ def _networks(value: str) -> str:
         except ValueError:
             raise ValueError(f"{part} is no network such as 10.0.0.0/8") from None
     return value
+
+
+def _origins(value: str) -> str:
+    """Each as a browser writes it: lower case, without the port that its scheme implies."""
+    found = []
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        url = urlsplit(_base_url(part.lower()))
+        if url.path:
+            raise ValueError(f"{part} is no origin such as https://support.example.com")
+        port = "" if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f":{url.port}"
+        host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+        found.append(f"{url.scheme}://{host}{port}")
+    return ",".join(found)
 
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
@@ -152,6 +166,12 @@ class Settings(BaseSettings):
     queue_workers: bool = Field(
         True, description="whether this process sends what is queued (`dlr worker` does it too)"
     )
+    cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
+        "",
+        description="comma-separated origins whose web pages may call the API from a browser, such "
+        "as https://support.example.com",
+    )
+    docs: bool = Field(True, description="whether /docs and /openapi.json are served")
     stream_heartbeat: Seconds = Field(
         15.0, description="how long an event stream may be silent before it gets a comment"
     )

@@ -5,6 +5,7 @@ Used by `main`, `runtime` and `cli` only; all other modules get plain arguments.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
@@ -19,6 +20,10 @@ PREFIX = "DLR_"
 
 NEEDED_TO_SERVE = ("public_url", "callback_url_headers", "iovox_username", "iovox_secure_key")
 
+_OF_OTHERS = ("DLR_API_", "DLR_TEST_")
+"""What else begins with PREFIX: the variables of the commands that ask a service, and of tests."""
+_TYPO = 2
+"""Edits at most that a misspelt name is away from the one that was meant."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _VISIBLE = re.compile("[!-~]+")
 _HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
@@ -221,9 +226,10 @@ def load(*, needs: Iterable[str] = ()) -> Settings:
 def read(*, needs: Iterable[str] = ()) -> tuple[Settings, dict[str, str]]:
     """Read the environment; returns the settings, and the errors by field.
 
-    An invalid field has its default in the settings, so that the others can be checked, too.
+    An invalid field has its default in the settings, so that the others can be checked, too. A
+    variable that is not known is an error where it looks like a field that is not set.
     """
-    errors: dict[str, str] = {}
+    errors = misspelt(os.environ)
     try:
         settings = Settings()
     except ValidationError as invalid:
@@ -236,6 +242,47 @@ def read(*, needs: Iterable[str] = ()) -> tuple[Settings, dict[str, str]]:
         if text is None or not str(text).strip():
             errors.setdefault(name, "is not set")
     return settings, errors
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """The names that begin with PREFIX and are not known, in order."""
+    return sorted(
+        name
+        for name in environment
+        if name.upper().startswith(PREFIX)
+        and not name.upper().startswith(_OF_OTHERS)
+        and name.upper().removeprefix(PREFIX).lower() not in Settings.model_fields
+    )
+
+
+def misspelt(environment: Iterable[str]) -> dict[str, str]:
+    """The fields that are not set although a variable of nearly this name is, as errors."""
+    given = {name.upper() for name in environment}
+    errors: dict[str, str] = {}
+    for unknown in unknown_variables(environment):
+        for name in Settings.model_fields:
+            if variable(name) not in given and _edits(unknown.upper(), variable(name)) <= _TYPO:
+                errors[name] = f"is not set, but {unknown} is, which is not known: a typing error?"
+    return errors
+
+
+def _edits(one: str, other: str) -> int:
+    """How many letters to add, leave out, change or swap with their neighbour make one the other
+    (the distance of Damerau and Levenshtein, where no letter is edited twice).
+    """
+    if abs(len(one) - len(other)) > _TYPO:
+        return _TYPO + 1
+    before_last: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        row = [i]
+        for j, wanted in enumerate(other, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and wanted == one[i - 2]:
+                cost = min(cost, before_last[j - 2] + 1)
+            row.append(cost)
+        before_last, last = last, row
+    return last[-1]
 
 
 def variable(name: str) -> str:

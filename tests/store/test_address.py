@@ -206,3 +206,4 @@ async def test_errors_name_the_sqlite_file(tmp_path: Path) -> None:
         async with database.read():
             pass
     await database.close()
+    await asyncio.sleep(0.1)  # the driver's thread still tells the loop that it has ended

@@ -92,7 +92,8 @@ class Settings(BaseSettings):
 
     database_url: str = Field(
         "sqlite:///dlr.db",
-        description="sqlite:///file or postgresql://user:password@host/name",
+        description="sqlite:///file, or postgresql://user:password@host/name as psql takes it: "
+        "several hosts, sslmode, ...",
         repr=False,  # it may carry a password
     )
     database_pool: int = Field(

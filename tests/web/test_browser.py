@@ -16,7 +16,7 @@ ORIGIN = "https://support.example.com"
 
 @contextmanager
 def serving(folder: Path, **env: str) -> Iterator[tuple[httpx.Client, dict[str, str]]]:
-    running = serve(f"sqlite:///{folder / 'dlr.db'}", **env)
+    running = serve(f"sqlite:///{folder / 'dlr.db'}", port=None, **env)
     try:
         with httpx.Client(base_url=running.url, timeout=10) as client:
             yield client, bearer(running.key("send", "read"))

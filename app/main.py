@@ -22,6 +22,7 @@ from app.send.routes import router as send
 from app.server.exits import on_exit
 from app.server.requests import CompleteRequest
 from app.settings import NEEDED_TO_SERVE, Settings, load
+from app.web.cors import add_cors
 from app.web.docs import add_docs
 from app.web.openapi import DESCRIPTION, TAGS, complete
 from app.web.problems import add_error_handlers
@@ -78,6 +79,7 @@ def create_app(settings: Settings) -> Service:
         servers=[{"url": "/", "description": "Where this document comes from"}],
         lifespan=lifespan,
         redirect_slashes=False,
+        openapi_url="/openapi.json" if settings.docs else None,
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
@@ -85,7 +87,10 @@ def create_app(settings: Settings) -> Service:
     app.runtime = runtime
     _provide(app.state, runtime)
     add_error_handlers(app)
-    add_docs(app)
+    if settings.docs:
+        add_docs(app)
+    if settings.cors_origins:
+        add_cors(app, settings.cors_origins.split(","))
     for router in (send, lookup, feed, webhooks, rejected, health):
         app.include_router(router)
     app.webhooks.include_router(payloads)

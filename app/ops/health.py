@@ -75,8 +75,8 @@ async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
     reasons = []
     depth = None
     await watch.check_if_old()
-    if watch.reason is not None:
-        reasons.append(f"database: {watch.reason}")
+    if watch.public_reason is not None:
+        reasons.append(f"database: {watch.public_reason}")
     try:
         depth = await spool.depth()
     except Unavailable as error:

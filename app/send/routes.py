@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 
 from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooManyRequests
 from app.model.status import Status
+from app.send import preferences
 from app.send.idempotency import HEADER, REPLAYED, Key, KeyedBody, keyed_body
 from app.send.requests import BatchRequest, ResendRequest, SendRequest
 from app.send.responses import (
@@ -49,6 +50,15 @@ KeyHeader = Annotated[
 TheSender = Annotated[Sender, Depends(_sender)]
 
 _TAKEN = headers("Location", REPLAYED)
+PreferHeader = Annotated[
+    str | None,
+    Header(
+        alias=preferences.HEADER,
+        description=f"`{preferences.RESPOND_ASYNC}` (RFC 7240): queue the message and answer 202 "
+        "at once, without waiting for iovox. Other preferences are passed over",
+    ),
+]
+
 _RESPONSES: Responses = {
     201: {"description": "iovox accepted it", "headers": _TAKEN},
     202: {
@@ -56,6 +66,9 @@ _RESPONSES: Responses = {
         "model": SentMessage,
         "headers": _TAKEN,
     },
+}
+_SEND_RESPONSES: Responses = _RESPONSES | {
+    202: {**_RESPONSES[202], "headers": _TAKEN | headers(preferences.APPLIED)}
 }
 _BATCH_RESPONSES: Responses = {
     202: {"description": "What became of each", "headers": headers(REPLAYED)}
@@ -67,7 +80,7 @@ _BATCH_RESPONSES: Responses = {
     summary="Send one message",
     status_code=201,
     response_model_exclude_unset=True,
-    responses=_RESPONSES
+    responses=_SEND_RESPONSES
     | problems(*BODY_ERRORS, Conflict, Refused, TooManyRequests, retry_after=409),
 )
 async def send(
@@ -77,11 +90,18 @@ async def send(
     request: Request,
     response: Response,
     idempotency_key: KeyHeader = None,
+    prefer: PreferHeader = None,
 ) -> SentMessage:
     """201 with iovox's id, or 202 while it is QUEUED or UNCONFIRMED."""
     key = _keyed(request, idempotency_key, "send", await request.json())
+    # The framework reads the last line of a header that has several.
+    queued = prefer is not None and preferences.prefers_async(
+        request.headers.getlist(preferences.HEADER)
+    )
     sender.rates.take(caller.key_id)
-    result = await sender.send(caller.app, message.request(), key)
+    result = await sender.send(caller.app, message.request(), key, queued=queued)
+    if queued and result.submitted.status is Status.QUEUED:
+        response.headers[preferences.APPLIED] = preferences.RESPOND_ASYNC
     return _respond(response, result)
 
 

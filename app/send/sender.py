@@ -70,8 +70,10 @@ class Sender:
         self._recorder = Recorder(store)
         self._attempts: set[asyncio.Task[SubmitResult]] = set()
 
-    async def send(self, app: str, request: Request, key: KeyedBody | None) -> SendResult:
-        """Send one message."""
+    async def send(
+        self, app: str, request: Request, key: KeyedBody | None, *, queued: bool = False
+    ) -> SendResult:
+        """Send one message; ``queued``: by the queue, without waiting for iovox."""
         now = datetime.now(UTC)
         try:
             require_schedule(request, now=now, horizon=self._horizon)
@@ -80,7 +82,7 @@ class Sender:
             if key is not None and (claim := await self._replayer.find(app, key, now)):
                 return await self._replayer.replay(claim)
             raise
-        return await self._send(self._new(app, request, now), app, key)
+        return await self._send(self._new(app, request, now), app, key, queued=queued)
 
     async def resend(
         self, app: str, sees: str | None, message_id: UUID, key: KeyedBody | None
@@ -145,9 +147,11 @@ class Sender:
         if self._attempts:
             await asyncio.wait(set(self._attempts))
 
-    async def _send(self, message: Message, key_app: str, key: KeyedBody | None) -> SendResult:
+    async def _send(
+        self, message: Message, key_app: str, key: KeyedBody | None, *, queued: bool = False
+    ) -> SendResult:
         """``key_app``: the app whose idempotency key it is. An admin resends for another app."""
-        admission = await self._admit(message)
+        admission = Admission(None) if queued else await self._admit(message)
         message = self._in_initial_state(message, admission)
         claim = key.claim(key_app, message_id=message.id) if key else None
         recorded = False

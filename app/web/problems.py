@@ -62,6 +62,10 @@ HEADERS = {
         "description": "`true` where this repeats an earlier response",
         "schema": {"type": "string"},
     },
+    "Preference-Applied": {
+        "description": "`respond-async` where the request preferred that",
+        "schema": {"type": "string"},
+    },
     "ETag": {
         "description": "A digest of the response, for `If-None-Match`",
         "schema": {"type": "string"},
@@ -141,7 +145,8 @@ def add_error_handlers(app: FastAPI) -> None:
             detail = f"{request.method} is not offered at this path"
             return problem(MethodNotAllowed(detail, headers={"Allow": allowed}))
         if error.status_code == 404:
-            return problem(NotFound("There is nothing at this path; /docs lists what there is"))
+            hint = "; /docs lists what there is" if app.openapi_url else ""
+            return problem(NotFound(f"There is nothing at this path{hint}"))
         return problem(BadRequest(str(error.detail)))
 
     @app.exception_handler(Exception)

@@ -296,4 +296,4 @@ RULES: Mapping[str, Callable[[Json, Any], bool]] = {
 
 
 def _name(world: World) -> str:
-    return world.service.runtime.database.url.database or ""
+    return world.service.runtime.database.name

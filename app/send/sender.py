@@ -31,8 +31,10 @@ from app.store.idempotency import IdempotencyStore
 from app.store.ids import new_id
 from app.store.messages import MessageStore, NewMessage
 
-YIELD_EVERY = 50
+YIELD_EVERY = 20
 """Messages of a batch validated between yields to the event loop: a few milliseconds."""
+MAX_BATCH_FAULTS = 1_000
+"""Faults that the response to a batch names in all; each message also says how many it has more."""
 
 
 class Sender:
@@ -117,13 +119,15 @@ class Sender:
             return await self._replayer.replay_batch(claim)
         new: list[Message] = []
         items: list[BatchItem] = []
+        nameable = MAX_BATCH_FAULTS
         for index, fields in enumerate(messages):
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
             try:
                 request = read_message(fields, now=now, horizon=self._horizon)
             except Invalid as error:
-                items.append(refused_item(index, error.errors))
+                items.append(refused_item(index, error, most=nameable))
+                nameable -= len(items[-1].errors)
                 continue
             message = _queued(self._new(app, request, now))
             new.append(message)

@@ -78,6 +78,7 @@ def create_app(settings: Settings) -> Service:
         servers=[{"url": settings.public_url or "/", "description": "This service"}],
         lifespan=lifespan,
         redirect_slashes=False,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,

@@ -39,6 +39,9 @@ ERRORS_LEFT_OUT = "errors_left_out"
 
 Responses = dict[int | str, dict[str, Any]]
 
+WITH_HEAD = ("/healthz", "/readyz", "/metrics")
+"""Paths that answer HEAD as GET, without the body; the document lists GET alone."""
+
 _PARAMETER = re.compile(r"\\\{[^}]*\}")
 
 log = structlog.get_logger(__name__)
@@ -172,7 +175,10 @@ def offered_methods(document: dict[str, Any], path: str) -> str:
     """The methods of all routes at a path; FastAPI's Allow header has those of the first."""
     for template in sorted(document["paths"], key=lambda name: "{" in name):
         if re.fullmatch(_PARAMETER.sub("[^/]+", re.escape(template)), path):
-            return ", ".join(sorted(method.upper() for method in document["paths"][template]))
+            offered = {method.upper() for method in document["paths"][template]}
+            if template in WITH_HEAD:
+                offered.add("HEAD")
+            return ", ".join(sorted(offered))
     return ""
 
 

@@ -6,10 +6,16 @@ import asyncio
 import gc
 import os
 import socket
+import sys
 from typing import Any
 
 from uvicorn import Server
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread that computes lets another one compute. With Python's own 5 ms each
+hand-over between the event loop and the threads of SQLite or the spool takes that long while the
+loop is busy, and a receipt needs several.
+"""
 ITERATIONS_TO_CLOSE = 5
 """Turns of the event loop, after which its own hold on a listening socket is gone."""
 
@@ -27,6 +33,7 @@ class GracefulServer(Server):
         Looking through all of that for garbage would hold up every caller for 70 ms, again and
         again.
         """
+        sys.setswitchinterval(SWITCH_INTERVAL)
         gc.collect()
         gc.freeze()
         await super().startup(sockets)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import httptools
@@ -28,10 +29,12 @@ from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+from uvicorn.server import ServerState
 
 from app.server.http10 import without_chunks
 from app.server.reading import CHUNKED_STEP, HEAD_END, Backlog, HeldFlow
 from app.server.requests import Headers
+from app.server.turns import Turns
 
 HEAD_TIMEOUT = 10.0
 """Seconds for a request's head to arrive, from its first byte."""
@@ -129,6 +132,7 @@ class GracefulHttp(HttpToolsProtocol):
         )
         self._complete_posts = posts
         self._backlog = Backlog()
+        self._turns = _turns_of(self.server_state, self.loop)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected. Its first request has the keep-alive time-out to begin."""
@@ -362,7 +366,8 @@ class GracefulHttp(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if cycle.scope["http_version"] != "1.1":
             app = without_chunks(app, cycle)
-        super()._start_asgi_task(cycle, app)
+        start = super()._start_asgi_task
+        self._turns.begin(partial(start, cycle, app))
 
     def _begin_cycle(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -397,6 +402,15 @@ class GracefulHttp(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+
+
+def _turns_of(state: ServerState, loop: asyncio.AbstractEventLoop) -> Turns:
+    """The turns that all connections of a server share."""
+    turns: Turns | None = getattr(state, "turns", None)
+    if turns is None:
+        turns = Turns(loop)
+        state.turns = turns  # type: ignore[attr-defined]
+    return turns
 
 
 def _content_length(headers: Headers) -> int:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -36,6 +37,7 @@ MAX_HELD_PER_KEY = 16 * KIB * KIB
 
 _JSON_TYPE = (b"content-type", b"application/json")
 
+Result = TypeVar("Result")
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -95,6 +97,11 @@ class Bodies:
         finally:
             reservation.release()
 
+    async def in_thread(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """Have a large body worked on in the one thread for them, in turn."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(function, *arguments))
+
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=False)
@@ -120,7 +127,7 @@ class Bodies:
     async def _parse(self, body: bytes) -> Any:
         if len(body) <= UNCOUNTED:
             return parse_json(body)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, parse_json, body)
+        return await self.in_thread(parse_json, body)
 
 
 class _Reservation:

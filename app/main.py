@@ -16,6 +16,7 @@ from app.ops import logs
 from app.ops.health import router as health
 from app.receive.documentation import OPERATION, SECURITY, SECURITY_SCHEME
 from app.receive.endpoint import PATH as DLR_PATH
+from app.receive.endpoint import PATHS as DLR_PATHS
 from app.receive.routes import router as rejected
 from app.runtime import Runtime
 from app.send.routes import router as send
@@ -38,11 +39,11 @@ class Service(FastAPI):
     @property
     def complete_posts(self) -> Mapping[bytes, Callable[[CompleteRequest], None]]:
         """Handlers for requests that the server's protocol has read completely: most receipts."""
-        return {DLR_PATH.encode(): self.runtime.dlr.answer_complete}
+        return {path.encode(): self.runtime.dlr.answer_complete for path in DLR_PATHS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one request."""
-        if scope["type"] == "http" and scope["path"] == DLR_PATH:
+        if scope["type"] == "http" and scope["path"] in DLR_PATHS:
             await self.runtime.dlr(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
@@ -79,7 +80,7 @@ def create_app(settings: Settings) -> Service:
         servers=[{"url": "/", "description": "Where this document comes from"}],
         lifespan=lifespan,
         redirect_slashes=False,
-        openapi_url="/openapi.json" if settings.docs else None,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
@@ -100,6 +101,7 @@ def create_app(settings: Settings) -> Service:
 def _provide(state: State, runtime: Runtime) -> None:
     """Set the objects that the routes' dependencies read from ``app.state``."""
     state.authenticator = runtime.authenticator
+    state.bodies = runtime.bodies
     state.sender = runtime.sender
     state.lookups = runtime.lookups
     state.feed = runtime.feed

@@ -59,6 +59,7 @@ from app.store.stats import StatsStore
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
 from app.store.watch import CHECK_PATIENCE, DatabaseWatch
 from app.store.webhooks import WebhookStore
+from app.web.body import Bodies
 from app.web.caller import Authenticator
 from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.schedule import Schedule
@@ -115,6 +116,7 @@ class Runtime:
         self._announce_events = partial(self.wakeups.announce, EVENTS)
         self.keys = KeyStore(self.database)
         self.authenticator = Authenticator(self.keys)
+        self.bodies = Bodies()
         self.history = HistoryStore(self.database)
         self.messages = MessageStore(self.database)
         self.receipts = ReceiptStore(self.intake)
@@ -325,6 +327,7 @@ class Runtime:
         chains = (sending, receiving, webhooks)
         await asyncio.gather(*(close_in_order(parts, deadline=deadline) for parts in chains))
         await close_in_order(stores, deadline=deadline)
+        self.bodies.close()
 
     def end_streams(self) -> None:
         """End streams and long polls, which would otherwise delay the server's exit."""

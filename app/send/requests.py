@@ -28,8 +28,9 @@ from pydantic import (
 from app.errors import FieldError, Invalid
 from app.iovox.xml import forbidden_characters
 from app.model.message import Request
-from app.web.faults import faults_of
+from app.web.faults import faults_of, quoted
 from app.web.query import rfc3339
+from app.web.strict_json import require_distinct, without_surplus
 
 MAX_BATCH_SIZE = 1_000
 MAX_MESSAGE_LENGTH = 160
@@ -61,7 +62,7 @@ def _origin(value: str) -> str:
             return digits
     elif _ALPHANUMERIC_ORIGIN.fullmatch(value):
         return value
-    raise ValueError(f"Origin Invalid: {value}")
+    raise ValueError(f"Origin Invalid: {quoted(value)}")
 
 
 def _destination(value: str) -> str:
@@ -73,7 +74,8 @@ def _destination(value: str) -> str:
     if is_number and not digits.startswith("0") and (e164 := _e164(digits)):
         return e164
     raise ValueError(
-        f"Destination Invalid: {value} (write it in international form, such as +447700900123)"
+        f"Destination Invalid: {quoted(value)} (write it in international form, such as "
+        "+447700900123)"
     )
 
 
@@ -186,13 +188,16 @@ class ResendRequest(BaseModel):
 
 
 def read_message(fields: object, *, now: datetime, horizon: timedelta) -> Request:
-    """Validate one message of a batch. Raises Invalid, which names every fault."""
-    faults: tuple[FieldError, ...] = ()
+    """Validate one message of a batch. Raises Invalid, which names its faults."""
+    require_distinct(fields)
+    fields, left_out = without_surplus(fields, SendRequest.model_fields)
     try:
         request = SendRequest.model_validate(fields).request()
     except ValidationError as error:
         faults = faults_of(error.errors(include_url=False, include_input=False))
-        raise Invalid("The message was not sent; nothing is stored", errors=faults) from None
+        raise Invalid(
+            "The message was not sent; nothing is stored", errors=faults, errors_left_out=left_out
+        ) from None
     require_schedule(request, now=now, horizon=horizon)
     return request
 

@@ -23,7 +23,7 @@ from app.send.responses import (
     sent_message,
 )
 from app.send.sender import Sender
-from app.web.body import KIB, body_limit
+from app.web.body import KIB, Bodies, body_limit
 from app.web.caller import SendCaller
 from app.web.paths import ANY_MESSAGE_ID, MessageId
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
@@ -122,7 +122,9 @@ async def send_batch(
     idempotency_key: KeyHeader = None,
 ) -> BatchResponse:
     """202 with an outcome for each; a bad message does not spoil the others."""
-    key = _keyed(request, idempotency_key, "batch", await request.json())
+    bodies: Bodies = request.app.state.bodies
+    body = await request.json()
+    key = await bodies.in_thread(_keyed, request, idempotency_key, "batch", body)
     sender.rates.take(caller.key_id, len(batch.messages))
     result = await sender.send_batch(caller.app, batch.messages, key)
     if result.replayed:

@@ -6,10 +6,16 @@ import asyncio
 import gc
 import os
 import socket
+import sys
 from typing import Any
 
 from uvicorn import Server
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread that computes lets another one compute. With Python's own 5 ms each
+hand-over between the event loop and the threads of SQLite or the spool takes that long while the
+loop is busy, and a receipt needs several.
+"""
 ITERATIONS_TO_CLOSE = 5
 """Iterations of the event loop after which asyncio has released a listening socket."""
 
@@ -32,6 +38,7 @@ class GracefulServer(Server):
         They live as long as the process. Each full garbage collection would scan them all, for
         70 ms, while every caller waits (docs/performance.md).
         """
+        sys.setswitchinterval(SWITCH_INTERVAL)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)

@@ -18,7 +18,7 @@ from fastapi import Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
-from app.errors import NotAllowed, NotAuthenticated
+from app.errors import BadRequest, NotAllowed, NotAuthenticated
 from app.store.keys import KeyStore
 
 KEY_PREFIX = "dlr_"
@@ -95,6 +95,16 @@ class Authenticator:
         caller = Caller(key.id, key.app, key.scopes)
         self._cache[key_digest] = (now, caller)
         return caller
+
+
+def authorization_of(request: Request) -> str | None:
+    """The request's Authorization header. Raises BadRequest if there are several: proxies and
+    servers differ in which of them they believe.
+    """
+    headers = request.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise BadRequest("There is more than one Authorization header; send one")
+    return headers[0] if headers else None
 
 
 def digest(secret: str) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -233,6 +235,44 @@ async def test_misunderstood_and_kept_word_for_word(
     assert await rows(database) == {"rejected_receipts": 1}
 
 
+PACKED = [
+    ("cut off", gzip.compress(GOOD)[:-12], "gzip"),
+    ("garbage", b"\x1f\x8b" + b"\x00" * 30, "gzip"),
+    ("a packing that is not known", b"\x0b\x02\x80{}\x03", "br"),
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "encoding"), [row[1:] for row in PACKED], ids=[r[0] for r in PACKED]
+)
+async def test_what_cannot_be_unpacked_is_kept_as_it_came(
+    iovox: httpx.AsyncClient, database: Database, sent: bytes, encoding: str
+) -> None:
+    answer = await iovox.post("/dlr", content=sent, headers={"Content-Encoding": encoding})
+    assert answer.status_code == 400
+    (kept,) = await ReceiptStore(database).rejected(limit=10)
+    assert kept.arrival.body == sent
+
+
+@pytest.mark.parametrize("path", ["/dlr", "/dlr/"])
+async def test_a_bomb_is_too_large(iovox: httpx.AsyncClient, database: Database, path: str) -> None:
+    for bomb in (gzip.compress(b"x" * 50_000_000), gzip.compress(b"{}" * 40_000)):
+        assert len(bomb) < 64 * 1024
+        answer = await iovox.post(path, content=bomb, headers={"Content-Encoding": "gzip"})
+        assert answer.status_code == 413
+    assert await rows(database) == {}
+
+
+async def test_a_slash_behind_the_path(
+    iovox: httpx.AsyncClient, stranger: httpx.AsyncClient, database: Database
+) -> None:
+    assert (await stranger.post("/dlr/", content=GOOD)).status_code == 401
+    assert (await iovox.post("/dlr/", content=GOOD)).status_code == 200
+    assert (await iovox.post("/dlr/?from=iovox", content=GOOD)).status_code == 200
+    assert (await rows(database))["receipts"] == 1
+    assert (await iovox.get("/dlr/")).headers["allow"] == "POST"
+
+
 # label, body, headers, what its row shows
 ODD: list[tuple[str, bytes, dict[str, str], dict[str, Any]]] = [
     ("numbers", body("7", "DELIVERED", status_reason=8), {}, {"status_reason": "8"}),
@@ -298,6 +338,19 @@ ODD: list[tuple[str, bytes, dict[str, str], dict[str, Any]]] = [
         {"X-Message-Id": "f" * 8_000},
         {"message_hint": None},
     ),
+    ("gzip", gzip.compress(body("7", "FAILED")), {"Content-Encoding": "gzip"},
+     {"status": "FAILED", "body": body("7", "FAILED")}),
+    ("gzip in two members", gzip.compress(body("7", "FAILED")[:9]) + gzip.compress(
+        body("7", "FAILED")[9:]), {"Content-Encoding": "x-gzip"}, {"status": "FAILED"}),
+    ("deflate", zlib.compress(body("7", "FAILED")), {"Content-Encoding": "Deflate"},
+     {"status": "FAILED"}),
+    ("deflate without a head", zlib.compress(body("7", "FAILED"), wbits=-15),
+     {"Content-Encoding": "deflate"}, {"status": "FAILED"}),
+    ("gzip of deflate", gzip.compress(zlib.compress(body("7", "FAILED"))),
+     {"Content-Encoding": "deflate, gzip"}, {"status": "FAILED"}),
+    ("gzip, but it is not", body("7", "FAILED"), {"Content-Encoding": "gzip"},
+     {"status": "FAILED"}),
+    ("identity", body("7", "FAILED"), {"Content-Encoding": "identity"}, {"status": "FAILED"}),
 ]  # fmt: skip
 
 

@@ -95,6 +95,7 @@ def create_app(settings: Settings) -> Service:
 def _provide(state: State, runtime: Runtime) -> None:
     """Set the objects that the routes' dependencies read from ``app.state``."""
     state.authenticator = runtime.authenticator
+    state.default_region = runtime.settings.default_region
     state.sender = runtime.sender
     state.lookups = runtime.lookups
     state.feed = runtime.feed

@@ -104,20 +104,21 @@ def _without_invisible(text: str) -> str:
 def _e164(prefix: str | None, digits: str, region: str | None) -> str | None:
     """The number's E.164 digits; None where it is impossible. Raises ValueError for two numbers."""
     abroad = None if digits.startswith("0") else _parse(f"+{digits}", None)
-    if abroad is not None and not is_possible_number(abroad):
+    if abroad is not None and not (is_possible_number(abroad) and _is_stable(abroad)):
         abroad = None
     home = None if prefix or region is None else _parse(digits, region)
-    if home is not None and is_possible_number_with_reason(home) != ValidationResult.IS_POSSIBLE:
+    if home is not None and not (_is_whole(home) and _is_stable(home)):
         home = None
     # Without the zero in front that national numbers have in most countries, it is a fallback.
     if abroad is not None and home is not None and _national(home) != digits:
         home = None
     readings = {_e164_digits(one): one for one in (abroad, home) if one is not None}
     if len(readings) > 1:
-        readings = {e: one for e, one in readings.items() if is_valid_number(one)} or readings
-    if len(readings) > 1:
-        either = " or ".join(f"+{e164}" for e164 in readings)
-        raise ValueError(f"it may be {either}: write the one you mean, with its +")
+        valid = [e164 for e164, one in readings.items() if is_valid_number(one)]
+        if len(valid) > 1:
+            either = " or ".join(f"+{e164}" for e164 in valid)
+            raise ValueError(f"it may be {either}: write the one you mean, with its +")
+        return valid[0] if valid else next(iter(readings))
     return next(iter(readings), None)
 
 
@@ -130,6 +131,16 @@ def _parse(text: str, region: str | None) -> PhoneNumber | None:
 
 def _e164_digits(number: PhoneNumber) -> str:
     return format_number(number, PhoneNumberFormat.E164).removeprefix("+")
+
+
+def _is_whole(number: PhoneNumber) -> bool:
+    """Whether it is possible, and not only within one town."""
+    return is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+
+
+def _is_stable(number: PhoneNumber) -> bool:
+    """Whether its E.164 digits are read as this number again, and not as one with a zero less."""
+    return _parse(f"+{_e164_digits(number)}", None) == number
 
 
 def _national(number: PhoneNumber) -> str:

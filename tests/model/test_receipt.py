@@ -81,7 +81,10 @@ ACCEPTED: list[tuple[str, bytes, dict[str, Any]]] = [
     ),
     ("5,000 digits", raw().replace(b'"8"', b"9" * 5000), {"status_reason": "9" * 5000}),
     ("leading zeros and case kept", raw(sms_activity_id="00aB"), {"sms_activity_id": "00aB"}),
-    ("spaces of an id kept", raw(sms_activity_id=" a "), {"sms_activity_id": " a "}),
+    ("spaces around an id dropped", raw(sms_activity_id=" a b\n"), {"sms_activity_id": "a b"}),
+    ("a UUID in upper case", raw(sms_activity_id=ID.upper()), {"sms_activity_id": ID}),
+    ("a UUID in braces", raw(sms_activity_id=f" {{{ID}}} "), {"sms_activity_id": ID}),
+    ("255 x, padded", raw(sms_activity_id=f" {'x' * 255} "), {"sms_activity_id": "x" * 255}),
     ("255 characters", raw(sms_activity_id="x" * 255), {"sms_activity_id": "x" * 255}),
     ("255 emoji", raw(sms_activity_id="😀" * 255), {"sms_activity_id": "😀" * 255}),
     (

@@ -102,6 +102,7 @@ def _provide(state: State, runtime: Runtime) -> None:
     """Set the objects that the routes' dependencies read from ``app.state``."""
     state.authenticator = runtime.authenticator
     state.bodies = runtime.bodies
+    state.default_region = runtime.settings.default_region
     state.sender = runtime.sender
     state.lookups = runtime.lookups
     state.feed = runtime.feed

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -79,6 +80,13 @@ def _origins(value: str) -> str:
     return ",".join(found)
 
 
+def _region(value: str | None) -> str | None:
+    region = value and value.strip().upper()
+    if region and region not in SUPPORTED_REGIONS:
+        raise ValueError(f"{region[:20]} is no country's two letters (ISO 3166), such as GB")
+    return region
+
+
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 LongDuration = Annotated[float, Field(gt=0, le=10 * 365 * 86_400)]
@@ -139,6 +147,13 @@ class Settings(BaseSettings):
     iovox_rate: Rate | None = Field(
         None,
         description="messages a second towards iovox, all replicas together; none is no limit",
+    )
+    default_region: Annotated[
+        str | None, BeforeValidator(_none_if_empty), AfterValidator(_region)
+    ] = Field(
+        None,
+        description="the country, such as GB, whose national phone numbers are read "
+        "(07700 900123); none is international form alone",
     )
     retry_on_500: bool = Field(
         True, description="whether iovox's own XML error 500 is taken as surely not sent"

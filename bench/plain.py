@@ -19,10 +19,10 @@ from uuid import UUID
 from uvicorn import Server
 
 from app import cli, main
-from app.model import receipt
+from app.model import numbers, receipt
 from app.parts import batcher
 from app.receive import endpoint, inbox
-from app.send import requests, sender
+from app.send import sender
 from app.server import process
 from app.store import compiled, engine, history, ids, keys, messages, receipts, recording
 from app.store.connections import asyncpg_pool
@@ -143,7 +143,7 @@ def trusted_keys() -> None:
 
 def remembered_numbers() -> None:
     """Each phone number is parsed."""
-    _set(requests, "_e164", requests._e164.__wrapped__)
+    _set(numbers, "_e164", numbers._e164.__wrapped__)
 
 
 def small_ones() -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,6 +18,7 @@ from app.lookup.cursor import CURSOR_PATTERN, read_cursor
 from app.model.search import MESSAGE_STATUSES
 from app.model.status import FINAL, Status
 from app.web.faults import quoted
+from app.web.numbers import SentFrom, SentTo
 from app.web.query import (
     Boolean,
     Moment,
@@ -30,12 +30,9 @@ from app.web.query import (
 
 DEFAULT_PAGE_SIZE = 50
 MAX_WAIT = 60
-MAX_DIGITS = 15
-"""Digits, in E.164."""
 MAX_IDS = 1_000
 
 _NUMBER = re.compile(r"\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-_PUNCTUATION = re.compile(r"[\s().-]+")
 
 
 def _statuses(values: object) -> object:
@@ -47,25 +44,6 @@ def _statuses(values: object) -> object:
         every = ", ".join(sorted(MESSAGE_STATUSES))
         raise ValueError(f"{quoted(unknown[0])!r} is not a status; there are: {every}")
     return names
-
-
-def _destination(text: str) -> str:
-    compact = _PUNCTUATION.sub("", text)
-    digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
-    if not _is_number(digits):
-        raise ValueError("must be a phone number in international form, such as 447700900123")
-    return digits
-
-
-def _origin(text: str) -> str:
-    """Normalise like sends: digits without + or 00; names stay as they are."""
-    compact = text.strip()
-    digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
-    return digits if _is_number(digits) else text
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
 def _wait(text: object) -> float:
@@ -102,12 +80,11 @@ class MessageFilters(Query):
     contradictory: Boolean | None = Field(
         None, description="Whether there are receipts for both success and failure"
     )
-    destination: Annotated[ShortText, AfterValidator(_destination)] | None = Field(
-        None, description="In international form, however it is written, such as +44 7700 900123"
+    destination: Annotated[ShortText, SentTo] | None = Field(
+        None,
+        description="However it is written, such as +44 7700 900123: read as that of a send is",
     )
-    origin: Annotated[ShortText, AfterValidator(_origin)] | None = Field(
-        None, description="As it was sent"
-    )
+    origin: Annotated[ShortText, SentFrom] | None = Field(None, description="As it was sent")
     reference: ShortText | None = Field(None, description="Your own name for it, exactly")
     app: ShortText | None = Field(
         None, description="Of this app; needs a key with the scope `admin`, which sees all"

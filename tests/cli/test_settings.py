@@ -91,6 +91,8 @@ def test_everything_wrong_is_one_message_without_a_secret(tmp_path: Path) -> Non
         ("DLR_IOVOX_PROXY", "http://user:hunter2-proxy@proxy:port"),
         ("DLR_IOVOX_CA_FILE", "nowhere.pem"),
         ("DLR_IOVOX_CA_FILE", __file__),
+        ("DLR_DEFAULT_REGION", "UK"),
+        ("DLR_DEFAULT_REGION", "44"),
         ("DLR_IOVOX_READ_TIMEOUT", "0"),
         ("DLR_IOVOX_READ_TIMEOUT", "soon"),
         ("DLR_IOVOX_CONNECT_TIMEOUT", "nan"),

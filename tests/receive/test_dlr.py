@@ -309,7 +309,7 @@ ODD: list[tuple[str, bytes, dict[str, str], dict[str, Any]]] = [
         "the last second there is",
         body("7", "DELIVERED", receipt_timestamp="9999-12-31 23:59:59"),
         {},
-        {"at": datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)},
+        {"time_quality": "ahead", "receipt_timestamp": "9999-12-31 23:59:59"},
     ),
     ("NUL", body("7", "FAILED", delivery_status="a\x00"), {}, {"delivery_status": "a\ufffd"}),
     ("half a pair", body("7", "\udc00"), {}, {"status": "\ufffd", "status_key": 0}),

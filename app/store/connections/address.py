@@ -137,12 +137,13 @@ def _checked_words(url: str) -> dict[str, str]:
         parts = urlsplit(url)
     except ValueError:
         raise ValueError("its hosts cannot be read") from None
+    if "#" in url or url.count("@") != parts.netloc.count("@") or url.count("@") > 1:
+        # Read on, what follows a / or ? of the password would be shown as something else.
+        raise ValueError("special characters in the user or the password are percent-encoded")
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         raise ValueError("what stands behind its ? is not word=value&word=value") from None
-    if parts.fragment or "#" in url or parts.netloc.count("@") > 1:
-        raise ValueError("special characters in the user or the password are percent-encoded")
     words: dict[str, str] = {}
     for word, value in pairs:
         if word in words:

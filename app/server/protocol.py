@@ -54,7 +54,8 @@ that arrives, so an endless one would block the event loop."""
 
 ABORT_EXTENSION = "iovox-receipts.abort"
 """Name of an ASGI extension of ours. ASGI has no way to abort a connection whose client does not
-read: uvicorn would wait for it, on shutdown as well. The scope's ``extensions`` carry a function.
+read: uvicorn would wait for it, on shutdown as well. The scope's ``extensions`` carry a function,
+``abort``, and another by which a response says that it has no end of its own, ``endless``.
 """
 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -119,6 +120,9 @@ class GracefulHttp(HttpToolsProtocol):
     """Bytes of a body that are to come; 0 if its length is not declared."""
     _is_eof = False
     """Whether the client has shut down its writing side."""
+    _is_endless = False
+    """Whether the response has no end of its own: then an end of the client's bytes is its leaving.
+    """
     _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _buffered: list[bytes] | None = None
@@ -162,7 +166,7 @@ class GracefulHttp(HttpToolsProtocol):
         It may also have gone altogether, which only writing to it can tell.
         """
         self._is_eof = True
-        if self.scheme == "https":  # TLS has no half-closed connections
+        if self._is_endless or self.scheme == "https":  # TLS has no half-closed connections
             return False
         self._unset_keepalive_if_required()
         return not self._is_finished()
@@ -374,10 +378,16 @@ class GracefulHttp(HttpToolsProtocol):
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)  # the list that the scope refers to
-        self.scope["extensions"] = {ABORT_EXTENSION: {"abort": self.transport.abort}}
+        self._is_endless = False
+        self.scope["extensions"] = {
+            ABORT_EXTENSION: {"abort": self.transport.abort, "endless": self._set_endless}
+        }
         super().on_headers_complete()
         if self._is_shutting_down and self.cycle is not None:
             self.cycle.keep_alive = False
+
+    def _set_endless(self) -> None:
+        self._is_endless = True
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

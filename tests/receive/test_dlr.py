@@ -273,6 +273,9 @@ async def test_a_slash_behind_the_path(
     assert (await iovox.get("/dlr/")).headers["allow"] == "POST"
 
 
+WHOLE = body("7", "FAILED")
+UNPACKED = {"status": "FAILED", "body": WHOLE}
+
 # label, body, headers, what its row shows
 ODD: list[tuple[str, bytes, dict[str, str], dict[str, Any]]] = [
     ("numbers", body("7", "DELIVERED", status_reason=8), {}, {"status_reason": "8"}),
@@ -338,19 +341,16 @@ ODD: list[tuple[str, bytes, dict[str, str], dict[str, Any]]] = [
         {"X-Message-Id": "f" * 8_000},
         {"message_hint": None},
     ),
-    ("gzip", gzip.compress(body("7", "FAILED")), {"Content-Encoding": "gzip"},
-     {"status": "FAILED", "body": body("7", "FAILED")}),
-    ("gzip in two members", gzip.compress(body("7", "FAILED")[:9]) + gzip.compress(
-        body("7", "FAILED")[9:]), {"Content-Encoding": "x-gzip"}, {"status": "FAILED"}),
-    ("deflate", zlib.compress(body("7", "FAILED")), {"Content-Encoding": "Deflate"},
-     {"status": "FAILED"}),
-    ("deflate without a head", zlib.compress(body("7", "FAILED"), wbits=-15),
-     {"Content-Encoding": "deflate"}, {"status": "FAILED"}),
-    ("gzip of deflate", gzip.compress(zlib.compress(body("7", "FAILED"))),
-     {"Content-Encoding": "deflate, gzip"}, {"status": "FAILED"}),
-    ("gzip, but it is not", body("7", "FAILED"), {"Content-Encoding": "gzip"},
-     {"status": "FAILED"}),
-    ("identity", body("7", "FAILED"), {"Content-Encoding": "identity"}, {"status": "FAILED"}),
+    ("gzip", gzip.compress(WHOLE), {"Content-Encoding": "gzip"}, UNPACKED),
+    ("gzip in two members", gzip.compress(WHOLE[:9]) + gzip.compress(WHOLE[9:]),
+     {"Content-Encoding": "x-gzip"}, UNPACKED),
+    ("deflate", zlib.compress(WHOLE), {"Content-Encoding": "Deflate"}, UNPACKED),
+    ("deflate without a head", zlib.compress(WHOLE, wbits=-15), {"Content-Encoding": "deflate"},
+     UNPACKED),
+    ("gzip of deflate", gzip.compress(zlib.compress(WHOLE)),
+     {"Content-Encoding": "deflate, gzip"}, UNPACKED),
+    ("gzip, but it is not", WHOLE, {"Content-Encoding": "gzip"}, UNPACKED),
+    ("identity", WHOLE, {"Content-Encoding": "identity"}, UNPACKED),
 ]  # fmt: skip
 
 
@@ -370,7 +370,7 @@ async def test_odd_but_kept(
     async with database.read() as connection:
         row = (await connection.execute(receipts.select())).one()
     assert {name: getattr(row, name) for name in shown} == shown
-    assert (row.sms_activity_id, row.body, row.times_seen) == ("7", sent, 1)
+    assert (row.sms_activity_id, row.body, row.times_seen) == ("7", shown.get("body", sent), 1)
     expected = row.status if row.status_key else "UNKNOWN"
     async with database.read() as connection:
         delivery = (await connection.execute(deliveries.select())).one()

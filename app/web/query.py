@@ -124,8 +124,8 @@ def _or_date(of_date: Callable[[date], datetime]) -> BeforeValidator:
         if isinstance(value, str) and _TIME.fullmatch(_LOST_PLUS.sub("+", value)):
             return _moment(value)
         raise ValueError(
-            "must be an RFC 3339 time, such as 2026-11-22T09:00:00Z, or a date, such as 2026-11-22, "
-            "which is London's"
+            "must be an RFC 3339 time, such as 2026-11-22T09:00:00Z, or a date, such as "
+            "is is London's"
         )
 
     return BeforeValidator(read, json_schema_input_type=datetime | date)

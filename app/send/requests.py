@@ -28,6 +28,7 @@ from app.model.message import Request
 from app.web.faults import faults_of
 from app.web.numbers import AsDestination, AsOrigin
 from app.web.query import rfc3339
+from app.web.strict_json import require_distinct, without_surplus
 
 MAX_BATCH_SIZE = 1_000
 MAX_MESSAGE_LENGTH = 160
@@ -133,13 +134,16 @@ class ResendRequest(BaseModel):
 
 
 def read_message(fields: object, *, now: datetime, horizon: timedelta) -> Request:
-    """Validate one message of a batch. Raises Invalid, which names every fault."""
-    faults: tuple[FieldError, ...] = ()
+    """Validate one message of a batch. Raises Invalid, which names its faults."""
+    require_distinct(fields)
+    fields, left_out = without_surplus(fields, SendRequest.model_fields)
     try:
         request = SendRequest.model_validate(fields).request()
     except ValidationError as error:
         faults = faults_of(error.errors(include_url=False, include_input=False))
-        raise Invalid("The message was not sent; nothing is stored", errors=faults) from None
+        raise Invalid(
+            "The message was not sent; nothing is stored", errors=faults, errors_left_out=left_out
+        ) from None
     require_schedule(request, now=now, horizon=horizon)
     return request
 

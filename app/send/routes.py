@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 
 from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooManyRequests
 from app.model.status import Status
+from app.send import preferences
 from app.send.idempotency import HEADER, REPLAYED, Key, KeyedBody, keyed_body
 from app.send.requests import BatchRequest, ResendRequest, SendRequest
 from app.send.responses import (
@@ -22,7 +23,7 @@ from app.send.responses import (
     sent_message,
 )
 from app.send.sender import Sender
-from app.web.body import KIB, body_limit
+from app.web.body import KIB, Bodies, body_limit
 from app.web.caller import SendCaller
 from app.web.numbers import NationalForms
 from app.web.paths import ANY_MESSAGE_ID, MessageId
@@ -50,6 +51,15 @@ KeyHeader = Annotated[
 TheSender = Annotated[Sender, Depends(_sender)]
 
 _TAKEN = headers("Location", REPLAYED)
+PreferHeader = Annotated[
+    str | None,
+    Header(
+        alias=preferences.HEADER,
+        description=f"`{preferences.RESPOND_ASYNC}` (RFC 7240): queue the message and answer 202 "
+        "at once, without waiting for iovox. Other preferences are passed over",
+    ),
+]
+
 _RESPONSES: Responses = {
     201: {"description": "iovox accepted it", "headers": _TAKEN},
     202: {
@@ -57,6 +67,9 @@ _RESPONSES: Responses = {
         "model": SentMessage,
         "headers": _TAKEN,
     },
+}
+_SEND_RESPONSES: Responses = _RESPONSES | {
+    202: {**_RESPONSES[202], "headers": _TAKEN | headers(preferences.APPLIED)}
 }
 _BATCH_RESPONSES: Responses = {
     202: {"description": "What became of each", "headers": headers(REPLAYED)}
@@ -69,7 +82,7 @@ _BATCH_RESPONSES: Responses = {
     status_code=201,
     dependencies=[NationalForms],
     response_model_exclude_unset=True,
-    responses=_RESPONSES
+    responses=_SEND_RESPONSES
     | problems(*BODY_ERRORS, Conflict, Refused, TooManyRequests, retry_after=409),
 )
 async def send(
@@ -79,11 +92,18 @@ async def send(
     request: Request,
     response: Response,
     idempotency_key: KeyHeader = None,
+    prefer: PreferHeader = None,
 ) -> SentMessage:
     """201 with iovox's id, or 202 while it is QUEUED or UNCONFIRMED."""
     key = _keyed(request, idempotency_key, "send", await request.json())
+    # The framework reads the last line of a header that has several.
+    queued = prefer is not None and preferences.prefers_async(
+        request.headers.getlist(preferences.HEADER)
+    )
     sender.rates.take(caller.key_id)
-    result = await sender.send(caller.app, message.request(), key)
+    result = await sender.send(caller.app, message.request(), key, queued=queued)
+    if queued and result.submitted.status is Status.QUEUED:
+        response.headers[preferences.APPLIED] = preferences.RESPOND_ASYNC
     return _respond(response, result)
 
 
@@ -105,7 +125,9 @@ async def send_batch(
     idempotency_key: KeyHeader = None,
 ) -> BatchResponse:
     """202 with an outcome for each; a bad message does not spoil the others."""
-    key = _keyed(request, idempotency_key, "batch", await request.json())
+    bodies: Bodies = request.app.state.bodies
+    body = await request.json()
+    key = await bodies.in_thread(_keyed, request, idempotency_key, "batch", body)
     sender.rates.take(caller.key_id, len(batch.messages))
     result = await sender.send_batch(caller.app, batch.messages, key)
     if result.replayed:

@@ -1,6 +1,6 @@
 """Lookups of messages by id: status, history and receipts.
 
-Concurrent lookups share one statement, as receipts share one commit; a lone one runs at once. A
+Concurrent lookups share one statement (docs/performance.md); a lone one runs at once. A
 lookup never joins a statement that has begun, so it sees all that was committed before it.
 """
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from fastapi.datastructures import QueryParams
+from fastapi import Request
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -55,14 +55,15 @@ class Query(BaseModel):
         return value
 
 
-def check_parameters(params: QueryParams, *, is_read: bool, repeatable: frozenset[str]) -> None:
+def check_parameters(request: Request, *, is_read: bool, repeatable: frozenset[str]) -> None:
     """Refuse repeated parameters, and all parameters of a route without a query model.
 
     Query models cannot check these. Raises Invalid.
     """
-    items = params.multi_items()
-    if len(items) > MAX_PARAMETERS:
-        raise Invalid(f"There are {len(items)} parameters; at most {MAX_PARAMETERS} are read")
+    count = request.scope["query_string"].count(b"&") + 1
+    if count > MAX_PARAMETERS:  # before they are parsed
+        raise Invalid(f"There are {count} parameters; at most {MAX_PARAMETERS} are read")
+    items = request.query_params.multi_items()
     if not is_read:
         faults = [
             FieldError(quoted(name), "is not a parameter here; there are none") for name, _ in items

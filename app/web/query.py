@@ -126,7 +126,7 @@ def _or_date(of_date: Callable[[date], datetime]) -> BeforeValidator:
             return _moment(value)
         raise ValueError(
             "must be an RFC 3339 time, such as 2026-11-22T09:00:00Z, or a date, such as "
-            "is is London's"
+            "2026-11-22, which is London's"
         )
 
     return BeforeValidator(read, json_schema_input_type=datetime | date)

@@ -21,10 +21,11 @@ from app.web.faults import quoted
 from app.web.numbers import SentFrom, SentTo
 from app.web.query import (
     Boolean,
-    Moment,
     PageSize,
     Query,
     ShortText,
+    Since,
+    Until,
     not_before,
 )
 
@@ -89,10 +90,14 @@ class MessageFilters(Query):
     app: ShortText | None = Field(
         None, description="Of this app; needs a key with the scope `admin`, which sees all"
     )
-    from_: Moment | None = Field(None, alias="from", description="Created then or later")
-    to: Annotated[Moment | None, not_before("from_")] = Field(None, description="Created before")
-    status_from: Moment | None = Field(None, description="Has its status since then or later")
-    status_to: Annotated[Moment | None, not_before("status_from")] = Field(
+    from_: Since | None = Field(
+        None, alias="from", description="Created then or later; a date is its midnight in London"
+    )
+    to: Annotated[Until | None, not_before("from_")] = Field(
+        None, description="Created before; a date includes its day"
+    )
+    status_from: Since | None = Field(None, description="Has its status since then or later")
+    status_to: Annotated[Until | None, not_before("status_from")] = Field(
         None, description="Has its status since before"
     )
     cursor: Cursor | None = Field(
@@ -114,16 +119,16 @@ class MessageFilters(Query):
 class StatsQuery(Query):
     """The range of messages to count, and the grouping."""
 
-    from_: Moment | None = Field(
+    from_: Since | None = Field(
         None, alias="from", description="Created then or later; a day before `to` if left out"
     )
-    to: Annotated[Moment | None, not_before("from_")] = Field(
+    to: Annotated[Until | None, not_before("from_")] = Field(
         None, description="Created before; now if left out"
     )
     by: Literal["status", "reason", "origin", "app", "hour", "day"] = Field(
         "status",
-        description="The property to group by. Hours and days are UTC; a reason is the "
-        "`status_reason` of the receipt that determines the status",
+        description="The property to group by. Hours are UTC's, days London's: the key is when it "
+        "begins. A reason is the `status_reason` of the receipt that determines the status",
     )
     app: ShortText | None = Field(
         None, description="Of this app; needs a key with the scope `admin`, which sees all"

@@ -35,6 +35,8 @@ from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
 
 MAX_RANGE = timedelta(days=31)
+AUTUMN_HOUR = timedelta(hours=1)
+"""London's October has 31 days and an hour."""
 DEFAULT_RANGE = timedelta(days=1)
 CACHE_CONTROL = "private, no-cache"
 
@@ -216,7 +218,7 @@ def _range(query: StatsQuery) -> tuple[datetime, datetime]:
     start = query.from_ or _before(end, DEFAULT_RANGE)
     if end < start:
         raise _at_fault("from", "lies in the future")
-    if end - start > MAX_RANGE:
+    if end - start > MAX_RANGE + AUTUMN_HOUR:
         raise _at_fault("from", f"lies more than {MAX_RANGE.days} days before to")
     return start, end
 

@@ -9,7 +9,7 @@ operating system: a slim container has none, and an old one has outdated ones.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import StrEnum
 from importlib.resources import files
 from typing import NamedTuple
@@ -32,6 +32,48 @@ def _load_london() -> ZoneInfo:
 
 
 LONDON = _load_london()
+
+
+_DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+
+
+def midnight(day: date) -> datetime:
+    """The UTC time at which this day begins in London. Raises OverflowError beyond the years."""
+    return datetime.combine(day, time(), LONDON).astimezone(UTC)
+
+
+def end_of(day: date) -> datetime:
+    """The UTC time at which this day ends in London: the next one's midnight. Raises likewise."""
+    return midnight(day + _DAY)
+
+
+class Offsets(NamedTuple):
+    """London's offsets from UTC before and from a change of its clocks on."""
+
+    change: datetime
+    before: timedelta
+    after: timedelta
+
+
+def offsets(start: datetime, end: datetime) -> Offsets:
+    """The offsets within a range that is too short for two changes of the clocks: a few months.
+
+    Without a change both are the same.
+    """
+    before, after = _offset(start), _offset(end)
+    first, last = start, end
+    while before != after and last - first > _SECOND:
+        middle = first + (last - first) / 2
+        if _offset(middle) == before:
+            first = middle
+        else:
+            last = middle
+    return Offsets(last.replace(microsecond=0), before, after)
+
+
+def _offset(moment: datetime) -> timedelta:
+    return moment.astimezone(LONDON).utcoffset() or timedelta(0)
 
 
 class TimeQuality(StrEnum):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from fastapi import Request
@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from app.errors import FieldError, Invalid
+from app.model.london import end_of, midnight
 from app.web.faults import quoted
 
 MAX_PAGE_SIZE = 500
@@ -33,6 +34,7 @@ MAX_PARAMETERS = 100
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _LOST_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 _WHOLE = re.compile(r"\d{1,6}", re.ASCII)
 
@@ -111,6 +113,25 @@ def _moment(value: object) -> datetime:
     return rfc3339(_LOST_PLUS.sub("+", value))
 
 
+def _or_date(of_date: Callable[[date], datetime]) -> BeforeValidator:
+    """A time, or a date."""
+
+    def read(value: object) -> datetime:
+        if isinstance(value, str) and _DATE.fullmatch(value):
+            try:
+                return of_date(date.fromisoformat(value))
+            except (ValueError, OverflowError):
+                raise ValueError("is no time that exists") from None
+        if isinstance(value, str) and _TIME.fullmatch(_LOST_PLUS.sub("+", value)):
+            return _moment(value)
+        raise ValueError(
+            "must be an RFC 3339 time, such as 2026-11-22T09:00:00Z, or a date, such as "
+            "2026-11-22, which is London's"
+        )
+
+    return BeforeValidator(read, json_schema_input_type=datetime | date)
+
+
 def whole_number(maximum: int) -> BeforeValidator:
     """An integer from 1 to ``maximum``, written in digits only."""
 
@@ -129,6 +150,9 @@ def _boolean(text: object) -> bool:
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
+Since = Annotated[datetime, _or_date(midnight)]
+Until = Annotated[datetime, _or_date(end_of)]
+"""The ends of a range in a filter: a date is London's, from its midnight and until its end."""
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE), whole_number(MAX_PAGE_SIZE)]
 ShortText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]

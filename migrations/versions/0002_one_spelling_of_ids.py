@@ -8,7 +8,9 @@ message was not told of. Two messages never share an id: the later one keeps its
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,6 +20,8 @@ revision = "0002_one_spelling"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+
+Columns = dict[str, Any]
 
 _EVENT_LOCK = 7001
 _MOST_ARRIVALS_KEPT = 100
@@ -42,7 +46,7 @@ respelt = sa.Table(
     "respelt",
     sa.MetaData(),
     sa.Column("old", sa.Text(), primary_key=True),
-    sa.Column("new", sa.Text(), nullable=False),
+    sa.Column("new", sa.Text(), nullable=False, index=True),
     prefixes=["temporary"],
 )
 messages = sa.table(
@@ -102,16 +106,16 @@ def upgrade() -> None:
     rows = [{"old": old, "new": new} for old, new in spelt.items()]
     for start in range(0, len(rows), _AT_ONCE):
         bind.execute(sa.insert(respelt), rows[start : start + _AT_ONCE])
-    told = []
+    told: list[Columns] = []
     for new in _shared_ids(bind):
         olds = bind.execute(sa.select(respelt.c.old).where(respelt.c.new == new)).scalars().all()
         told += _merge(bind, new, olds)
         bind.execute(sa.delete(respelt).where(respelt.c.new == new))
     for table in _tables:
         old = table.c.sms_activity_id
-        new = sa.select(respelt.c.new).where(respelt.c.old == old).scalar_subquery()
+        found = sa.select(respelt.c.new).where(respelt.c.old == old).scalar_subquery()
         these = old.in_(sa.select(respelt.c.old))
-        bind.execute(sa.update(table).where(these).values(sms_activity_id=new))
+        bind.execute(sa.update(table).where(these).values(sms_activity_id=found))
     respelt.drop(bind)
     _tell(bind, told)
 
@@ -120,15 +124,15 @@ def downgrade() -> None:
     """Nothing: the old spellings are in the receipts' bytes, and the old code reads the new ones."""
 
 
-def _one_spelling(sms_activity_id):
+def _one_spelling(sms_activity_id: str) -> str:
     trimmed = sms_activity_id.strip()
     match = _UUID.fullmatch(trimmed)
     return match[2].lower() if match else trimmed
 
 
-def _other_spellings(bind):
+def _other_spellings(bind: sa.Connection) -> dict[str, str]:
     """Every id that is stored in another spelling, with the one that it gets."""
-    spelt = {}
+    spelt: dict[str, str] = {}
     for table in _tables:
         suspect = sa.text(_SUSPECT[bind.dialect.name])
         query = sa.select(table.c.sms_activity_id).distinct().where(suspect)
@@ -139,23 +143,21 @@ def _other_spellings(bind):
     return spelt
 
 
-def _shared_ids(bind):
+def _shared_ids(bind: sa.Connection) -> list[str]:
     """The ids that more than one spelling becomes, or that exist already."""
     counts = sa.select(respelt.c.new).group_by(respelt.c.new).having(sa.func.count() > 1)
-    shared = set(bind.execute(counts).scalars())
+    shared: set[str] = set(bind.execute(counts).scalars())
     for table in (receipts, deliveries, messages):
         there = sa.select(respelt.c.new).where(respelt.c.new == table.c.sms_activity_id)
         shared.update(bind.execute(there.distinct()).scalars())
     return sorted(shared)
 
 
-def _merge(bind, new, olds):
+def _merge(bind: sa.Connection, new: str, olds: Sequence[str]) -> list[Columns]:
     """Merge all spellings of one id; returns the events that its message is owed."""
     spellings = {new, *olds}
-    owners = bind.execute(
-        sa.select(messages).where(messages.c.sms_activity_id.in_(spellings))
-    ).all()
-    owners.sort(key=lambda row: (row.sms_activity_id != new, row.submitted_at, row.id))
+    rows = bind.execute(sa.select(messages).where(messages.c.sms_activity_id.in_(spellings)))
+    owners = sorted(rows, key=lambda row: (row.sms_activity_id != new, row.submitted_at, row.id))
     spellings -= {row.sms_activity_id for row in owners[1:]}
     of_these = deliveries.c.sms_activity_id.in_(spellings)
     found = bind.execute(sa.select(deliveries).where(of_these)).all()
@@ -181,9 +183,11 @@ def _merge(bind, new, olds):
     return told
 
 
-def _merge_receipts(bind, new, spellings, bound):
+def _merge_receipts(
+    bind: sa.Connection, new: str, spellings: set[str], bound: sa.Row[Any] | None
+) -> list[Columns]:
     rows = bind.execute(sa.select(receipts).where(receipts.c.sms_activity_id.in_(spellings))).all()
-    by_digest = {}
+    by_digest: dict[bytes, list[sa.Row[Any]]] = {}
     for row in sorted(rows, key=lambda row: (row.sms_activity_id != new, row.received_at, row.id)):
         by_digest.setdefault(row.digest, []).append(row)
     for digest, (first, *others) in by_digest.items():
@@ -196,7 +200,7 @@ def _merge_receipts(bind, new, spellings, bound):
         every = (first, *others)
         arrivals = {str(row.id) for row in every} | {one for row in every for one in _also(row)}
         also = sorted(arrivals - {str(first.id)}, reverse=True)[:_MOST_ARRIVALS_KEPT]
-        values = {
+        values: Columns = {
             "sms_activity_id": new,
             "times_seen": sum(row.times_seen for row in every),
             "received_at": min(row.received_at for row in every),
@@ -224,13 +228,13 @@ def _merge_receipts(bind, new, spellings, bound):
     ]
 
 
-def _also(row):
+def _also(row: sa.Row[Any]) -> list[str]:
     if isinstance(row.also, str):
-        return json.loads(row.also)
+        return [str(one) for one in json.loads(row.also)]
     return [str(one) for one in row.also or ()]
 
 
-def _tell(bind, told):
+def _tell(bind: sa.Connection, told: Sequence[Columns]) -> None:
     if not told:
         return
     now = datetime.now(UTC)

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.model.london import CLOCK_SKEW, TimeQuality, parse_local_time, to_utc
+from app.model.london import (
+    CLOCK_SKEW,
+    TimeQuality,
+    end_of,
+    midnight,
+    offsets,
+    parse_local_time,
+    to_utc,
+)
 
 YEARS = range(1996, 2038)
 SECOND = timedelta(seconds=1)
@@ -268,3 +276,23 @@ def test_the_answer_is_in_utc_whatever_zone_the_receipt_came_in() -> None:
 def test_a_naive_time_of_receipt_is_refused() -> None:
     with pytest.raises(ValueError, match="zone"):
         to_utc("2020-05-06 18:37:37", LATER.replace(tzinfo=None))
+
+
+@given(st.dates(date(1996, 1, 2), date(2037, 12, 30)))
+def test_a_day_begins_and_ends_at_midnight_on_the_clock(day: date) -> None:
+    wall = datetime(day.year, day.month, day.day, tzinfo=UTC).replace(tzinfo=None)
+    assert instants(wall) == [midnight(day)]
+    assert end_of(day) == midnight(day + timedelta(days=1))
+
+
+@given(st.sampled_from(YEARS), wall_times, st.timedeltas(SECOND, timedelta(days=31, hours=1)))
+def test_the_offsets_of_a_range(year: int, start: datetime, span: timedelta) -> None:
+    begin = start.replace(tzinfo=UTC).replace(year=year, day=1)
+    found = offsets(begin, begin + span)
+    for month in (3, 10):
+        if begin < edge(year, month) < begin + span:
+            assert found.change == edge(year, month)
+    for part in range(8):
+        moment = begin + span * part / 8
+        offset = found.before if moment < found.change else found.after
+        assert (moment + offset).replace(tzinfo=None) == on_the_clock(moment)

@@ -9,7 +9,8 @@
     ├── RequestTimeout        408   the body did not arrive in time
     ├── Conflict              409   the state of the resource does not allow this
     ├── BodyTooLarge          413   the body exceeds the route's limit
-    ├── Invalid               422   parsed, but fields are invalid; all of them are named
+    ├── UnsupportedMediaType  415   the body has a Content-Encoding
+    ├── Invalid               422   parsed, but fields are invalid; up to MAX_FAULTS are named
     ├── TooManyRequests       429   the key's rate limit is exceeded; has Retry-After
     ├── Unavailable           503   nothing was stored; a retry helps
     ├── SubmissionError             a send without an id from iovox
@@ -30,6 +31,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+MAX_FAULTS = 20
+"""Faults that a problem names; it says how many more there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,14 @@ class ServiceError(Exception):
         detail: str,
         *,
         errors: tuple[FieldError, ...] = (),
+        errors_left_out: int = 0,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        """``errors_left_out``: faults beyond ``errors``; of those, MAX_FAULTS are kept."""
         super().__init__(detail)
         self.detail = detail
-        self.errors = errors
+        self.errors = errors[:MAX_FAULTS]
+        self.errors_left_out = errors_left_out + len(errors) - len(self.errors)
         self.headers = dict(headers or {})
 
     def problem(self) -> dict[str, object]:
@@ -69,6 +76,8 @@ class ServiceError(Exception):
         }
         if self.errors:
             body["errors"] = [{"field": e.field, "message": e.message} for e in self.errors]
+        if self.errors_left_out:
+            body["errors_left_out"] = self.errors_left_out
         return body
 
 
@@ -123,8 +132,14 @@ class BodyTooLarge(ServiceError):
     code, status, title = "body-too-large", 413, "The body is too large"
 
 
+class UnsupportedMediaType(ServiceError):
+    """The body has a Content-Encoding."""
+
+    code, status, title = "unsupported-media-type", 415, "The body is in a form that is not read"
+
+
 class Invalid(ServiceError):
-    """The body was parsed, but fields are invalid; ``errors`` names each of them."""
+    """The body was parsed, but fields are invalid; ``errors`` names them, up to MAX_FAULTS."""
 
     code, status, title = "invalid", 422, "Some fields are at fault"
 

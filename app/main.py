@@ -16,12 +16,14 @@ from app.ops import logs
 from app.ops.health import router as health
 from app.receive.documentation import OPERATION, SECURITY, SECURITY_SCHEME
 from app.receive.endpoint import PATH as DLR_PATH
+from app.receive.endpoint import PATHS as DLR_PATHS
 from app.receive.routes import router as rejected
 from app.runtime import Runtime
 from app.send.routes import router as send
 from app.server.exits import on_exit
 from app.server.requests import CompleteRequest
 from app.settings import NEEDED_TO_SERVE, Settings, load
+from app.web.cors import add_cors
 from app.web.docs import add_docs
 from app.web.openapi import DESCRIPTION, TAGS, complete
 from app.web.problems import add_error_handlers
@@ -37,11 +39,11 @@ class Service(FastAPI):
     @property
     def complete_posts(self) -> Mapping[bytes, Callable[[CompleteRequest], None]]:
         """Handlers for requests that the server's protocol has read completely: most receipts."""
-        return {DLR_PATH.encode(): self.runtime.dlr.answer_complete}
+        return {path.encode(): self.runtime.dlr.answer_complete for path in DLR_PATHS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one request."""
-        if scope["type"] == "http" and scope["path"] == DLR_PATH:
+        if scope["type"] == "http" and scope["path"] in DLR_PATHS:
             await self.runtime.dlr(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
@@ -78,6 +80,7 @@ def create_app(settings: Settings) -> Service:
         servers=[{"url": "/", "description": "Where this document comes from"}],
         lifespan=lifespan,
         redirect_slashes=False,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
@@ -85,7 +88,10 @@ def create_app(settings: Settings) -> Service:
     app.runtime = runtime
     _provide(app.state, runtime)
     add_error_handlers(app)
-    add_docs(app)
+    if settings.docs:
+        add_docs(app)
+    if settings.cors_origins:
+        add_cors(app, settings.cors_origins.split(","))
     for router in (send, lookup, feed, webhooks, rejected, health):
         app.include_router(router)
     app.webhooks.include_router(payloads)
@@ -95,6 +101,8 @@ def create_app(settings: Settings) -> Service:
 def _provide(state: State, runtime: Runtime) -> None:
     """Set the objects that the routes' dependencies read from ``app.state``."""
     state.authenticator = runtime.authenticator
+    state.bodies = runtime.bodies
+    state.default_region = runtime.settings.default_region
     state.sender = runtime.sender
     state.lookups = runtime.lookups
     state.feed = runtime.feed

@@ -57,8 +57,9 @@ from app.store.receipts import ReceiptStore
 from app.store.schema import migrate, require_current
 from app.store.stats import StatsStore
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
-from app.store.watch import DatabaseWatch
+from app.store.watch import CHECK_PATIENCE, DatabaseWatch
 from app.store.webhooks import WebhookStore
+from app.web.body import Bodies
 from app.web.caller import Authenticator
 from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.schedule import Schedule
@@ -105,11 +106,17 @@ class Runtime:
                 settings, pool_size=INTAKE_CONNECTIONS, direct_size=INTAKE_ASYNCPG_CONNECTIONS
             )
         )
-        self.watch = DatabaseWatch(self._require_usable, on_down=self._drop_idle_connections)
+        self.watch = DatabaseWatch(
+            self._require_usable,
+            on_down=self._drop_idle_connections,
+            name=self.database.name,
+            patience=CHECK_PATIENCE + self.database.failover_time,
+        )
         self.wakeups = Wakeups(self.database)
         self._announce_events = partial(self.wakeups.announce, EVENTS)
         self.keys = KeyStore(self.database)
         self.authenticator = Authenticator(self.keys)
+        self.bodies = Bodies()
         self.history = HistoryStore(self.database)
         self.messages = MessageStore(self.database)
         self.receipts = ReceiptStore(self.intake)
@@ -162,7 +169,7 @@ class Runtime:
             tls=iovox_tls(settings),
             proxy=self.iovox_proxy,
         )
-        breaker = CircuitBreaker()
+        breaker = CircuitBreaker(probe_patience=self.client.max_duration)
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
         is_any_due = None if settings.queue_workers else self.messages.is_any_due
         gate = Gate(breaker=breaker, pace=pace, rate=rate, is_any_due=is_any_due)
@@ -320,6 +327,7 @@ class Runtime:
         chains = (sending, receiving, webhooks)
         await asyncio.gather(*(close_in_order(parts, deadline=deadline) for parts in chains))
         await close_in_order(stores, deadline=deadline)
+        self.bodies.close()
 
     def end_streams(self) -> None:
         """End streams and long polls, which would otherwise delay the server's exit."""

@@ -5,6 +5,7 @@ Used by `main`, `runtime` and `cli` only; all other modules get plain arguments.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -19,6 +21,11 @@ PREFIX = "DLR_"
 
 NEEDED_TO_SERVE = ("public_url", "callback_url_headers", "iovox_username", "iovox_secure_key")
 
+_OF_OTHERS = ("DLR_API_", "DLR_TEST_")
+"""What else begins with PREFIX: the variables of the commands that ask a service, and of tests."""
+_TYPO = 2
+"""Edits at most that a misspelt name is away from the one that was meant."""
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _VISIBLE = re.compile("[!-~]+")
 _HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
 
@@ -60,6 +67,26 @@ def _networks(value: str) -> str:
     return value
 
 
+def _origins(value: str) -> str:
+    """Each as a browser writes it: lower case, without the port that its scheme implies."""
+    found = []
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        url = urlsplit(_base_url(part.lower()))
+        if url.path:
+            raise ValueError(f"{part} is no origin such as https://support.example.com")
+        port = "" if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f":{url.port}"
+        host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+        found.append(f"{url.scheme}://{host}{port}")
+    return ",".join(found)
+
+
+def _region(value: str | None) -> str | None:
+    region = value and value.strip().upper()
+    if region and region not in SUPPORTED_REGIONS:
+        raise ValueError(f"{region[:20]} is no country's two letters (ISO 3166), such as GB")
+    return region
+
+
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 LongDuration = Annotated[float, Field(gt=0, le=10 * 365 * 86_400)]
@@ -73,7 +100,8 @@ class Settings(BaseSettings):
 
     database_url: str = Field(
         "sqlite:///dlr.db",
-        description="sqlite:///file or postgresql://user:password@host/name",
+        description="sqlite:///file, or postgresql://user:password@host/name as psql takes it: "
+        "several hosts, sslmode, ...",
         repr=False,  # it may carry a password
     )
     database_pool: int = Field(
@@ -120,6 +148,13 @@ class Settings(BaseSettings):
         None,
         description="messages a second towards iovox, all replicas together; none is no limit",
     )
+    default_region: Annotated[
+        str | None, BeforeValidator(_none_if_empty), AfterValidator(_region)
+    ] = Field(
+        None,
+        description="the country, such as GB, whose national phone numbers are read "
+        "(07700 900123); none is international form alone",
+    )
     retry_on_500: bool = Field(
         True, description="whether iovox's own XML error 500 is taken as surely not sent"
     )
@@ -152,6 +187,12 @@ class Settings(BaseSettings):
     queue_workers: bool = Field(
         True, description="whether this process sends what is queued (`dlr worker` does it too)"
     )
+    cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
+        "",
+        description="comma-separated origins whose web pages may call the API from a browser, such "
+        "as https://support.example.com",
+    )
+    docs: bool = Field(True, description="whether /docs and /openapi.json are served")
     stream_heartbeat: Seconds = Field(
         15.0, description="how long an event stream may be silent before it gets a comment"
     )
@@ -201,9 +242,10 @@ def load(*, needs: Iterable[str] = ()) -> Settings:
 def read(*, needs: Iterable[str] = ()) -> tuple[Settings, dict[str, str]]:
     """Read the environment; returns the settings, and the errors by field.
 
-    An invalid field has its default in the settings, so that the others can be checked, too.
+    An invalid field has its default in the settings, so that the others can be checked, too. A
+    variable that is not known is an error where it looks like a field that is not set.
     """
-    errors: dict[str, str] = {}
+    errors = misspelt(os.environ)
     try:
         settings = Settings()
     except ValidationError as invalid:
@@ -216,6 +258,47 @@ def read(*, needs: Iterable[str] = ()) -> tuple[Settings, dict[str, str]]:
         if text is None or not str(text).strip():
             errors.setdefault(name, "is not set")
     return settings, errors
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """The names that begin with PREFIX and are not known, in order."""
+    return sorted(
+        name
+        for name in environment
+        if name.upper().startswith(PREFIX)
+        and not name.upper().startswith(_OF_OTHERS)
+        and name.upper().removeprefix(PREFIX).lower() not in Settings.model_fields
+    )
+
+
+def misspelt(environment: Iterable[str]) -> dict[str, str]:
+    """The fields that are not set although a variable of nearly this name is, as errors."""
+    given = {name.upper() for name in environment}
+    errors: dict[str, str] = {}
+    for unknown in unknown_variables(environment):
+        for name in Settings.model_fields:
+            if variable(name) not in given and _edits(unknown.upper(), variable(name)) <= _TYPO:
+                errors[name] = f"is not set, but {unknown} is, which is not known: a typing error?"
+    return errors
+
+
+def _edits(one: str, other: str) -> int:
+    """How many letters to add, leave out, change or swap with their neighbour make one the other
+    (the distance of Damerau and Levenshtein, where no letter is edited twice).
+    """
+    if abs(len(one) - len(other)) > _TYPO:
+        return _TYPO + 1
+    before_last: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        row = [i]
+        for j, wanted in enumerate(other, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and wanted == one[i - 2]:
+                cost = min(cost, before_last[j - 2] + 1)
+            row.append(cost)
+        before_last, last = last, row
+    return last[-1]
 
 
 def variable(name: str) -> str:

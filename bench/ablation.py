@@ -1,4 +1,4 @@
-"""What each device for speed brings: the service beside itself without it, on the device's journey."""
+"""What each device for speed brings: the service without it beside the service as it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.servers import Server
 from bench.stage import SMALL, Stage, name_of
 from bench.turns import TURNS, WARM_UP, Contender, Contest, in_turns
 
-AT_A_TIME = 6
+AT_A_TIME = 11
 """Devices whose servers are up at once, beside two with all devices."""
 FASTEST = 20_000
 """Receipts a second that each server is given messages for; should it be faster, they run out."""
@@ -29,70 +29,54 @@ WORTH = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """``name`` is that of its function in `bench.plain`. ``instead_of``: what else is switched off
-    on both sides of the comparison.
+    """``name`` is that of its function in `bench.plain`. ``lines``: those that would go with it,
+    counted where it first appears.
     """
 
     name: str
     journey: str
     what: str
     lines: int
-    instead_of: str | None = None
 
 
 DEVICES = (
-    Device("whole_calls", "receipt", "whole calls answered in the connection", 130),
-    Device("body_timer", "receipt", "one timer for all bodies", 35, instead_of="whole_calls"),
-    Device("empty_200", "receipt", "the empty 200 kept for a second", 18),
-    Device("alarms", "receipt", "the batcher's alarm", 50),
-    Device("quiet_turns", "receipt", "quiet turns before a batch", 25),
-    Device("second_writer", "receipt", "a second batch of receipts beside the first", 12),
-    Device("enough", "receipt", "a second batch only if it is worth it", 8),
-    Device("remembered_meanings", "receipt", "meanings remembered", 15),
-    Device("remembered_readings", "receipt", "readings of London time remembered", 3),
-    Device("remembered_both", "receipt", "both remembered", 18),
-    Device("usual_receipts", "receipt", "the usual id and status known at a glance", 14),
-    Device("raw_decode", "receipt", "JSON by raw_decode", 8),
-    Device("microseconds", "receipt", "times as microseconds", 6),
-    Device("of_each_one", "receipt", "a form of RECEIVE for batches of different messages", 45),
-    Device("alone", "receipt", "RECEIVE alone, a transaction by itself", 15),
-    Device("driver_ids", "receipt", "ids of the driver's own class", 12),
-    Device("plan_once", "receipt", "statements planned once", 6),
-    Device("reset_query", "receipt", "no reset query", 8),
-    Device("receipts_directly", "receipt", "receipts by asyncpg, not SQLAlchemy", 20),
-    Device("frozen_garbage", "receipt", "what is there at the start kept out of collections", 12),
-    Device("deadlines", "send", "deadlines by one timer", 40),
-    Device("second_writer", "send", "a second batch beside the first", 12),
-    Device("enough_sends", "send", "a second batch only if it is worth it", 8),
-    Device("remembered_numbers", "send", "numbers remembered", 5),
-    Device("record_only", "send", "RECORD_ONLY", 8),
+    Device("complete_requests", "receipt", "complete requests answered in the connection", 180),
+    Device("quiet_iterations", "receipt", "a wait for quiet before a batch", 22),
+    Device("second_writer", "receipt", "a second batch beside the first", 25),
+    Device("min_concurrent", "receipt", "a second batch only of 32 receipts or more", 6),
+    Device("remembered_meanings", "receipt", "remembered meanings of receipts", 15),
+    Device("of_each_one", "receipt", "a form of RECEIVE without repeated ids", 45),
+    Device("alone", "receipt", "RECEIVE alone as a transaction", 15),
+    Device("receipts_directly", "receipt", "asyncpg instead of SQLAlchemy", 20),
+    Device("reset_query", "receipt", "no reset query at a release", 8),
+    Device("small_ones", "receipt", "asyncpg's UUIDs, times as microseconds, raw_decode", 26),
+    Device("frozen_garbage", "receipt", "frozen garbage", 12),
     Device("accept", "send", "ACCEPT in one statement", 60),
-    Device("usual_answer", "send", "iovox's usual answer by a regular expression", 8),
-    Device("own_xml", "send", "XML put together by hand", 10),
-    Device("sends_directly", "send", "records and acceptances by asyncpg", 20),
-    Device("trusted_keys", "send", "keys trusted for 50 ms", 12),
-    Device("driver_ids", "send", "ids of the driver's own class", 12),
-    Device("plan_once", "send", "statements planned once", 6),
-    Device("reset_query", "send", "no reset query", 8),
-    Device("frozen_garbage", "send", "what is there at the start kept out of collections", 12),
-    Device("grouped_lookups", "lookup", "lookups that share a statement", 15),
-    Device("trusted_keys", "lookup", "keys trusted for 50 ms", 12),
-    Device("grouped_keys", "lookup", "keys found together", 12),
-    Device("keys_alone", "lookup", "the two together", 24),
-    Device("compiled_lookups", "lookup", "lookups by asyncpg, compiled once", 45),
-    Device("plan_once", "lookup", "statements planned once", 6),
-    Device("reset_query", "lookup", "no reset query", 8),
-    Device("frozen_garbage", "lookup", "what is there at the start kept out of collections", 12),
+    Device("sends_directly", "send", "asyncpg instead of SQLAlchemy", 20),
+    Device("second_writer", "send", "a second batch beside one that hangs", 0),
+    Device("trusted_keys", "send", "keys trusted for 50 ms", 18),
+    Device("remembered_numbers", "send", "remembered phone numbers", 5),
+    Device("grouped_keys", "send", "keys found in groups", 12),
+    Device("reset_query", "send", "no reset query at a release", 0),
+    Device("frozen_garbage", "send", "frozen garbage", 0),
+    Device("grouped_lookups", "lookup", "lookups in groups", 15),
+    Device("quiet_iterations", "lookup", "a wait for quiet before a batch", 0),
+    Device("grouped_keys", "lookup", "keys found in groups", 0),
+    Device("trusted_keys", "lookup", "keys trusted for 50 ms", 0),
+    Device("compiled_lookups", "lookup", "asyncpg instead of SQLAlchemy", 45),
+    Device("reset_query", "lookup", "no reset query at a release", 0),
+    Device("frozen_garbage", "lookup", "frozen garbage", 0),
 )
 
 NOTE = (
     "Each device for speed, switched off by itself: a server of its own in which `bench/plain.py` "
-    "does it the plain way, in turns with two of the service as it is, {turns} turns of {seconds:g} s. "
-    "More is how much more its journey costs without it, the median of the turns' ratios: CPU of "
-    "service and PostgreSQL together, of the service alone, and the time of a median and of a slow "
-    "answer. Receipts and lookups come over {connections} connections as fast as they are answered, "
-    "sends from {many} callers for the CPU and from {few} for the times. Lines are those that would "
-    "go with the device. What brings 5 % or more of its journey is in bold."
+    "does it the plain way, in turns with two of the service as it is, {turns} turns of "
+    "{seconds:g} s. More is how much more its journey costs without it, the median of the turns' "
+    "ratios: CPU of service and PostgreSQL together, of the service alone, and the time of a "
+    "median and of a slow response. Receipts and lookups come over {connections} connections as "
+    "fast as they are answered, sends from {many} callers for the CPU and from {few} for the "
+    "times. Lines are those that would go with the device. What brings 5 % or more of its journey "
+    "is in bold."
 )
 
 
@@ -150,8 +134,7 @@ def _without(url: str, extra: dict[str, str] | None = None) -> Callable[[str], S
 
 def _names(devices: Sequence[Device]) -> list[str]:
     """Two servers with all devices: of the same program one process is faster than another."""
-    wanted = [name for each in devices for name in (each.instead_of, each.name) if name]
-    return list(dict.fromkeys(["service", *wanted, "nothing"]))
+    return ["service", *(each.name for each in devices), "nothing"]
 
 
 def _receipts(stage: Stage, devices: Sequence[Device]) -> Contest:
@@ -221,17 +204,17 @@ def _row(device: Device, contest: Contest) -> list[str]:
     few = ", few" if device.journey == "send" else ""
 
     def more(figure: Callable[[Figures], float], load: str = "") -> float:
-        with_it = [device.instead_of] if device.instead_of else ["service", "nothing"]
-        rivals = zip(*(contest.turns[f"{name}{load}"] for name in with_it), strict=True)
+        names = (device.name, "service", "nothing")
+        turns = zip(*(contest.turns[f"{name}{load}"] for name in names), strict=True)
         return median(
-            figure(without) / fmean(map(figure, rival)) - 1
-            for without, rival in zip(contest.turns[f"{device.name}{load}"], rivals, strict=True)
+            figure(without) / fmean((figure(one), figure(another))) - 1
+            for without, one, another in turns
         )
 
     cpu, p50 = more(lambda one: one.cpu), more(lambda one: one.p50, few)
     cells = [cpu, more(lambda one: one.service_cpu), p50, more(lambda one: one.p99, few)]
     what = f"**{device.what}**" if max(cpu, p50) >= WORTH else device.what
-    return [what, str(device.lines), *(f"{cell:+.1%}" for cell in cells)]
+    return [what, str(device.lines or ""), *(f"{cell:+.1%}" for cell in cells)]
 
 
 def _noise(contest: Contest, journey: str) -> list[str]:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 from types import ModuleType
+from typing import Annotated
 
 import typer
 
 from app.cli.output import complain
+from app.cli.service import in_words, is_wrong_address
 from app.errors import ConfigurationError, SchemaBehind, ServiceError
 from app.settings import SettingsError
 from iovox_receipts import ClientError
@@ -55,8 +58,8 @@ def main(words: Sequence[str] | None = None) -> None:
         complain(str(error))
         sys.exit(2)
     except ClientError as error:
-        complain(str(error))
-        sys.exit(2 if error.is_callers_fault else 1)
+        complain(in_words(error))
+        sys.exit(2 if error.is_callers_fault or is_wrong_address(error) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -73,7 +76,7 @@ def command(words: Sequence[str]) -> typer.Typer:
         "the README lists them. The commands that ask a running service (send, status, list, "
         "tail, ...) take its address from DLR_API_URL and a key from DLR_API_KEY.",
     )
-    cli.callback()(_nothing)
+    cli.callback()(_options)
     for module in _modules(words):
         module.add_to(cli)
     return cli
@@ -85,5 +88,16 @@ def _modules(words: Sequence[str]) -> list[ModuleType]:
     return [import_module(f"app.cli.{name}") for name in names]
 
 
-def _nothing() -> None:
-    """Typer takes a lone command for the whole program unless there is a callback."""
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"iovox-receipts {version('iovox-receipts')}")
+        raise typer.Exit
+
+
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
+    ] = False,
+) -> None:
+    """Also what makes Typer take a lone command for one of several."""

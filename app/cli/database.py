@@ -6,11 +6,14 @@ They build their own connection: `runtime` would load the whole service for it.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
+from app.cli.output import remark
 from app.errors import ConfigurationError
-from app.settings import Settings, report
+from app.settings import Settings, report, unknown_variables, variable
 from app.store.engine import Database
 from app.store.schema import migrate, require_current
 
@@ -22,14 +25,22 @@ def with_database(
     work: Callable[[Database], Coroutine[Any, Any, Answer]],
     *,
     is_migration: bool = False,
+    makes_file: bool = False,
 ) -> Answer:
     """Run something against the database; SQLite is migrated first, having no one else to do it.
+
+    An SQLite file that does not exist is an error, or made and told of (``makes_file``): where the
+    setting was forgotten, a new and empty one would answer that there is nothing.
 
     Raises ConfigurationError for a URL that is none, SchemaBehind, StoreUnavailable, StoreRefused.
     """
 
+    for name in unknown_variables(os.environ):
+        remark(f"Warning: {name} is not known and has no effect.")
+
     async def run() -> Answer:
         database = _open(settings)
+        _tell_of_new_file(database, may_make=makes_file or is_migration)
         try:
             if database.is_sqlite:
                 await migrate(database)
@@ -47,3 +58,17 @@ def _open(settings: Settings) -> Database:
         return Database(settings.database_url)
     except ValueError as error:
         raise ConfigurationError(report({"database_url": str(error)})) from None
+
+
+def _tell_of_new_file(database: Database, *, may_make: bool) -> None:
+    if database.file is None or database.file.exists():
+        return
+    name = variable("database_url")
+    by = f"{name} says so" if os.environ.get(name) else f"{name} is not set: this is its default"
+    if not may_make:
+        raise ConfigurationError(f"There is no database {_shown(database.file)}; {by}.")
+    remark(f"Made a new SQLite database, {_shown(database.file)}; {by}.")
+
+
+def _shown(file: Path) -> str:
+    return str(file.absolute())

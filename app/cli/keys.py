@@ -41,7 +41,7 @@ def create_key(
             scopes=frozenset(str(one) for one in scope),
         )
 
-    with_database(load(), add)
+    with_database(load(), add, makes_file=True)
     typer.echo(f"Key {key_id} for {name}. It is shown only this once:", err=True)
     typer.echo(secret)
 

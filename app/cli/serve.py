@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
+import structlog
 import typer
 import uvicorn
 
@@ -25,12 +26,21 @@ from app.runtime import (
 )
 from app.server.process import GracefulServer
 from app.server.supervisor import Supervisor
-from app.settings import NEEDED_TO_SERVE, Settings, read, report, variable
+from app.settings import (
+    NEEDED_TO_SERVE,
+    Settings,
+    read,
+    report,
+    unknown_variables,
+    variable,
+)
 from app.store.schema import migrate, require_current
 
 KEEP_ALIVE = 75
 """Seconds. iovox documents no retry, and a receipt sent down a connection that we are just closing
 is lost; so idle connections are left to the other side to close."""
+
+log = structlog.get_logger(__name__)
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -90,6 +100,8 @@ def checked_settings(checks: Checks) -> Settings:
     """
     settings, faults = read(needs=NEEDED_TO_SERVE)
     logs.configure(level=settings.log_level, as_json=settings.log_format == "json")
+    for name in unknown_variables(os.environ):
+        log.warning("setting_unknown", variable=name, consequence="it has no effect")
     reports = [report(faults)] if faults else []
     for name, check in checks.items():
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import urlsplit
 
 from app.errors import ConfigurationError
-from iovox_receipts import Client
+from iovox_receipts import Client, ClientError, NotFound, NotUnderstood, Problem, Unreachable
 
 URL, KEY = "DLR_API_URL", "DLR_API_KEY"
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -22,8 +23,28 @@ def connect() -> Client:
         raise ConfigurationError(
             f"{KEY} is not set: it is a key that `dlr keys create NAME --scope read` printed."
         )
-    url = os.environ.get(URL, "").strip() or DEFAULT_URL
+    url = _url()
     try:
         return Client(url, key, patience=PATIENCE, connect_timeout=CONNECT_TIMEOUT)
     except ValueError as error:
         raise ConfigurationError(f"{URL} or {KEY} cannot be used: {error}") from None
+
+
+def is_wrong_address(error: ClientError) -> bool:
+    """Whether something answered that is not the service."""
+    if isinstance(error, Problem):
+        return not error.code and error.status < 500
+    return isinstance(error, NotUnderstood)
+
+
+def in_words(error: ClientError) -> str:
+    """The error, with the setting to look at where the address may be wrong."""
+    nothing_there = isinstance(error, NotFound) and urlsplit(_url()).path.strip("/") != ""
+    if not (isinstance(error, Unreachable) or nothing_there or is_wrong_address(error)):
+        return str(error)
+    how = "" if os.environ.get(URL, "").strip() else ", its default"
+    return f"{error} ({URL} is {_url()}{how})"
+
+
+def _url() -> str:
+    return os.environ.get(URL, "").strip() or DEFAULT_URL

@@ -1,16 +1,32 @@
-"""Times as options have them: RFC 3339, with an offset, so that they name one moment."""
+"""Times as options have them: RFC 3339, with an offset, so that they name one moment.
+
+The ends of a range may be dates, which are London's, as in the API.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import date, datetime
 from typing import Any
 
 import typer
+
+from app.model.london import end_of, midnight
 
 
 def time_option(*names: str, help: str) -> Any:  # noqa: A002  as typer has it
     """A typer option whose value is a time. Naive ones are refused, in words that name it."""
     return typer.Option(*names, parser=_moment, metavar="TIME", help=help)
+
+
+def since_option(*names: str, help: str) -> Any:  # noqa: A002  as typer has it
+    """The beginning of a range: a time, or a date from its midnight in London on."""
+    return typer.Option(*names, parser=_or_date(midnight), metavar="TIME|DATE", help=help)
+
+
+def until_option(*names: str, help: str) -> Any:  # noqa: A002  as typer has it
+    """The end of a range: a time, or a date with its whole day."""
+    return typer.Option(*names, parser=_or_date(end_of), metavar="TIME|DATE", help=help)
 
 
 def _moment(text: str) -> datetime:
@@ -21,3 +37,15 @@ def _moment(text: str) -> datetime:
     if found is None or found.tzinfo is None:
         raise typer.BadParameter("must be a time with its offset, such as 2026-11-22T09:00:00Z")
     return found
+
+
+def _or_date(of_date: Callable[[date], datetime]) -> Callable[[str], datetime]:
+    def moment_or_date(text: str) -> datetime:
+        try:
+            return of_date(date.fromisoformat(text))
+        except OverflowError:
+            raise typer.BadParameter("is no time that exists") from None
+        except ValueError:
+            return _moment(text)
+
+    return moment_or_date

@@ -121,18 +121,23 @@ async def _open_stream(
     responses=_STREAM | problems(NotFound, Conflict),
 )
 async def stream_events(
-    opened: Annotated[tuple[Stream, int | None], Depends(_open_stream)], hub: TheHub
+    opened: Annotated[tuple[Stream, int | None], Depends(_open_stream)],
+    hub: TheHub,
+    request: Request,
 ) -> StreamingResponse:
     """Server-sent events; each one's `id` is the event's. Reconnect with Last-Event-ID."""
     stream, after = opened
     return StreamingResponse(
-        _chunks(hub, stream, after),
+        _chunks(hub, stream, after, _extension(request).get("endless", _nothing)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _chunks(hub: Hub, stream: Stream, after: int | None) -> AsyncIterator[bytes]:
+async def _chunks(
+    hub: Hub, stream: Stream, after: int | None, begun: Callable[[], None]
+) -> AsyncIterator[bytes]:
+    begun()  # not before: who half-closes with the request is answered, who does later has left
     try:
         async with aclosing(hub.follow(stream, after)) as chunks:
             async for chunk in chunks:
@@ -146,10 +151,18 @@ def _abort_of(request: Request) -> Callable[[], None]:
 
     Another server than ours offers no way; such a reader is only forgotten.
     """
+    return _extension(request).get("abort", _nothing)
+
+
+def _extension(request: Request) -> dict[str, Callable[[], None]]:
     extension: dict[str, Callable[[], None]] = request.scope.get("extensions", {}).get(
         ABORT_EXTENSION, {}
     )
-    return extension.get("abort", lambda: None)
+    return extension
+
+
+def _nothing() -> None:
+    """Where the server is not ours."""
 
 
 def _last_seen(text: str) -> int:

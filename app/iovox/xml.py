@@ -13,13 +13,11 @@ from xml.etree.ElementTree import Element, ParseError, SubElement, tostring  # n
 
 from defusedxml.ElementTree import fromstring
 
+from app.model.activity_id import MAX_ID_LENGTH, one_spelling
 from app.model.message import Submission
 
 MAX_RESPONSE_SIZE = 64 * 1024
 """Bytes; iovox's responses have a few hundred."""
-
-MAX_ID_LENGTH = 255
-"""Characters of an sms_activity_id that the database can store."""
 
 # ElementTree writes a CR as it is, and every XML reader turns that into LF.
 _CARRIAGE_RETURN = "&#13;"
@@ -115,12 +113,12 @@ def _parse(document: bytes | str) -> Element:
 
 
 def _activity_id(root: Element) -> str | None:
-    """The id as opaque text without outer white space; None if it is missing or too long."""
+    """The id in its one spelling; None if it is missing or too long."""
     if _name(root) != "response":
         return None
     for node in root:
         if _name(node) == "sms_activity_id":
-            text = "".join(node.itertext()).strip()
+            text = one_spelling("".join(node.itertext()))
             return text if 0 < len(text) <= MAX_ID_LENGTH and "\ufffd" not in text else None
     return None
 

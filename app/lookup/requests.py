@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,23 +18,22 @@ from app.lookup.cursor import CURSOR_PATTERN, read_cursor
 from app.model.search import MESSAGE_STATUSES
 from app.model.status import FINAL, Status
 from app.web.faults import quoted
+from app.web.numbers import SentFrom, SentTo
 from app.web.query import (
     Boolean,
-    Moment,
     PageSize,
     Query,
     ShortText,
+    Since,
+    Until,
     not_before,
 )
 
 DEFAULT_PAGE_SIZE = 50
 MAX_WAIT = 60
-MAX_DIGITS = 15
-"""Digits, in E.164."""
 MAX_IDS = 1_000
 
 _NUMBER = re.compile(r"\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-_PUNCTUATION = re.compile(r"[\s().-]+")
 
 
 def _statuses(values: object) -> object:
@@ -47,25 +45,6 @@ def _statuses(values: object) -> object:
         every = ", ".join(sorted(MESSAGE_STATUSES))
         raise ValueError(f"{quoted(unknown[0])!r} is not a status; there are: {every}")
     return names
-
-
-def _destination(text: str) -> str:
-    compact = _PUNCTUATION.sub("", text)
-    digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
-    if not _is_number(digits):
-        raise ValueError("must be a phone number in international form, such as 447700900123")
-    return digits
-
-
-def _origin(text: str) -> str:
-    """Normalise like sends: digits without + or 00; names stay as they are."""
-    compact = text.strip()
-    digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
-    return digits if _is_number(digits) else text
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
 def _wait(text: object) -> float:
@@ -102,20 +81,23 @@ class MessageFilters(Query):
     contradictory: Boolean | None = Field(
         None, description="Whether there are receipts for both success and failure"
     )
-    destination: Annotated[ShortText, AfterValidator(_destination)] | None = Field(
-        None, description="In international form, however it is written, such as +44 7700 900123"
+    destination: Annotated[ShortText, SentTo] | None = Field(
+        None,
+        description="However it is written, such as +44 7700 900123: read as that of a send is",
     )
-    origin: Annotated[ShortText, AfterValidator(_origin)] | None = Field(
-        None, description="As it was sent"
-    )
+    origin: Annotated[ShortText, SentFrom] | None = Field(None, description="As it was sent")
     reference: ShortText | None = Field(None, description="Your own name for it, exactly")
     app: ShortText | None = Field(
         None, description="Of this app; needs a key with the scope `admin`, which sees all"
     )
-    from_: Moment | None = Field(None, alias="from", description="Created then or later")
-    to: Annotated[Moment | None, not_before("from_")] = Field(None, description="Created before")
-    status_from: Moment | None = Field(None, description="Has its status since then or later")
-    status_to: Annotated[Moment | None, not_before("status_from")] = Field(
+    from_: Since | None = Field(
+        None, alias="from", description="Created then or later; a date is its midnight in London"
+    )
+    to: Annotated[Until | None, not_before("from_")] = Field(
+        None, description="Created before; a date includes its day"
+    )
+    status_from: Since | None = Field(None, description="Has its status since then or later")
+    status_to: Annotated[Until | None, not_before("status_from")] = Field(
         None, description="Has its status since before"
     )
     cursor: Cursor | None = Field(
@@ -137,16 +119,16 @@ class MessageFilters(Query):
 class StatsQuery(Query):
     """The range of messages to count, and the grouping."""
 
-    from_: Moment | None = Field(
+    from_: Since | None = Field(
         None, alias="from", description="Created then or later; a day before `to` if left out"
     )
-    to: Annotated[Moment | None, not_before("from_")] = Field(
+    to: Annotated[Until | None, not_before("from_")] = Field(
         None, description="Created before; now if left out"
     )
     by: Literal["status", "reason", "origin", "app", "hour", "day"] = Field(
         "status",
-        description="The property to group by. Hours and days are UTC; a reason is the "
-        "`status_reason` of the receipt that determines the status",
+        description="The property to group by. Hours are UTC's, days London's: the key is when it "
+        "begins. A reason is the `status_reason` of the receipt that determines the status",
     )
     app: ShortText | None = Field(
         None, description="Of this app; needs a key with the scope `admin`, which sees all"

@@ -29,11 +29,14 @@ from app.model.search import Search
 from app.web.body import KIB, body_limit
 from app.web.caller import Caller, ReadCaller
 from app.web.faults import printable
+from app.web.numbers import NationalForms
 from app.web.paths import ANY_MESSAGE_ID
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
 
 MAX_RANGE = timedelta(days=31)
+AUTUMN_HOUR = timedelta(hours=1)
+"""London's October has 31 days and an hour."""
 DEFAULT_RANGE = timedelta(days=1)
 CACHE_CONTROL = "private, no-cache"
 
@@ -66,6 +69,7 @@ _MESSAGE: Responses = {
     "/v1/messages",
     summary="List messages, newest first",
     response_model=MessagePage,
+    dependencies=[NationalForms],
     responses=_PAGE | problems(),
 )
 async def list_messages(
@@ -214,7 +218,7 @@ def _range(query: StatsQuery) -> tuple[datetime, datetime]:
     start = query.from_ or _before(end, DEFAULT_RANGE)
     if end < start:
         raise _at_fault("from", "lies in the future")
-    if end - start > MAX_RANGE:
+    if end - start > MAX_RANGE + AUTUMN_HOUR:
         raise _at_fault("from", f"lies more than {MAX_RANGE.days} days before to")
     return start, end
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from math import ceil
 from typing import Any
 
 from app.lookup.responses import SecondsToDelivery, Stats, StatsGroup
 from app.model.event import rfc3339
+from app.model.london import midnight
 from app.model.status import Status
 from app.store.stats import Count
 
@@ -19,7 +20,12 @@ PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 
 _DELIVERY_OUTCOMES = (Status.DELIVERED, Status.FAILED, Status.EXPIRED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS: Mapping[str, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+_FIRST_DAY = date(1970, 1, 1)
+_UNITS: Mapping[str, Callable[[int], datetime]] = {
+    "hour": lambda number: _EPOCH + number * timedelta(hours=1),
+    "day": lambda number: midnight(_FIRST_DAY + number * timedelta(days=1)),
+}
+"""When the hour of UTC, or London's day, of this number since 1970 begins."""
 
 
 def summarise(counts: Sequence[Count], *, by: str, start: datetime, end: datetime) -> Stats:
@@ -76,7 +82,7 @@ def _percentiles(times: Mapping[int, int]) -> dict[str, int | None]:
 
 def _key(by: str, key: str | int | None) -> str | None:
     if by in _UNITS and key is not None:
-        return rfc3339(_EPOCH + int(key) * _UNITS[by])
+        return rfc3339(_UNITS[by](int(key)))
     return None if key is None else str(key)
 
 

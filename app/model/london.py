@@ -9,7 +9,7 @@ operating system: a slim container has none, and an old one has outdated ones.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import StrEnum
 from importlib.resources import files
 from typing import NamedTuple
@@ -19,9 +19,11 @@ CLOCK_SKEW = timedelta(seconds=30)
 """How far iovox's clock may be ahead of ours before a time counts as in the future."""
 
 _TIMESTAMP = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[ Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
-    r" ?(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2})?)?"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[ T]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
+    r" ?(?:(Z|GMT|UTC|BST)|([+-])([0-9]{2}):?([0-9]{2})?)?",
+    re.IGNORECASE | re.ASCII,
 )
+_BRITISH_SUMMER_TIME = "BST"
 
 
 def _load_london() -> ZoneInfo:
@@ -32,6 +34,48 @@ def _load_london() -> ZoneInfo:
 LONDON = _load_london()
 
 
+_DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+
+
+def midnight(day: date) -> datetime:
+    """The UTC time at which this day begins in London. Raises OverflowError beyond the years."""
+    return datetime.combine(day, time(), LONDON).astimezone(UTC)
+
+
+def end_of(day: date) -> datetime:
+    """The UTC time at which this day ends in London: the next one's midnight. Raises likewise."""
+    return midnight(day + _DAY)
+
+
+class Offsets(NamedTuple):
+    """London's offsets from UTC before and from a change of its clocks on."""
+
+    change: datetime
+    before: timedelta
+    after: timedelta
+
+
+def offsets(start: datetime, end: datetime) -> Offsets:
+    """The offsets within a range that is too short for two changes of the clocks: a few months.
+
+    Without a change both are the same.
+    """
+    before, after = _offset(start), _offset(end)
+    first, last = start, end
+    while before != after and last - first > _SECOND:
+        middle = first + (last - first) / 2
+        if _offset(middle) == before:
+            first = middle
+        else:
+            last = middle
+    return Offsets(last.replace(microsecond=0), before, after)
+
+
+def _offset(moment: datetime) -> timedelta:
+    return moment.astimezone(LONDON).utcoffset() or timedelta(0)
+
+
 class TimeQuality(StrEnum):
     """How reliable the UTC time of a receipt is."""
 
@@ -40,6 +84,7 @@ class TimeQuality(StrEnum):
     MISSING = "missing"  # non-existent: the hour that is skipped in March
     OFFSET = "offset"  # the text carried its own offset
     RECEIVED = "received"  # absent or unreadable: replaced by the time of reception
+    AHEAD = "ahead"  # after the time of reception, which replaces it: a wrong clock or zone
 
 
 class Interpretation(NamedTuple):
@@ -55,17 +100,24 @@ def to_utc(text: str | None, received_at: datetime) -> tuple[datetime, TimeQuali
 
     In the repeated hour the result is the latest of the two times that is not after ``received_at``
     (plus ``CLOCK_SKEW``), or the earlier one if both are. Text that cannot be parsed gives
-    ``received_at`` with the quality RECEIVED. Raises ValueError if ``received_at`` is naive.
+    ``received_at`` with the quality RECEIVED, and any time after ``received_at`` (plus
+    ``CLOCK_SKEW``) gives it with AHEAD. Raises ValueError if ``received_at`` is naive.
     """
     if received_at.tzinfo is None:
         raise ValueError("received_at must be time zone aware")
     found = parse_local_time(text) if text is not None else None
     if found is None:
         return received_at.astimezone(UTC), TimeQuality.RECEIVED
-    is_repeated = found.quality is TimeQuality.REPEATED
-    if is_repeated and found.later <= received_at + CLOCK_SKEW:
+    if not is_ahead(found.later, received_at):  # the same as the earlier, but in one hour a year
         return found.later, found.quality
-    return found.earlier, found.quality
+    if not is_ahead(found.earlier, received_at):
+        return found.earlier, found.quality
+    return received_at.astimezone(UTC), TimeQuality.AHEAD
+
+
+def is_ahead(moment: datetime, received_at: datetime) -> bool:
+    """Whether a receipt received then cannot have been made at that moment."""
+    return moment - received_at > CLOCK_SKEW
 
 
 def parse_local_time(text: str) -> Interpretation | None:
@@ -73,15 +125,17 @@ def parse_local_time(text: str) -> Interpretation | None:
     match = _TIMESTAMP.fullmatch(text.strip())
     if match is None:
         return None
-    year, month, day, hour, minute, second, fraction, zulu, sign, offset_hours, offset_minutes = (
+    year, month, day, hour, minute, second, fraction, zone, sign, offset_hours, offset_minutes = (
         match.groups()
     )
+    if zone and zone.upper() == _BRITISH_SUMMER_TIME:
+        offset_hours = "1"
     try:
         wall = datetime(  # noqa: DTZ001  the zone is resolved below
             int(year), int(month), int(day), int(hour), int(minute), int(second),
             int(f"{fraction or '0':0<6}"[:6]),
         )  # fmt: skip
-        if zulu or sign:
+        if zone or sign:
             return _with_offset(wall, sign, int(offset_hours or 0), int(offset_minutes or 0))
         return _in_london(wall)
     except (ValueError, OverflowError):

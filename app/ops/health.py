@@ -63,20 +63,22 @@ _COUNTERS: Responses = {
 }
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Whether the process is alive")
 async def healthz() -> Liveness:
     """200 while the process is alive, whether or not the database is available."""
     return Liveness()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Whether everything works", responses=_NOT_READY)
 async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
     """503 with the reasons while degraded. /dlr still accepts receipts: keep routing to it."""
     reasons = []
     depth = None
     await watch.check_if_old()
-    if watch.reason is not None:
-        reasons.append(f"database: {watch.reason}")
+    if watch.public_reason is not None:
+        reasons.append(f"database: {watch.public_reason}")
     try:
         depth = await spool.depth()
     except Unavailable as error:
@@ -87,6 +89,7 @@ async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
     return Readiness(status="degraded" if reasons else "ready", reasons=reasons, spooled=depth)
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get(
     "/metrics",
     summary="Metrics for Prometheus",

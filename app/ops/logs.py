@@ -5,11 +5,41 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 
 import structlog
 
 WARNING_INTERVAL = 10.0
-"""Seconds between two equal warnings of the HTTP server, which any client can cause."""
+"""Seconds between two equal warnings of the HTTP server, which any client can cause, and of a loop
+that waits for the database."""
+RECURRING = frozenset(
+    {
+        "batch_not_recorded",
+        "drain_failed",
+        "drain_interrupted",
+        "not_recorded",
+        "outcome_not_recorded",
+        "queue_failed",
+        "queue_waits",
+        "receipts_not_recorded",
+        "status_poll_failed",
+        "stream_ended",
+        "stream_keys_not_checked",
+        "stream_reader_failed",
+        "stream_reader_waits",
+        "sweep_failed",
+        "sweep_waits",
+        "wakeups_interrupted",
+        "webhook_deliverer_failed",
+        "webhook_interrupted",
+        "webhook_lease_renewal_failed",
+        "webhook_poll_failed",
+        "webhook_purge_failed",
+    }
+)
+"""Events that a loop or a request repeats for as long as an outage lasts: `database_away` tells of
+the outage itself, and what each of them is about is in the database or the spool."""
 
 
 class _WarningLimiter(logging.Filter):
@@ -29,6 +59,33 @@ class _WarningLimiter(logging.Filter):
         return True
 
 
+class RecurringLimiter:
+    """Passes the first of each kind of RECURRING event, and then one each WARNING_INTERVAL, with
+    the number of those that were ``suppressed`` since.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next: dict[tuple[str, str], float] = {}
+        self._suppressed: Counter[tuple[str, str]] = Counter()
+
+    def __call__(
+        self, _logger: object, method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        """A processor of structlog's. Raises DropEvent."""
+        if event["event"] not in RECURRING:
+            return event
+        kind = (event["event"], method)
+        now = self._clock()
+        if now < self._next.get(kind, now):
+            self._suppressed[kind] += 1
+            raise structlog.DropEvent
+        self._next[kind] = now + WARNING_INTERVAL
+        if suppressed := self._suppressed.pop(kind, 0):
+            event["suppressed"] = suppressed
+        return event
+
+
 def configure(*, level: str, as_json: bool) -> None:
     """Send all log records, also those of libraries, through one renderer to standard error."""
     shared: list[structlog.typing.Processor] = [
@@ -40,7 +97,11 @@ def configure(*, level: str, as_json: bool) -> None:
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            RecurringLimiter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         cache_logger_on_first_use=True,

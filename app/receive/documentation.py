@@ -43,7 +43,8 @@ OPERATION: dict[str, Any] = {
     "tags": ["receive"],
     "summary": "Take a delivery receipt from iovox",
     "description": "200 once it is on durable storage, and not before. Whatever is odd about it is "
-    "accepted, but for a missing id or status; those calls are kept, too, to be replayed.",
+    "accepted, but for a missing id or status; those calls are kept, too, to be replayed. A body "
+    "may be packed by gzip or deflate: at most 64 KiB unpacked. `/dlr/` is the same.",
     "operationId": "receive_receipt",
     "security": [{SECURITY: []}],
     "parameters": [

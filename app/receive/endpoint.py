@@ -25,11 +25,14 @@ from app.model.receipt import Arrival, Receipt, Rejection
 from app.ops.metrics import Metrics
 from app.receive.bodies import BodyReader, ClientDisconnected
 from app.receive.inbox import Inbox
+from app.receive.packed import UnpacksTooLargeError, unpack
 from app.receive.recorder import Call
 from app.server.requests import CompleteRequest, Headers, Receive, Scope, Send
-from app.store.ids import new_id
+from app.store.ids import id_of, new_id
 
 PATH = "/dlr"
+PATHS = (PATH, f"{PATH}/")
+"""Some write a slash behind every path; a receipt that is refused for it is lost."""
 LARGEST_BODY = 64 * 1024
 WARN_EVERY = 10.0
 """Seconds between log lines about refused calls: a flood of calls must not fill the disk."""
@@ -82,7 +85,7 @@ class DlrEndpoint:
             if len(request.body) > LARGEST_BODY:
                 raise self._bodies.too_large()
             waiter = _ResponseWaiter(request)
-            waiter.call = self._inbox.submit(_arrival(request.headers, request.body), waiter)
+            waiter.call = self._inbox.submit(self._arrival(request.headers, request.body), waiter)
         except ServiceError as error:
             request.respond(error.status, *_problem(error))
 
@@ -94,9 +97,22 @@ class DlrEndpoint:
         if _declared_size(headers) > LARGEST_BODY:
             raise self._bodies.too_large()  # before 100 Continue is sent
         body = await self._bodies.read(receive)
-        call = await self._inbox.accept(_arrival(headers, body))
+        call = await self._inbox.accept(self._arrival(headers, body))
         if not isinstance(call, Receipt):
             raise _refusal(call)
+
+    def _arrival(self, headers: Headers, body: bytes) -> Arrival:
+        """The call as it is kept: unpacked if it came packed. Raises BodyTooLarge."""
+        message_id = None
+        for name, value in headers:
+            if name == MESSAGE_ID_HEADER:
+                message_id = _message_id(value)
+            elif name == b"content-encoding":
+                try:
+                    body = unpack(body, value, largest=LARGEST_BODY)
+                except UnpacksTooLargeError:
+                    raise self._bodies.too_large() from None
+        return Arrival(new_id(), datetime.now(UTC), body, message_id)
 
     def _authenticate(self, headers: Headers, client: tuple[str, int] | None) -> None:
         if not self._headers.verify(headers):
@@ -141,10 +157,6 @@ class _ResponseWaiter:
         self._request.respond(exception.status, *_problem(exception))
 
 
-def _arrival(headers: Headers, body: bytes) -> Arrival:
-    return Arrival(new_id(), datetime.now(UTC), body, _message_id(headers))
-
-
 def _declared_size(headers: Headers) -> int:
     for name, value in headers:
         if name == b"content-length" and value.isdigit():
@@ -152,15 +164,13 @@ def _declared_size(headers: Headers) -> int:
     return 0
 
 
-def _message_id(headers: Headers) -> UUID | None:
+def _message_id(value: bytes) -> UUID | None:
     """The message's id from the header that we asked iovox to send; a malformed one is ignored."""
-    for name, value in headers:
-        if name == MESSAGE_ID_HEADER:
-            try:
-                return UUID(value.decode("ascii").strip())
-            except ValueError:
-                log.warning("message_id_header_ignored", why="it is not a UUID")
-    return None
+    try:
+        return id_of(value.decode("ascii").strip())
+    except ValueError:
+        log.warning("message_id_header_ignored", why="it is not a UUID")
+        return None
 
 
 def _refusal(rejection: Rejection) -> ServiceError:

@@ -24,7 +24,8 @@ from app.store.watch import DatabaseWatch
 LARGEST_BATCH = 256
 MIN_CONCURRENT = 32
 """Receipts that are committed concurrently with another batch. A statement costs PostgreSQL about
-as much as five receipts, whatever it holds: smaller batches would cost more than they save."""
+as much as five receipts, whatever it holds: smaller batches would cost more than they save
+(docs/performance.md)."""
 CAPACITY = 2_000
 """Receipts that may wait for their batch; beyond it the database is too slow, and the spool is
 used."""

@@ -15,9 +15,6 @@ from app.parts.batcher import Batcher
 from app.store.failures import retry_transient
 
 LARGEST_BATCH = 128
-MIN_CONCURRENT_BATCH = 2
-"""Items with which a batch starts while another one is being written. With 1, PostgreSQL would have
-nearly twice the work of them, and the next items would wait for that."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,7 +25,6 @@ def low_latency_batcher(
     *,
     capacity: int,
     writers: int,
-    min_concurrent: int = MIN_CONCURRENT_BATCH,
 ) -> Batcher[Item, Result | StoreRefused]:
     """A batcher that starts at once, without waiting for more items to come."""
     return Batcher(
@@ -36,7 +32,7 @@ def low_latency_batcher(
         largest=LARGEST_BATCH,
         capacity=capacity,
         writers=writers,
-        min_concurrent=min_concurrent,
+        quiet_iterations=0,
     )
 
 

@@ -25,9 +25,6 @@ from app.send.outcomes import SubmitResult
 from app.store.messages import MessageStore, Tracked
 
 CAPACITY = 10_000
-MIN_CONCURRENT_ACCEPTANCES = 16
-"""Acceptances with which a batch starts beside another one. Fewer would only wait in the database
-for the other batch to commit: all of them write events, which commit in one order."""
 RECORD_TIMEOUT = 5.0
 """Seconds that a caller waits for its outcome to be recorded before it is answered UNCONFIRMED."""
 RETRY_INTERVAL = 0.5
@@ -49,7 +46,6 @@ class OutcomeRecorder:
             _acceptance_writer(store.accepted, announce),
             capacity=CAPACITY,
             writers=writers,
-            min_concurrent=MIN_CONCURRENT_ACCEPTANCES,
         )
         self._outcomes = low_latency_batcher(
             _outcome_writer(store.settle, announce), capacity=CAPACITY, writers=writers

@@ -6,13 +6,10 @@ numbers are normalised to E.164 digits.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Annotated
 
-import phonenumbers
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -30,65 +27,16 @@ from app.errors import FieldError, Invalid
 from app.iovox.xml import forbidden_characters
 from app.model.message import Request
 from app.web.faults import faults_of
+from app.web.numbers import AsDestination, AsOrigin
 from app.web.query import rfc3339
+from app.web.strict_json import require_distinct, without_surplus
 
 MAX_BATCH_SIZE = 1_000
 MAX_MESSAGE_LENGTH = 160
 MAX_NAME_LENGTH = 255
 """Of a reference, and of a link id."""
-MAX_E164_DIGITS = 15
-MAX_RAW_DIGITS = 25
-"""Of a number before it is normalised: with zeros that are not dialled from abroad."""
 MAX_EXPIRY = 2**31 - 1
 """iovox says INT, in minutes."""
-NUMBER_CACHE_SIZE = 10_000
-"""Numbers repeat, and parsing one takes longer than all the rest of a request."""
-
-_ALPHANUMERIC_ORIGIN = re.compile(r"[A-Za-z0-9 .]{1,11}")
-_DIGITS = re.compile(r"[0-9]+")
-_NUMERIC = re.compile(r"\+?[0-9]+")
-_PUNCTUATION = re.compile(r"[\s().\-\u2010-\u2015]+")
-
-
-def _origin(value: str) -> str:
-    """iovox's rule, read so that its own 12-digit example passes: 11 limits names, not numbers."""
-    if not value.strip():
-        raise ValueError("Origin Empty")
-    if _NUMERIC.fullmatch(value):
-        digits = value.removeprefix("+")
-        if digits == value:
-            digits = digits.removeprefix("00")
-        if 1 <= len(digits) <= MAX_E164_DIGITS:
-            return digits
-    elif _ALPHANUMERIC_ORIGIN.fullmatch(value):
-        return value
-    raise ValueError(f"Origin Invalid: {value}")
-
-
-def _destination(value: str) -> str:
-    if not value.strip():
-        raise ValueError("Destination Empty")
-    compact = _PUNCTUATION.sub("", value)
-    digits = compact.removeprefix("+") if compact.startswith("+") else compact.removeprefix("00")
-    is_number = len(digits) <= MAX_RAW_DIGITS and _DIGITS.fullmatch(digits)
-    if is_number and not digits.startswith("0") and (e164 := _e164(digits)):
-        return e164
-    raise ValueError(
-        f"Destination Invalid: {value} (write it in international form, such as +447700900123)"
-    )
-
-
-@lru_cache(maxsize=NUMBER_CACHE_SIZE)
-def _e164(digits: str) -> str | None:
-    """The number's E.164 digits, which may be fewer; None for an impossible number."""
-    try:
-        number = phonenumbers.parse(f"+{digits}")
-    except phonenumbers.NumberParseException:
-        return None
-    if not phonenumbers.is_possible_number(number):
-        return None
-    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return e164.removeprefix("+")
 
 
 def _message(value: str) -> str:
@@ -132,12 +80,12 @@ class SendRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
-    origin: Annotated[Text, AfterValidator(_origin)] = Field(
+    origin: Annotated[Text, AsOrigin] = Field(
         description="E.164 digits (at most 15), or up to 11 letters, digits, spaces and full stops"
     )
-    destination: Annotated[Text, AfterValidator(_destination)] = Field(
-        description="A phone number in international form; + or 00, spaces, dashes, dots and "
-        "parentheses are taken out"
+    destination: Annotated[Text, AsDestination] = Field(
+        description="A phone number in international form, however it is punctuated; where the "
+        "service has a default region, also that country's national form"
     )
     message: Annotated[Text, AfterValidator(_message)] = Field(
         description="The text, at most 160 characters"
@@ -187,14 +135,17 @@ class ResendRequest(BaseModel):
 
 
 def read_message(fields: object, *, now: datetime, horizon: timedelta) -> Request:
-    """Validate one message of a batch. Raises Invalid, which names every fault."""
-    faults: tuple[FieldError, ...] = ()
+    """Validate one message of a batch. Raises Invalid, which names its faults."""
+    require_distinct(fields)
+    fields, left_out = without_surplus(fields, SendRequest.model_fields)
     try:
         request = SendRequest.model_validate(fields).request()
     except ValidationError as error:
         faults = faults_of(error.errors(include_url=False, include_input=False))
         faults += unread_schedule_faults(fields, now=now, horizon=horizon)
-        raise Invalid("The message was not sent; nothing is stored", errors=faults) from None
+        raise Invalid(
+            "The message was not sent; nothing is stored", errors=faults, errors_left_out=left_out
+        ) from None
     require_schedule(request, now=now, horizon=horizon)
     return request
 

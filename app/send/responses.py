@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from app.errors import FieldError, Refused
+from app.errors import MAX_FAULTS, FieldError, Invalid, Refused
 from app.model.message import Message
 from app.model.segments import Encoding, segments_of
 from app.model.status import Status
@@ -39,7 +39,10 @@ class BatchItem(BaseModel):
     index: int = Field(description="Its place in the request, from 0")
     id: UUID | None
     status: Literal[Status.QUEUED, Status.REJECTED]
-    errors: list[FieldError]
+    errors: list[FieldError] = Field(max_length=MAX_FAULTS)
+    errors_left_out: Annotated[int, Field(ge=1)] | SkipJsonSchema[None] = Field(
+        None, description="How many more faults it has, if they are not all named"
+    )
     segments: Annotated[int, Field(ge=1)] | SkipJsonSchema[None] = None
     encoding: Encoding | SkipJsonSchema[None] = None
     warning: str | SkipJsonSchema[None] = None
@@ -122,9 +125,14 @@ def queued_item(index: int, message: Message) -> BatchItem:
     )
 
 
-def refused_item(index: int, errors: Sequence[FieldError]) -> BatchItem:
-    """The body about one message of a batch that was refused."""
-    return BatchItem(index=index, id=None, status=Status.REJECTED, errors=list(errors))
+def refused_item(index: int, error: Invalid, *, most: int) -> BatchItem:
+    """The body about one message of a batch that was refused, with at most so many faults."""
+    errors = list(error.errors[:most])
+    left_out = error.errors_left_out + len(error.errors) - len(errors)
+    item = BatchItem(index=index, id=None, status=Status.REJECTED, errors=errors)
+    if left_out:
+        item.errors_left_out = left_out
+    return item
 
 
 def _size(message: Message) -> dict[str, object]:

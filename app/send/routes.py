@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 
 from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooManyRequests
 from app.model.status import Status
+from app.send import preferences
 from app.send.idempotency import HEADER, REPLAYED, Key, KeyedBody, keyed_body
 from app.send.requests import (
     BatchRequest,
@@ -30,8 +31,9 @@ from app.send.responses import (
     sent_message,
 )
 from app.send.sender import Sender
-from app.web.body import KIB, body_limit
+from app.web.body import KIB, Bodies, body_limit
 from app.web.caller import SendCaller
+from app.web.numbers import NationalForms
 from app.web.paths import ANY_MESSAGE_ID, MessageId
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
@@ -90,6 +92,15 @@ TheKey = Annotated[str | None, Depends(_idempotency_key)]
 TheSender = Annotated[Sender, Depends(_sender)]
 
 _TAKEN = headers("Location", REPLAYED)
+PreferHeader = Annotated[
+    str | None,
+    Header(
+        alias=preferences.HEADER,
+        description=f"`{preferences.RESPOND_ASYNC}` (RFC 7240): queue the message and answer 202 "
+        "at once, without waiting for iovox. Other preferences are passed over",
+    ),
+]
+
 _RESPONSES: Responses = {
     201: {"description": "iovox accepted it", "headers": _TAKEN},
     202: {
@@ -97,6 +108,9 @@ _RESPONSES: Responses = {
         "model": SentMessage,
         "headers": _TAKEN,
     },
+}
+_SEND_RESPONSES: Responses = _RESPONSES | {
+    202: {**_RESPONSES[202], "headers": _TAKEN | headers(preferences.APPLIED)}
 }
 _BATCH_RESPONSES: Responses = {
     202: {"description": "What became of each", "headers": headers(REPLAYED)}
@@ -107,8 +121,9 @@ _BATCH_RESPONSES: Responses = {
     "/v1/messages",
     summary="Send one message",
     status_code=201,
+    dependencies=[NationalForms],
     response_model_exclude_unset=True,
-    responses=_RESPONSES
+    responses=_SEND_RESPONSES
     | problems(*BODY_ERRORS, Conflict, Refused, TooManyRequests, retry_after=409),
 )
 async def send(
@@ -118,11 +133,18 @@ async def send(
     request: Request,
     response: Response,
     idempotency_key: TheKey,
+    prefer: PreferHeader = None,
 ) -> SentMessage:
     """201 with iovox's id, or 202 while it is QUEUED or UNCONFIRMED."""
     key = _keyed(idempotency_key, "send", await request.json())
+    # The framework reads the last line of a header that has several.
+    queued = prefer is not None and preferences.prefers_async(
+        request.headers.getlist(preferences.HEADER)
+    )
     sender.rates.take(caller.key_id)
-    result = await sender.send(caller.app, message.request(), key)
+    result = await sender.send(caller.app, message.request(), key, queued=queued)
+    if queued and result.submitted.status is Status.QUEUED:
+        response.headers[preferences.APPLIED] = preferences.RESPOND_ASYNC
     return _respond(response, result)
 
 
@@ -130,6 +152,7 @@ async def send(
     "/v1/messages/batch",
     summary="Queue up to 1,000 messages",
     status_code=202,
+    dependencies=[NationalForms],
     response_model_exclude_unset=True,
     responses=_BATCH_RESPONSES | problems(*BODY_ERRORS, Conflict, TooManyRequests),
 )
@@ -143,7 +166,9 @@ async def send_batch(
     idempotency_key: TheKey,
 ) -> BatchResponse:
     """202 with an outcome for each; a bad message does not spoil the others."""
-    key = _keyed(idempotency_key, "batch", await request.json())
+    bodies: Bodies = request.app.state.bodies
+    body = await request.json()
+    key = await bodies.in_thread(_keyed, idempotency_key, "batch", body)
     sender.rates.take(caller.key_id, len(batch.messages))
     result = await sender.send_batch(caller.app, batch.messages, key)
     if result.replayed:

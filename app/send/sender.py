@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,8 +32,10 @@ from app.store.idempotency import IdempotencyStore
 from app.store.ids import new_id
 from app.store.messages import MessageStore, NewMessage
 
-YIELD_EVERY = 50
-"""Messages of a batch validated between yields to the event loop: a few milliseconds."""
+YIELD_AFTER = 0.004
+"""Seconds of validating a batch after which others have a turn."""
+MAX_BATCH_FAULTS = 1_000
+"""Faults that the response to a batch names in all; each message also says how many it has more."""
 
 
 class Sender:
@@ -68,10 +71,14 @@ class Sender:
         self.horizon = horizon
         self._retry_for = retry_for
         self._recorder = Recorder(store)
+        self._validating = asyncio.Lock()
+        """One batch at a time: several would take as many times YIELD_AFTER of each iteration."""
         self._attempts: set[asyncio.Task[SubmitResult]] = set()
 
-    async def send(self, app: str, request: Request, key: KeyedBody | None) -> SendResult:
-        """Send one message."""
+    async def send(
+        self, app: str, request: Request, key: KeyedBody | None, *, queued: bool = False
+    ) -> SendResult:
+        """Send one message; ``queued``: by the queue, without waiting for iovox."""
         now = datetime.now(UTC)
         try:
             require_schedule(request, now=now, horizon=self.horizon)
@@ -80,7 +87,7 @@ class Sender:
             if key is not None and (claim := await self._replayer.find(app, key, now)):
                 return await self._replayer.replay(claim)
             raise
-        return await self._send(self._new(app, request, now), app, key)
+        return await self._send(self._new(app, request, now), app, key, queued=queued)
 
     async def resend(
         self, app: str, sees: str | None, message_id: UUID, key: KeyedBody | None
@@ -115,19 +122,8 @@ class Sender:
         now = datetime.now(UTC)
         if key is not None and (claim := await self._replayer.find(app, key, now)):
             return await self._replayer.replay_batch(claim)
-        new: list[Message] = []
-        items: list[BatchItem] = []
-        for index, fields in enumerate(messages):
-            if index % YIELD_EVERY == YIELD_EVERY - 1:
-                await asyncio.sleep(0)
-            try:
-                request = read_message(fields, now=now, horizon=self.horizon)
-            except Invalid as error:
-                items.append(refused_item(index, error.errors))
-                continue
-            message = _queued(self._new(app, request, now))
-            new.append(message)
-            items.append(queued_item(index, message))
+        async with self._validating:
+            new, items = await self._validate(app, messages, now)
         response = BatchResponse(messages=items)
         text = response.model_dump_json(exclude_unset=True) if key else None
         new_claim = key.claim(app, answer=text) if key else None
@@ -145,9 +141,11 @@ class Sender:
         if self._attempts:
             await asyncio.wait(set(self._attempts))
 
-    async def _send(self, message: Message, key_app: str, key: KeyedBody | None) -> SendResult:
+    async def _send(
+        self, message: Message, key_app: str, key: KeyedBody | None, *, queued: bool = False
+    ) -> SendResult:
         """``key_app``: the app whose idempotency key it is. An admin resends for another app."""
-        admission = await self._admit(message)
+        admission = Admission(None) if queued else await self._admit(message)
         message = self._in_initial_state(message, admission)
         claim = key.claim(key_app, message_id=message.id) if key else None
         recorded = False
@@ -200,6 +198,29 @@ class Sender:
         if result.status is Status.QUEUED:
             self._wake()
         return result
+
+    async def _validate(
+        self, app: str, messages: Sequence[object], now: datetime
+    ) -> tuple[list[Message], list[BatchItem]]:
+        """The valid messages of a batch, and what is answered about each."""
+        new: list[Message] = []
+        items: list[BatchItem] = []
+        nameable = MAX_BATCH_FAULTS
+        yielded_at = time.monotonic()
+        for index, fields in enumerate(messages):
+            if time.monotonic() - yielded_at > YIELD_AFTER:
+                await asyncio.sleep(0)
+                yielded_at = time.monotonic()
+            try:
+                request = read_message(fields, now=now, horizon=self.horizon)
+            except Invalid as error:
+                items.append(refused_item(index, error, most=nameable))
+                nameable -= len(items[-1].errors)
+                continue
+            message = _queued(self._new(app, request, now))
+            new.append(message)
+            items.append(queued_item(index, message))
+        return new, items
 
     def _notify_queued(self) -> None:
         self._wake()

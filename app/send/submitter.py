@@ -65,10 +65,11 @@ class Submitter:
     async def _attempt(self, message: Message) -> SubmitResult:
         now = datetime.now(UTC)
         if skipped := await self._skip(message, now):
+            self._breaker.record_nothing()
             return await self._recorder.settle(skipped)
         try:
             sms_activity_id = await self._client.send(
-                _submission(message, now), throttle=self._throttle
+                _submission(message, now), throttle=self._before_write()
             )
         except SubmissionError as error:
             self._record_failure(message, error)
@@ -77,6 +78,7 @@ class Submitter:
             return await self._recorder.settle(outcome)
         except Exception as error:
             log.exception("send_failed", message_id=str(message.id))
+            self._breaker.record_unknown(message.id)
             why = f"the send broke off: {type(error).__name__}"
             return await self._recorder.settle(
                 outcomes.unconfirmed(message, datetime.now(UTC), why)
@@ -84,6 +86,19 @@ class Submitter:
         self._breaker.record_success()
         self._submitted.inc()
         return await self._recorder.accept(message, sms_activity_id)
+
+    def _before_write(self) -> Callable[[], Awaitable[None]]:
+        """Throttles, and holds an attempt back if the breaker opened while it waited for a
+        connection: those that time out at an iovox that hangs would hand theirs on to it.
+        """
+        was_open = self._breaker.is_open  # then it is the probe
+
+        async def throttle() -> None:
+            await self._throttle()
+            if self._breaker.is_open and not was_open:
+                raise NotSent("iovox gives others no answer just now", reached=False, busy=True)
+
+        return throttle
 
     async def _skip(self, message: Message, now: datetime) -> Outcome | None:
         """The outcome of a message past its deadline, or whose lease is too short by now."""
@@ -95,13 +110,16 @@ class Submitter:
         return None
 
     def _record_failure(self, message: Message, error: SubmissionError) -> None:
-        """Count it, and tell the breaker; an unknown outcome says nothing about iovox's health."""
+        """Count it, and tell the breaker."""
         self._metrics.sends.labels(error.code).inc()
-        if isinstance(error, NotSent):
-            if not error.busy:
-                self._breaker.record_failure(message.id)
-        elif not isinstance(error, OutcomeUnknown):
+        if isinstance(error, OutcomeUnknown):
+            self._breaker.record_unknown(message.id)
+        elif not isinstance(error, NotSent):
             self._breaker.record_success()
+        elif error.busy:
+            self._breaker.record_nothing()
+        else:
+            self._breaker.record_failure(message.id)
         if isinstance(error, NotSent) and error.credentials:
             self._metrics.credentials_refused.inc()
             log.critical(

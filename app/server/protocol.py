@@ -5,6 +5,10 @@ it is iovox, which documents no retry: a receipt sent into a connection that we 
 So on shutdown idle connections stay open for IDLE_GRACE, and a request that still arrives is
 answered, with ``Connection: close``.
 
+A client that has shut down its writing side is answered; uvicorn takes it for an abort. One request
+of a connection is parsed and answered at a time, and none while its responses are not read (see
+`app.server.reading`).
+
 Fast path: an application may register handlers for complete POSTs in ``complete_posts``, by path. A
 POST whose last byte arrived together with its first is handed to the handler without a task, an
 ASGI scope or events, which together cost more than parsing the request and storing a receipt (see
@@ -16,12 +20,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import ServerState
 
+from app.server.http10 import without_chunks
+from app.server.reading import CHUNKED_STEP, HEAD_END, Backlog, HeldFlow
 from app.server.requests import Headers
+from app.server.turns import Turns
 
 HEAD_TIMEOUT = 10.0
 """Seconds for a request's head to arrive, from its first byte."""
@@ -29,6 +42,8 @@ DISCARD_TIMEOUT = 10.0
 """Seconds for the rest of a body after its request was answered (mostly refused). It is read and
 discarded: closing a socket with unread bytes resets the connection, which can destroy the response.
 The time-out keeps a slow sender from holding the connection for ever."""
+WRITE_TIMEOUT = 60.0
+"""Seconds that a client may leave a response unread once the buffers for it are full."""
 IDLE_GRACE = 1.0
 """Seconds that an idle connection stays open on shutdown: far longer than a request is in transit.
 """
@@ -39,7 +54,8 @@ that arrives, so an endless one would block the event loop."""
 
 ABORT_EXTENSION = "iovox-receipts.abort"
 """Name of an ASGI extension of ours. ASGI has no way to abort a connection whose client does not
-read: uvicorn would wait for it, on shutdown as well. The scope's ``extensions`` carry a function.
+read: uvicorn would wait for it, on shutdown as well. The scope's ``extensions`` carry a function,
+``abort``, and another by which a response says that it has no end of its own, ``endless``.
 """
 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -92,13 +108,23 @@ class GracefulHttp(HttpToolsProtocol):
     head_timeout = HEAD_TIMEOUT
     discard_timeout = DISCARD_TIMEOUT
     idle_grace = IDLE_GRACE
+    write_timeout = WRITE_TIMEOUT
+    flow: HeldFlow
     _is_shutting_down = False
     _in_head = False
     _in_body = False
     _head_timer_set = False
     _unparsed = 0
     """Bytes fed to the parser since it last completed a head or a part of a body."""
+    _body_left = 0
+    """Bytes of a body that are to come; 0 if its length is not declared."""
+    _is_eof = False
+    """Whether the client has shut down its writing side."""
+    _is_endless = False
+    """Whether the response has no end of its own: then an end of the client's bytes is its leaving.
+    """
     _timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
     _buffered: list[bytes] | None = None
     """The body so far of a request that may turn out to be complete; None on the ASGI path."""
 
@@ -109,20 +135,78 @@ class GracefulHttp(HttpToolsProtocol):
             application, "complete_posts", {}
         )
         self._complete_posts = posts
+        self._backlog = Backlog()
+        self._turns = _turns_of(self.server_state, self.loop)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected. Its first request has the keep-alive time-out to begin."""
         super().connection_made(transport)
+        self.flow = HeldFlow(transport)
         self._timer = self.loop.call_later(self.timeout_keep_alive, self._time_out)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed."""
         self._cancel_timer()
+        self._cancel_write_timer()
+        self._backlog.clear()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
-        """Parse bytes of one request, or of several."""
+        """Parse what arrived, or as much of it as is one request."""
+        if not self._backlog and self._may_parse() and data.count(HEAD_END) <= 2:
+            self._parse(data)  # nearly always: the end of a head, and of a chunked body
+        else:
+            self._backlog.add(data)
+            self._parse_backlog()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client has shut down its writing side: stay open (True) until all is answered.
+
+        It may also have gone altogether, which only writing to it can tell.
+        """
+        self._is_eof = True
+        if self._is_endless or self.scheme == "https":  # TLS has no half-closed connections
+            return False
+        self._unset_keepalive_if_required()
+        return not self._is_finished()
+
+    def pause_writing(self) -> None:
+        """The client does not read its responses: parse nothing more of it until it does."""
+        super().pause_writing()
+        self.flow.hold(held=True)
+        self._write_timer = self.loop.call_later(self.write_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read what was waiting."""
+        super().resume_writing()
+        self._cancel_write_timer()
+        self._parse_backlog()
+
+    def _may_parse(self) -> bool:
+        """Whether the next bytes may go to the parser: not while they could begin a second request,
+        or while the client leaves responses unread.
+        """
+        return (self._in_body or self._is_idle()) and not self.flow.write_paused
+
+    def _parse_backlog(self) -> None:
+        while self._backlog and self._may_parse() and not self.transport.is_closing():
+            if self._in_body:
+                self._parse(self._backlog.take(self._body_left or CHUNKED_STEP))
+            else:
+                self._parse(self._backlog.take_to_head_end())
+        if self._is_eof and self._is_finished():
+            self.transport.close()
+        if self.transport.is_closing():
+            self._backlog.clear()
+        else:
+            self.flow.hold(held=bool(self._backlog) or self.flow.write_paused)
+
+    def _is_finished(self) -> bool:
+        """Whether a client that sends nothing more has had all its responses."""
+        return not self._backlog and not self.pipeline and (self._in_body or self._is_idle())
+
+    def _parse(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         self._unparsed += len(data)
         try:
@@ -165,6 +249,7 @@ class GracefulHttp(HttpToolsProtocol):
         """The head is complete."""
         self._in_head = self._head_timer_set = False
         self._in_body = True
+        self._body_left = _content_length(self.headers)
         self._unparsed = 0
         self._cancel_timer()
         if self.parser.should_upgrade():
@@ -177,6 +262,7 @@ class GracefulHttp(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Bytes of a body."""
         self._unparsed = 0
+        self._body_left = max(0, self._body_left - len(body))
         if self._buffered is None:
             super().on_body(body)
         else:
@@ -223,6 +309,11 @@ class GracefulHttp(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self._backlog:
+            self.loop.call_soon(self._parse_backlog)  # after everybody else's turn
+        elif self._is_eof:
+            self.transport.close()
+            return
         else:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -274,17 +365,29 @@ class GracefulHttp(HttpToolsProtocol):
                 lines.append(b"%s: %s" % (name, value))
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self.data_received(b"\r\n".join([*lines, b"", rest]))
+        self._parse(b"\r\n".join([*lines, b"", rest]))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle.scope["http_version"] != "1.1":
+            app = without_chunks(app, cycle)
+        start = super()._start_asgi_task
+        self._turns.begin(partial(start, cycle, app))
 
     def _begin_cycle(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)  # the list that the scope refers to
-        self.scope["extensions"] = {ABORT_EXTENSION: {"abort": self.transport.abort}}
+        self._is_endless = False
+        self.scope["extensions"] = {
+            ABORT_EXTENSION: {"abort": self.transport.abort, "endless": self._set_endless}
+        }
         super().on_headers_complete()
         if self._is_shutting_down and self.cycle is not None:
             self.cycle.keep_alive = False
+
+    def _set_endless(self) -> None:
+        self._is_endless = True
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -304,3 +407,22 @@ class GracefulHttp(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _cancel_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+
+def _turns_of(state: ServerState, loop: asyncio.AbstractEventLoop) -> Turns:
+    """The turns that all connections of a server share."""
+    turns: Turns | None = getattr(state, "turns", None)
+    if turns is None:
+        turns = Turns(loop)
+        state.turns = turns  # type: ignore[attr-defined]
+    return turns
+
+
+def _content_length(headers: Headers) -> int:
+    """The declared length of a body; 0 without one. The parser has checked that it is a number."""
+    return next((int(value) for name, value in headers if name == b"content-length"), 0)

@@ -1,7 +1,7 @@
 """SQLAlchemy's selects, compiled once and run by asyncpg on PostgreSQL.
 
-For queries that are run thousands of times a second: around a statement of 100 microseconds
-SQLAlchemy costs several hundred. On SQLite they are run by SQLAlchemy.
+For lookups, which are run thousands of times a second (docs/performance.md). On SQLite they are run
+by SQLAlchemy.
 """
 
 from __future__ import annotations

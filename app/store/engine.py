@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.store.connections.address import SqliteAddress, read_address
 from app.store.connections.asyncpg_pool import AsyncpgPool
 from app.store.connections.connect import connect, connect_arguments
 from app.store.connections.sqlalchemy_engines import (
@@ -26,27 +25,6 @@ from app.store.failures import translated
 # PostgreSQL would otherwise plan a statement with arrays anew for each execution, since a plan for
 # two elements looks cheaper than one for ten; that takes longer than running it.
 _PLAN_ONCE = {"plan_cache_mode": "force_generic_plan"}
-
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+asyncpg",
-    "postgres": "postgresql+asyncpg",
-}
-
-
-def driver_url(url: str) -> URL:
-    """The same database by the driver we use; a bare ``postgresql://`` would mean another one.
-
-    Raises ValueError for a URL that names neither SQLite nor PostgreSQL.
-    """
-    try:
-        parsed = make_url(url)
-    except SQLAlchemyError as error:
-        raise ValueError("it is not a database URL") from error
-    backend = parsed.drivername.split("+")[0]
-    if backend not in _DRIVERS:
-        raise ValueError("it must start with sqlite:/// or postgresql://")
-    return parsed.set(drivername=_DRIVERS[backend])
 
 
 class Database:
@@ -64,23 +42,31 @@ class Database:
         *,
         pool_size: int = 8,
         direct_size: int | None = None,
-        connect_timeout: float = 3.0,
+        connect_timeout: float | None = None,
     ) -> None:
-        self.url = driver_url(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        if self.is_sqlite:
-            self._writer = sqlite_engine(self.url, pool_size=1, begin="BEGIN IMMEDIATE")
-            self._reader = sqlite_engine(self.url, pool_size=pool_size, begin="BEGIN")
+        """``connect_timeout``: seconds for each host, instead of what the URL says.
+
+        Raises ValueError for a URL that cannot be used, without its password."""
+        address = read_address(url)
+        self.name = address.name
+        """Hosts and database, for errors: no password, but nothing for strangers either."""
+        self.file = address.file if isinstance(address, SqliteAddress) else None
+        self.is_sqlite = isinstance(address, SqliteAddress)
+        self.failover_time = 0.0
+        """Seconds that may pass at hosts that are gone before the last one is tried."""
+        if isinstance(address, SqliteAddress):
+            self._writer = sqlite_engine(address.url, pool_size=1, begin="BEGIN IMMEDIATE")
+            self._reader = sqlite_engine(address.url, pool_size=pool_size, begin="BEGIN")
             return
+        timeout = connect_timeout or address.timeout
+        self.failover_time = timeout * max(0, len(address.hosts) - 1)
         direct_size = direct_size or pool_size // 2
-        self._arguments = connect_arguments(self.url, timeout=connect_timeout)
-        self._writer = postgresql_engine(
-            self.url, self._arguments, pool_size=pool_size - direct_size
-        )
+        self._arguments = connect_arguments(address, timeout=timeout)
+        self._writer = postgresql_engine(self._arguments, pool_size=pool_size - direct_size)
         self._pooled = PooledConnections(self._writer)
         # The same pool. A reader needs no BEGIN and no ROLLBACK: two round trips less each.
         self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
-        planning_once = connect_arguments(self.url, timeout=connect_timeout, settings=_PLAN_ONCE)
+        planning_once = connect_arguments(address, timeout=timeout, settings=_PLAN_ONCE)
         self._direct = AsyncpgPool(planning_once, size=direct_size)
 
     @property
@@ -97,14 +83,14 @@ class Database:
         Broken off after ``patience`` seconds, or what its driver takes to notice: a server that is
         silent must not hold up the next writer. It may have been committed then.
         """
-        with translated():
+        with translated(self.name):
             async with asyncio.timeout(patience), self._writer.begin() as connection:
                 yield connection
 
     @asynccontextmanager
     async def read(self, *, patience: float | None = None) -> AsyncIterator[AsyncConnection]:
         """A connection to read by. Each statement sees what is committed when it starts."""
-        with translated():
+        with translated(self.name):
             async with asyncio.timeout(patience), self._reader.connect() as connection:
                 yield connection
 
@@ -116,7 +102,7 @@ class Database:
         SQLAlchemy's transaction costs 600 more. A statement must leave no session state behind
         (SET, LISTEN, session-level locks): nothing is reset between two uses.
         """
-        with translated():
+        with translated(self.name):
             async with asyncio.timeout(patience), self._direct.acquire() as connection:
                 yield connection
 
@@ -129,7 +115,7 @@ class Database:
 
         Raises StoreUnavailable once the connection is lost, when next used to notify.
         """
-        with translated():
+        with translated(self.name):
             connection = await connect(**self._arguments)
 
             async def notify(payload: str) -> None:

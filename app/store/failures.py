@@ -44,8 +44,11 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(name: str) -> Iterator[None]:
     """Turn what a driver raises into StoreUnavailable or StoreRefused, with the driver's message.
+
+    ``name`` says which database it was, for the log; a StoreRefused, which is about the data and
+    may be shown to whoever sent them, goes without.
 
     The driver's error itself is dropped: it quotes rows and values, which are customers' data, and
     a traceback ends up in a log.
@@ -53,10 +56,11 @@ def translated() -> Iterator[None]:
     try:
         yield
     except PoolTimeout:
-        raise StoreUnavailable("every database connection is in use") from None
+        raise StoreUnavailable(f"{name}: every connection is in use") from None
     except _OF_DATABASES as error:
-        kind = StoreRefused if _refuses(error) else StoreUnavailable
-        raise kind(_message(error)) from None
+        if _refuses(error):
+            raise StoreRefused(_message(error)) from None
+        raise StoreUnavailable(f"{name}: {_message(error)}") from None
 
 
 async def retry_transient(transaction: Callable[[], Awaitable[Result]]) -> Result:

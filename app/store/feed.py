@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.model.activity_id import one_spelling
 from app.model.event import Event
 from app.store.engine import Database
 from app.store.tables import events, messages
@@ -47,6 +48,7 @@ class FeedStore:
 
     async def message_named(self, name: str, *, app: str | None) -> UUID | None:
         """The message with this id, ours or iovox's; None if this app has none."""
+        name = one_spelling(name)
         query = select(messages.c.id).where(messages.c.sms_activity_id == name)
         if ours := _uuid(name):
             query = select(messages.c.id).where(

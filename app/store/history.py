@@ -1,6 +1,6 @@
 """Lookups of messages by id: status, history and receipts.
 
-Concurrent lookups share one statement, as receipts share one commit; a lone one runs at once. A
+Concurrent lookups share one statement (docs/performance.md); a lone one runs at once. A
 lookup never joins a statement that has begun, so it sees all that was committed before it.
 """
 
@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import func, select, union_all
 
 from app.errors import StoreUnavailable
+from app.model.activity_id import one_spelling
 from app.model.message import Record
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.store.any_of import any_of, chunks, storable
@@ -52,6 +53,7 @@ class HistoryStore:
 
     async def find_all(self, names: Sequence[str]) -> list[Record | None]:
         """The records with these ids, in their order. Our own ids are tried first."""
+        names = [one_spelling(name) for name in names]
         ids = {name: one for name in names if (one := _uuid(name))}
         others = {name for name in names if name not in ids or ids[name].version != _OURS}
         found = await self._read(set(ids.values()), others)

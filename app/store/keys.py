@@ -39,8 +39,7 @@ class KeyStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Every request looks its key up, without a cache: a revoked key ends at once everywhere.
-        # Requests of one moment share a statement.
+        # Concurrent requests share a statement (docs/performance.md).
         self._finds: Batcher[bytes, ApiKey | None] = Batcher(
             self._find_all, largest=LARGEST_BATCH, capacity=CAPACITY, writers=AT_ONCE
         )

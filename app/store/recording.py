@@ -90,17 +90,9 @@ select id from m
 """
 
 
-_VALUES = ", ".join(f"${n}" for n in range(1, _NEXT))
-RECORD_ONLY = f"insert into messages ({_NAMES}) values ({_VALUES})"
-"""For messages with neither a key nor an event, one row at a time; a quarter cheaper."""
-
-
 async def record_directly(connection: Any, new: Sequence[NewMessage], now: datetime) -> set[UUID]:
     """``record`` by an asyncpg connection, as a transaction of its own."""
-    if any(one.key is not None or one.message.announced for one in new):
-        return {row[0] for row in await connection.fetch(RECORD, *record_arguments(new, now))}
-    await connection.executemany(RECORD_ONLY, [_row(one.message) for one in new])
-    return {one.message.id for one in new}
+    return {row[0] for row in await connection.fetch(RECORD, *record_arguments(new, now))}
 
 
 def record_arguments(new: Sequence[NewMessage], now: datetime) -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from app.model.london import offsets
 from app.model.search import MESSAGE_STATUSES, NOT_ACCEPTED, id_lower_bound
 from app.model.status import Status, microseconds
 from app.store.engine import Database
@@ -68,8 +69,8 @@ class StatsStore:
     ) -> Sequence[Count]:
         """Messages that were created from ``start`` on and before ``end``; ``app`` None is all.
 
-        ``by`` is one of hour, day, status, reason, origin and app; an hour and a day come as their
-        number since 1970. Raises StoreUnavailable.
+        ``by`` is one of hour, day, status, reason, origin and app; an hour in UTC and a day in
+        London come as their number since 1970. Raises StoreUnavailable.
         """
         given: dict[str, Any] = {
             "start": start,
@@ -81,6 +82,13 @@ class StatsStore:
             "accepted": sorted(MESSAGE_STATUSES - NOT_ACCEPTED),
             "ours": sorted(NOT_ACCEPTED),
         }
+        if by == "day":
+            clocks = offsets(start, end)
+            given |= {
+                "change": int(clocks.change.timestamp()),
+                "before": int(clocks.before.total_seconds()),
+                "after": int(clocks.after.total_seconds()),
+            }
         async with self._database.read(patience=PATIENCE) as connection:
             apps = [app] if app else (await connection.execute(APPS)).scalars().all()
             rows = await connection.execute(self._statements[by], {**given, "apps": list(apps)})
@@ -153,21 +161,34 @@ def _same(value: Callable[[], ColumnElement[Any]]) -> Key:
     return lambda _is_sqlite: value()
 
 
-def _in_units(seconds: int) -> tuple[Key, Key]:
-    """The number of the hour, or day, since 1970."""
+def _seconds_of_ours(is_sqlite: bool) -> ColumnElement[Any]:
+    """The time of creation in seconds since 1970."""
+    if is_sqlite:
+        return cast(func.strftime("%s", messages.c.created_at), BigInteger)
+    return cast(func.floor(func.date_part("epoch", messages.c.created_at)), BigInteger)
 
-    def of_ours(is_sqlite: bool) -> ColumnElement[Any]:
-        epoch = (
-            cast(func.strftime("%s", messages.c.created_at), BigInteger)
-            if is_sqlite
-            else cast(func.floor(func.date_part("epoch", messages.c.created_at)), BigInteger)
+
+def _seconds_of_accepted(_is_sqlite: bool) -> ColumnElement[Any]:
+    return cast(deliveries.c.created_key.op("/")(literal_column(str(_SECOND))), BigInteger)
+
+
+def _hour(seconds: Key) -> Key:
+    """The number of the hour since 1970, in UTC."""
+    return lambda is_sqlite: seconds(is_sqlite).op("/")(literal_column("3600"))
+
+
+def _london_day(seconds: Key) -> Key:
+    """The number of London's day since 1970: a range is too short for two changes of its clocks."""
+
+    def day(is_sqlite: bool) -> ColumnElement[Any]:
+        moment = seconds(is_sqlite)
+        before, change, after = (
+            bindparam(name, type_=BigInteger) for name in ("before", "change", "after")
         )
-        return epoch.op("/")(literal_column(str(seconds)))
+        wall = cast(moment + case((moment < change, before), else_=after), BigInteger)
+        return wall.op("/")(literal_column("86400"))
 
-    def of_accepted(_is_sqlite: bool) -> ColumnElement[Any]:
-        return deliveries.c.created_key.op("/")(literal_column(str(seconds * _SECOND)))
-
-    return of_ours, of_accepted
+    return day
 
 
 def _origin_of_accepted() -> ColumnElement[Any]:
@@ -182,7 +203,7 @@ _KEYS: Mapping[str, tuple[Key, Key]] = {
     "reason": (_NOTHING, _same(lambda: deliveries.c.reason)),
     "origin": (_same(lambda: messages.c.origin), _same(_origin_of_accepted)),
     "app": (_same(lambda: messages.c.app), _same(lambda: deliveries.c.app)),
-    "hour": _in_units(int(timedelta(hours=1).total_seconds())),
-    "day": _in_units(int(timedelta(days=1).total_seconds())),
+    "hour": (_hour(_seconds_of_ours), _hour(_seconds_of_accepted)),
+    "day": (_london_day(_seconds_of_ours), _london_day(_seconds_of_accepted)),
 }
 GROUPINGS = tuple(_KEYS)

@@ -33,10 +33,18 @@ class DatabaseWatch:
     """
 
     def __init__(
-        self, check: Callable[[], Awaitable[None]], *, on_down: Callable[[], None] | None = None
+        self,
+        check: Callable[[], Awaitable[None]],
+        *,
+        on_down: Callable[[], None] | None = None,
+        name: str = "",
+        patience: float = CHECK_PATIENCE,
     ) -> None:
+        """``name``: the database's, with which errors begin. ``patience``: seconds for a check."""
         self._check = check
         self._on_down = on_down
+        self._name = name
+        self._patience = patience
         self._checks: set[asyncio.Task[None]] = set()
         self._went_down = asyncio.Event()
         self._came_up = asyncio.Event()
@@ -50,6 +58,11 @@ class DatabaseWatch:
     def is_up(self) -> bool:
         """Whether it could be used by the latest report or check."""
         return self.reason is None
+
+    @property
+    def public_reason(self) -> str | None:
+        """``reason`` for strangers: without the hosts and the name of the database."""
+        return self.reason and self.reason.removeprefix(f"{self._name}: ")
 
     def report_down(self, reason: str) -> None:
         """A write failed or was too slow: none is tried again before a check has succeeded."""
@@ -68,7 +81,7 @@ class DatabaseWatch:
         await self._came_up.wait()
 
     async def check_now(self) -> None:
-        """Check, within CHECK_PATIENCE, and keep the outcome. Raises only SchemaBehind."""
+        """Check, within its patience, and keep the outcome. Raises only SchemaBehind."""
         self._checked_at = asyncio.get_running_loop().time()
         try:
             await self._check_bounded()
@@ -128,10 +141,11 @@ class DatabaseWatch:
         task = asyncio.create_task(self._run_check())
         self._checks.add(task)
         task.add_done_callback(self._forget)
-        done, _ = await asyncio.wait({task}, timeout=CHECK_PATIENCE)
+        done, _ = await asyncio.wait({task}, timeout=self._patience)
         if not done:
             task.cancel()
-            raise StoreUnavailable(f"it did not answer within {CHECK_PATIENCE:g} s")
+            why = f"it did not answer within {self._patience:g} s"
+            raise StoreUnavailable(f"{self._name}: {why}" if self._name else why)
         task.result()
 
     async def _run_check(self) -> None:

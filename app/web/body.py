@@ -1,4 +1,4 @@
-"""Request bodies: limited in size and time, parsed as strict JSON. The bytes are untrusted.
+"""Request bodies: limited in size, time and memory, and parsed. The bytes are untrusted.
 
 The Content-Type is ignored, since `curl -d` declares JSON as a form.
 """
@@ -6,22 +6,38 @@ The Content-Type is ignored, since `curl -d` declares JSON as a form.
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.types import Receive
 
-from app.errors import BadRequest, BodyTooLarge, RequestTimeout
+from app.errors import (
+    BadRequest,
+    BodyTooLarge,
+    RequestTimeout,
+    TooManyRequests,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from app.web.strict_json import UNCOUNTED, parse_json
 
 KIB = 1024
 DEFAULT_LIMIT = 64 * KIB
 BODY_TIMEOUT = 30.0
 """Seconds for a body to arrive."""
+MAX_HELD = 64 * KIB * KIB
+"""Bytes of bodies that a process holds at once, from their first byte until they are answered."""
+MAX_HELD_PER_KEY = 16 * KIB * KIB
+"""The same of one key: four batches of the largest size, or 64 of 1,000 usual messages."""
 
 _JSON_TYPE = (b"content-type", b"application/json")
 
+Result = TypeVar("Result")
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -42,7 +58,7 @@ class JsonRequest(Request):
         headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
         super().__init__({**request.scope, "headers": [*headers, _JSON_TYPE]}, request.receive)
         self._read = body
-        self._value = value
+        self.value = value
 
     async def body(self) -> bytes:
         """The bytes of the body."""
@@ -50,20 +66,94 @@ class JsonRequest(Request):
 
     async def json(self) -> Any:
         """The parsed body."""
-        return self._value
+        return self.value
 
 
-async def read_json(request: Request, limit: int, *, is_required: bool) -> JsonRequest:
-    """The request with its body; an empty one is None unless ``is_required``.
+class Bodies:
+    """Reads the bodies of all requests, so that together they take a bounded amount of memory."""
 
-    Raises BadRequest, BodyTooLarge or RequestTimeout.
-    """
-    body = await read_body(request.receive, limit)
-    return JsonRequest(request, body, parse_json(body) if body or is_required else None)
+    def __init__(self) -> None:
+        self._held = 0
+        self._held_by: Counter[str] = Counter()
+        # Large bodies are parsed in one thread: the event loop has a turn between its steps, and
+        # two at once would only wait for each other.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="json")
+
+    @asynccontextmanager
+    async def json(
+        self, request: Request, key_id: str, limit: int, *, is_required: bool
+    ) -> AsyncIterator[JsonRequest]:
+        """The request with its parsed body; an empty one is None unless ``is_required``.
+
+        Its bytes count as held until this ends. Raises BadRequest, BodyTooLarge, Invalid,
+        RequestTimeout, TooManyRequests, Unavailable or UnsupportedMediaType.
+        """
+        _require_identity(request)
+        reservation = _Reservation(self, key_id)
+        try:
+            body = await _read(request.receive, limit, reservation)
+            value = await self._parse(body) if body or is_required else None
+            yield JsonRequest(request, body, value)
+        finally:
+            reservation.release()
+
+    async def in_thread(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """Have a large body worked on in the one thread for them, in turn."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(function, *arguments))
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False)
+
+    def hold(self, key_id: str, size: int) -> None:
+        """Count bytes that have arrived. Raises TooManyRequests or Unavailable."""
+        if self._held_by[key_id] + size > MAX_HELD_PER_KEY:
+            raise TooManyRequests(
+                f"This key has {MAX_HELD_PER_KEY} bytes of other bodies under way", retry_after=1
+            )
+        if self._held + size > MAX_HELD:
+            raise Unavailable("Too many large bodies are under way")
+        self._held += size
+        self._held_by[key_id] += size
+
+    def release(self, key_id: str, size: int) -> None:
+        """The bytes are no longer held."""
+        self._held -= size
+        self._held_by[key_id] -= size
+        if not self._held_by[key_id]:
+            del self._held_by[key_id]
+
+    async def _parse(self, body: bytes) -> Any:
+        if len(body) <= UNCOUNTED:
+            return parse_json(body)
+        return await self.in_thread(parse_json, body)
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """Read a body of at most ``limit`` bytes. Raises BadRequest, BodyTooLarge or RequestTimeout.
+class _Reservation:
+    """The bytes that one request has in ``Bodies``."""
+
+    def __init__(self, bodies: Bodies, key_id: str) -> None:
+        self._bodies = bodies
+        self._key_id = key_id
+        self._size = 0
+
+    def add(self, size: int) -> None:
+        self._bodies.hold(self._key_id, size)
+        self._size += size
+
+    def release(self) -> None:
+        self._bodies.release(self._key_id, self._size)
+
+
+def _require_identity(request: Request) -> None:
+    encodings = ", ".join(request.headers.getlist("content-encoding")).strip()
+    if encodings.lower() not in ("", "identity"):
+        raise UnsupportedMediaType("Send the body without a Content-Encoding")
+
+
+async def _read(receive: Receive, limit: int, reservation: _Reservation) -> bytes:
+    """Read a body of at most ``limit`` bytes.
 
     After an error the server reads and discards the rest, so that the client gets the response.
     """
@@ -80,36 +170,10 @@ async def read_body(receive: Receive, limit: int) -> bytes:
                 size += len(chunks[-1])
                 if size > limit:
                     raise BodyTooLarge(f"A body has at most {limit} bytes here")
+                reservation.add(len(chunks[-1]))
                 more = message.get("more_body", False)
     except TimeoutError:
         raise RequestTimeout(
             f"The body did not arrive within {BODY_TIMEOUT:g} s", headers={"Connection": "close"}
         ) from None
     return b"".join(chunks)
-
-
-def parse_json(body: bytes) -> Any:
-    """Parse JSON. Raises BadRequest."""
-    try:
-        return _decoder.decode(body.decode())
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"The body is not JSON: {_reason(error)}"[:300]) from None
-
-
-class _NotJsonError(ValueError):
-    """NaN or Infinity, which Python accepts and RFC 8259 does not."""
-
-
-def _reject_constant(word: str) -> None:
-    raise _NotJsonError(f"{word} is not JSON")
-
-
-_decoder = json.JSONDecoder(parse_constant=_reject_constant)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | _NotJsonError):
-        return str(error)
-    return "a number is too long"  # Python's own message refers to sys.set_int_max_str_digits

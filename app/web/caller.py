@@ -7,7 +7,8 @@ add nothing here.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -17,10 +18,13 @@ from fastapi import Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
-from app.errors import NotAllowed, NotAuthenticated
+from app.errors import BadRequest, NotAllowed, NotAuthenticated
 from app.store.keys import KeyStore
 
 KEY_PREFIX = "dlr_"
+TRUSTED_FOR = 0.05
+"""Seconds for which a key that was found is not looked up again: shorter than `dlr keys revoke`
+takes to exit after its commit."""
 
 
 class Scope(StrEnum):
@@ -57,11 +61,14 @@ class Caller:
 class Authenticator:
     """Finds the caller of a request by its API key.
 
-    Without a cache: a revoked key ends at once. Concurrent requests share a query, see KeyStore.
+    A key that was just found is not looked up again for TRUSTED_FOR seconds, which saves a send 6 %
+    of its CPU (docs/performance.md).
     """
 
-    def __init__(self, keys: KeyStore) -> None:
+    def __init__(self, keys: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._keys = keys
+        self._clock = clock
+        self._cache: dict[bytes, tuple[float, Caller]] = {}  # no larger than the table of keys
 
     async def authenticate(self, authorization: str | None, scopes: Collection[str]) -> Caller:
         """The caller. Raises NotAuthenticated, NotAllowed or StoreUnavailable."""
@@ -77,10 +84,27 @@ class Authenticator:
         return caller
 
     async def _find(self, key_digest: bytes) -> Caller:
+        now = self._clock()
+        cached_at, cached = self._cache.get(key_digest, (now - TRUSTED_FOR, None))
+        if cached is not None and now - cached_at < TRUSTED_FOR:
+            return cached
         key = await self._keys.find(key_digest)
         if key is None:
+            self._cache.pop(key_digest, None)
             raise NotAuthenticated("This API key is not known, or it is revoked")
-        return Caller(key.id, key.app, key.scopes)
+        caller = Caller(key.id, key.app, key.scopes)
+        self._cache[key_digest] = (now, caller)
+        return caller
+
+
+def authorization_of(request: Request) -> str | None:
+    """The request's Authorization header. Raises BadRequest if there are several: proxies and
+    servers differ in which of them they believe.
+    """
+    headers = request.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise BadRequest("There is more than one Authorization header; send one")
+    return headers[0] if headers else None
 
 
 def digest(secret: str) -> bytes:

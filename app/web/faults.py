@@ -8,6 +8,8 @@ from typing import Any
 from app.errors import FieldError
 
 MAX_QUOTE = 100
+MAX_MESSAGE = 300
+"""Characters of what is wrong with a field; a quote within it has MAX_QUOTE."""
 
 _WORDS = {
     "missing": "is missing",
@@ -37,7 +39,7 @@ _PARAMETER_WORDS = _WORDS | {
 }
 
 
-def faults_of(errors: Iterable[Mapping[str, Any]]) -> tuple[FieldError, ...]:
+def faults_of(errors: Sequence[Mapping[str, Any]]) -> tuple[FieldError, ...]:
     """The field errors of a body's ``ValidationError.errors()``."""
     return tuple(FieldError(_field(error["loc"]), _message(error, _WORDS)) for error in errors)
 
@@ -55,7 +57,7 @@ def request_faults_of(errors: Iterable[Mapping[str, Any]]) -> tuple[FieldError, 
 
 def quoted(text: str) -> str:
     """Untrusted text for a problem: truncated, and without lone surrogates."""
-    return printable(text)[:MAX_QUOTE]
+    return printable(text[:MAX_QUOTE])
 
 
 def printable(text: str) -> str:
@@ -64,11 +66,11 @@ def printable(text: str) -> str:
 
 
 def _field(parts: Sequence[object]) -> str:
-    return quoted(".".join(str(part) for part in parts)) if parts else "body"
+    return quoted(".".join(str(part)[:MAX_QUOTE] for part in parts)) if parts else "body"
 
 
 def _message(error: Mapping[str, Any], messages: Mapping[str, str]) -> str:
     text = messages.get(error["type"])
     if text is None:
-        return str(error["msg"]).removeprefix("Value error, ")
+        return str(error["msg"]).removeprefix("Value error, ")[:MAX_MESSAGE]
     return text.format_map(error.get("ctx", {}))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from app.errors import (
+    MAX_FAULTS,
     BadRequest,
     BodyTooLarge,
     FieldError,
@@ -25,14 +26,21 @@ from app.errors import (
     NotFound,
     RequestTimeout,
     ServiceError,
+    TooManyRequests,
     Unavailable,
+    UnsupportedMediaType,
     problem_body,
 )
 from app.web.faults import request_faults_of
 
 PROBLEM_TYPE = "application/problem+json"
+ERRORS_LEFT_OUT = "errors_left_out"
+"""Name in a request's state: faults that were left out before its body was validated."""
 
 Responses = dict[int | str, dict[str, Any]]
+
+WITH_HEAD = ("/healthz", "/readyz", "/metrics")
+"""Paths that answer HEAD as GET, without the body; the document lists GET alone."""
 
 _PARAMETER = re.compile(r"\\\{[^}]*\}")
 
@@ -49,7 +57,12 @@ class Problem(BaseModel):
     status: int
     detail: str
     errors: list[FieldError] = Field(
-        default=[], description="Each invalid field, and what is wrong with it"
+        default=[],
+        max_length=MAX_FAULTS,
+        description="Each invalid field, and what is wrong with it",
+    )
+    errors_left_out: int = Field(
+        default=0, ge=0, description="How many more faults there are, if they are not all named"
     )
 
 
@@ -60,6 +73,10 @@ HEADERS = {
     "Location": {"description": "The path of the new resource", "schema": {"type": "string"}},
     "Idempotency-Replayed": {
         "description": "`true` where this repeats an earlier response",
+        "schema": {"type": "string"},
+    },
+    "Preference-Applied": {
+        "description": "`respond-async` where the request preferred that",
         "schema": {"type": "string"},
     },
     "ETag": {
@@ -79,8 +96,8 @@ HEADERS = {
 """The descriptions of response headers, see ``headers``."""
 
 _HEADER_OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
-_COMMON_ERRORS = (NotAuthenticated, NotAllowed, Invalid, ServiceError, Unavailable)
-BODY_ERRORS = (BadRequest, RequestTimeout, BodyTooLarge)
+_COMMON_ERRORS = (BadRequest, NotAuthenticated, NotAllowed, Invalid, ServiceError, Unavailable)
+BODY_ERRORS = (RequestTimeout, BodyTooLarge, UnsupportedMediaType, TooManyRequests)
 """The errors of reading a JSON body."""
 
 
@@ -129,9 +146,17 @@ def add_error_handlers(app: FastAPI) -> None:
         return problem(error)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_request: Request, error: RequestValidationError) -> Response:
-        faults = request_faults_of(error.errors())
-        return problem(Invalid("The request cannot be read; nothing was done", errors=faults))
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        every = error.errors()
+        faults = request_faults_of(every[:MAX_FAULTS])
+        left_out = getattr(request.state, ERRORS_LEFT_OUT, 0) + len(every) - len(faults)
+        return problem(
+            Invalid(
+                "The request cannot be read; nothing was done",
+                errors=faults,
+                errors_left_out=left_out,
+            )
+        )
 
     @app.exception_handler(HTTPException)
     async def _http_exception(request: Request, error: HTTPException) -> Response:
@@ -141,7 +166,8 @@ def add_error_handlers(app: FastAPI) -> None:
             detail = f"{request.method} is not offered at this path"
             return problem(MethodNotAllowed(detail, headers={"Allow": allowed}))
         if error.status_code == 404:
-            return problem(NotFound("There is nothing at this path; /docs lists what there is"))
+            hint = "; /docs lists what there is" if app.openapi_url else ""
+            return problem(NotFound(f"There is nothing at this path{hint}"))
         return problem(BadRequest(str(error.detail)))
 
     @app.exception_handler(Exception)
@@ -156,7 +182,10 @@ def offered_methods(document: dict[str, Any], path: str) -> str:
     for parameter in ("[^/]+", ".*"):  # the latter for ids of messages, which may be any text
         for template in templates:
             if re.fullmatch(_PARAMETER.sub(parameter, re.escape(template)), path):
-                return ", ".join(sorted(method.upper() for method in document["paths"][template]))
+                offered = {method.upper() for method in document["paths"][template]}
+                if template in WITH_HEAD:
+                    offered.add("HEAD")
+                return ", ".join(sorted(offered))
     return ""
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Annotated, Any
 
+from fastapi import Request
 from fastapi.datastructures import QueryParams
 from pydantic import (
     AfterValidator,
@@ -26,6 +27,7 @@ from pydantic import (
 )
 
 from app.errors import FieldError, Invalid
+from app.model.london import end_of, midnight
 from app.web.faults import quoted, request_faults_of
 
 MAX_PAGE_SIZE = 500
@@ -35,6 +37,7 @@ MAX_PARAMETERS = 100
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _LOST_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 _WHOLE = re.compile(r"\d{1,6}", re.ASCII)
 
@@ -55,21 +58,22 @@ class Query(BaseModel):
         return value
 
 
-def check_parameters(params: QueryParams, models: Sequence[type[BaseModel]]) -> None:
+def check_parameters(request: Request, models: Sequence[type[BaseModel]]) -> None:
     """Refuse unknown and repeated parameters, which query models cannot check or name as well.
 
     ``models`` are those of the route. All other faults are named with them. Raises Invalid.
     """
-    items = params.multi_items()
-    if len(items) > MAX_PARAMETERS:
-        raise Invalid(f"There are {len(items)} parameters; at most {MAX_PARAMETERS} are read")
+    count = request.scope["query_string"].count(b"&") + 1
+    if count > MAX_PARAMETERS:  # before they are parsed
+        raise Invalid(f"There are {count} parameters; at most {MAX_PARAMETERS} are read")
+    params = request.query_params
     offered = parameter_schemas(models)
     faults: dict[str, FieldError] = {}
-    for name, count in Counter(name for name, _ in items).items():
+    for name, times in Counter(name for name, _ in params.multi_items()).items():
         if name not in offered:
             names = f"there are: {', '.join(offered)}" if offered else "there are none"
             faults[name] = FieldError(quoted(name), f"is not a parameter here; {names}")
-        elif count > 1 and offered[name].get("type") != "array":
+        elif times > 1 and offered[name].get("type") != "array":
             faults[name] = FieldError(quoted(name), "is given more than once")
     if faults:
         others = _faults_of_others(params, models, faults)
@@ -128,9 +132,23 @@ def _timestamp(value: object) -> datetime:
     return rfc3339(value)
 
 
-def _restore_plus(value: object) -> object:
-    """An unescaped + in the offset of a time in a query is decoded as a space."""
-    return _LOST_PLUS.sub("+", value) if isinstance(value, str) else value
+def _or_date(of_date: Callable[[date], datetime]) -> BeforeValidator:
+    """A time, or a date."""
+
+    def read(value: object) -> datetime:
+        if isinstance(value, str) and _DATE.fullmatch(value):
+            try:
+                return of_date(date.fromisoformat(value))
+            except (ValueError, OverflowError):
+                raise ValueError("is no time that exists") from None
+        if isinstance(value, str) and _TIME.fullmatch(_LOST_PLUS.sub("+", value)):
+            return rfc3339(_LOST_PLUS.sub("+", value))
+        raise ValueError(
+            "must be an RFC 3339 time, such as 2026-11-22T09:00:00Z, or a date, such as "
+            "2026-11-22, which is London's"
+        )
+
+    return BeforeValidator(read, json_schema_input_type=datetime | date)
 
 
 def whole_number(maximum: int) -> BeforeValidator:
@@ -152,8 +170,9 @@ def _boolean(text: object) -> bool:
 
 Timestamp = Annotated[datetime, BeforeValidator(_timestamp)]
 """A time in a body."""
-Moment = Annotated[Timestamp, BeforeValidator(_restore_plus)]
-"""A time in a query."""
+Since = Annotated[datetime, _or_date(midnight)]
+Until = Annotated[datetime, _or_date(end_of)]
+"""The ends of a range in a filter: a date is London's, from its midnight and until its end."""
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE), whole_number(MAX_PAGE_SIZE)]
 ShortText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]

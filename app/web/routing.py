@@ -9,16 +9,18 @@ the body with its limits. The scopes are those of the caller in the endpoint's s
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from app.web.body import DEFAULT_LIMIT, read_json
-from app.web.caller import Authenticator
+from app.web.body import DEFAULT_LIMIT, Bodies
+from app.web.caller import Authenticator, authorization_of
+from app.web.problems import ERRORS_LEFT_OUT
 from app.web.query import check_parameters
+from app.web.strict_json import require_distinct, without_surplus
 
 
 class KeyedRoute(APIRoute):
@@ -36,18 +38,25 @@ class KeyedRoute(APIRoute):
         ]
         body_field = self.body_field
         limit = getattr(self.endpoint, "body_limit", DEFAULT_LIMIT)
+        known = names_of(body_field.field_info.annotation) if body_field else frozenset()
 
         async def keyed(request: Request) -> Response:
             authenticator: Authenticator = request.app.state.authenticator
             request.state.caller = await authenticator.authenticate(
-                request.headers.get("authorization"), scopes
+                authorization_of(request), scopes
             )
             if request.scope["query_string"]:
-                check_parameters(request.query_params, models)
-            if body_field is not None:
-                is_required = body_field.field_info.is_required()
-                request = await read_json(request, limit, is_required=is_required)
-            return await handle(request)
+                check_parameters(request, models)
+            if body_field is None:
+                return await handle(request)
+            is_required = body_field.field_info.is_required()
+            bodies: Bodies = request.app.state.bodies
+            key_id = request.state.caller.key_id
+            async with bodies.json(request, key_id, limit, is_required=is_required) as read:
+                require_distinct(await read.json())
+                read.value, left_out = without_surplus(await read.json(), known)
+                setattr(request.state, ERRORS_LEFT_OUT, left_out)
+                return await handle(read)
 
         return keyed
 
@@ -58,6 +67,16 @@ def required_scopes(dependant: Dependant) -> frozenset[str]:
     if not scopes:
         raise TypeError(f"{dependant.call} asks for no key: declare a caller, such as ReadCaller")
     return frozenset(scopes)
+
+
+def names_of(annotation: Any) -> frozenset[str]:
+    """The names that a body may have, by its model; ``annotation`` may be optional."""
+    return frozenset(
+        field.alias or name
+        for model in (annotation, *get_args(annotation))
+        if isinstance(model, type) and issubclass(model, BaseModel)
+        for name, field in model.model_fields.items()
+    )
 
 
 def _walk(dependant: Dependant) -> Iterator[Dependant]:

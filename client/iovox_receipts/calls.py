@@ -24,6 +24,10 @@ LONGEST_PAUSE = 5.0
 """Seconds between tries: doubled each time, with jitter so that many callers are out of step."""
 CONNECT_TIMEOUT = 5.0
 
+PROBLEMS = "urn:iovox-receipts:problem:"
+"""What the type of each of the service's problems begins with: anybody else's is about something
+else."""
+
 Sleep = Callable[[float], Awaitable[None]]
 
 # The connection was not made, so nothing was asked: always safe to try again.
@@ -230,8 +234,12 @@ def _problem(response: httpx.Response) -> ClientError:
         members = json.loads(response.content)
     except ValueError:
         members = None
-    if not isinstance(members, dict):
-        members = {"title": f"The answer was {response.status_code} {response.reason_phrase}"}
+    if not (isinstance(members, dict) and str(members.get("type", "")).startswith(PROBLEMS)):
+        url = response.request.url
+        members = {
+            "title": f"{url.scheme}://{url.netloc.decode()} answered {response.status_code} "
+            f"{response.reason_phrase}, but not as the service does; is that its URL?"
+        }
     return problem(response.status_code, members)
 
 

@@ -64,7 +64,10 @@ class BadSignature(ClientError):
 
 
 class Problem(ClientError):
-    """The service's own words. ``code`` is stable; ``members`` is the whole of the details."""
+    """The service's own words. ``code`` is stable; ``members`` is the whole of the details.
+
+    Without a ``code`` they are not the service's: a proxy answered, or another address altogether.
+    """
 
     def __init__(self, status: int, members: Mapping[str, Any]) -> None:
         self.status = status

@@ -55,7 +55,8 @@ class Entry:
     """One thing that happened to a message. ``source`` is ``service`` or ``iovox``.
 
     ``receipt_timestamp`` is iovox's London wall-clock text, ``at`` the same in UTC, and
-    ``time_quality`` says how sure that is (exact, repeated, missing, offset or received).
+    ``time_quality`` says how sure that is (exact, repeated, missing, offset,
+    received or ahead).
     """
 
     status: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from array import array
 from dataclasses import replace
 
@@ -11,7 +13,8 @@ from app.model.message import Record
 from app.model.status import status_of
 from app.store.engine import Database
 from app.store.history import HistoryStore
-from bench import data, servers, traffic
+from bench import data, plain, servers, traffic
+from bench.ablation import DEVICES
 from bench.bulk import Filling, fill
 from bench.client import percentile
 from bench.lists import FILTERS, filter_names
@@ -22,6 +25,7 @@ from bench.report import Mark, Section, markdown
 from bench.stage import name_of
 from bench.turns import Contest
 from tests.support.postgresql import PostgresServer
+from tests.support.process import PROJECT
 
 KNOWN = 50
 RECEIPTS = 2_000
@@ -123,6 +127,12 @@ def test_a_window_measures_a_rival() -> None:
     assert 0 < figures.p50 <= figures.p99
     assert figures.service_cpu > 0
     assert figures.memory > 1_000_000
+
+
+def test_every_device_can_be_switched_off() -> None:
+    assert {device.name for device in DEVICES} | {"nothing"} == set(plain.DEVICES)
+    switch_off = "from bench import plain\nfor each in plain.DEVICES.values(): each()"
+    subprocess.run([sys.executable, "-c", switch_off], check=True, cwd=PROJECT)
 
 
 def test_every_filter_that_a_list_offers_is_measured() -> None:

@@ -228,3 +228,20 @@ def test_a_key_without_the_scope_is_told_so(service: Running) -> None:
     key = make_key(service.settings, "reader", "read")
     done = dlr(send_words("447700900100"), service.env | {"DLR_API_KEY": key})
     assert (done.returncode, "scope send" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words", [["status", "x"], ["list"], ["stats"], ["cancel", "x"], send_words("447700900100")]
+)
+def test_another_address_is_told_from_the_service(service: Running, words: list[str]) -> None:
+    """The simulator is not the service; and the service is not at every path of its own."""
+    for url, code in ((service.simulator, 2), (f"{service.url}/v1", 1)):
+        done = dlr(words, service.env | {"DLR_API_URL": url})
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
+        assert f"DLR_API_URL is {url}" in done.stderr
+
+
+def test_the_default_address_is_named(service: Running) -> None:
+    done = dlr(["status", "x"], {"DLR_API_KEY": service.key})
+    if done.returncode == 1:  # nothing else of this machine's is there
+        assert "DLR_API_URL is http://127.0.0.1:8080, its default" in done.stderr

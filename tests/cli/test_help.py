@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from typer.testing import CliRunner
@@ -94,3 +95,9 @@ def test_asking_a_running_service_does_not_load_the_server() -> None:
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "httpx" in loaded
     assert not loaded & {"sqlalchemy", "fastapi", "uvicorn", "alembic"}
+
+
+def test_the_version_is_shown() -> None:
+    shown = run_dlr(["--version"])
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout == f"iovox-receipts {version('iovox-receipts')}\n"

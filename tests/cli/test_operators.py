@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -86,7 +87,37 @@ def test_a_database_that_is_away_is_a_failure_in_one_line() -> None:
     done = dlr(["keys", "list"], {"DLR_DATABASE_URL": "postgresql://dlr:hunter2@127.0.0.1:1/dlr"})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
+    assert "PostgreSQL at 127.0.0.1:1, database dlr: " in done.stderr
     assert "hunter2" not in done.stderr
+
+
+CREATE = ["keys", "create", "billing", "--scope", "read"]
+
+
+@pytest.mark.parametrize(
+    "words", [["keys", "list"], ["keys", "revoke", "x"], ["receipts", "replay"]]
+)
+@pytest.mark.parametrize("is_set", [True, False])
+def test_a_new_sqlite_file_answers_no_question(
+    words: list[str], is_set: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the setting was forgotten, it would say that there are no keys at all."""
+    monkeypatch.chdir(tmp_path)
+    done = dlr(words, {"DLR_DATABASE_URL": "sqlite:///dlr.db"} if is_set else {})
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert f"There is no database {tmp_path / 'dlr.db'}" in done.stderr
+    assert ("is not set" in done.stderr) is not is_set
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_is_made_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the README's first minute, where a key is made before the service runs."""
+    monkeypatch.chdir(tmp_path)
+    made = dlr(CREATE, {})
+    assert (made.returncode, made.stdout.count("\n")) == (0, 1)
+    assert f"Made a new SQLite database, {tmp_path / 'dlr.db'}; DLR_DATABASE_URL" in made.stderr
+    assert "Made" not in dlr(CREATE, {}).stderr
+    assert dlr(["keys", "list"], {}).stdout.count("billing") == 2
 
 
 @pytest.mark.postgresql

@@ -4,6 +4,7 @@ and no secret with them.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,8 @@ def test_everything_wrong_is_one_message_without_a_secret(tmp_path: Path) -> Non
         ("DLR_IOVOX_PROXY", "http://user:hunter2-proxy@proxy:port"),
         ("DLR_IOVOX_CA_FILE", "nowhere.pem"),
         ("DLR_IOVOX_CA_FILE", __file__),
+        ("DLR_DEFAULT_REGION", "UK"),
+        ("DLR_DEFAULT_REGION", "44"),
         ("DLR_IOVOX_READ_TIMEOUT", "0"),
         ("DLR_IOVOX_READ_TIMEOUT", "soon"),
         ("DLR_IOVOX_CONNECT_TIMEOUT", "nan"),
@@ -97,6 +100,13 @@ def test_everything_wrong_is_one_message_without_a_secret(tmp_path: Path) -> Non
         ("DLR_COMMIT_TIMEOUT", "inf"),
         ("DLR_DATABASE_URL", "mysql://dlr:hunter2-database@localhost/dlr"),
         ("DLR_DATABASE_URL", "hunter2-database"),
+        ("DLR_DATABASE_URL", "postgresql://dlr:hunter2-database@localhost/dlr?ssl=require"),
+        ("DLR_DATABASE_URL", "postgresql://dlr:hunter2-database@localhost/dlr?sslmode=strict"),
+        ("DLR_DATABASE_URL", "postgresql://dlr:hunter2-database@localhost:port/dlr"),
+        ("DLR_DATABASE_URL", "postgresql://dlr@h/dlr?sslmode=verify-full&sslrootcert=/no.pem"),
+        ("DLR_CORS_ORIGINS", "support.example.com"),
+        ("DLR_CORS_ORIGINS", "*"),
+        ("DLR_CORS_ORIGINS", "https://a.example.com,https://b.example.com/page"),
         ("DLR_DATABASE_POOL", "2"),
         ("DLR_LOG_LEVEL", "loud"),
         ("DLR_LOG_FORMAT", "xml"),
@@ -150,3 +160,58 @@ def test_the_process_ends_like_that(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert named_in(done.stderr) == {"DLR_KEY_RATE", *map(variable, NEEDED_TO_SERVE)}
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("DLR_IOVOX_RAET", "DLR_IOVOX_RATE"),
+        ("DLR_IOVOXRATE", "DLR_IOVOX_RATE"),
+        ("DLR_IOVOX_RATES", "DLR_IOVOX_RATE"),
+        ("dlr_iovox_ratte", "DLR_IOVOX_RATE"),
+        ("DLR_SPOL_DIRS", "DLR_SPOOL_DIR"),
+        ("DLR_KEYRAET", "DLR_KEY_RATE"),
+        ("DLR_DOC", "DLR_DOCS"),
+    ],
+)
+@pytest.mark.parametrize("words", [["serve", "--port", "0"], ["worker"], ["keys", "list"]])
+def test_a_typing_error_stops_the_start(words: list[str], wrong: str, meant: str) -> None:
+    done = dlr(words, GOOD | {wrong: "hunter2"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named_in(done.stderr) == {meant}
+    assert wrong in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_of_a_needed_one_too() -> None:
+    env = {name: value for name, value in GOOD.items() if name != "DLR_PUBLIC_URL"}
+    done = dlr(["worker"], env | {"DLR_PUBLIC_ULR": "https://sms.example.com"})
+    assert done.returncode == 2
+    assert named_in(done.stderr) == {"DLR_PUBLIC_URL"}
+    assert "DLR_PUBLIC_ULR is" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "warned"),
+    [
+        ({"DLR_LOG_COLOUR": "red"}, ["DLR_LOG_COLOUR"]),
+        ({"DLR_IOVOX_RAET": "5", "DLR_IOVOX_RATE": "5"}, ["DLR_IOVOX_RAET"]),
+        ({"DLR_API_URL": "x", "DLR_API_KEY": "x", "DLR_TEST_LONG": "1", "dlr_iovox_rate": "5"}, []),
+    ],
+)
+def test_what_is_not_known_is_warned_of(
+    more: dict[str, str], warned: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        environment(GOOD | {"DLR_SPOOL_DIR": str(tmp_path / "spool")} | more),
+        unchanged_logging(),
+    ):
+        checked_settings(CHECKS_TO_RECEIVE)
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [one["variable"] for one in said if one["event"] == "setting_unknown"] == warned
+
+
+def test_the_commands_warn_of_it_too(sqlite_url: str) -> None:
+    done = dlr(["keys", "list"], {"DLR_DATABASE_URL": sqlite_url, "DLR_LOG_COLOUR": "red"})
+    assert (done.returncode, done.stdout) == (0, "Nothing to show.\n")
+    assert done.stderr == "Warning: DLR_LOG_COLOUR is not known and has no effect.\n"

@@ -113,6 +113,8 @@ def response(inside: str) -> str:
 IDS = [
     ("as documented", ACCEPTED, ACTIVITY_ID),
     ("leading zeros and case", response("<sms_activity_id>00AbC</sms_activity_id>"), "00AbC"),
+    ("a UUID in upper case", ACCEPTED.replace(ACTIVITY_ID, ACTIVITY_ID.upper()), ACTIVITY_ID),
+    ("a UUID in braces", ACCEPTED.replace(ACTIVITY_ID, f" {{{ACTIVITY_ID}}} "), ACTIVITY_ID),
     ("outer white space", response("<sms_activity_id>\n 7 \t</sms_activity_id>"), "7"),
     ("references", response("<sms_activity_id>a&amp;&#98;</sms_activity_id>"), "a&b"),
     ("CDATA", response("<sms_activity_id><![CDATA[x<y]]></sms_activity_id>"), "x<y"),
@@ -224,7 +226,13 @@ def test_parse_answer_never_raises(body: bytes) -> None:
     assert parsed.sms_activity_id is None or 0 < len(parsed.sms_activity_id) <= 255
 
 
-USUAL = ["d454cfe0-a835-11e6-9852-d43d7ed6ce4c", "0042", "a.b_c:d'e\"f=g?h", "x" * 255]
+USUAL = [
+    "d454cfe0-a835-11e6-9852-d43d7ed6ce4c",
+    "0042",
+    "a.b_c:d'e\"f=g?h",
+    "x" * 255,
+    ACTIVITY_ID.upper(),
+]
 UNUSUAL = ["a&amp;b", "caf\u00e9", "<![CDATA[x]]>", "<!-- y -->x", "a b", "x" * 256, "", " 0042 "]
 
 

@@ -6,11 +6,13 @@ import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.lookup.stats import MAX_GROUPS, summarise
+from app.model.london import LONDON
 from app.model.search import MESSAGE_STATUSES
 from app.model.status import Status
 from app.store.stats import GROUPINGS, Count
@@ -93,6 +95,67 @@ async def test_a_range_includes_its_start_and_not_its_end(world: World) -> None:
     params = {"from": start.isoformat(), "to": end.isoformat()}
     body = (await world.as_app("edges").get(PATH, params=params)).json()
     assert body["statuses"] == {"DELIVERED": 2, "QUEUED": 2}
+
+
+DAYS = {
+    "2026-03-27T23:59:59Z": "2026-03-27T00:00:00Z",
+    "2026-03-28T00:00:00Z": "2026-03-28T00:00:00Z",
+    "2026-03-28T23:59:59Z": "2026-03-28T00:00:00Z",
+    "2026-03-29T00:00:00Z": "2026-03-29T00:00:00Z",  # 23 hours
+    "2026-03-29T00:59:59Z": "2026-03-29T00:00:00Z",
+    "2026-03-29T22:59:59Z": "2026-03-29T00:00:00Z",
+    "2026-03-29T23:00:00Z": "2026-03-29T23:00:00Z",
+    "2026-07-01T22:59:59Z": "2026-06-30T23:00:00Z",
+    "2026-07-01T23:00:00Z": "2026-07-01T23:00:00Z",
+    "2026-10-24T22:59:59Z": "2026-10-23T23:00:00Z",
+    "2026-10-24T23:00:00Z": "2026-10-24T23:00:00Z",  # 25 hours
+    "2026-10-25T00:59:59Z": "2026-10-24T23:00:00Z",
+    "2026-10-25T23:59:59Z": "2026-10-24T23:00:00Z",
+    "2026-10-26T00:00:00Z": "2026-10-26T00:00:00Z",
+}
+"""When a message was created, and when its day began in London."""
+
+
+async def _with_days(world: World) -> httpx.AsyncClient:
+    """The client of an app with two messages at each of these times."""
+    if "days" not in world.clients:
+        await world.add_key("days", "read")
+        for made in DAYS:
+            for status in (Status.DELIVERED, Status.QUEUED):
+                await world.message(status, app="days", created_at=datetime.fromisoformat(made))
+    return world.as_app("days")
+
+
+def _london_date(moment: datetime) -> str:
+    return moment.astimezone(LONDON).date().isoformat()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_day_is_londons(world: World) -> None:
+    client = await _with_days(world)
+    found: Counter[str] = Counter()
+    for params in (
+        {"from": "2026-03-01", "to": "2026-03-31"},
+        {"from": "2026-07-01", "to": "2026-07-02"},
+        {"from": "2026-10-01", "to": "2026-10-31"},  # 31 days and an hour
+    ):
+        response = await client.get(PATH, params={**params, "by": "day"})
+        found |= {group["key"]: group["messages"] for group in response.json()["groups"]}
+    assert found == {key: 2 * count for key, count in Counter(DAYS.values()).items()}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("day", ["2026-03-28", "2026-03-29", "2026-07-02", "2026-10-25"])
+async def test_a_date_is_a_whole_day_in_london(world: World, day: str) -> None:
+    read = (await _with_days(world)).get
+    asked = {"from": day, "to": day}
+    listed = (await read("/v1/messages", params=asked)).json()["messages"]
+    assert {_london_date(_at(one, "created_at")) for one in listed} == {day}
+    expected = [made for made in DAYS if _london_date(datetime.fromisoformat(made)) == day]
+    assert len(listed) == 2 * len(expected)
+    assert (await read(PATH, params=asked)).json()["messages"] == len(listed)
+    changed = (await read("/v1/messages", params={"status_from": day, "status_to": day})).json()
+    assert {_london_date(_at(one, "status_at")) for one in changed["messages"]} == {day}
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -202,7 +265,8 @@ def _key(one: Json, by: str) -> str | None:
     if by == "hour":
         return created_at.strftime("%Y-%m-%dT%H:00:00Z")
     if by == "day":
-        return created_at.strftime("%Y-%m-%dT00:00:00Z")
+        midnight = created_at.astimezone(LONDON).replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight.astimezone(UTC).strftime("%Y-%m-%dT%H:00:00Z")
     if by == "reason":
         deciding = [
             entry

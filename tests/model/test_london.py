@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.model.london import CLOCK_SKEW, TimeQuality, parse_local_time, to_utc
+from app.model.london import (
+    CLOCK_SKEW,
+    TimeQuality,
+    end_of,
+    midnight,
+    offsets,
+    parse_local_time,
+    to_utc,
+)
 
 YEARS = range(1996, 2038)
 SECOND = timedelta(seconds=1)
@@ -113,16 +121,60 @@ def test_which_reading_of_the_repeated_hour(year: int, into_the_hour: timedelta)
         "between the two": (later - HOUR / 2, earlier),
         "at the earlier": (earlier, earlier),
         "the earlier, on a clock 30 s ahead of ours": (earlier - CLOCK_SKEW, earlier),
-        "before both": (earlier - timedelta(days=1), earlier),
     }
     for label, (received_at, expected) in story.items():
         assert to_utc(written, received_at) == (expected, "repeated"), label
+    for before in (earlier - CLOCK_SKEW - timedelta(microseconds=1), earlier - timedelta(days=1)):
+        assert to_utc(written, before) == (before, "ahead")
 
 
 def test_the_missing_hour_is_read_as_gmt_whenever_it_came() -> None:
     gmt = datetime(2021, 3, 28, 1, 30, tzinfo=UTC)
-    for received_at in (gmt - timedelta(days=9), gmt, LATER):
+    for received_at in (gmt - CLOCK_SKEW, gmt, LATER):
         assert to_utc("2021-03-28 01:30:00", received_at) == (gmt, "missing")
+
+
+WHOLE_HOURS_OFF = [timedelta(hours=hours) for hours in (-24, -2, -1, 0, 1, 2, 24)]
+
+
+@given(
+    st.sampled_from(YEARS),
+    st.sampled_from([3, 10]),
+    st.timedeltas(timedelta(hours=-4), timedelta(hours=4)),
+    st.sampled_from(WHOLE_HOURS_OFF) | st.timedeltas(timedelta(days=-900), timedelta(days=900)),
+    st.timedeltas(timedelta(0), timedelta(minutes=2)),
+)
+def test_no_reading_around_a_change_is_after_its_arrival(
+    year: int, month: int, from_the_change: timedelta, clock_is_off: timedelta, under_way: timedelta
+) -> None:
+    """The rule in its plainest form: the latest reading that can be, or else the arrival."""
+    written_at = edge(year, month) + from_the_change
+    received_at = written_at + under_way
+    wall = on_the_clock(written_at + clock_is_off).replace(microsecond=0)
+    readings = instants(wall) or [wall.replace(tzinfo=UTC)]
+    quality = ("exact", "repeated")[len(readings) - 1] if instants(wall) else "missing"
+    possible = [reading for reading in readings if reading <= received_at + CLOCK_SKEW]
+    expected = (max(possible), quality) if possible else (received_at, "ahead")
+    assert to_utc(text(wall), received_at) == expected
+
+
+@pytest.mark.parametrize("suffix", ["", "Z", "+01:00", " GMT", " BST", "-05:00"])
+@pytest.mark.parametrize(
+    "stamp", ["2099-01-01 00:00:00", "2030-10-27 01:30:00", "9999-12-31 23:59:59"]
+)
+def test_ahead_is_judged_last(stamp: str, suffix: str) -> None:
+    received_at = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    at, quality = to_utc(stamp + suffix, received_at)
+    assert at == received_at
+    assert quality == ("received" if "9999" in stamp and suffix == "-05:00" else "ahead")
+
+
+@pytest.mark.parametrize(("seconds", "quality"), [(-86_400, "exact"), (30, "exact"), (31, "ahead")])
+def test_thirty_seconds_are_allowed_for_clocks(seconds: int, quality: str) -> None:
+    received_at = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    stamp = received_at + timedelta(seconds=seconds)
+    expected = received_at if quality == "ahead" else stamp
+    assert to_utc(text(on_the_clock(stamp)), received_at) == (expected, quality)
 
 
 def utc(*parts: int) -> datetime:
@@ -140,7 +192,11 @@ READABLE = [
     ("a long one", "2020-12-06 18:37:37.1234567891", "exact", utc(2020, 12, 6, 18, 37, 37, 123456)),
     ("leap day", "2020-02-29 00:00:00", "exact", utc(2020, 2, 29)),
     ("the year 1", "0001-06-01 00:00:00", "exact", utc(1, 6, 1, 0, 1, 15)),
-    ("the last second", "9999-12-31 23:59:59", "exact", utc(9999, 12, 31, 23, 59, 59)),
+    ("GMT in summer", "2020-05-06 18:37:37 GMT", "offset", utc(2020, 5, 6, 18, 37, 37)),
+    ("UTC", "2020-05-06T18:37:37UTC", "offset", utc(2020, 5, 6, 18, 37, 37)),
+    ("BST", "2020-05-06 18:37:37 BST", "offset", utc(2020, 5, 6, 17, 37, 37)),
+    ("BST in winter", "2020-01-01 00:00:00 bst", "offset", utc(2019, 12, 31, 23)),
+    ("BST in the repeated hour", "2020-10-25 01:30:00 BST", "offset", utc(2020, 10, 25, 0, 30)),
     ("all year summer time", "1970-01-01 12:00:00", "exact", utc(1970, 1, 1, 11)),
     ("a Z", "2020-05-06 18:37:37Z", "offset", utc(2020, 5, 6, 18, 37, 37)),
     ("a z", "2020-05-06T18:37:37z", "offset", utc(2020, 5, 6, 18, 37, 37)),
@@ -179,7 +235,8 @@ UNREADABLE = [
     ("other digits", "\uff12\uff10\uff12\uff10-05-06 18:37:37"),
     ("an offset of a day", "2020-01-01 00:00:00+24:00"),
     ("an offset of 60 minutes", "2020-01-01 00:00:00+01:60"),
-    ("a zone by name", "2020-01-01 00:00:00 BST"),
+    ("another zone by name", "2020-01-01 00:00:00 CET"),
+    ("a zone and an offset", "2020-01-01 00:00:00 UTC+1"),
     ("before the year 1 in UTC", "0001-01-01 00:00:00+01:00"),
     ("after 9999 in UTC", "9999-12-31 23:59:59-01:00"),
     ("two times", "2020-01-01 00:00:00 2020-01-01 00:00:00"),
@@ -219,3 +276,23 @@ def test_the_answer_is_in_utc_whatever_zone_the_receipt_came_in() -> None:
 def test_a_naive_time_of_receipt_is_refused() -> None:
     with pytest.raises(ValueError, match="zone"):
         to_utc("2020-05-06 18:37:37", LATER.replace(tzinfo=None))
+
+
+@given(st.dates(date(1996, 1, 2), date(2037, 12, 30)))
+def test_a_day_begins_and_ends_at_midnight_on_the_clock(day: date) -> None:
+    wall = datetime(day.year, day.month, day.day, tzinfo=UTC).replace(tzinfo=None)
+    assert instants(wall) == [midnight(day)]
+    assert end_of(day) == midnight(day + timedelta(days=1))
+
+
+@given(st.sampled_from(YEARS), wall_times, st.timedeltas(SECOND, timedelta(days=31, hours=1)))
+def test_the_offsets_of_a_range(year: int, start: datetime, span: timedelta) -> None:
+    begin = start.replace(tzinfo=UTC).replace(year=year, day=1)
+    found = offsets(begin, begin + span)
+    for month in (3, 10):
+        if begin < edge(year, month) < begin + span:
+            assert found.change == edge(year, month)
+    for part in range(8):
+        moment = begin + span * part / 8
+        offset = found.before if moment < found.change else found.after
+        assert (moment + offset).replace(tzinfo=None) == on_the_clock(moment)

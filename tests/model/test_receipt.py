@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.errors import FieldError
 from app.model.receipt import Arrival, Receipt, ReceiptContent, Rejection, interpret
-from app.model.status import status_of
+from app.model.status import microseconds, status_of
 
 RECEIVED_AT = datetime(2020, 5, 6, 17, 37, 50, tzinfo=UTC)
 ID = "d454cfe0-a835-11e6-9852-d43d7ed6ce4c"
@@ -81,7 +81,10 @@ ACCEPTED: list[tuple[str, bytes, dict[str, Any]]] = [
     ),
     ("5,000 digits", raw().replace(b'"8"', b"9" * 5000), {"status_reason": "9" * 5000}),
     ("leading zeros and case kept", raw(sms_activity_id="00aB"), {"sms_activity_id": "00aB"}),
-    ("spaces of an id kept", raw(sms_activity_id=" a "), {"sms_activity_id": " a "}),
+    ("spaces around an id dropped", raw(sms_activity_id=" a b\n"), {"sms_activity_id": "a b"}),
+    ("a UUID in upper case", raw(sms_activity_id=ID.upper()), {"sms_activity_id": ID}),
+    ("a UUID in braces", raw(sms_activity_id=f" {{{ID}}} "), {"sms_activity_id": ID}),
+    ("255 x, padded", raw(sms_activity_id=f" {'x' * 255} "), {"sms_activity_id": "x" * 255}),
     ("255 characters", raw(sms_activity_id="x" * 255), {"sms_activity_id": "x" * 255}),
     ("255 emoji", raw(sms_activity_id="😀" * 255), {"sms_activity_id": "😀" * 255}),
     (
@@ -157,6 +160,11 @@ ACCEPTED: list[tuple[str, bytes, dict[str, Any]]] = [
     ("an offset", raw(receipt_timestamp="2020-05-06T18:37:37+0100"), {"time_quality": "offset"}),
     ("the missing hour", raw(receipt_timestamp="2020-03-29 01:30:00"), {"time_quality": "missing"}),
     (
+        "2099",
+        raw(receipt_timestamp="2099-01-01 00:00:00"),
+        {"time_quality": "ahead", "at": RECEIVED_AT, "receipt_timestamp": "2099-01-01 00:00:00"},
+    ),
+    (
         "the repeated hour",
         raw(receipt_timestamp="2019-10-27 01:30:00"),
         {"time_quality": "repeated", "at": datetime(2019, 10, 27, 1, 30, tzinfo=UTC)},
@@ -172,6 +180,18 @@ def test_accepted(body: bytes, expected: dict[str, Any]) -> None:
     found = {"sms_activity_id": receipt.sms_activity_id, **receipt.content._asdict()}
     assert {name: found[name] for name in expected} == expected
     assert receipt.arrival.body == body
+
+
+def test_what_is_remembered_of_a_text_does_not_depend_on_when_it_came_first() -> None:
+    """The same text was ahead of one arrival and is not ahead of the next, in any order."""
+    stamp = datetime(2020, 5, 6, 17, 37, 37, tzinfo=UTC)
+    early, late = stamp - timedelta(hours=1), stamp + timedelta(seconds=9)
+    expected = {early: (early, "ahead"), late: (stamp, "exact")}
+    for received_at in (early, late, early, late):
+        receipt = interpret(Arrival(UUID(int=1), received_at, raw(status_reason="a memory")))
+        assert isinstance(receipt, Receipt)
+        assert (receipt.content.at, receipt.content.time_quality) == expected[received_at]
+        assert receipt.content.at_microseconds == microseconds(receipt.content.at)
 
 
 def deep(field: str, depth: int) -> bytes:

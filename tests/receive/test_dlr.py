@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +17,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from app.model.message import Message
+from app.parts.batcher import MAX_WAIT
 from app.store.engine import Database
 from app.store.messages import MessageStore
 from app.store.receipts import ReceiptStore
@@ -230,6 +235,47 @@ async def test_misunderstood_and_kept_word_for_word(
     assert await rows(database) == {"rejected_receipts": 1}
 
 
+PACKED = [
+    ("cut off", gzip.compress(GOOD)[:-12], "gzip"),
+    ("garbage", b"\x1f\x8b" + b"\x00" * 30, "gzip"),
+    ("a packing that is not known", b"\x0b\x02\x80{}\x03", "br"),
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "encoding"), [row[1:] for row in PACKED], ids=[r[0] for r in PACKED]
+)
+async def test_what_cannot_be_unpacked_is_kept_as_it_came(
+    iovox: httpx.AsyncClient, database: Database, sent: bytes, encoding: str
+) -> None:
+    answer = await iovox.post("/dlr", content=sent, headers={"Content-Encoding": encoding})
+    assert answer.status_code == 400
+    (kept,) = await ReceiptStore(database).rejected(limit=10)
+    assert kept.arrival.body == sent
+
+
+@pytest.mark.parametrize("path", ["/dlr", "/dlr/"])
+async def test_a_bomb_is_too_large(iovox: httpx.AsyncClient, database: Database, path: str) -> None:
+    for bomb in (gzip.compress(b"x" * 50_000_000), gzip.compress(b"{}" * 40_000)):
+        assert len(bomb) < 64 * 1024
+        answer = await iovox.post(path, content=bomb, headers={"Content-Encoding": "gzip"})
+        assert answer.status_code == 413
+    assert await rows(database) == {}
+
+
+async def test_a_slash_behind_the_path(
+    iovox: httpx.AsyncClient, stranger: httpx.AsyncClient, database: Database
+) -> None:
+    assert (await stranger.post("/dlr/", content=GOOD)).status_code == 401
+    assert (await iovox.post("/dlr/", content=GOOD)).status_code == 200
+    assert (await iovox.post("/dlr/?from=iovox", content=GOOD)).status_code == 200
+    assert (await rows(database))["receipts"] == 1
+    assert (await iovox.get("/dlr/")).headers["allow"] == "POST"
+
+
+WHOLE = body("7", "FAILED")
+UNPACKED = {"status": "FAILED", "body": WHOLE}
+
 # label, body, headers, what its row shows
 ODD: list[tuple[str, bytes, dict[str, str], dict[str, Any]]] = [
     ("numbers", body("7", "DELIVERED", status_reason=8), {}, {"status_reason": "8"}),
@@ -266,7 +312,7 @@ ODD: list[tuple[str, bytes, dict[str, str], dict[str, Any]]] = [
         "the last second there is",
         body("7", "DELIVERED", receipt_timestamp="9999-12-31 23:59:59"),
         {},
-        {"at": datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)},
+        {"time_quality": "ahead", "receipt_timestamp": "9999-12-31 23:59:59"},
     ),
     ("NUL", body("7", "FAILED", delivery_status="a\x00"), {}, {"delivery_status": "a\ufffd"}),
     ("half a pair", body("7", "\udc00"), {}, {"status": "\ufffd", "status_key": 0}),
@@ -295,6 +341,16 @@ ODD: list[tuple[str, bytes, dict[str, str], dict[str, Any]]] = [
         {"X-Message-Id": "f" * 8_000},
         {"message_hint": None},
     ),
+    ("gzip", gzip.compress(WHOLE), {"Content-Encoding": "gzip"}, UNPACKED),
+    ("gzip in two members", gzip.compress(WHOLE[:9]) + gzip.compress(WHOLE[9:]),
+     {"Content-Encoding": "x-gzip"}, UNPACKED),
+    ("deflate", zlib.compress(WHOLE), {"Content-Encoding": "Deflate"}, UNPACKED),
+    ("deflate without a head", zlib.compress(WHOLE, wbits=-15), {"Content-Encoding": "deflate"},
+     UNPACKED),
+    ("gzip of deflate", gzip.compress(zlib.compress(WHOLE)),
+     {"Content-Encoding": "deflate, gzip"}, UNPACKED),
+    ("gzip, but it is not", WHOLE, {"Content-Encoding": "gzip"}, UNPACKED),
+    ("identity", WHOLE, {"Content-Encoding": "identity"}, UNPACKED),
 ]  # fmt: skip
 
 
@@ -314,7 +370,7 @@ async def test_odd_but_kept(
     async with database.read() as connection:
         row = (await connection.execute(receipts.select())).one()
     assert {name: getattr(row, name) for name in shown} == shown
-    assert (row.sms_activity_id, row.body, row.times_seen) == ("7", sent, 1)
+    assert (row.sms_activity_id, row.body, row.times_seen) == ("7", shown.get("body", sent), 1)
     expected = row.status if row.status_key else "UNKNOWN"
     async with database.read() as connection:
         delivery = (await connection.execute(deliveries.select())).one()
@@ -396,32 +452,59 @@ async def test_the_same_receipt_46_times_over_20_connections(
     assert await statuses_of(database, of) == ["SUBMITTED", "DELIVERED"]
 
 
+@asynccontextmanager
+async def held_up(database: Database) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """No receipt is committed meanwhile; gives a function that returns once one waits for it."""
+
+    async def is_waiting() -> None:
+        waiting = text(
+            "select count(*) from pg_locks where not granted and relation = 'receipts'::regclass "
+            "and database = (select oid from pg_database where datname = current_database())"
+        )
+        async with asyncio.timeout(10), database.read() as reading:
+            while not (await reading.execute(waiting)).scalar_one():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    async def at_once() -> None:
+        pass
+
+    if database.is_sqlite:
+        yield at_once
+        return
+    async with database.write() as holding:
+        await holding.execute(text("lock table receipts in exclusive mode"))
+        yield is_waiting
+
+
 @pytest.mark.parametrize("first", ["ACKNOWLEDGED", "DELIVERED"])
 async def test_acknowledged_and_delivered_in_one_batch_in_the_same_second(
     service: Service, database: Database, first: str
 ) -> None:
-    """Both wait in the server's sockets while it is held, so that one batch takes them."""
+    """On PostgreSQL both wait behind a batch that a lock holds up, so that one batch takes them."""
     of = await known(database, "it")
     statuses = [first, *({"ACKNOWLEDGED", "DELIVERED"} - {first})]
-    connections = [service.connect() for _ in statuses]
-    service.process.pause()
-    for connection, status in zip(connections, statuses, strict=True):
-        connection.sendall(load.post("/dlr", CALLBACK_HEADERS, body("it", status, 46)))
-    service.process.resume()
+    connections = [service.connect() for _ in ["another", *statuses]]
+    async with held_up(database) as is_waiting:
+        connections[0].sendall(load.post("/dlr", CALLBACK_HEADERS, body("another", first, 46)))
+        await is_waiting()
+        for connection, status in zip(connections[1:], statuses, strict=True):
+            connection.sendall(load.post("/dlr", CALLBACK_HEADERS, body("it", status, 46)))
+        await asyncio.sleep(MAX_WAIT / 2)
     for connection in connections:
         assert read_answer(connection).status == 200
         connection.close()
     assert len(await kept_receipts(database, "it")) == 2
     async with database.read() as reading:
-        delivery = (await reading.execute(deliveries.select())).one()
+        its = deliveries.select().where(deliveries.c.sms_activity_id == "it")
+        delivery = (await reading.execute(its)).one()
     assert (delivery.status, delivery.status_at) == ("DELIVERED", at(46))
     in_order = ["SUBMITTED", "ACKNOWLEDGED", "DELIVERED"]
     told = await statuses_of(database, of)
     assert told == (in_order if first == "ACKNOWLEDGED" else ["SUBMITTED", "DELIVERED"])
     if not database.is_sqlite:
         async with database.read() as reading:
-            batches = await reading.execute(text("select distinct xmin::text from receipts"))
-            assert len(batches.all()) == 1
+            batches = text("select distinct xmin::text from receipts where sms_activity_id = 'it'")
+            assert len((await reading.execute(batches)).all()) == 1
 
 
 async def test_many_at_once_are_all_kept_and_told_in_order(

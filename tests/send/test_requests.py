@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import Invalid
 from app.model.message import Request
-from app.send.requests import _e164, read_message
+from app.send.requests import read_message
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HORIZON = timedelta(days=30)
@@ -24,43 +24,14 @@ def read(**changed: Any) -> Request:
     return read_message(GOOD | changed, now=NOW, horizon=HORIZON)
 
 
-def test_impossible_numbers_are_not_cached() -> None:
-    """A body may have millions of digits, and the cache has thousands of entries."""
-    _e164.cache_clear()
-    assert "destination" in faults_of(GOOD | {"destination": "44" * 10_000})
-    assert _e164.cache_info().currsize == 0
-    read()
-    assert _e164.cache_info().currsize == 1
-
-
 def faults_of(fields: object) -> dict[str, str]:
     with pytest.raises(Invalid) as caught:
         read_message(fields, now=NOW, horizon=HORIZON)
     return {fault.field: fault.message for fault in caught.value.errors}
 
 
-DESTINATIONS = [
-    ("bare", "447700900123", "447700900123"),
-    ("plus", "+447700900123", "447700900123"),
-    ("double zero", "00447700900123", "447700900123"),
-    ("spaces", "+44 7700 900123", "447700900123"),
-    ("spaces outside", " +447700900123 ", "447700900123"),
-    ("dashes", "+44-7700-900123", "447700900123"),
-    ("another dash", "+44 7700\u2013900\u2011123", "447700900123"),
-    ("dots", "+44.7700.900123", "447700900123"),
-    ("parentheses", "+44 (7700) 900 123", "447700900123"),
-    ("a zero in parentheses", "+44 (0)7700 900123", "447700900123"),
-    ("a no-break space", "+44\u00a07700\u00a0900123", "447700900123"),
-    ("Italy keeps its zero", "+39 06 698 12345", "390669812345"),
-    ("United States", "+1 (212) 555-0123", "12125550123"),
-]
-
-
-@pytest.mark.parametrize(
-    ("written", "sent"), [c[1:] for c in DESTINATIONS], ids=[c[0] for c in DESTINATIONS]
-)
-def test_destinations_as_people_write_them(written: str, sent: str) -> None:
-    assert read(destination=written).destination == sent
+def test_a_destination_is_sent_as_its_digits() -> None:
+    assert read(destination="+44 (0)7700 900123").destination == "447700900123"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +76,14 @@ def test_origins(written: str, sent: str) -> None:
     "written", ["Twelve chars", "Müller", "A&B", "+44 79", "4" * 16, "00", "+", "a\tb", "a\nb"]
 )
 def test_invalid_origins(written: str) -> None:
-    assert faults_of(GOOD | {"origin": written}) == {"origin": f"Origin Invalid: {written}"}
+    assert faults_of(GOOD | {"origin": written})["origin"].startswith(
+        f"Origin Invalid: {written} ("
+    )
+
+
+def test_a_fault_quotes_a_hundred_characters() -> None:
+    faults = faults_of(GOOD | {"destination": "4" * 60_000, "origin": "x" * 60_000})
+    assert all(len(said) < 250 for said in faults.values())
 
 
 TEXTS = [

@@ -339,7 +339,7 @@ async def test_who_waits_too_long_for_a_connection_is_told_unavailable(
     database = Database(url, pool_size=2)
     busy = asyncio.ensure_future(run(database, "select pg_sleep(1)"))
     await asyncio.sleep(0.1)
-    with pytest.raises(StoreUnavailable, match="every database connection is in use"):
+    with pytest.raises(StoreUnavailable, match="every connection is in use"):
         await run(database, "select 1")
     await busy
     assert await run(database, "select 1") == 1

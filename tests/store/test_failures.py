@@ -16,10 +16,10 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import Table, insert, text
+from sqlalchemy import Table, insert, make_url, text
 
 from app.errors import ServiceError, StoreRefused, StoreUnavailable
-from app.store.engine import Database, driver_url
+from app.store.engine import Database
 from app.store.failures import TRIES, retry_transient
 from app.store.tables import api_keys, deliveries, events, messages, receipts
 from tests.support.fixtures import Server
@@ -255,7 +255,7 @@ async def test_it_is_there_but_has_no_such_database(postgres_url: str) -> None:
 @pytest.mark.postgresql
 @pytest.mark.parametrize("mode", [Mode.RESET, Mode.REFUSE])
 async def test_the_connection_is_cut_and_comes_back(postgres_url: str, mode: Mode) -> None:
-    there = driver_url(postgres_url)
+    there = make_url(postgres_url)
     assert there.host
     async with TcpProxy(there.host, there.port or 5432) as proxy:
         through = there.set(host=proxy.host, port=proxy.port)
@@ -342,26 +342,6 @@ async def test_another_process_holds_the_file(sqlite_url: str) -> None:
     finally:
         other.close()
         await database.close()
-
-
-URLS = [
-    ("sqlite:///dlr.db", "sqlite+aiosqlite"),
-    ("sqlite+pysqlite:///dlr.db", "sqlite+aiosqlite"),
-    ("postgresql://a:b@host/name", "postgresql+asyncpg"),
-    ("postgres://a:b@host/name", "postgresql+asyncpg"),
-    ("postgresql+psycopg://a:b@host:1/name", "postgresql+asyncpg"),
-]
-
-
-@pytest.mark.parametrize(("url", "driver"), URLS)
-async def test_urls_that_are_understood(url: str, driver: str) -> None:
-    assert driver_url(url).drivername == driver
-
-
-@pytest.mark.parametrize("url", ["", "mysql://host/name", "dlr.db", "postgresql"])
-async def test_urls_that_are_not(url: str) -> None:
-    with pytest.raises(ValueError, match=r"database URL|must start with"):
-        driver_url(url)
 
 
 FATAL = {

@@ -144,3 +144,17 @@ async def test_whatever_a_check_raises_the_watch_goes_on(
     played.error = None
     async with asyncio.timeout(CHECK_EVERY * 3):
         await watch.wait_until_up()
+
+
+async def test_strangers_are_told_neither_the_host_nor_the_database(played: Played) -> None:
+    name = "PostgreSQL at db1:5432, database dlr"
+    watch = DatabaseWatch(played.check, name=name, patience=0.05)
+    for error, hangs in ((StoreUnavailable(f"{name}: refused"), False), (None, True)):
+        played.error, played.hangs = error, hangs
+        await watch.check_now()
+        assert watch.reason is not None
+        assert watch.reason.startswith(f"{name}: ")
+        assert watch.public_reason in ("refused", "it did not answer within 0.05 s")
+    played.hangs = False
+    await watch.check_now()
+    assert watch.public_reason is None

@@ -134,7 +134,7 @@ OFFERED = [
     ("/v1/messages/an/id/with/slashes", "DELETE, GET"),
     ("/v1/messages/one/resend", "POST"),
     ("/v1/webhooks/one", "DELETE, GET, PATCH"),
-    ("/healthz", "GET"),
+    ("/healthz", "GET, HEAD"),
     ("/v1/messages/", "DELETE, GET"),
     ("/docs", "GET"),
 ]

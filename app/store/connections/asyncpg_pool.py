@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.errors import StoreUnavailable
 from app.store.connections.connect import connect
 
 ACQUIRE_TIMEOUT = 10.0
@@ -35,8 +35,8 @@ class AsyncpgPool:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
-        """A connection, the one released last if any is idle. Raises StoreUnavailable where all
-        are in use for ACQUIRE_TIMEOUT, and what asyncpg raises.
+        """A connection, the one released last if any is idle. Raises PoolTimeout, as
+        SQLAlchemy's pool does, where all are in use for ACQUIRE_TIMEOUT, and what asyncpg raises.
         """
         pool = await self._opened()
         generation = self._generation
@@ -94,7 +94,7 @@ async def _acquire(pool: asyncpg.Pool) -> Any:
             return await pool.acquire()
     except TimeoutError:
         if waiting.expired():
-            raise StoreUnavailable("every database connection is in use") from None
+            raise PoolTimeout from None
         raise  # connecting took too long
 
 
@@ -110,7 +110,8 @@ def _terminate(connection: Any) -> None:
 
 
 async def _reset_nothing(_connection: asyncpg.Connection) -> None:
-    """In place of asyncpg's reset query, which is a round trip at every release.
+    """In place of asyncpg's reset query, which is a round trip at every release
+    (docs/performance.md).
 
     It undoes SET, LISTEN, cursors and session-level advisory locks, and no statement that is run
     through this pool leaves any of these. asyncpg still rolls back an open transaction.

@@ -8,12 +8,13 @@ lock against every replica.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import asyncpg
-from sqlalchemy import URL
+
+from app.store.connections.address import PostgresAddress
 
 DEAD_AFTER = 15
 """Seconds without a sign of life after which either end gives a connection up."""
@@ -40,6 +41,12 @@ select set_config(name, $1, false) from pg_settings
 where name = 'client_connection_check_interval'
 """
 
+_NEXT_HOST = (
+    OSError,  # also a timeout
+    asyncpg.CannotConnectNowError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+
 # Not every system has every one of them.
 _SOCKET_OPTIONS = (
     ("SOL_SOCKET", "SO_KEEPALIVE", 1),
@@ -51,27 +58,34 @@ _SOCKET_OPTIONS = (
 
 
 def connect_arguments(
-    url: URL, *, timeout: float, settings: Mapping[str, str] | None = None
+    address: PostgresAddress, *, timeout: float, settings: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """What asyncpg is to be called with, for the database of an SQLAlchemy URL.
+    """What ``connect`` is to be called with.
 
-    ``timeout``: seconds for connecting. ``settings``: PostgreSQL's, for each session.
+    ``timeout``: seconds for connecting to one host. ``settings``: PostgreSQL's, for each session.
     """
-    _, arguments = url.get_dialect()().create_connect_args(url)
+    ours = {**_SERVER_SETTINGS, **(settings or {})}
+    if address.names_application:  # what is set here wins over the DSN
+        del ours["application_name"]
     return {
-        **arguments,
+        "dsn": address.dsn,
+        "hosts": address.hosts,
         "timeout": timeout,
-        "server_settings": {**_SERVER_SETTINGS, **(settings or {})},
+        "server_settings": ours,
     }
 
 
-async def connect(*dsn: str | None, **arguments: Any) -> Any:
+async def connect(
+    dsn: str | None = None, *, hosts: Sequence[tuple[str, int]] = (), **arguments: Any
+) -> Any:
     """Called like ``asyncpg.connect``, and raises as it does: a connection that is ready for use.
 
-    ``timeout`` bounds connecting, and each statement that prepares the session.
+    ``timeout`` bounds connecting to each of the ``hosts``, which are tried in turn, and each
+    statement that prepares the session. asyncpg would spend its timeout on all hosts together, so
+    that a first one that is silent would leave nothing for the others.
     """
     timeout = arguments["timeout"]
-    connection = await asyncpg.connect(*dsn, **arguments)
+    connection = await _connect_to_first(dsn, hosts, **arguments)
     try:
         _set_socket_options(connection)
         await connection.execute(_COMMIT_TO_DISK, timeout=timeout)
@@ -81,6 +95,18 @@ async def connect(*dsn: str | None, **arguments: Any) -> Any:
         connection.terminate()  # asyncpg's pool, given an ``init``, would close it politely
         raise
     return connection
+
+
+async def _connect_to_first(
+    dsn: str | None, hosts: Sequence[tuple[str, int]], **arguments: Any
+) -> asyncpg.Connection:
+    """To the first host that can be used. Raises the error of the last one."""
+    for host, port in hosts[:-1]:
+        with suppress(*_NEXT_HOST):
+            return await asyncpg.connect(dsn, host=host, port=port, **arguments)
+    for host, port in hosts[-1:]:
+        return await asyncpg.connect(dsn, host=host, port=port, **arguments)
+    return await asyncpg.connect(dsn, **arguments)
 
 
 def _set_socket_options(connection: asyncpg.Connection) -> None:

@@ -49,10 +49,10 @@ def sqlite_engine(url: URL, *, pool_size: int, begin: str) -> AsyncEngine:
     return engine
 
 
-def postgresql_engine(url: URL, arguments: Mapping[str, Any], *, pool_size: int) -> AsyncEngine:
+def postgresql_engine(arguments: Mapping[str, Any], *, pool_size: int) -> AsyncEngine:
     """``arguments`` are what each connection is made with (see ``connect_arguments``)."""
     return create_async_engine(
-        url,
+        "postgresql+asyncpg://",  # the address is among the arguments
         async_creator=partial(connect, **arguments),
         pool_size=pool_size,
         max_overflow=0,

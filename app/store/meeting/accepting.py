@@ -1,6 +1,6 @@
 """iovox's acceptance, recorded on PostgreSQL in one statement where no receipt came first.
 
-MEET and BIND (see `postgresql`) take four round trips, which is most of what a send costs us. The
+MEET and BIND (see `postgresql`) take four round trips; docs/performance.md has what this saves. The
 acceptance nearly always comes before the first receipt, so the delivery can be created bound: a
 transaction that stores a receipt for it waits for this row and finds the message there. A delivery
 that exists already is left alone here, and MEET and BIND do the work.

@@ -22,7 +22,7 @@ replay. A replay of an older one is counted again."""
 _US = "interval '1 microsecond'"
 
 # Every parameter is an array with one element for each receipt, in the order of arrival. Times are
-# microseconds since 1970, which asyncpg encodes four times as fast as datetimes.
+# microseconds since 1970, which asyncpg encodes faster than datetimes (docs/performance.md).
 _COLUMNS = f"""id, sid, digest, status, key, timestamptz 'epoch' + at * {_US} as at,
     timestamptz 'epoch' + received_at * {_US} as received_at, body, hint, flag, delivery_status,
     status_reason, receipt_timestamp, time_quality, ord"""
@@ -67,7 +67,7 @@ f as materialized (
     flags="bit_or(flag) over (partition by sid)",
 )
 # Nearly always no two receipts of a batch are of one message. PostgreSQL does not know that and
-# would sort and compare all the same: an eighth of its work.
+# would sort and compare all the same (docs/performance.md has what this saves).
 _OF_EACH_ONE = _Batch(
     arrivals=f"""b as materialized (select {_COLUMNS}, hint is not null named from {_ARRIVALS})""",
     receipts="b",
@@ -150,7 +150,8 @@ e as (
 RECEIVE = f"{_receive(_OF_ANY)} select hint, sid from need order by ord"
 
 # Most batches leave BIND nothing to do, so this one statement is their transaction: a third of the
-# round trips. Where BIND has something to do, a division by zero rolls the statement back.
+# round trips (docs/performance.md). Where BIND has something to do, a division by zero rolls the
+# statement back.
 _NONE_TO_BIND = "select 1 / (case when exists (select from need) then 0 else 1 end)"
 RECEIVE_ALONE = f"{_receive(_OF_ANY)} {_NONE_TO_BIND}"
 RECEIVE_ALONE_OF_EACH_ONE = f"{_receive(_OF_EACH_ONE)} {_NONE_TO_BIND}"

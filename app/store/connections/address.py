@@ -1,0 +1,200 @@
+"""DLR_DATABASE_URL, as an operator wrote it: an SQLite file, or PostgreSQL in psql's words.
+
+asyncpg reads libpq's words itself, but hands one that it does not know to the server as a setting,
+so all of them are checked here. No error, and no name, has the password.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from inspect import getfullargspec
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import asyncpg
+from asyncpg.connect_utils import _parse_connect_dsn_and_args
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+CONNECT_TIMEOUT = 3.0
+"""Seconds to connect to the only host."""
+CONNECT_TIMEOUT_EACH = 1.0
+"""Seconds to connect to each of several hosts: the first may be gone, and silent."""
+LONGEST_CONNECT_TIMEOUT = 30
+
+_FILES = ("passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl")
+_WORDS = frozenset(
+    {
+        *_FILES,
+        "host",
+        "port",
+        "dbname",
+        "user",
+        "password",
+        "service",
+        "sslmode",
+        "sslpassword",
+        "sslnegotiation",
+        "ssl_min_protocol_version",
+        "ssl_max_protocol_version",
+        "target_session_attrs",
+        "krbsrvname",
+        "gsslib",
+        "application_name",
+        "options",
+        "connect_timeout",
+    }
+)
+_WITHOUT_EFFECT = {
+    ("channel_binding", "disable"),
+    ("channel_binding", "prefer"),
+    ("client_encoding", "utf8"),
+    ("gssencmode", "disable"),
+    ("gssencmode", "prefer"),
+    ("load_balance_hosts", "disable"),
+}
+"""What psql may be told and the service does in any case."""
+_TARGETS = ("any", "primary", "read-write")
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteAddress:
+    """``file`` is None for a database in memory."""
+
+    url: URL
+    file: Path | None
+
+    @property
+    def name(self) -> str:
+        """For errors."""
+        return f"SQLite file {self.file}" if self.file else "SQLite in memory"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresAddress:
+    """``hosts`` are to be tried in this order, each for ``timeout`` seconds; there are none where
+    the DSN names only one, or leaves it to asyncpg.
+    """
+
+    dsn: str = field(repr=False)  # it has the password
+    name: str
+    hosts: tuple[tuple[str, int], ...]
+    timeout: float
+    names_application: bool
+
+
+def read_address(url: str) -> SqliteAddress | PostgresAddress:
+    """Raises ValueError in words, without the password."""
+    scheme, found, _ = url.partition("://")
+    backend = scheme.partition("+")[0]
+    if not found:
+        raise ValueError("it is not a database URL")
+    if backend == "sqlite":
+        return _sqlite(url)
+    if backend not in ("postgresql", "postgres"):
+        raise ValueError("it must start with sqlite:/// or postgresql://")
+    return _postgres(url)
+
+
+def _sqlite(url: str) -> SqliteAddress:
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise ValueError("it is not a database URL") from None
+    name = parsed.database
+    is_file = name and name != ":memory:" and not name.startswith("file:")
+    file = Path(name) if name and is_file else None
+    return SqliteAddress(parsed.set(drivername="sqlite+aiosqlite"), file)
+
+
+def _postgres(url: str) -> PostgresAddress:
+    words = _checked_words(url)
+    timeout = _connect_timeout(words.pop("connect_timeout", None))
+    head = url.partition("?")[0].partition("://")[2]
+    dsn = f"postgresql://{head}" + (f"?{urlencode(words)}" if words else "")
+    addresses, database = _parsed(dsn)
+    hosts = tuple(each for each in addresses if isinstance(each, tuple))
+    if len(hosts) == len(addresses) > 1:
+        if "target_session_attrs" not in words:
+            # psql takes any host, but a standby refuses whatever a service writes.
+            dsn += ("&" if words else "?") + "target_session_attrs=read-write"
+    else:
+        hosts = ()
+    shown = ",".join(each if isinstance(each, str) else _joined(*each) for each in addresses)
+    return PostgresAddress(
+        dsn=dsn,
+        name=f"PostgreSQL at {shown}, database {database}",
+        hosts=hosts,
+        timeout=timeout or (CONNECT_TIMEOUT_EACH if hosts else CONNECT_TIMEOUT),
+        names_application="application_name" in words,
+    )
+
+
+def _checked_words(url: str) -> dict[str, str]:
+    """What stands behind the question mark, without what has no effect."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("its hosts cannot be read") from None
+    if "#" in url or url.count("@") != parts.netloc.count("@") or url.count("@") > 1:
+        # Read on, what follows a / or ? of the password would be shown as something else.
+        raise ValueError("special characters in the user or the password are percent-encoded")
+    try:
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise ValueError("what stands behind its ? is not word=value&word=value") from None
+    words: dict[str, str] = {}
+    for word, value in pairs:
+        if word in words:
+            raise ValueError(f"{word} is given twice")
+        if (word, value.lower()) in _WITHOUT_EFFECT:
+            continue
+        words[word] = value
+    for word, value in words.items():
+        _check(word, value)
+    return words
+
+
+def _check(word: str, value: str) -> None:
+    if word not in _WORDS:
+        raise ValueError(
+            f"{word[:60]} is not a word that these connections have: leave it out. "
+            "A setting of the server's is written options=-c%20name=value"
+        )
+    if not value:
+        raise ValueError(f"{word} is empty")
+    if word in _FILES and not Path(value).is_file():
+        raise ValueError(f"{word}: there is no file {value}")
+    if word == "target_session_attrs" and value not in _TARGETS:
+        raise ValueError(f"{word} must be {' or '.join(_TARGETS)}: the service writes")
+
+
+def _connect_timeout(text: str | None) -> float | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= LONGEST_CONNECT_TIMEOUT):
+        raise ValueError(
+            f"connect_timeout must be whole seconds from 1 to {LONGEST_CONNECT_TIMEOUT}"
+        )
+    return float(text)
+
+
+def _parsed(dsn: str) -> tuple[list[str | tuple[str, int]], str]:
+    """The addresses and the database as asyncpg understands them, which also checks the rest."""
+    nothing = dict.fromkeys(getfullargspec(_parse_connect_dsn_and_args).kwonlyargs)
+    try:
+        addresses, parameters = _parse_connect_dsn_and_args(**{**nothing, "dsn": dsn})
+    except asyncpg.InterfaceError as error:
+        raise ValueError(str(error).partition("\n")[0]) from None
+    except ssl.SSLError as error:
+        raise ValueError(f"its certificates cannot be used: {error.reason or error}") from None
+    except OSError as error:
+        raise ValueError(f"a file that it names cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, AttributeError):  # their texts may quote the URL
+        raise ValueError("its hosts, ports or words cannot be read") from None
+    return addresses, parameters.database
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

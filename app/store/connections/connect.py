@@ -8,7 +8,6 @@ lock against every replica.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -50,18 +49,16 @@ _SOCKET_OPTIONS = (
 )
 
 
-def connect_arguments(
-    url: URL, *, timeout: float, settings: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+def connect_arguments(url: URL, *, timeout: float) -> dict[str, Any]:
     """What asyncpg is to be called with, for the database of an SQLAlchemy URL.
 
-    ``timeout``: seconds for connecting. ``settings``: PostgreSQL's, for each session.
+    ``timeout``: seconds for connecting.
     """
     _, arguments = url.get_dialect()().create_connect_args(url)
     return {
         **arguments,
         "timeout": timeout,
-        "server_settings": {**_SERVER_SETTINGS, **(settings or {})},
+        "server_settings": dict(_SERVER_SETTINGS),
     }
 
 

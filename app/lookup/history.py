@@ -11,20 +11,27 @@ from app.model.london import TimeQuality
 from app.model.status import Status
 
 
-def describe(record: model.Record, *, now: datetime, overdue_after: timedelta) -> Message:
+def describe(
+    record: model.Record, *, now: datetime, overdue_after: timedelta, texts: bool
+) -> Message:
     """The message with its history.
 
-    ``overdue_after``: the age from which a message without expiry counts as overdue.
+    ``overdue_after``: the age from which a message without expiry counts as overdue. ``texts``:
+    whether the reader is shown what the message says.
     """
-    return Message(**_summary(record, now, overdue_after), history=_history(record))
+    return Message(**_summary(record, now, overdue_after, texts), history=_history(record))
 
 
-def summary(record: model.Record, *, now: datetime, overdue_after: timedelta) -> MessageSummary:
+def summary(
+    record: model.Record, *, now: datetime, overdue_after: timedelta, texts: bool
+) -> MessageSummary:
     """The message without its history, for lists."""
-    return MessageSummary(**_summary(record, now, overdue_after))
+    return MessageSummary(**_summary(record, now, overdue_after, texts))
 
 
-def _summary(record: model.Record, now: datetime, overdue_after: timedelta) -> dict[str, Any]:
+def _summary(
+    record: model.Record, now: datetime, overdue_after: timedelta, texts: bool
+) -> dict[str, Any]:
     message = record.message
     request = message.request if message else None
     return {
@@ -33,7 +40,7 @@ def _summary(record: model.Record, now: datetime, overdue_after: timedelta) -> d
         "reference": request.reference if request else None,
         "origin": request.origin if request else None,
         "destination": request.destination if request else None,
-        "message": request.text if request else None,
+        "message": request.text if request and texts else None,
         "expiry": request.expiry if request else None,
         "c2c_failover_link_id": request.c2c_failover_link_id if request else None,
         "failover": _failover(record),

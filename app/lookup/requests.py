@@ -43,6 +43,11 @@ def _statuses(values: object) -> object:
     if not isinstance(values, list):
         return values
     names = [name for value in values for name in str(value).split(",")]
+    if Status.UNKNOWN in names:
+        raise ValueError(
+            "UNKNOWN is no message's status, but that of an id known from receipts alone: "
+            "GET /v1/receipts/unmatched lists those"
+        )
     if unknown := [name for name in names if name not in MESSAGE_STATUSES]:
         every = ", ".join(sorted(MESSAGE_STATUSES))
         raise ValueError(f"{quoted(unknown[0])!r} is not a status; there are: {every}")
@@ -88,7 +93,17 @@ Cursor = Annotated[
 ]
 
 
-class MessageFilters(Query):
+class Revealing(Query):
+    """What a key with the scope ``support`` may ask to be shown."""
+
+    reveal: Literal["text"] | None = Field(
+        None,
+        description="`text` shows the messages' texts to a key with the scope `support`, which is "
+        "given null otherwise; other keys see them anyway",
+    )
+
+
+class MessageFilters(Revealing):
     """Filters on messages; one that is left out does not restrict."""
 
     status: Statuses = Field(
@@ -110,7 +125,7 @@ class MessageFilters(Query):
     )
     reference: ShortText | None = Field(None, description="Your own name for it, exactly")
     app: ShortText | None = Field(
-        None, description="Of this app; needs a key with the scope `admin`, which sees all"
+        None, description="Of this app; needs a key with the scope `support` or `admin`, which see all"
     )
     from_: Moment | None = Field(None, alias="from", description="Created then or later")
     to: Annotated[Moment | None, not_before("from_")] = Field(None, description="Created before")
@@ -149,11 +164,11 @@ class StatsQuery(Query):
         "`status_reason` of the receipt that determines the status",
     )
     app: ShortText | None = Field(
-        None, description="Of this app; needs a key with the scope `admin`, which sees all"
+        None, description="Of this app; needs a key with the scope `support` or `admin`, which see all"
     )
 
 
-class WaitQuery(Query):
+class WaitQuery(Revealing):
     """Long polling: how long a lookup waits for a change."""
 
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT), BeforeValidator(_wait)] = Field(

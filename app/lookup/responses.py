@@ -76,7 +76,7 @@ class MessageSummary(BaseModel):
     reference: str | None = Field(description="The app's own name for it")
     origin: str | None = Field(description="The sender shown on the handset")
     destination: str | None = Field(description="E.164 digits")
-    message: str | None = Field(description="The text")
+    message: str | None = Field(description="The text; null for `support` without `reveal=text`")
     expiry: int | None = Field(description="Minutes")
     c2c_failover_link_id: str | None = Field(description="iovox's call flow for a text that fails")
     failover: Failover | None = Field(description="The state of that call flow")

@@ -2,13 +2,14 @@
 
 A machine that is shared with others changes its speed by up to two within seconds. In long windows
 one contender would be measured while it is fast and its rival while it is slow. So a ratio is that
-of two turns which came one after the other, and of all of those the median. Who comes first changes
-from turn to turn: whoever does pays for what the pause before left to do.
+of two turns which came one after the other, and of all of those the median. The order changes from
+turn to turn: what one leaves to be done, such as a vacuum, others pay for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
@@ -60,7 +61,7 @@ def in_turns(stage: Stage, contenders: Mapping[str, Contender]) -> Contest:
             each.answered(run_load(each.job(WARM_UP), status=each.status).answers)
         for turn in range(stage.rounds * TURNS):
             stage.say(f"turn {turn + 1} of {stage.rounds * TURNS}")
-            for name in _rotated(list(contenders), turn):
+            for name in _shuffled(contenders, turn):
                 each = contenders[name]
                 job = each.job(stage.seconds / TURNS)
                 figures, came = measure(each.server, job, stage.postgres, status=each.status)
@@ -71,6 +72,5 @@ def in_turns(stage: Stage, contenders: Mapping[str, Contender]) -> Contest:
     return Contest(found)
 
 
-def _rotated(names: list[str], turn: int) -> list[str]:
-    first = turn % len(names)
-    return names[first:] + names[:first]
+def _shuffled(names: Iterable[str], turn: int) -> list[str]:
+    return random.Random(turn).sample([*names], len([*names]))

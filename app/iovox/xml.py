@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element, ParseError  # nosec B405
+from xml.etree.ElementTree import Element, ParseError, SubElement, tostring  # nosec B405
 
 from defusedxml.ElementTree import fromstring
 
@@ -21,16 +21,10 @@ MAX_RESPONSE_SIZE = 64 * 1024
 MAX_ID_LENGTH = 255
 """Characters of an sms_activity_id that the database can store."""
 
-# XML parsers turn a literal CR into LF, but not a character reference.
-_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
+# ElementTree writes a CR as it is, and every XML reader turns that into LF.
+_CARRIAGE_RETURN = "&#13;"
 _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-# iovox's documented response, with an id that contains no XML markup.
-_PLAIN_RESPONSE = re.compile(
-    rb'(?:<\?xml version="1\.0"(?: encoding="(?:UTF|utf)-8")?\?>)?[ \t\r\n]*<response>[ \t\r\n]*'
-    rb"<sms_activity_id>([!-%'-;=?-~]{1,255})</sms_activity_id>[ \t\r\n]*</response>[ \t\r\n]*"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +55,7 @@ def forbidden_characters(text: str) -> tuple[str, ...]:
 
 
 def build_request(submission: Submission, *, callback_url: str, callback_url_headers: str) -> bytes:
-    """The body of a sendSms request. Raises ValueError if a text has forbidden characters.
-
-    Built without ElementTree, which takes four times as long for these seven flat elements.
-    """
+    """The body of a sendSms request. Raises ValueError if a text has forbidden characters."""
     texts = {
         "origin": submission.origin,
         "destination": submission.destination,
@@ -74,15 +65,14 @@ def build_request(submission: Submission, *, callback_url: str, callback_url_hea
         "expiry": None if submission.expiry is None else str(submission.expiry),
         "c2c_failover_link_id": submission.c2c_failover_link_id or None,
     }
-    nodes = [
-        f"<{node}>{text.translate(_ESCAPED)}</{node}>"
-        for node, text in texts.items()
-        if text is not None
-    ]
-    request = f"{_DECLARATION}<request>{''.join(nodes)}</request>"
-    if _FORBIDDEN.search(request):
+    request = Element("request")
+    for node, text in texts.items():
+        if text is not None:
+            SubElement(request, node).text = text
+    written = tostring(request, "unicode")
+    if _FORBIDDEN.search(written):
         raise ValueError(_describe_forbidden(texts))
-    return request.encode()
+    return (_DECLARATION + written.replace("\r", _CARRIAGE_RETURN)).encode()
 
 
 def _describe_forbidden(texts: Mapping[str, str | None]) -> str:
@@ -97,9 +87,6 @@ def parse_response(body: bytes) -> ParsedResponse:
 
     The encoding is UTF-8 unless the XML declares another one; HTTP's charset is ignored.
     """
-    if len(body) <= MAX_RESPONSE_SIZE and (plain := _PLAIN_RESPONSE.fullmatch(body)):
-        # An XML parser would cost as much as the whole HTTP exchange.
-        return ParsedResponse(plain[1].decode())
     root = _root(body)
     if root is None or _name(root) not in ("response", "errors", "error"):
         return _UNREADABLE

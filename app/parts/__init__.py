@@ -1,1 +1,1 @@
-"""Small mechanisms that know nothing of texts."""
+"""Generic mechanisms without knowledge of the domain."""

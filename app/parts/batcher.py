@@ -1,6 +1,6 @@
 """A batcher: writes items in batches, each of what arrived during the last write. Generic.
 
-There is no fixed interval: a lone item is written within a few iterations of the event loop, and
+There is no fixed interval: a lone item is written in the next iteration of the event loop, and
 under load a batch is whatever arrived meanwhile, so the batch size adapts to the load.
 """
 
@@ -10,9 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-QUIET_ITERATIONS = 2
-"""Iterations of the event loop without a new item before a small batch starts: some microseconds
-each when idle, a millisecond or more under load."""
 MAX_WAIT = 0.1
 """Seconds after which a small batch starts although another one is being written. A write takes
 milliseconds, except one that waits for a lock or for a dead connection."""
@@ -63,14 +60,12 @@ class Batcher(Generic[Item, Result]):
         capacity: int,
         writers: int = 1,
         min_concurrent: int | None = None,
-        quiet_iterations: int = QUIET_ITERATIONS,
     ) -> None:
         self._write = write
         self._largest = largest
         self._capacity = capacity
         self._writers = writers
         self._min_concurrent = largest if min_concurrent is None else min_concurrent
-        self._quiet_iterations = quiet_iterations
         self._waiting: list[tuple[Item, Waiter[Result]]] = []
         self._writing: set[asyncio.Task[None]] = set()
         self._starting = False
@@ -112,27 +107,16 @@ class Batcher(Generic[Item, Result]):
             self._timer.cancel()
 
     def _start_soon(self) -> None:
+        """In the next iteration of the event loop, so that what arrives in this one joins."""
         if self._writing:
             self._start()
         else:
             self._starting = True
-            asyncio.get_running_loop().call_soon(
-                self._start_when_quiet, len(self._waiting), self._quiet_iterations
-            )
+            asyncio.get_running_loop().call_soon(self._start_first)
 
-    def _start_when_quiet(self, seen: int, left: int) -> None:
-        """Start once no item has arrived for some iterations of the event loop, or there are many.
-
-        What the network delivers at one moment is read over a few iterations. Without this delay
-        the first item of it would become a batch of its own.
-        """
-        waiting = len(self._waiting)
-        if waiting >= self._min_concurrent or left == 0:
-            self._starting = False
-            self._start()
-            return
-        left = self._quiet_iterations if waiting > seen else left - 1
-        asyncio.get_running_loop().call_soon(self._start_when_quiet, waiting, left)
+    def _start_first(self) -> None:
+        self._starting = False
+        self._start()
 
     def _set_timer(self) -> None:
         if self._timer is None:

@@ -1,4 +1,4 @@
-"""Work in the background, its rests, and parts closed in order, all within bounds. Generic."""
+"""Background tasks, waiting for events, and closing in order, each with a time limit. Generic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 class Background:
-    """Tasks that run until they are told to stop. One that ends by itself with an error is loud."""
+    """Tasks that run until they are cancelled. One that fails is logged as critical."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
@@ -22,11 +22,11 @@ class Background:
     def run(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Start a task."""
         task = asyncio.create_task(work, name=name)
-        task.add_done_callback(_say_if_it_died)
+        task.add_done_callback(_log_failure)
         self._tasks.append(task)
 
     async def cancel(self, *, patience: float) -> None:
-        """End them all, the youngest first. One that hangs is not waited for beyond the patience:
+        """Cancel all tasks, the newest first, and wait for them at most ``patience`` seconds:
         a database call on a silent connection may take many seconds to end.
         """
         for task in reversed(self._tasks):
@@ -36,7 +36,7 @@ class Background:
 
 
 async def wait_for_event(event: asyncio.Event, within: float | None) -> bool:
-    """Wait for the event; False where so many seconds pass without it. None waits for ever."""
+    """Wait for the event; False if ``within`` seconds pass without it. None waits for ever."""
     try:
         async with asyncio.timeout(within):
             await event.wait()
@@ -46,7 +46,7 @@ async def wait_for_event(event: asyncio.Event, within: float | None) -> bool:
 
 
 async def close_in_order(parts: Mapping[str, Close], *, deadline: float) -> None:
-    """Close each part; one that has not ended by the loop's time ``deadline`` is given up."""
+    """Close each part; one that has not finished at the loop time ``deadline`` is abandoned."""
     for name, close in parts.items():
         try:
             async with asyncio.timeout_at(deadline):
@@ -57,7 +57,7 @@ async def close_in_order(parts: Mapping[str, Close], *, deadline: float) -> None
             log.exception("stop_failed", part=name)
 
 
-def _say_if_it_died(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
         log.critical("task_died", task=task.get_name(), todo="restart us", exc_info=error)

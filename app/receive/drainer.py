@@ -1,4 +1,4 @@
-"""Carries the spool into the database, oldest first, while new receipts keep coming."""
+"""The drainer: moves the spool into the database, oldest first, while new receipts arrive."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from app.store.watch import DatabaseWatch
 
 BATCH = 500
 LOOK_EVERY = 1.0
-"""Seconds between looks at a spool that nobody here filled: another process may have died."""
+"""Seconds between checks of a spool that this process did not fill: another one may have died."""
 PATIENCE = 10.0
-"""Seconds for one batch: five times a receipt's, as nobody waits for the answer."""
+"""Seconds for one batch: five times a receipt's, as no caller waits for it."""
 PAUSE = 0.05
-"""Seconds for more to come in before a spool that was just emptied is looked at again."""
+"""Seconds before a spool that was just emptied is checked again, so that a batch accumulates."""
 
 log = structlog.get_logger(__name__)
 
 
 class Drainer:
-    """One of these runs in every process; a lock lets one of them work at a time.
+    """Runs in every process; a file lock lets one of them work at a time.
 
     Guarantee: an arrival is deleted from the spool only after its commit. Killed in between, it is
     replayed, which the store recognises by the arrival's id.
@@ -60,19 +60,19 @@ class Drainer:
         while True:
             await self._watch.wait_until_up()
             try:
-                with _only_one(self._lock) as is_mine:
+                with _exclusive(self._lock) as is_mine:
                     if is_mine:
                         await self.drain()
             except (Unavailable, StoreUnavailable) as error:
                 log.warning("drain_interrupted", reason=error.detail)
                 await asyncio.sleep(LOOK_EVERY)
             except Exception:
-                log.exception("drain_failed", consequence="tried again; the spool keeps them")
+                log.exception("drain_failed", consequence="retried; the spool keeps them")
                 await asyncio.sleep(LOOK_EVERY)
-            await self._something_to_do()
+            await self._wait_for_work()
 
     async def drain(self) -> int:
-        """Empty the spool; answers how many arrivals it held. Raises what stopped it."""
+        """Empty the spool; returns how many arrivals it held. Raises what stopped it."""
         drained = 0
         self._spool.filled.clear()
         while rows := await self._spool.oldest(self._largest):
@@ -92,8 +92,8 @@ class Drainer:
         commit.add_done_callback(self._ended)
         done, _ = await asyncio.wait({commit}, timeout=self._patience)
         if not done:
-            commit.cancel()  # and not waited for: a silent connection may take many seconds to end
-            self._largest = max(1, self._largest // 2)  # or one this large might never get through
+            commit.cancel()  # not awaited: on a silent connection that takes many seconds
+            self._largest = max(1, self._largest // 2)  # a batch of this size might never finish
             self._watch.report_down(f"a batch took longer than {self._patience:g} s")
             raise StoreUnavailable("the database is too slow to drain into")
         try:
@@ -105,17 +105,17 @@ class Drainer:
     def _ended(self, commit: asyncio.Task[None]) -> None:
         self._commits.discard(commit)
         if not commit.cancelled():
-            commit.exception()  # whoever waited has seen it; a late one is replayed
+            commit.exception()  # retrieved, or asyncio logs it; a late commit is replayed
 
-    async def _something_to_do(self) -> None:
+    async def _wait_for_work(self) -> None:
         await wait_for_event(self._spool.filled, LOOK_EVERY)
         await asyncio.sleep(PAUSE)
 
 
 @contextmanager
-def _only_one(lock: Path) -> Iterator[bool]:
-    """Whether this process may drain; the kernel frees the lock should it be killed."""
-    lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been taken away
+def _exclusive(lock: Path) -> Iterator[bool]:
+    """Whether this process holds the lock; the kernel releases it if the process is killed."""
+    lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been deleted
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

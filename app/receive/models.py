@@ -1,4 +1,4 @@
-"""Rejected calls as they are asked for and answered."""
+"""Query and response models of the routes for rejected calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts calls into the database, setting apart the ones that it will not have."""
+"""Commits calls to the database, and keeps those that it refuses as rejections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class Recorder:
-    """One way into the database, for receipts that just came and for those out of the spool."""
+    """Commits receipts that just arrived, and those from the spool."""
 
     def __init__(
         self, *, store: ReceiptStore, metrics: Metrics, announce: Callable[[], None]
@@ -36,9 +36,9 @@ class Recorder:
     async def record(self, calls: Sequence[Call]) -> None:
         """Commit calls. Raises StoreUnavailable, and then nothing is known of any of them.
 
-        A call that the database refuses, or that some fault of ours cannot be stored for, is found
-        by halving and kept as a rejection with the reason; the others are committed as if it had
-        not been there. Left where it was, it would hold up everything behind it in the spool.
+        A call that the database refuses, or that a bug of ours cannot store, is found by bisection
+        and kept as a rejection with the reason; the others are committed without it. Otherwise it
+        would block everything behind it in the spool.
         """
         try:
             await self._add(calls)
@@ -46,7 +46,7 @@ class Recorder:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, it is kept with the receipt
             if len(calls) == 1:
-                await self._set_apart_or_not(calls[0], error)
+                await self._retry_or_reject(calls[0], error)
                 return
             log.warning("batch_halved", receipts=len(calls), reason=type(error).__name__)
             middle = len(calls) // 2
@@ -69,8 +69,8 @@ class Recorder:
                 why="no such message, it is cancelled, or it has another sms_activity_id",
             )
 
-    async def _set_apart_or_not(self, call: Call, error: Exception) -> None:
-        """What the database refused it refuses again; a driver may have stumbled only once."""
+    async def _retry_or_reject(self, call: Call, error: Exception) -> None:
+        """Retry once, unless the database refused it: a driver's error may be transient."""
         if not isinstance(error, StoreRefused):
             try:
                 await self._add([call])
@@ -80,22 +80,22 @@ class Recorder:
                 error = again
             else:
                 return
-        await self._set_apart(call, error)
+        await self._reject(call, error)
 
-    async def _set_apart(self, call: Call, error: Exception) -> None:
-        is_foreseen = isinstance(error, StoreRefused)
-        reason = _REFUSED.format(error) if is_foreseen else _FAILED.format(error)
+    async def _reject(self, call: Call, error: Exception) -> None:
+        is_refusal = isinstance(error, StoreRefused)
+        reason = _REFUSED.format(error) if is_refusal else _FAILED.format(error)
         log.error(
             "receipt_set_apart",
             arrival=str(call.arrival.id),
             reason=_plain(reason)[:LONGEST_REASON],
             todo="mend the cause, then `dlr receipts replay`",
-            exc_info=None if is_foreseen else error,
+            exc_info=None if is_refusal else error,
         )
         await self._store.add([], [Rejection(call.arrival, 500, _plain(reason)[:LONGEST_REASON])])
         self._metrics.receipts_rejected.inc()
 
 
 def _plain(text: str) -> str:
-    """What every database can hold, whatever an error quotes."""
+    """ASCII without NUL, which every database can store, whatever an error quotes."""
     return text.encode("ascii", "backslashreplace").decode("ascii").replace("\x00", "\\x00")

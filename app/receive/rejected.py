@@ -1,4 +1,4 @@
-"""Authenticated calls that could not be stored as receipts: shown, and put through again."""
+"""Rejected calls: authenticated, not stored as receipts. They are listed and can be replayed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of a replay: how many were tried, and how many of them are receipts now."""
+    """The result of a replay: how many calls were tried, and how many are receipts now."""
 
     tried: int
     stored: int
 
 
 async def replay(store: ReceiptStore, *, limit: int) -> Replayed:
-    """Put rejected calls through again, the oldest first; those that still fail stay as they are.
+    """Process rejected calls again, the oldest first; those that still fail stay rejected.
 
     Each keeps its arrival id and its received_at, so replaying twice counts nothing twice. Raises
     StoreUnavailable; what was stored until then stays stored.
@@ -53,7 +53,7 @@ async def _replay_one(store: ReceiptStore, kept: KeptRejection) -> bool:
         await store.replayed(call, datetime.now(UTC))
     except StoreUnavailable:
         raise
-    except Exception as error:  # noqa: BLE001  it was set apart for a reason, and that still holds
+    except Exception as error:  # noqa: BLE001  it stays rejected, for whatever reason
         log.warning(
             "receipt_still_rejected", arrival=str(kept.arrival.id), reason=repr(error)[:300]
         )

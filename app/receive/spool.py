@@ -1,4 +1,4 @@
-"""Receipts on local disk while the database is away: an SQLite file of its own, fsynced.
+"""The spool: receipts on local disk while the database is away, in an SQLite file, fsynced.
 
 Delivery guarantee: when ``append`` returns, the arrivals are on disk at the spool's path and
 survive a kill or a power cut. They stay there until ``forget`` is told that the database has them,
@@ -29,12 +29,12 @@ from app.receive.spool_file import (
     count,
     insert,
     is_damage,
-    is_passing,
-    look_again,
+    is_transient,
+    probe_write,
     read,
+    reread_newest,
     salvage,
     salvage_file,
-    write_something,
 )
 
 FILE = "receipts.db"
@@ -53,13 +53,13 @@ class Spool:
         self._folder = folder
         self.path = folder / FILE
         self._connection: sqlite3.Connection | None = None
-        self._witness: sqlite3.Connection | None = None
-        """Reads what was written as any other process would."""
+        self._verifier: sqlite3.Connection | None = None
+        """A second connection: it reads what was written from disk, as another process would."""
         self._file = (0, 0)
         self._read_from: sqlite3.Connection | None = None
-        self._fault = "its file is taken away again and again"
-        self._passed = 0
-        """What the database has, up to this seq, although it could not be deleted here yet."""
+        self._fault = "its file is deleted again and again"
+        self._committed_up_to = 0
+        """Up to this seq the database has everything, although it could not be deleted here yet."""
 
     def open(self) -> None:
         """Make the folder and the file, or raise ConfigurationError: no start without a spool.
@@ -79,13 +79,13 @@ class Spool:
     def append(self, arrivals: Sequence[Arrival]) -> None:
         """Put arrivals on disk: all of them, or Unavailable is raised and they are not known to be.
 
-        Should the file be found damaged, or gone from its path, a new one is begun first.
+        A file that is damaged, or gone from its path, is replaced by a new one first.
         """
         for _ in range(TRIES):
-            with self._mended():
+            with self._repairing():
                 with self._transaction() as connection:
                     insert(connection, arrivals)
-                if self._is_findable():
+                if self._is_verified():
                     return
         raise Unavailable(f"The spool cannot be used: {self._fault}")
 
@@ -95,35 +95,37 @@ class Spool:
         Raises Unavailable. None may also mean that a damaged file was just set aside.
         """
         found: list[tuple[int, Arrival]] = []
-        with self._mended():
+        with self._repairing():
             self._read_from = connection = self._current()
-            found += list(read(connection, after=self._passed, limit=limit))
+            found += list(read(connection, after=self._committed_up_to, limit=limit))
         return found
 
     def forget(self, up_to: int) -> None:
-        """Delete what the database has by now: all that ``oldest`` gave, up to this number.
+        """Delete what the database has: all that ``oldest`` returned, up to this number.
 
-        A disk without room has none for a deletion either. What cannot be deleted is passed over
-        until it can, or until ``tidy`` begins a new file.
+        A full disk has no room for a deletion either. What cannot be deleted is skipped by later
+        reads, until it can be or ``tidy`` replaces the file.
         """
-        with self._mended():
+        with self._repairing():
             if self._connection is None or self._connection is not self._read_from:
-                return  # another file lies there now, whose numbers mean other arrivals
+                return  # the file was replaced since: its numbers mean other arrivals
             try:
                 with self._transaction(self._connection) as connection:
                     connection.execute("delete from arrivals where seq <= ?", (up_to,))
-                self._passed = 0
+                self._committed_up_to = 0
             except sqlite3.OperationalError as error:
-                if not self._passed:
-                    log.warning("spool_not_cleared", error=str(error), consequence="passed over")
-                self._passed = up_to
+                if not self._committed_up_to:
+                    log.warning(
+                        "spool_not_cleared", error=str(error), consequence="skipped by later reads"
+                    )
+                self._committed_up_to = up_to
 
     def tidy(self) -> None:
-        """Give disk back when all is drained. Raises Unavailable."""
-        with self._mended():
+        """Give disk space back once all is drained. Raises Unavailable."""
+        with self._repairing():
             connection = self._current()
-            if self._passed:
-                self._begin_anew(connection)
+            if self._committed_up_to:
+                self._replace_emptied(connection)
             elif self.path.stat().st_size > SHRINK_ABOVE and not self.depth():
                 connection.execute("vacuum")
                 connection.execute("pragma wal_checkpoint(truncate)")
@@ -131,16 +133,16 @@ class Spool:
     def depth(self) -> int:
         """How many arrivals wait. Raises Unavailable."""
         waiting = 0
-        with self._mended():
-            waiting += count(self._current(), after=self._passed)
+        with self._repairing():
+            waiting += count(self._current(), after=self._committed_up_to)
         return waiting
 
     def close(self) -> None:
         """Close the file."""
-        for connection in (self._witness, self._connection):
+        for connection in (self._verifier, self._connection):
             if connection is not None:
                 connection.close()
-        self._witness = self._connection = None
+        self._verifier = self._connection = None
 
     def _open(self) -> None:
         try:
@@ -151,7 +153,7 @@ class Spool:
             self._set_aside(error)
         try:
             with self._transaction() as connection:
-                write_something(connection)
+                probe_write(connection)
         except sqlite3.OperationalError as error:
             if not self.depth():
                 raise
@@ -159,7 +161,7 @@ class Spool:
 
     def _connect(self) -> sqlite3.Connection:
         self.close()
-        self._passed = 0
+        self._committed_up_to = 0
         if not self._folder.is_dir():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sync(self._folder.parent)
@@ -167,21 +169,21 @@ class Spool:
             self.path.touch(exist_ok=True)
             self._file = _identity(self.path)
             self._connection = connect(self.path)
-            self._witness = connect(self.path)
+            self._verifier = connect(self.path)
         return self._connection
 
     def _current(self) -> sqlite3.Connection:
-        """A connection to the file that lies at the path now."""
+        """A connection to the file that is at the path now."""
         if self._connection is None:
             return self._connect()
         if not self._is_in_place():
-            # Nobody put another there, so it was taken away; through the open file it still reads.
+            # No file at the path: ours was deleted, and can still be read through the open handle.
             orphans = [] if self.path.exists() else [a for _, a in read(self._connection)]
             log.error("spool_gone", path=str(self.path), carried_over=len(orphans))
-            self._begin_with(orphans)
+            self._create_with(orphans)
         return self._connection
 
-    def _begin_with(self, arrivals: Sequence[Arrival]) -> None:
+    def _create_with(self, arrivals: Sequence[Arrival]) -> None:
         connection = self._connect()
         if arrivals:
             with self._transaction(connection):
@@ -207,26 +209,26 @@ class Spool:
             raise
 
     def _is_in_place(self) -> bool:
-        """Whether the file we wrote to is the one that a later drainer will find."""
+        """Whether the file we have open is the one at the path, which a drainer opens."""
         try:
             return _identity(self.path) == self._file
         except OSError:
             return False
 
-    def _is_findable(self) -> bool:
-        """Whether a drainer would find what was just written. Raises sqlite3.DatabaseError."""
-        if self._witness is not None:
-            look_again(self._witness)
+    def _is_verified(self) -> bool:
+        """Whether a drainer would read what was just written. Raises sqlite3.DatabaseError."""
+        if self._verifier is not None:
+            reread_newest(self._verifier)
         return self._is_in_place()
 
     @contextmanager
-    def _mended(self) -> Iterator[None]:
-        """Mend what can be and go on behind the block; Unavailable for what cannot."""
+    def _repairing(self) -> Iterator[None]:
+        """Repair a damaged or missing file and continue after the block; else raise Unavailable."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
             self._fault = str(error)
-            if is_passing(error):
+            if is_transient(error):
                 raise Unavailable(f"The spool cannot be used: {error}") from error
             try:
                 if is_damage(error):
@@ -237,7 +239,7 @@ class Spool:
                 raise Unavailable(f"The spool cannot be used: {failure}") from failure
 
     def _set_aside(self, damage: Exception) -> None:
-        """Rename a damaged file, for people to look at, and carry over what can be read of it."""
+        """Rename a damaged file, for people to examine, and copy what is readable to a new one."""
         saved = salvage(self._connection) if self._connection else {}
         self.close()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
@@ -253,7 +255,7 @@ class Spool:
         # After the renaming: whoever has just written to it finds out, and writes again.
         if is_ours:
             saved |= salvage_file(aside)
-        self._begin_with([saved[seq] for seq in sorted(saved)] if is_ours else [])
+        self._create_with([saved[seq] for seq in sorted(saved)] if is_ours else [])
         if is_ours:
             log.critical(
                 "spool_damaged",
@@ -263,17 +265,17 @@ class Spool:
                 todo="the rest, if any: `sqlite3 FILE .recover`, see docs/operations.md",
             )
 
-    def _begin_anew(self, connection: sqlite3.Connection) -> None:
-        """Take away a file whose arrivals the database has, and which no deletion can empty."""
+    def _replace_emptied(self, connection: sqlite3.Connection) -> None:
+        """Replace a file that the database has all of, and that has no room for a deletion."""
         with exclusive(self._folder / LOCK):
-            connection.execute("begin immediate")  # nobody writes to it from here on
+            connection.execute("begin immediate")  # no other process writes to it from here on
             last = connection.execute("select max(seq) from arrivals").fetchone()[0]
-            if last == self._passed and self._is_in_place():
+            if last == self._committed_up_to and self._is_in_place():
                 empty = self.path.with_name(f"{FILE}.new")
                 empty.write_bytes(b"")
                 for suffix in SUFFIXES[1:]:
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-                empty.replace(self.path)  # never missing, which would look like taken away
+                empty.replace(self.path)  # never missing: that would look like a deleted file
                 log.info("spool_begun_anew", why="its disk had no room to delete what is drained")
             connection.execute("rollback")
         if not self._is_in_place():
@@ -294,7 +296,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _sync(folder: Path) -> None:
-    """Have the folder's list of names on disk, too."""
+    """Fsync a folder, which makes a new name in it durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -29,7 +29,7 @@ create table if not exists arrivals (
 """
 _SELECT = "select seq, id, received_at, body, hint from arrivals where seq > ? order by seq"
 _DAMAGE = ("malformed", "not a database", "no such table", "no such column", "has no column named")
-_PASSING = ("locked", "full")
+_TRANSIENT = ("locked", "full")
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -75,8 +75,8 @@ def count(connection: sqlite3.Connection, *, after: int) -> int:
     return 0 if last is None else int(last - max(first - 1, after))
 
 
-def write_something(connection: sqlite3.Connection) -> None:
-    """Change a number in the header, so that a disk which is full or read-only shows now."""
+def probe_write(connection: sqlite3.Connection) -> None:
+    """Write to the header, so that a full or read-only disk is detected now."""
     version = connection.execute("pragma user_version").fetchone()[0]
     connection.execute(f"pragma user_version = {(version + 1) % 1_000}")
 
@@ -86,22 +86,22 @@ def is_damage(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and any(word in str(error) for word in _DAMAGE)
 
 
-def is_passing(error: Exception) -> bool:
-    """Whether the file is well, and only has no room, or another writer that is slow."""
-    return isinstance(error, sqlite3.Error) and any(word in str(error) for word in _PASSING)
+def is_transient(error: Exception) -> bool:
+    """Whether the file is intact: its disk is full, or another process holds the lock."""
+    return isinstance(error, sqlite3.Error) and any(word in str(error) for word in _TRANSIENT)
 
 
-def look_again(connection: sqlite3.Connection) -> None:
-    """Walk to the newest row by what is on disk now, not in memory. Raises sqlite3.DatabaseError.
+def reread_newest(connection: sqlite3.Connection) -> None:
+    """Read the newest row from disk, not from the cache. Raises sqlite3.DatabaseError.
 
-    A connection believes its cache, and would go on appending to a file that somebody has spoilt.
+    A connection trusts its page cache, and would go on appending to a file that was overwritten.
     """
     connection.execute("pragma shrink_memory")
     connection.execute("select max(seq) from arrivals").fetchone()
 
 
 def salvage(connection: sqlite3.Connection) -> dict[int, Arrival]:
-    """What can be read of a damaged file, by number: from either end up to the damage."""
+    """What can be read of a damaged file, by seq: from either end up to the damage."""
     found: dict[int, Arrival] = {}
     for query in (_SELECT, f"{_SELECT} desc"):
         with suppress(sqlite3.Error):
@@ -121,7 +121,7 @@ def salvage_file(path: Path) -> dict[int, Arrival]:
 
 
 def _arrival(id_: bytes, received_at: str, body: bytes, hint: bytes | None) -> Arrival:
-    """A row as it was appended; one that never was is damage like any other."""
+    """A row as it was appended. Raises sqlite3.DatabaseError for one that is not ours."""
     try:
         at = datetime.fromisoformat(received_at)
         if at.tzinfo is None or not isinstance(body, bytes):

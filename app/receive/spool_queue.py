@@ -1,4 +1,4 @@
-"""The spool for the event loop: its blocking calls in one thread, its appends in groups."""
+"""The spool for asyncio: its blocking calls run in one thread, its appends in batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.receive.spool import Spool
 
 LARGEST_BATCH = 1_000
 CAPACITY = 10_000
-"""Appends that may wait for the disk; with more, callers are told to come back."""
+"""Appends that may wait for the disk; beyond it callers get Unavailable."""
 
 Answer = TypeVar("Answer")
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class SpoolQueue:
-    """Async face of a Spool. ``append`` has its guarantee: on disk when it returns."""
+    """Async interface of a Spool. ``append`` has its guarantee: on disk when it returns."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -38,7 +38,7 @@ class SpoolQueue:
         """Why the last append failed; None where it did not."""
 
     def open(self) -> None:
-        """Make the file. Where that fails it is tried again with every append, and said till then.
+        """Create the file. A failure is logged, and every append retries.
 
         The command refuses to start without a spool; this is for a process that replaces another.
         """
@@ -62,11 +62,11 @@ class SpoolQueue:
         return await self._call(lambda: self._spool.oldest(limit))
 
     async def forget(self, up_to: int) -> None:
-        """Delete what ``oldest`` gave, up to this sequence number. Raises Unavailable."""
+        """Delete what ``oldest`` returned, up to this sequence number. Raises Unavailable."""
         await self._call(lambda: self._spool.forget(up_to))
 
     async def tidy(self) -> None:
-        """Give disk back when all is drained. Raises Unavailable."""
+        """Give disk space back once all is drained. Raises Unavailable."""
         await self._call(self._spool.tidy)
 
     async def depth(self) -> int:
@@ -74,7 +74,7 @@ class SpoolQueue:
         return await self._call(self._spool.depth)
 
     async def close(self) -> None:
-        """Write what is in hand, then close the file."""
+        """Write what was submitted, then close the file."""
         await self._appends.close()
         await self._call(self._spool.close)
         self._thread.shutdown(wait=False)
@@ -91,7 +91,7 @@ class SpoolQueue:
         return [None] * len(groups)
 
     def _report(self, reason: str | None) -> None:
-        if (reason is None) != (self.reason is None):  # the change, not every receipt
+        if (reason is None) != (self.reason is None):  # only on a change
             log.error("spool_fails" if reason else "spool_works", reason=reason)
         self.reason = reason
 

@@ -37,7 +37,6 @@ def low_latency_batcher(
         capacity=capacity,
         writers=writers,
         min_concurrent=min_concurrent,
-        quiet_iterations=0,
     )
 
 

@@ -1,7 +1,7 @@
-"""Tells the service that its server begins to exit, while requests are still being answered.
+"""Calls back when the server begins to exit, while responses are still open.
 
-A server waits for open responses before it ends the lifespan, so a response that never ends by
-itself has to hear of the exit some other way. There is no hook for it: the signals are the hook.
+uvicorn waits for open responses before it ends the lifespan, so an endless response must be told
+of the exit some other way. uvicorn has no hook for that; signal handlers serve as one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def on_exit(callback: Callable[[], None]) -> Iterator[None]:
-    """Have ``callback`` called on the event loop when the process is told to exit.
+    """Call ``callback`` on the event loop when the process gets SIGTERM or SIGINT.
 
-    Whoever handled the signals before, as the server does, still does. Where nobody does, or this
-    is not the main thread, as when a test runs a server, nothing is installed.
+    The previous handlers, the server's, are still called. Where there are none, or this is not the
+    main thread, as when a test runs a server, nothing is installed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

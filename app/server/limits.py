@@ -1,4 +1,4 @@
-"""How many files, and so connections, the system lets this process have open."""
+"""The process's limit of open files, and so of connections."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ WITHOUT_LIMITS = 10_000
 
 
 def raise_file_limit() -> int:
-    """Allow as many as the system permits us to allow ourselves; answers how many that are.
+    """Raise the soft limit as far as the hard limit and WANTED allow; returns the new limit.
 
-    Many systems start a process with 1,024, which as many open streams would use up: then nobody
-    could connect, iovox least of all.
+    Many systems start a process with 1,024 files. As many open streams would use that up, and then
+    iovox could not connect either.
     """
     if sys.platform == "win32":
         return WITHOUT_LIMITS

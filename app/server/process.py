@@ -1,4 +1,4 @@
-"""One server process: uvicorn's, except for how it stops listening and what it calls garbage."""
+"""One server process: uvicorn's Server with a graceful stop of listening, and frozen garbage."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any
 from uvicorn import Server
 
 ITERATIONS_TO_CLOSE = 5
-"""Turns of the event loop, after which its own hold on a listening socket is gone."""
+"""Iterations of the event loop after which asyncio has released a listening socket."""
 
 
 class GracefulServer(Server):
-    """Whoever was connected by the kernel before we stopped listening is answered.
+    """A server that still answers connections in the accept queue when it stops listening.
 
-    The kernel completes connections by itself and queues them for us. Closing the socket resets
-    those that are still in the queue, and the receipts that they have sent already.
+    The kernel completes connections by itself and queues them. Closing the listening socket resets
+    those that are still in the queue, with the receipts that they have sent already.
     """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Set aside what there is by now, and start: it stays for good.
+        """Freeze the objects that exist by now, and start.
 
-        Looking through all of that for garbage would hold up every caller for 70 ms, again and
-        again.
+        They live as long as the process. Each full garbage collection would scan them all, for
+        70 ms, while every caller waits (docs/performance.md).
         """
         gc.collect()
         gc.freeze()
         await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, take who is still in the queue, and finish what is being answered."""
+        """Stop listening, accept what is still queued, and finish the requests under way."""
         listeners = [
             socket.socket(fileno=os.dup(each.fileno()))
             for one in self.servers
@@ -48,7 +48,7 @@ class GracefulServer(Server):
         for caller in queued:
             await self._serve_queued(caller)
         await super().shutdown(sockets)
-        gc.unfreeze()  # where the process goes on, as in tests
+        gc.unfreeze()  # for a process that continues, as in tests
 
     async def _serve_queued(self, caller: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -68,7 +68,7 @@ class GracefulServer(Server):
 
 
 def _close(listener: socket.socket) -> list[socket.socket]:
-    """Take everyone out of the queue and close it, with as little time in between as there is."""
+    """Accept all queued connections, and close the listener immediately afterwards."""
     listener.setblocking(False)
     callers = []
     try:

@@ -1,8 +1,8 @@
-"""Several server processes on one port: one that dies is replaced, and all of them end with care.
+"""Several server processes on one port: one that dies is replaced, and all stop gracefully.
 
-Not uvicorn's own supervisor: that one keeps the port open until its workers have ended, so the
-kernel goes on connecting callers whom nobody accepts; it ends them all where a replacement does
-not start; and when it is killed itself they live on.
+Not uvicorn's own supervisor: that keeps the port open until its workers have ended, so the kernel
+completes connections that nobody accepts; it stops all workers if a replacement does not start;
+and if it is killed itself, its workers live on.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from uvicorn import Config
 from app.server.process import GracefulServer
 
 LOOK_EVERY = 0.2
-"""Seconds between looks at whether we were told to stop."""
-PROVEN_AFTER = 10.0
-"""Seconds after which a process that lives has shown that the configuration works."""
+"""Seconds between checks for a stop signal."""
+STABLE_AFTER = 10.0
+"""Seconds of running processes after which the configuration is known to work."""
 PAUSE = 1.0
-"""Seconds before a process is replaced: one that dies at once must not keep the machine busy."""
+"""Seconds before a process is replaced: one that dies at once must not restart in a tight loop."""
 STOP_SLACK = 5.0
 """Seconds beyond what a process allows itself to stop in, after which it is killed."""
 
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class Supervisor:
-    """Starts the processes, replaces those that die, and ends them when it is told to."""
+    """Starts the processes, replaces those that die, and stops them on SIGTERM or SIGINT."""
 
     def __init__(self, config: Config, *, workers: int, stop_patience: float) -> None:
         """``stop_patience``: seconds that a process may take to stop."""
@@ -43,32 +43,32 @@ class Supervisor:
         self._stop_patience = stop_patience
         self._socket = config.bind_socket()
         self._processes: list[SpawnProcess] = []
-        self._told_to_stop = False
-        self._proven = False
+        self._is_stopping = False
+        self._is_stable = False
 
     def run(self) -> int:
-        """Return when told to stop by SIGTERM or SIGINT; answers the exit code."""
+        """Run until SIGTERM or SIGINT; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         started_at = time.monotonic()
         self._fill()
-        while not self._told_to_stop:
+        while not self._is_stopping:
             connection.wait([each.sentinel for each in self._processes], timeout=LOOK_EVERY)
-            self._proven |= time.monotonic() - started_at > PROVEN_AFTER
+            self._is_stable |= time.monotonic() - started_at > STABLE_AFTER
             dead = [each for each in self._processes if not each.is_alive()]
-            if dead and not self._told_to_stop:
+            if dead and not self._is_stopping:
                 log.error("worker_died", exit_codes=[each.exitcode for each in dead])
                 gave_up = any((each.exitcode or 0) > 0 for each in dead)  # not killed
-                if gave_up and not self._proven:
+                if gave_up and not self._is_stable:
                     break
                 self._processes = [each for each in self._processes if each not in dead]
                 time.sleep(PAUSE)
                 self._fill()
         self._end()
-        return 0 if self._told_to_stop else 1
+        return 0 if self._is_stopping else 1
 
     def _fill(self) -> None:
-        while len(self._processes) < self._workers and not self._told_to_stop:
+        while len(self._processes) < self._workers and not self._is_stopping:
             process = get_context("spawn").Process(
                 target=_serve, args=(self._config, self._socket), name="server"
             )
@@ -76,10 +76,10 @@ class Supervisor:
             self._processes.append(process)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._told_to_stop = True
+        self._is_stopping = True
 
     def _end(self) -> None:
-        # First of all: as long as we hold the port, callers are connected that nobody accepts.
+        # First: while the port is open, the kernel completes connections that nobody accepts.
         self._socket.close()
         for process in self._processes:
             process.terminate()
@@ -92,13 +92,13 @@ class Supervisor:
 
 
 def _serve(config: Config, listener: socket.socket) -> None:
-    """What runs in each process."""
+    """The main function of each process."""
     threading.Thread(target=_end_with_parent, name="parent watch", daemon=True).start()
     GracefulServer(config).run([listener])
 
 
 def _end_with_parent() -> None:
-    """Orphans would keep the port, and the next start would fail."""
+    """Stop when the parent dies: an orphan would keep the port, and the next start would fail."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

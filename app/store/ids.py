@@ -1,23 +1,12 @@
-"""UUIDs of asyncpg's own class: a subclass of Python's that costs a sixth to make.
-
-Several are made for every receipt.
-"""
+"""Ids of our own: UUIDs of version 7, which sort by the time they were made."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-import uuid_utils
-from asyncpg.pgproto import pgproto
+import uuid_utils.compat
 
 
 def new_id() -> UUID:
-    """A new UUID of version 7: ids sort by the time they were made."""
-    made: UUID = pgproto.UUID(uuid_utils.uuid7().bytes)
-    return made
-
-
-def id_of(text: str) -> UUID:
-    """The UUID that the text spells. Raises ValueError."""
-    read: UUID = pgproto.UUID(text)
-    return read
+    """A new id."""
+    return uuid_utils.compat.uuid7()

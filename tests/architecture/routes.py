@@ -34,7 +34,7 @@ class Offered(NamedTuple):
 
 
 def offered() -> list[Offered]:
-    """Of the whole service, but for /dlr, which is answered in front of the framework."""
+    """All routes but /dlr, which is served in front of the framework."""
     settings = Settings(
         database_url="sqlite:///never-opened.db",
         public_url="http://127.0.0.1:1",
@@ -56,7 +56,7 @@ def _flat(routes: list[BaseRoute]) -> Iterator[Route]:
     for route in routes:
         if isinstance(route, Route):
             yield route
-        elif isinstance(route, Mount):  # static files, which nobody needs a key for
+        elif isinstance(route, Mount):  # static files, which need no key
             assert not route.path.startswith("/v1"), route.path
         else:  # FastAPI keeps an included router whole
             included = getattr(route, "original_router", None)

@@ -1,4 +1,4 @@
-"""Secrets, message texts and phone numbers never show in the logs, whatever goes wrong."""
+"""Secrets, message texts and phone numbers are never logged, also on errors."""
 
 from __future__ import annotations
 

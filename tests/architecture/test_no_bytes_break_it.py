@@ -1,4 +1,4 @@
-"""No bytes whatever, sent to any route by whomever, are answered 5xx or end the server."""
+"""Fuzzing: no bytes, sent to any route with or without a key, cause a 5xx or end the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.receive.serving import CALLBACK_HEADERS, Service, bearer, hung_up, se
 from tests.support import load
 
 DLR = [Offered(method, "/dlr", None) for method in ("POST", "GET", "PUT")]
-# A stream is answered for ever; it has tests of its own.
+# A stream has no end; it has tests of its own.
 ROUTES = [*DLR, *(route for route in offered() if not route.path.endswith("/stream"))]
 WRITING = [route for route in ROUTES if route.method in {"POST", "PUT", "PATCH", "DELETE"}]
 
@@ -71,12 +71,12 @@ def service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def secrets(service: Service) -> dict[str, str]:
-    """All that lets one in anywhere."""
+    """The headers that authenticate at every route."""
     return {**CALLBACK_HEADERS, **bearer(service.key("send", "read", "admin"))}
 
 
 def status_of(service: Service, request: bytes) -> int:
-    """The status of the answer; the connection is not used again."""
+    """The status of the response; the connection is not reused."""
     with service.connect() as connection:
         connection.sendall(request)
         head = b""

@@ -23,7 +23,7 @@ OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
 PAGES = ("/docs", "/console")
 """For people's browsers; what they show comes over /v1, with a key."""
 UNREAD = "Content-Length: 1000\r\n"
-"""Of a body that never comes: whoever reads it before the key waits for ever."""
+"""Announces a body that is never sent: reading it before the key is checked would hang."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ async def _revoke(service: Service, key: str) -> None:
 
 
 def call(service: Service, route: Offered, *headers: str) -> RawAnswer:
-    """The answer to a request whose body has not come."""
+    """The response to a request whose body is not sent."""
     lines = [f"{route.method} {route.target} HTTP/1.1", "Host: x", *headers]
     with service.connect() as connection:
         connection.sendall(("\r\n".join(lines) + "\r\n" + UNREAD + "\r\n").encode("latin-1"))
@@ -130,7 +130,7 @@ def test_another_scope_is_not_enough(keys: Keys, route: Offered) -> None:
 
 @pytest.mark.parametrize("route", SECURED, ids=str)
 def test_the_right_key_gets_in(keys: Keys, route: Offered) -> None:
-    """Without this, a route that refuses everybody would pass."""
+    """Without this test a route that refuses every key would pass."""
     assert route.scope is not None
     for key in (keys.of[route.scope], keys.of[Scope.ADMIN]):
         for written in ("Bearer", "bearer"):
@@ -143,7 +143,7 @@ def test_the_right_key_gets_in(keys: Keys, route: Offered) -> None:
 
 
 def test_a_scope_is_no_other(keys: Keys) -> None:
-    """A key that may only read cannot send, and the other way round: seen on the real thing."""
+    """A key with the scope read cannot send, and one with send cannot read."""
     sends = next(route for route in SECURED if route.scope is Scope.SEND)
     reads = next(route for route in SECURED if route.scope is Scope.READ)
     by_read = call(keys.service, sends, f"Authorization: Bearer {keys.of[Scope.READ]}")

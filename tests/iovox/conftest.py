@@ -69,7 +69,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def no_secrets() -> Callable[[BaseException], None]:
-    """Checks that an error tells nothing that only we and iovox should know."""
+    """Checks that an error contains no secret."""
 
     def check(error: BaseException) -> None:
         shown = "".join(traceback.format_exception(error))

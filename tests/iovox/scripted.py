@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that says, byte for byte, what a test tells it to."""
+"""A real HTTP server on loopback that sends exactly the bytes that a test gives it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def errors(*pairs: tuple[int | None, str]) -> str:
 
 
 class Scripted:
-    """Answers every request with ``answer``: bytes, or an act that writes what it likes.
+    """Answers every request with ``answer``: bytes, or a callable that writes to the connection.
 
     The connection is kept after bytes, and closed after an act.
     """

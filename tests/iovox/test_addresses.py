@@ -1,4 +1,4 @@
-"""A host with several addresses is reached by whichever answers."""
+"""A host with several addresses is reached at the first one that responds."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def after(answer: bytes, mark: bytes) -> int:
     return answer.index(mark) + len(mark)
 
 
-# An answer, the first byte at which it says something for sure, and what that is.
+# A response, the byte from which its outcome is certain, and that outcome.
 WHOLE = http(201, ACCEPTED)
 ANSWERS = {
     "with a length": (WHOLE, len(WHOLE), ACTIVITY_ID),

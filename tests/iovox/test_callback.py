@@ -119,8 +119,8 @@ def test_verify(offered: list[tuple[bytes, bytes]], known: bool) -> None:
 
 
 def test_what_is_minted_verifies() -> None:
-    minted = parse("X-Auth: a secret:with=odd;signs").for_message(MESSAGE_ID)
-    sent = [pair.split(": ", 1) for pair in minted.split(",")]
+    value = parse("X-Auth: a secret:with=odd;signs").for_message(MESSAGE_ID)
+    sent = [pair.split(": ", 1) for pair in value.split(",")]
     raw = [(name.lower().encode(), value.encode()) for name, value in sent]
     assert parse("X-Auth: a secret:with=odd;signs").verify(raw)
     assert dict(raw)[MESSAGE_ID_HEADER] == str(MESSAGE_ID).encode()

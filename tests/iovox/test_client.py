@@ -67,7 +67,7 @@ def act(first: bytes, *, then: str = "close") -> Act:
 
 
 async def drip(writer: asyncio.StreamWriter) -> None:
-    """An answer whose bytes never stop and never take long."""
+    """An endless response that arrives in small pieces at short intervals."""
     writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 9000\r\n\r\n")
     while True:
         writer.write(b"<")

@@ -29,9 +29,9 @@ DOCUMENTED = [
 def outcome(
     status: int | None, body: str = "", *, retry_on_500: bool = True, failure: str | None = None
 ) -> str | SubmissionError:
-    reply = HttpResponse(status, body.encode(), failure=failure)
+    response = HttpResponse(status, body.encode(), failure=failure)
     try:
-        return read_outcome(reply, retry_on_500=retry_on_500, redact=lambda text: text)
+        return read_outcome(response, retry_on_500=retry_on_500, redact=lambda text: text)
     except SubmissionError as error:
         return error
 

@@ -132,9 +132,9 @@ IDS = [
 
 @pytest.mark.parametrize(("body", "expected"), labelled(IDS))
 def test_the_id(body: str, expected: str | None) -> None:
-    answer = parse_response(body.encode())
-    assert answer.readable
-    assert answer.sms_activity_id == expected
+    parsed = parse_response(body.encode())
+    assert parsed.readable
+    assert parsed.sms_activity_id == expected
 
 
 BOMB = (
@@ -220,8 +220,8 @@ fragments = st.lists(
 
 @given(st.binary(max_size=200) | fragments)
 def test_parse_answer_never_raises(body: bytes) -> None:
-    answer = parse_response(body)
-    assert answer.sms_activity_id is None or 0 < len(answer.sms_activity_id) <= 255
+    parsed = parse_response(body)
+    assert parsed.sms_activity_id is None or 0 < len(parsed.sms_activity_id) <= 255
 
 
 USUAL = ["d454cfe0-a835-11e6-9852-d43d7ed6ce4c", "0042", "a.b_c:d'e\"f=g?h", "x" * 255]

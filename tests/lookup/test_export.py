@@ -1,4 +1,4 @@
-"""Lists as files: whole, streamed, and harmless to whoever opens them."""
+"""Exports: complete, streamed, and safe to open in a spreadsheet."""
 
 from __future__ import annotations
 

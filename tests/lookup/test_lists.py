@@ -31,7 +31,7 @@ def chance() -> random.Random:
 
 @pytest.fixture(scope="module")
 def told() -> dict[str, list[Json]]:
-    """What single lookups say of every message, by world."""
+    """The responses of single lookups for every message, by world."""
     return {}
 
 

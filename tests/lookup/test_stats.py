@@ -21,7 +21,7 @@ PATH = "/v1/stats"
 
 
 async def _filled(world: World) -> list[Json]:
-    """Messages in every state over three days; answers them as single lookups tell them."""
+    """Make messages in every state over three days; returns the responses of single lookups."""
     chance = random.Random(7)
     if "statistics" not in world.clients:
         await world.add_key("statistics", "read")

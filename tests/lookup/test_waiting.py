@@ -1,4 +1,4 @@
-"""``?wait=``: the answer comes with the change, no later than asked, and nothing is held."""
+"""``?wait=``: the response comes at the change or at the timeout, and holds no connection."""
 
 from __future__ import annotations
 

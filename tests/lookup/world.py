@@ -71,7 +71,7 @@ class World:
         return self.clients["admin"]
 
     async def add_key(self, name: str, *scopes: str) -> str:
-        """A client for an app of this name; answers the secret."""
+        """Make an API key for an app; returns the secret."""
         secret = new_secret()
         await KeyStore(self.service.runtime.database).add(
             key_id=uuid4().hex[:8], app=name, digest=digest(secret), scopes=frozenset(scopes)

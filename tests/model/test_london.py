@@ -1,4 +1,4 @@
-"""London time against an oracle that knows no zone database: the law, and arithmetic."""
+"""London time against an oracle without a zone database: the legal rule, and arithmetic."""
 
 from __future__ import annotations
 

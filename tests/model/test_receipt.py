@@ -1,4 +1,4 @@
-"""From bytes to a receipt, or to a rejection that says why: whatever the bytes are."""
+"""Parsing of arrivals: any bytes give a receipt or a rejection with its reason."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def raw(**changes: object) -> bytes:
     return json.dumps({k: v for k, v in fields.items() if v is not ...}).encode()
 
 
-def understood(body: bytes) -> Receipt:
+def receipt_of(body: bytes) -> Receipt:
     found = interpret(arrival(body))
     assert isinstance(found, Receipt), found
     return found
 
 
-def meant(body: bytes) -> ReceiptContent:
-    return understood(body).content
+def content_of(body: bytes) -> ReceiptContent:
+    return receipt_of(body).content
 
 
 def rejected(body: bytes) -> Rejection:
@@ -54,13 +54,13 @@ def rejected(body: bytes) -> Rejection:
 
 
 def test_the_seed_example() -> None:
-    assert understood(raw()).sms_activity_id == ID
-    first = meant(raw())
+    assert receipt_of(raw()).sms_activity_id == ID
+    first = content_of(raw())
     assert (first.status, first.time_quality) == ("ACKNOWLEDGED", "exact")
     assert (first.delivery_status, first.status_reason) == ("smsc submit", "8")
     assert first.receipt_timestamp == "2020-05-06 18:37:37"
     assert first.at == datetime(2020, 5, 6, 17, 37, 37, tzinfo=UTC)
-    second = meant(raw(receipt_timestamp="2020-05-06 18:37:46", status="DELIVERED"))
+    second = content_of(raw(receipt_timestamp="2020-05-06 18:37:46", status="DELIVERED"))
     assert second.at == datetime(2020, 5, 6, 17, 37, 46, tzinfo=UTC)
     assert second.key > first.key
 
@@ -168,7 +168,7 @@ ACCEPTED: list[tuple[str, bytes, dict[str, Any]]] = [
     ("body", "expected"), [pytest.param(*row[1:], id=row[0]) for row in ACCEPTED]
 )
 def test_accepted(body: bytes, expected: dict[str, Any]) -> None:
-    receipt = understood(body)
+    receipt = receipt_of(body)
     found = {"sms_activity_id": receipt.sms_activity_id, **receipt.content._asdict()}
     assert {name: found[name] for name in expected} == expected
     assert receipt.arrival.body == body
@@ -256,7 +256,7 @@ SAME = [
 
 @pytest.mark.parametrize(("one", "other"), [pytest.param(*row[1:], id=row[0]) for row in SAME])
 def test_the_same_receipt(one: bytes, other: bytes) -> None:
-    assert meant(one).digest == meant(other).digest
+    assert content_of(one).digest == content_of(other).digest
 
 
 DIFFERENT = [
@@ -277,7 +277,7 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("one", "other"), [pytest.param(*row[1:], id=row[0]) for row in DIFFERENT])
 def test_different_receipts(one: bytes, other: bytes) -> None:
-    assert meant(one).digest != meant(other).digest
+    assert content_of(one).digest != content_of(other).digest
 
 
 @given(st.binary(max_size=300))
@@ -317,9 +317,9 @@ def test_the_greatest_key_is_the_status_in_any_order(
     of: list[tuple[str, int]], chance: random.Random
 ) -> None:
     bodies = [raw(status=s, receipt_timestamp=f"2020-05-06 18:37:0{second}") for s, second in of]
-    first = max((meant(body) for body in bodies), key=lambda content: content.key)
+    first = max((content_of(body) for body in bodies), key=lambda content: content.key)
     chance.shuffle(bodies)
-    again = max((meant(body) for body in bodies), key=lambda content: content.key)
+    again = max((content_of(body) for body in bodies), key=lambda content: content.key)
     start = datetime(2020, 5, 6, 17, 37, tzinfo=UTC)
     expected = status_of([(s.strip().upper(), start + timedelta(seconds=n)) for s, n in of])
     for winner in (first, again):

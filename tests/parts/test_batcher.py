@@ -227,12 +227,6 @@ async def test_a_few_do_not_wait_for_a_batch_that_hangs(writers: int, waits: boo
     assert [answer.result() for answer in (hangs, *few, later)] == [0, 1, 2, 3]
 
 
-async def test_enough_of_them_do_not_wait_for_more() -> None:
-    journal = Journal()
-    await load(journal, bursts=[1] * 20, largest=100, capacity=100, writers=1, min_concurrent=5)
-    assert max(len(batch) for batch in journal.batches) <= 6
-
-
 async def test_full_says_so_and_takes_nothing() -> None:
     released = asyncio.Event()
 

@@ -397,12 +397,12 @@ def test_a_file_begun_anew_loses_nothing_that_another_process_appends(disk: Path
     other.open()
     spool.append(arrivals(range(10)))
     rows = spool.oldest(10)
-    spool._passed = rows[-1][0]  # as where the disk had no room to delete them
+    spool._committed_up_to = rows[-1][0]  # as where the disk had no room to delete them
     other.append([late := arrival(99)])
     spool.tidy()
     assert content(spool) == [late], "it came after what was drained: the file stays"
     rows = spool.oldest(10)
-    spool._passed = rows[-1][0]
+    spool._committed_up_to = rows[-1][0]
     spool.tidy()
     other.append([later := arrival(100)])
     assert content(spool) == content(other) == [later]

@@ -60,7 +60,7 @@ class Call:
 
 @dataclass
 class Receiver:
-    """Records receipts; ``answers`` is the status that it gives."""
+    """Records receipts; ``answers`` is the status of its responses."""
 
     answers: int = 200
     calls: list[Call] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""A PostgreSQL somebody else runs, named by ``TEST_DATABASE_URL``: it can't be killed or restarted.
+"""An external PostgreSQL, named by ``TEST_DATABASE_URL``; it cannot be killed or restarted.
 
 The role in the URL must be allowed to create databases. Every database made here is dropped again.
 """
@@ -33,14 +33,14 @@ class ExternalPostgres:
         """Nothing to do: it runs, or the tests fail."""
 
     def create_database(self, name: str | None = None, *, template: str | None = None) -> str:
-        """Makes a database, empty or a copy of one nobody is connected to, and gives its URL."""
+        """Creates a database, empty or a copy of one without connections; returns its URL."""
         name = name or f"test_{uuid.uuid4().hex}"
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or "template0"}"')
         self._made.append(name)
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drops it, whoever is still connected."""
+        """Drops it, with its connections."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         if name in self._made:
             self._made.remove(name)

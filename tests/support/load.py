@@ -27,7 +27,7 @@ TICK = 0.001
 
 @dataclass(slots=True)
 class Result:
-    """What came of a load. Times are seconds from a request's last byte written to its answer."""
+    """The result of a load. Times are seconds from a request's last byte to its response."""
 
     requests_per_second: float = 0.0
     p50: float = 0.0
@@ -153,7 +153,7 @@ class _Load:
         return self._summary(seconds)
 
     def failed(self, error: Exception) -> None:
-        """A check of the caller's, or an answer that is not HTTP: it ends the load."""
+        """A failed check of the caller's, or a response that is not HTTP: it ends the load."""
         self.failure = self.failure or error
         self.changed.set()
 

@@ -98,7 +98,7 @@ class PostgresServer:
         return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
 
     def version(self) -> str:
-        """What ``postgres --version`` says."""
+        """The output of ``postgres --version``."""
         return self._run("postgres", "--version").strip()
 
     def log(self) -> str:
@@ -165,7 +165,7 @@ class PostgresServer:
         self.start()
 
     def pause(self) -> None:
-        """Halts every process: connections stay open and nothing answers any more."""
+        """Suspends every process: connections stay open without any response."""
         processes.send_signal(self._family(), signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -181,13 +181,13 @@ class PostgresServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def create_database(self, name: str | None = None, *, template: str | None = None) -> str:
-        """Makes a database, empty or a copy of one nobody is connected to, and gives its URL."""
+        """Creates a database, empty or a copy of one without connections; returns its URL."""
         name = name or f"test_{uuid.uuid4().hex}"
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or "template0"}"')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drops it, whoever is still connected."""
+        """Drops it, with its connections."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def execute(self, sql: str, *, database: str = SUPERUSER) -> str:

@@ -172,7 +172,7 @@ class ServerProcess:
         return self._process.wait(timeout=timeout)
 
     def pause(self) -> None:
-        """SIGSTOP to the whole group: it holds its connections and answers nothing."""
+        """SIGSTOP to the whole group: connections stay open without any response."""
         os.killpg(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:

@@ -63,7 +63,7 @@ def send_signal(processes: Iterable[psutil.Process], number: int) -> None:
 
 
 def ended(process: psutil.Process) -> bool:
-    """Whether it runs no more. A zombie counts: in a container perhaps nobody ever reaps it."""
+    """Whether it has ended. A zombie counts: in a container there may be no process to reap it."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class CannotMount(Exception):
-    """We are not allowed to, or this system has no tmpfs; says which."""
+    """Mounting is not permitted, or there is no tmpfs; the text has the reason."""
 
 
 @contextmanager

@@ -11,7 +11,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def serving(talk: Talk) -> AsyncIterator[int]:
-    """A server that talks so to whoever connects; gives its port, ends its connections."""
+    """A server with this handler of connections; yields its port, then closes them."""
     writers: set[asyncio.StreamWriter] = set()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -42,7 +42,7 @@ async def serving(talk: Talk) -> AsyncIterator[int]:
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Sends back what comes; at the end of input, says so and closes."""
+    """Echoes its input; at the end of input it reports that and closes."""
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()

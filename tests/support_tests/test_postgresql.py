@@ -1,4 +1,4 @@
-"""The private PostgreSQL keeps what it acknowledged, whatever is done to it."""
+"""The private PostgreSQL keeps what it acknowledged, also after kills."""
 
 import os
 import signal

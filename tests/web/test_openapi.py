@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, true to what is answered, and readable without the internet."""
+"""The OpenAPI document: complete, consistent with responses, and readable offline."""
 
 from __future__ import annotations
 

@@ -299,6 +299,7 @@ webhooks = Table(
     Column("not_before", UtcTime),  # back-off: it is down, or sent Retry-After
     Column("lease", Uuid),  # the process that delivers to it
     Column("lease_until", UtcTime),
+    Column("key_id", Text),  # the API key that made it; null: made before this was recorded
 )
 Index("webhooks_by_app", webhooks.c.app)
 

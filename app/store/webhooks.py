@@ -10,19 +10,37 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Label, Row, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.webhook import DeliveryState, Webhook, WebhookState
 from app.store.engine import Database
-from app.store.tables import events, webhook_deliveries, webhooks
+from app.store.tables import api_keys, events, webhook_deliveries, webhooks
 
-COLUMNS = tuple(
-    webhooks.c[name]
-    for name in (
-        "id", "app", "url", "statuses", "secret", "previous_secret", "previous_secret_until",
-        "state", "reason", "created_at", "failures", "failing_since", "not_before",
+
+
+def _key_revoked() -> Label[bool]:
+    """Whether the key that made it is revoked; where that is unknown, every key that could have."""
+    could_have = or_(
+        api_keys.c.app == webhooks.c.app,
+        webhooks.c.app.is_(None) & (" " + api_keys.c.scopes + " ").like("% admin %"),
     )
+    its_key = case(
+        (webhooks.c.key_id.is_not(None), api_keys.c.id == webhooks.c.key_id), else_=could_have
+    )
+    valid = select(api_keys.c.id).where(its_key, api_keys.c.revoked_at.is_(None))
+    return (~valid.correlate(webhooks).exists()).label("key_revoked")
+
+
+COLUMNS = (
+    *(
+        webhooks.c[name]
+        for name in (
+            "id", "app", "url", "statuses", "secret", "previous_secret", "previous_secret_until",
+            "state", "reason", "created_at", "failures", "failing_since", "not_before", "key_id",
+        )
+    ),
+    _key_revoked(),
 )  # fmt: skip
 
 _HEALTHY = {"failures": 0, "failing_since": None, "not_before": None}
@@ -54,6 +72,7 @@ class WebhookStore:
                     state=new.state,
                     created_at=new.created_at,
                     position=newest,
+                    key_id=new.key_id,
                 )
             )
             return True
@@ -141,6 +160,8 @@ def webhook_of(row: Row[*tuple[Any, ...]]) -> Webhook:
         failures=row.failures,
         failing_since=row.failing_since,
         not_before=row.not_before,
+        key_id=row.key_id,
+        key_revoked=row.key_revoked,
     )
 
 

@@ -157,7 +157,7 @@ class World:
 
 @asynccontextmanager
 async def living(database_url: str, **changed: object) -> AsyncIterator[World]:
-    """The whole service but for its socket, with keys of `billing`, `shipping` and `admin`."""
+    """The whole service but for its socket, with keys of `billing`, `shipping` `support` and `admin`."""
     with tempfile.TemporaryDirectory() as folder:
         service = create_app(settings(database_url, Path(folder), **changed))
         await service.runtime.start()
@@ -166,6 +166,7 @@ async def living(database_url: str, **changed: object) -> AsyncIterator[World]:
             await world.add_key("billing", "read")
             await world.add_key("shipping", "read")
             await world.add_key("sender", "send")
+            await world.add_key("support", "support")
             await world.add_key("admin", "admin")
             yield world
         finally:

@@ -5,10 +5,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.lookup.responses import FAILOVER_AFTER, Failover, Message, MessageSummary, Receipt, Step
+from app.lookup.responses import (
+    FAILOVER_AFTER,
+    Failover,
+    Message,
+    MessageSummary,
+    Receipt,
+    Step,
+    Told,
+    UnmatchedId,
+)
 from app.model import message as model
 from app.model.london import TimeQuality
 from app.model.status import Status
+from app.store.unmatched import Unmatched
 
 
 def describe(
@@ -27,6 +37,20 @@ def summary(
 ) -> MessageSummary:
     """The message without its history, for lists."""
     return MessageSummary(**_summary(record, now, overdue_after, texts))
+
+
+def unmatched(found: Unmatched) -> UnmatchedId:
+    """What is known of an id from receipts alone."""
+    record = found.record
+    return UnmatchedId(
+        sms_activity_id=record.sms_activity_id or "",
+        status=Status(record.status),
+        status_at=record.status_at,
+        final=record.final,
+        contradictory=record.contradictory,
+        received_at=found.received_at,
+        receipts=_receipts(record),
+    )
 
 
 def _summary(
@@ -51,12 +75,19 @@ def _summary(
         "sms_activity_id": record.sms_activity_id,
         "status": record.status,
         "status_at": record.status_at,
+        "status_reason": record.reason,
+        "reason": record.why,
         "final": record.final,
         "contradictory": record.contradictory,
         "overdue": record.overdue(now, overdue_after),
         "submitted_at": record.submitted_at,
         "resent_as": list(record.resent_as),
         "errors": list(record.errors),
+        "webhooks": Told(
+            delivered=record.told.delivered,
+            pending=record.told.pending,
+            failed=record.told.failed,
+        ),
     }
 
 
@@ -76,8 +107,12 @@ def _history(record: model.Record) -> list[Step | Receipt]:
     first), then by received_at.
     """
     own = sorted(_own_steps(record), key=lambda step: step.at)
+    return [*map(_step, own), *_receipts(record)]
+
+
+def _receipts(record: model.Record) -> list[Receipt]:
     theirs = sorted(record.receipts, key=lambda r: (r.at, r.key, r.received_at))
-    return [*map(_step, own), *map(_receipt, theirs)]
+    return [_receipt(each) for each in theirs]
 
 
 def _own_steps(record: model.Record) -> list[model.Step]:

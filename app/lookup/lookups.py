@@ -13,14 +13,15 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from app.errors import NotFound, Unavailable
-from app.lookup.history import describe, summary
-from app.lookup.responses import Message, MessageSummary
+from app.lookup.history import describe, summary, unmatched
+from app.lookup.responses import Message, MessageSummary, UnmatchedId
 from app.lookup.waiters import StatusWaiters
 from app.model.message import Record
 from app.model.search import Search
 from app.store.history import HistoryStore
 from app.store.lists.store import ListStore, Page
 from app.store.stats import Count, StatsStore
+from app.store.unmatched import UnmatchedStore
 
 BATCH_SIZE = 250
 """Messages that are read or serialised in one go; receipts wait for the event loop meanwhile."""
@@ -35,6 +36,7 @@ class Lookups:
         history: HistoryStore,
         lists: ListStore,
         stats: StatsStore,
+        unmatched: UnmatchedStore,
         waiters: StatusWaiters[UUID | str],
         overdue_after: timedelta,
     ) -> None:
@@ -42,6 +44,7 @@ class Lookups:
         self._history = history
         self._lists = lists
         self._stats = stats
+        self._unmatched = unmatched
         self._waiters = waiters
         self._overdue_after = overdue_after
 
@@ -94,6 +97,11 @@ class Lookups:
                     limit -= len(some)
                     if limit <= 0:
                         return
+
+    async def unmatched(self, *, before: str | None, limit: int) -> list[UnmatchedId] | None:
+        """A page of the ids known from receipts alone; None if ``before`` is none of them."""
+        found = await self._unmatched.page(before=before, limit=limit)
+        return None if found is None else [unmatched(one) for one in found]
 
     async def counts(
         self, *, app: str | None, start: datetime, end: datetime, by: str

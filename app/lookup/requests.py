@@ -15,7 +15,7 @@ from pydantic import (
     StrictStr,
 )
 
-from app.lookup.cursor import CURSOR_PATTERN, read_cursor
+from app.lookup.cursor import CURSOR_PATTERN, read_cursor, read_id_cursor
 from app.model.search import MESSAGE_STATUSES
 from app.model.status import FINAL, Status
 from app.web.faults import quoted
@@ -166,6 +166,15 @@ class StatsQuery(Query):
     app: ShortText | None = Field(
         None, description="Of this app; needs a key with the scope `support` or `admin`, which see all"
     )
+
+
+class UnmatchedQuery(Query):
+    """A page of the ids that are known from receipts alone."""
+
+    cursor: Annotated[str, BeforeValidator(read_id_cursor)] | None = Field(
+        None, description="Goes on where a page ended: its `next`, unchanged"
+    )
+    limit: PageSize = Field(DEFAULT_PAGE_SIZE, description="How many at most")
 
 
 class WaitQuery(Revealing):

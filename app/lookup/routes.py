@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.errors import FieldError, Invalid, NotAllowed, NotFound
-from app.lookup.cursor import cursor_after
+from app.lookup.cursor import cursor_after, cursor_of_id
 from app.lookup.export import CSV, JSON, JSON_LINES, csv_header, csv_lines, json_lines, negotiate
 from app.lookup.lookups import Lookups
 from app.lookup.requests import (
@@ -22,13 +22,14 @@ from app.lookup.requests import (
     MessageFilters,
     Revealing,
     StatsQuery,
+    UnmatchedQuery,
     WaitQuery,
 )
-from app.lookup.responses import FoundMessages, Message, MessagePage, Stats
+from app.lookup.responses import FoundMessages, Message, MessagePage, Stats, UnmatchedPage
 from app.lookup.stats import summarise
 from app.model.search import Search
 from app.web.body import KIB, body_limit
-from app.web.caller import Caller, ReadCaller, require_valid_key
+from app.web.caller import Caller, ReadCaller, SupportCaller, require_valid_key
 from app.web.faults import printable
 from app.web.paths import ANY_MESSAGE_ID
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
@@ -152,6 +153,26 @@ async def count_messages(
     app = _app(query.app, caller)
     counts = await lookups.counts(app=app, start=start, end=end, by=query.by)
     return summarise(counts, by=query.by, start=start, end=end)
+
+
+@router.get(
+    "/v1/receipts/unmatched",
+    summary="Ids known from receipts alone, newest first",
+    responses=problems(),
+)
+async def list_unmatched(
+    query: Annotated[UnmatchedQuery, Query()], _caller: SupportCaller, lookups: TheLookups
+) -> UnmatchedPage:
+    """Receipts whose message this service does not know, by when the first of each id came. An id
+    leaves the list when its message appears.
+    """
+    found = await lookups.unmatched(before=query.cursor, limit=query.limit)
+    if found is None:
+        raise _at_fault("cursor", "is not a cursor of ours")
+    full = len(found) == query.limit
+    return UnmatchedPage(
+        unmatched=found, next=cursor_of_id(found[-1].sms_activity_id) if full else None
+    )
 
 
 def _message(message: Message, if_none_match: str | None) -> Response:

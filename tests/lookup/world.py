@@ -32,6 +32,8 @@ PATIENCE = timedelta(hours=72)
 BY_US = (Status.REJECTED, Status.UNCONFIRMED, Status.UNSENT, Status.CANCELLED)
 BY_IOVOX = (Status.ACKNOWLEDGED, Status.BUFFERED, Status.FAILED, Status.EXPIRED, Status.DELIVERED)
 
+WORDS = {"FAILED": "delivery failure", "DELIVERED": "delivery success"}
+
 Json = dict[str, Any]
 
 
@@ -140,6 +142,7 @@ class World:
             body = {
                 "sms_activity_id": sms_activity_id,
                 "status": status,
+                "delivery_status": WORDS.get(status),
                 "status_reason": str(place % 3),
                 "receipt_timestamp": at.isoformat(timespec="seconds"),
             }

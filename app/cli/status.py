@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from app.cli.history import headline, history_table, utc
-from app.cli.output import AsJson, coloured, console, harmless, print_json, print_table, remark, show
+from app.cli.output import (
+    AsJson,
+    coloured,
+    console,
+    harmless,
+    print_json,
+    print_table,
+    remark,
+    show,
+)
 from app.cli.service import connect
 from iovox_receipts import Client, Message, NotFound
 
@@ -43,7 +52,8 @@ def status(
     message_id: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="Our id, or iovox's sms_activity_id; or a phone number, for its last."
+            metavar="ID",
+            help="Our id, or iovox's sms_activity_id; or a phone number, for its last.",
         ),
     ],
     watch: Annotated[

@@ -125,7 +125,8 @@ class MessageFilters(Revealing):
     )
     reference: ShortText | None = Field(None, description="Your own name for it, exactly")
     app: ShortText | None = Field(
-        None, description="Of this app; needs a key with the scope `support` or `admin`, which see all"
+        None,
+        description="Of this app; needs a key with the scope `support` or `admin`, which see all",
     )
     from_: Moment | None = Field(None, alias="from", description="Created then or later")
     to: Annotated[Moment | None, not_before("from_")] = Field(None, description="Created before")
@@ -164,7 +165,8 @@ class StatsQuery(Query):
         "`status_reason` of the receipt that determines the status",
     )
     app: ShortText | None = Field(
-        None, description="Of this app; needs a key with the scope `support` or `admin`, which see all"
+        None,
+        description="Of this app; needs a key with the scope `support` or `admin`, which see all",
     )
 
 

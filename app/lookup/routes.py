@@ -197,9 +197,7 @@ async def _export(
     after it aborts the connection, so that an incomplete file cannot pass for a complete one.
     """
     lines = csv_lines if kind == CSV else json_lines
-    every = lookups.export(
-        search, before=filters.cursor, limit=filters.limit, texts=texts
-    )
+    every = lookups.export(search, before=filters.cursor, limit=filters.limit, texts=texts)
     first = await anext(every)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -233,7 +231,7 @@ def _search(filters: MessageFilters, caller: Caller) -> Search:
 
 
 def _app(app: str | None, caller: Caller) -> str | None:
-    """The app to filter by, or None for all. Raises NotAllowed for ``app`` where not all are seen."""
+    """The app to filter by, or None for all. Raises NotAllowed for ``app`` unless all are seen."""
     if app is None:
         return caller.sees
     if caller.sees is not None:

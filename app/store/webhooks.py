@@ -18,7 +18,6 @@ from app.store.engine import Database
 from app.store.tables import api_keys, events, webhook_deliveries, webhooks
 
 
-
 def _key_revoked() -> Label[bool]:
     """Whether the key that made it is revoked; where that is unknown, every key that could have."""
     could_have = or_(

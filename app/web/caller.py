@@ -142,6 +142,7 @@ class ApiKey(SecurityBase):
 
 api_key = ApiKey()
 
+
 async def require_valid_key(request: Request) -> None:
     """For an answer that was held: whether its key is still valid. Raises NotAuthenticated."""
     authenticator: Authenticator = request.app.state.authenticator

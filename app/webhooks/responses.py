@@ -32,8 +32,7 @@ class Webhook(BaseModel):
     reason: str | None = Field(description="Why it is not ACTIVE")
     created_at: datetime = Field(description="What happened since then is delivered")
     key_id: str | None = Field(
-        description="The API key that made it, as `dlr keys list` shows it; null where that was not "
-        "recorded"
+        description="The API key that made it, as in `dlr keys list`; null where it is not known"
     )
     key_revoked: bool = Field(
         description="That key is revoked, and the webhook still delivers: delete it unless it is "

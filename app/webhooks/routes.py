@@ -60,9 +60,7 @@ async def create_webhook(
     asked: NewWebhook, caller: WebhooksCaller, subscriptions: TheSubscriptions, response: Response
 ) -> WebhookWithSecret:
     """To what happens from now on."""
-    webhook = await subscriptions.create(
-        asked, sees=caller.changes, key_id=caller.key_id
-    )
+    webhook = await subscriptions.create(asked, sees=caller.changes, key_id=caller.key_id)
     response.headers["Location"] = f"/v1/webhooks/{webhook.id}"
     return shown_with_secret(webhook)
 

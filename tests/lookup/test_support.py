@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from app.model.status import Status
 from app.store.keys import KeyStore
 from tests.lookup.world import World
 
@@ -72,6 +73,14 @@ async def test_with_another_scope_it_changes_its_own_apps_messages_alone(world: 
     assert (await desk.get(f"/v1/messages/{message.id}")).status_code == 200
     assert (await desk.delete(f"/v1/messages/{message.id}")).status_code == 404
     assert (await desk.post(f"/v1/messages/{message.id}/resend")).status_code == 404
+
+
+@pytest.mark.parametrize("status", [Status.DELIVERED, Status.FAILED, Status.SUBMITTED])
+async def test_cancelling_what_is_beyond_it_names_its_status(world: World, status: Status) -> None:
+    message = await world.message(status, app="sender")
+    refused = await world.as_app("sender").delete(f"/v1/messages/{message.id}")
+    assert refused.status_code == 409
+    assert refused.json()["detail"].endswith(f"this one is {status}")
 
 
 async def test_a_held_answer_does_not_come_after_the_key_was_revoked(world: World) -> None:

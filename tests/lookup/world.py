@@ -160,7 +160,7 @@ class World:
 
 @asynccontextmanager
 async def living(database_url: str, **changed: object) -> AsyncIterator[World]:
-    """The whole service but for its socket, with keys of `billing`, `shipping` `support` and `admin`."""
+    """The whole service but for its socket, with keys of some apps, `support` and `admin`."""
     with tempfile.TemporaryDirectory() as folder:
         service = create_app(settings(database_url, Path(folder), **changed))
         await service.runtime.start()

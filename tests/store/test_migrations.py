@@ -76,7 +76,9 @@ async def test_stored_webhooks_go_on(empty: Database) -> None:
     pauses = {"quiet": now + timedelta(days=3), "soon": now + timedelta(minutes=1), "none": None}
     ids = {name: uuid4() for name in pauses}
     async with empty.write() as connection:
-        await connection.execute(insert(_old_webhooks()), [_row(ids[n], at) for n, at in pauses.items()])
+        await connection.execute(
+            insert(_old_webhooks()), [_row(ids[n], at) for n, at in pauses.items()]
+        )
     await migrate(empty)
     found = {webhook.id: webhook for webhook in await WebhookStore(empty).all(sees=None)}
     assert {webhook.key_id for webhook in found.values()} == {None}

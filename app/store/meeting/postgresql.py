@@ -103,7 +103,8 @@ fresh as materialized (
   select *, {of.best_before} best_before
   from (
     -- a repetition raises nothing, but it may be the first to name its message
-    select sid, ord, status, at, status_reason, received_at, case when r.id is null then 0 else key end key,
+    select sid, ord, status, at, status_reason, received_at,
+      case when r.id is null then 0 else key end key,
       case when r.id is null then 0 else flag end flag
     from {of.receipts} left join r using (id) where r.id is not null or named) z),
 u as (

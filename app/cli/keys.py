@@ -29,9 +29,9 @@ def create_key(
     scope: Annotated[
         list[Scope],
         typer.Option(
-            help="What it may do; give it several times. send: send, cancel, resend. read: look up, "
-            "events, see webhooks. webhooks: create and change webhooks. support: read every app's, "
-            "texts only on request, change nothing. admin: everything."
+            help="What it may do; give it several times. send: send, cancel, resend. read: look "
+            "up, events, see webhooks. webhooks: create and change webhooks. support: read every "
+            "app's, texts only on request, change nothing. admin: everything."
         ),
     ],
 ) -> None:

@@ -22,8 +22,9 @@ class Schedule:
     A delivery is retried after ``first_retry``, then after twice as long each time up to
     ``longest_retry``, and given up ``give_up_after`` its first attempt. After ``down_after`` failed
     rounds in a row a receiver counts as down: it is probed by one attempt at a time, at most
-    ``longest_probe`` apart. After ``give_up_after`` without a success its webhook is paused. A receiver's Retry-After
-    holds for ``longest_pause`` at most: beyond that it would silence a webhook by mistake.
+    ``longest_probe`` apart. After ``give_up_after`` without a success its webhook is paused.
+    A receiver's Retry-After holds for ``longest_pause`` at most: a mistake in it must not silence
+    a webhook for days.
     """
 
     timeout: float = 10.0

@@ -39,8 +39,9 @@ COLUMNS = (
             "state", "reason", "created_at", "failures", "failing_since", "not_before", "key_id",
         )
     ),
-    _key_revoked(),
 )  # fmt: skip
+_SHOWN = (*COLUMNS, _key_revoked())
+"""What owners are shown; who delivers need not know of keys."""
 
 _HEALTHY = {"failures": 0, "failing_since": None, "not_before": None}
 
@@ -78,7 +79,7 @@ class WebhookStore:
 
     async def all(self, *, sees: str | None) -> list[Webhook]:
         """Every subscription, oldest first."""
-        query = select(*COLUMNS).order_by(webhooks.c.id)
+        query = select(*_SHOWN).order_by(webhooks.c.id)
         if sees is not None:
             query = query.where(webhooks.c.app == sees)
         async with self._database.read() as connection:
@@ -86,7 +87,7 @@ class WebhookStore:
 
     async def find(self, webhook_id: UUID, *, sees: str | None) -> Webhook | None:
         """One subscription."""
-        query = select(*COLUMNS).where(_visible(webhook_id, sees))
+        query = select(*_SHOWN).where(_visible(webhook_id, sees))
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else webhook_of(row)
@@ -144,7 +145,7 @@ class WebhookStore:
 
 
 def webhook_of(row: Row[*tuple[Any, ...]]) -> Webhook:
-    """A subscription from a row that has COLUMNS."""
+    """A subscription from a row that has COLUMNS, or those and more."""
     return Webhook(
         id=row.id,
         app=row.app,
@@ -160,7 +161,7 @@ def webhook_of(row: Row[*tuple[Any, ...]]) -> Webhook:
         failing_since=row.failing_since,
         not_before=row.not_before,
         key_id=row.key_id,
-        key_revoked=row.key_revoked,
+        key_revoked=getattr(row, "key_revoked", False),
     )
 
 
@@ -189,7 +190,7 @@ async def _update(
 ) -> Webhook | None:
     changed = await connection.execute(
         # The id too, since an UPDATE without values is an error.
-        update(webhooks).where(which).values(id=webhooks.c.id, **values).returning(*COLUMNS)
+        update(webhooks).where(which).values(id=webhooks.c.id, **values).returning(*_SHOWN)
     )
     row = changed.one_or_none()
     return None if row is None else webhook_of(row)

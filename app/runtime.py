@@ -56,6 +56,7 @@ from app.store.pace import PaceStore
 from app.store.receipts import ReceiptStore
 from app.store.schema import migrate, require_current
 from app.store.stats import StatsStore
+from app.store.unmatched import UnmatchedStore
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
 from app.store.watch import CHECK_PATIENCE, DatabaseWatch
 from app.store.webhooks import WebhookStore
@@ -209,6 +210,7 @@ class Runtime:
             history=self.history,
             lists=ListStore(self.database, overdue_after=overdue_after),
             stats=StatsStore(self.database),
+            unmatched=UnmatchedStore(self.database),
             waiters=self.status_waiters,
             overdue_after=overdue_after,
         )

@@ -20,6 +20,7 @@ from bench import (
     lookup,
     machine,
     receive,
+    removed,
     send,
     sqlite,
     streams,
@@ -44,6 +45,7 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "receipt-devices": ("receipts without each device for speed", ablation.of_receipts),
     "send-devices": ("sends without each of theirs", ablation.of_sends),
     "lookup-devices": ("lookups without each of theirs", ablation.of_lookups),
+    "removed-devices": ("which devices were taken out, and why", removed.list_removed),
     "big": ("lookups and receipts in a small table and a big one", big.compare),
 }
 BIG, BIG_QUICK = 20_000_000, 100_000

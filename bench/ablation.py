@@ -19,7 +19,7 @@ from bench.servers import Server
 from bench.stage import SMALL, Stage, name_of
 from bench.turns import TURNS, WARM_UP, Contender, Contest, in_turns
 
-AT_A_TIME = 11
+AT_A_TIME = 12
 """Devices whose servers are up at once, beside two with all devices."""
 FASTEST = 20_000
 """Receipts a second that each server is given messages for; should it be faster, they run out."""
@@ -50,6 +50,7 @@ DEVICES = (
     Device("receipts_directly", "receipt", "asyncpg instead of SQLAlchemy", 20),
     Device("reset_query", "receipt", "no reset query at a release", 8),
     Device("small_ones", "receipt", "asyncpg's UUIDs, times as microseconds, raw_decode", 26),
+    Device("rare_collections", "receipt", "rarer garbage collections", 5),
     Device("frozen_garbage", "receipt", "frozen garbage", 12),
     Device("accept", "send", "ACCEPT in one statement", 60),
     Device("sends_directly", "send", "asyncpg instead of SQLAlchemy", 20),
@@ -58,6 +59,7 @@ DEVICES = (
     Device("remembered_numbers", "send", "remembered phone numbers", 5),
     Device("grouped_keys", "send", "keys found in groups", 12),
     Device("reset_query", "send", "no reset query at a release", 0),
+    Device("rare_collections", "send", "rarer garbage collections", 0),
     Device("frozen_garbage", "send", "frozen garbage", 0),
     Device("grouped_lookups", "lookup", "lookups in groups", 15),
     Device("quiet_iterations", "lookup", "a wait for quiet before a batch", 0),
@@ -65,6 +67,7 @@ DEVICES = (
     Device("trusted_keys", "lookup", "keys trusted for 50 ms", 0),
     Device("compiled_lookups", "lookup", "asyncpg instead of SQLAlchemy", 45),
     Device("reset_query", "lookup", "no reset query at a release", 0),
+    Device("rare_collections", "lookup", "rarer garbage collections", 0),
     Device("frozen_garbage", "lookup", "frozen garbage", 0),
 )
 

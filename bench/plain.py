@@ -8,6 +8,7 @@ responses, and simply not as fast. `bench.ablation` says what each device is.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import sys
@@ -173,6 +174,11 @@ def small_ones() -> None:
     _set(receipts, "_columns", with_times)
 
 
+def rare_collections() -> None:
+    """Garbage is collected as often as Python does by default."""
+    _set(process, "OBJECTS_A_COLLECTION", gc.get_threshold()[0])
+
+
 def frozen_garbage() -> None:
     """The collector scans the objects from the start as well."""
     _set(process.GracefulServer, "startup", Server.startup)
@@ -188,7 +194,8 @@ DEVICES: dict[str, Callable[[], None]] = {
         nothing, complete_requests, quiet_iterations, second_writer, min_concurrent,
         remembered_meanings, of_each_one,
         alone, receipts_directly, reset_query, accept, sends_directly, compiled_lookups,
-        grouped_lookups, grouped_keys, trusted_keys, remembered_numbers, small_ones, frozen_garbage,
+        grouped_lookups, grouped_keys, trusted_keys, remembered_numbers, small_ones,
+        rare_collections, frozen_garbage,
     )
 }  # fmt: skip
 

@@ -26,7 +26,14 @@ def add_to(cli: typer.Typer) -> None:
 @keys.command("create", epilog="Example: dlr keys create billing --scope send --scope read")
 def create_key(
     name: Annotated[str, typer.Argument(help="The app that the key is for.")],
-    scope: Annotated[list[Scope], typer.Option(help="What it may do; give it several times.")],
+    scope: Annotated[
+        list[Scope],
+        typer.Option(
+            help="What it may do; give it several times. send: send, cancel, resend. read: look "
+            "up, events, see webhooks. webhooks: create and change webhooks. support: read every "
+            "app's, texts only on request, change nothing. admin: everything."
+        ),
+    ],
 ) -> None:
     """Create a key and print it, once, on the last line. Two keys of one app see the same."""
     if not name.strip() or len(name) > 100 or not name.isprintable():

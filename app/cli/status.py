@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated
 
 import typer
 
-from app.cli.history import headline, history_table
-from app.cli.output import AsJson, console, harmless, print_json
+from app.cli.history import headline, history_table, utc
+from app.cli.output import (
+    AsJson,
+    coloured,
+    console,
+    harmless,
+    print_json,
+    print_table,
+    remark,
+    show,
+)
 from app.cli.service import connect
-from iovox_receipts import Message
+from iovox_receipts import Client, Message, NotFound
+
+LATEST = 10
+"""Messages that are shown for a phone number."""
+_NUMBER = re.compile(r"\+?[\d\s()./-]{7,}")
+COLUMNS = ("created (UTC)", "status", "id", "origin", "reference", "why")
 
 FACTS = (
     "id",
@@ -33,7 +49,13 @@ def add_to(cli: typer.Typer) -> None:
 
 
 def status(
-    message_id: Annotated[str, typer.Argument(help="Our id, or iovox's sms_activity_id.")],
+    message_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Our id, or iovox's sms_activity_id; or a phone number, for its last.",
+        ),
+    ],
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on until the status is final.")
     ] = False,
@@ -42,13 +64,43 @@ def status(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what became of a message, with its whole history."""
+    """Tell what became of a message, with its whole history; or of a number's last messages."""
     with connect() as client:
+        if _NUMBER.fullmatch(message_id.strip()) and not _is_id(client, message_id):
+            _print_latest(client, message_id, as_json=as_json)
+            return
         if not watch:
             _print(client.status(message_id), as_json=as_json)
             return
         for message in client.watch(message_id, timeout=timeout):
             _print(message, as_json=as_json)
+
+
+def _is_id(client: Client, text: str) -> bool:
+    """iovox's ids may be digits, too."""
+    try:
+        client.status(text)
+    except NotFound:
+        return False
+    return True
+
+
+def _print_latest(client: Client, number: str, *, as_json: bool) -> None:
+    found = list(islice(client.all(destination=number), LATEST))
+    if as_json:
+        show((message.raw for message in found), as_json=True)
+        return
+    if not found:
+        typer.echo(f"No message has the id {number}, and none went to that number.")
+        raise typer.Exit(1)
+    remark(f"The last messages to {number}, newest first; `dlr status ID` tells all of one:")
+    print_table(COLUMNS, [_row(message) for message in found], fixed=3)
+
+
+def _row(message: Message) -> tuple[object, ...]:
+    created = message.created_at and utc(message.created_at)
+    why = message.raw.get("reason")
+    return (created, coloured(message.status), message.id, message.origin, message.reference, why)
 
 
 def _facts(message: Message) -> Iterator[tuple[str, object]]:

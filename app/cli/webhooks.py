@@ -162,8 +162,17 @@ def _row(webhook: Webhook) -> dict[str, object]:
         "state": webhook.state,
         "url": webhook.url,
         "statuses": " ".join(webhook.statuses),
-        "why": webhook.reason,
+        "why": "; ".join(filter(None, (webhook.reason, _of_revoked_key(webhook)))) or None,
     }
+
+
+def _of_revoked_key(webhook: Webhook) -> str | None:
+    """What to know of a webhook that outlived its key."""
+    if not webhook.raw.get("key_revoked"):
+        return None
+    if key := webhook.raw.get("key_id"):
+        return f"its key {key} is revoked"
+    return "every key of its app is revoked"
 
 
 def _show_deliveries(found: list[Delivery], *, as_json: bool) -> None:

@@ -36,5 +36,18 @@ def read_cursor(text: str) -> UUID:
     return message_id
 
 
+def cursor_of_id(sms_activity_id: str) -> str:
+    """The cursor of the page that begins after an id of iovox's, which may be any text."""
+    return urlsafe_b64encode(sms_activity_id.encode()).decode()
+
+
+def read_id_cursor(text: str) -> str:
+    """The id before the page. Raises ValueError."""
+    try:
+        return urlsafe_b64decode(text.encode("ascii")).decode()
+    except ValueError:
+        raise ValueError("is not a cursor of ours") from None
+
+
 def _checksum(place: bytes) -> bytes:
     return blake2b(place, digest_size=_CHECKSUM, person=b"dlr cursor").digest()

@@ -21,8 +21,10 @@ _MEDIA_RANGES = {
 
 COLUMNS = (
     "id", "sms_activity_id", "app", "reference", "origin", "destination", "message", "expiry",
-    "c2c_failover_link_id", "failover", "status", "status_at", "final", "contradictory", "overdue",
+    "c2c_failover_link_id", "failover", "status", "status_at", "status_reason", "reason",
+    "final", "contradictory", "overdue",
     "created_at", "send_at", "submitted_at", "expires_at", "resend_of", "resent_as", "errors",
+    "webhooks",
 )  # fmt: skip
 
 # CSV injection: spreadsheets evaluate a cell with such a beginning as a formula, even if it is
@@ -70,8 +72,10 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, dict):  # ``failover``; its id has a column of its own
-        return "called" if value["called"] else "not called"
+    if isinstance(value, dict):  # ``failover``, whose id has a column of its own, or ``webhooks``
+        if "called" in value:
+            return "called" if value["called"] else "not called"
+        return ", ".join(f"{count} {state}" for state, count in value.items() if count)
     if isinstance(value, list):
         return _escape_formula("; ".join(_item(one) for one in value))
     return _escape_formula(value) if isinstance(value, str) else str(value)

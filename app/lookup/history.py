@@ -5,26 +5,57 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.lookup.responses import FAILOVER_AFTER, Failover, Message, MessageSummary, Receipt, Step
+from app.lookup.responses import (
+    FAILOVER_AFTER,
+    Failover,
+    Message,
+    MessageSummary,
+    Receipt,
+    Step,
+    Told,
+    UnmatchedId,
+)
 from app.model import message as model
 from app.model.london import TimeQuality
 from app.model.status import Status
+from app.store.unmatched import Unmatched
 
 
-def describe(record: model.Record, *, now: datetime, overdue_after: timedelta) -> Message:
+def describe(
+    record: model.Record, *, now: datetime, overdue_after: timedelta, texts: bool
+) -> Message:
     """The message with its history.
 
-    ``overdue_after``: the age from which a message without expiry counts as overdue.
+    ``overdue_after``: the age from which a message without expiry counts as overdue. ``texts``:
+    whether the reader is shown what the message says.
     """
-    return Message(**_summary(record, now, overdue_after), history=_history(record))
+    return Message(**_summary(record, now, overdue_after, texts), history=_history(record))
 
 
-def summary(record: model.Record, *, now: datetime, overdue_after: timedelta) -> MessageSummary:
+def summary(
+    record: model.Record, *, now: datetime, overdue_after: timedelta, texts: bool
+) -> MessageSummary:
     """The message without its history, for lists."""
-    return MessageSummary(**_summary(record, now, overdue_after))
+    return MessageSummary(**_summary(record, now, overdue_after, texts))
 
 
-def _summary(record: model.Record, now: datetime, overdue_after: timedelta) -> dict[str, Any]:
+def unmatched(found: Unmatched) -> UnmatchedId:
+    """What is known of an id from receipts alone."""
+    record = found.record
+    return UnmatchedId(
+        sms_activity_id=record.sms_activity_id or "",
+        status=Status(record.status),
+        status_at=record.status_at,
+        final=record.final,
+        contradictory=record.contradictory,
+        received_at=found.received_at,
+        receipts=_receipts(record),
+    )
+
+
+def _summary(
+    record: model.Record, now: datetime, overdue_after: timedelta, texts: bool
+) -> dict[str, Any]:
     message = record.message
     request = message.request if message else None
     return {
@@ -33,7 +64,7 @@ def _summary(record: model.Record, now: datetime, overdue_after: timedelta) -> d
         "reference": request.reference if request else None,
         "origin": request.origin if request else None,
         "destination": request.destination if request else None,
-        "message": request.text if request else None,
+        "message": request.text if request and texts else None,
         "expiry": request.expiry if request else None,
         "c2c_failover_link_id": request.c2c_failover_link_id if request else None,
         "failover": _failover(record),
@@ -44,12 +75,19 @@ def _summary(record: model.Record, now: datetime, overdue_after: timedelta) -> d
         "sms_activity_id": record.sms_activity_id,
         "status": record.status,
         "status_at": record.status_at,
+        "status_reason": record.reason,
+        "reason": record.why,
         "final": record.final,
         "contradictory": record.contradictory,
         "overdue": record.overdue(now, overdue_after),
         "submitted_at": record.submitted_at,
         "resent_as": list(record.resent_as),
         "errors": list(record.errors),
+        "webhooks": Told(
+            delivered=record.told.delivered,
+            pending=record.told.pending,
+            failed=record.told.failed,
+        ),
     }
 
 
@@ -69,8 +107,12 @@ def _history(record: model.Record) -> list[Step | Receipt]:
     first), then by received_at.
     """
     own = sorted(_own_steps(record), key=lambda step: step.at)
+    return [*map(_step, own), *_receipts(record)]
+
+
+def _receipts(record: model.Record) -> list[Receipt]:
     theirs = sorted(record.receipts, key=lambda r: (r.at, r.key, r.received_at))
-    return [*map(_step, own), *map(_receipt, theirs)]
+    return [_receipt(each) for each in theirs]
 
 
 def _own_steps(record: model.Record) -> list[model.Step]:

@@ -1,6 +1,7 @@
 """Queries for messages on behalf of a caller. Other apps' messages are not found.
 
-``sees`` is the app whose messages the caller may see; None, for an admin, is every app.
+``sees`` is the app whose messages the caller may see; None, for support and admins, is every app.
+``texts``: whether the caller is shown what the messages say.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from app.errors import NotFound, Unavailable
-from app.lookup.history import describe, summary
-from app.lookup.responses import Message, MessageSummary
+from app.lookup.history import describe, summary, unmatched
+from app.lookup.responses import Message, MessageSummary, UnmatchedId
 from app.lookup.waiters import StatusWaiters
 from app.model.message import Record
 from app.model.search import Search
 from app.store.history import HistoryStore
 from app.store.lists.store import ListStore, Page
 from app.store.stats import Count, StatsStore
+from app.store.unmatched import UnmatchedStore
 
 BATCH_SIZE = 250
 """Messages that are read or serialised in one go; receipts wait for the event loop meanwhile."""
@@ -34,6 +36,7 @@ class Lookups:
         history: HistoryStore,
         lists: ListStore,
         stats: StatsStore,
+        unmatched: UnmatchedStore,
         waiters: StatusWaiters[UUID | str],
         overdue_after: timedelta,
     ) -> None:
@@ -41,6 +44,7 @@ class Lookups:
         self._history = history
         self._lists = lists
         self._stats = stats
+        self._unmatched = unmatched
         self._waiters = waiters
         self._overdue_after = overdue_after
 
@@ -77,7 +81,7 @@ class Lookups:
         return await self._lists.page(search, before=before, limit=limit, now=datetime.now(UTC))
 
     async def export(
-        self, search: Search, *, before: UUID | None, limit: int | None
+        self, search: Search, *, before: UUID | None, limit: int | None, texts: bool
     ) -> AsyncGenerator[list[MessageSummary]]:
         """All matches, or the first ``limit``, in batches. Raises Unavailable at shutdown."""
         every = self._lists.every(
@@ -88,11 +92,16 @@ class Lookups:
                 if self._waiters.is_closed:
                     raise Unavailable("The server shuts down, and the export is not complete")
                 some = records if limit is None else records[:limit]
-                yield self.summaries(some)
+                yield self.summaries(some, texts=texts)
                 if limit is not None:
                     limit -= len(some)
                     if limit <= 0:
                         return
+
+    async def unmatched(self, *, before: str | None, limit: int) -> list[UnmatchedId] | None:
+        """A page of the ids known from receipts alone; None if ``before`` is none of them."""
+        found = await self._unmatched.page(before=before, limit=limit)
+        return None if found is None else [unmatched(one) for one in found]
 
     async def counts(
         self, *, app: str | None, start: datetime, end: datetime, by: str
@@ -100,23 +109,27 @@ class Lookups:
         """Counts of the messages that were created from ``start`` on and before ``end``."""
         return await self._stats.counts(app=app, start=start, end=end, by=by)
 
-    def description(self, record: Record) -> Message:
+    def description(self, record: Record, *, texts: bool) -> Message:
         """The response for a record, with its history."""
-        return describe(record, now=datetime.now(UTC), overdue_after=self._overdue_after)
+        return describe(
+            record, now=datetime.now(UTC), overdue_after=self._overdue_after, texts=texts
+        )
 
-    async def descriptions(self, records: Sequence[Record]) -> list[Message]:
+    async def descriptions(self, records: Sequence[Record], *, texts: bool) -> list[Message]:
         """The responses for many records, with pauses for the event loop."""
         described = []
         for place, record in enumerate(records, start=1):
-            described.append(self.description(record))
+            described.append(self.description(record, texts=texts))
             if place % BATCH_SIZE == 0:
                 await asyncio.sleep(0)
         return described
 
-    def summaries(self, records: Iterable[Record]) -> list[MessageSummary]:
+    def summaries(self, records: Iterable[Record], *, texts: bool) -> list[MessageSummary]:
         """The entries of lists for records."""
-        now = datetime.now(UTC)
-        return [summary(record, now=now, overdue_after=self._overdue_after) for record in records]
+        now, overdue_after = datetime.now(UTC), self._overdue_after
+        return [
+            summary(record, now=now, overdue_after=overdue_after, texts=texts) for record in records
+        ]
 
 
 def _is_visible(record: Record, sees: str | None) -> bool:

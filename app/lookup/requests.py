@@ -14,7 +14,7 @@ from pydantic import (
     StrictStr,
 )
 
-from app.lookup.cursor import CURSOR_PATTERN, read_cursor
+from app.lookup.cursor import CURSOR_PATTERN, read_cursor, read_id_cursor
 from app.model.search import MESSAGE_STATUSES
 from app.model.status import FINAL, Status
 from app.web.faults import quoted
@@ -41,6 +41,11 @@ def _statuses(values: object) -> object:
     if not isinstance(values, list):
         return values
     names = [name for value in values for name in str(value).split(",")]
+    if Status.UNKNOWN in names:
+        raise ValueError(
+            "UNKNOWN is no message's status, but that of an id known from receipts alone: "
+            "GET /v1/receipts/unmatched lists those"
+        )
     if unknown := [name for name in names if name not in MESSAGE_STATUSES]:
         every = ", ".join(sorted(MESSAGE_STATUSES))
         raise ValueError(f"{quoted(unknown[0])!r} is not a status; there are: {every}")
@@ -67,7 +72,17 @@ Cursor = Annotated[
 ]
 
 
-class MessageFilters(Query):
+class Revealing(Query):
+    """What a key with the scope ``support`` may ask to be shown."""
+
+    reveal: Literal["text"] | None = Field(
+        None,
+        description="`text` shows the messages' texts to a key with the scope `support`, which is "
+        "given null otherwise; other keys see them anyway",
+    )
+
+
+class MessageFilters(Revealing):
     """Filters on messages; one that is left out does not restrict."""
 
     status: Statuses = Field(
@@ -88,7 +103,8 @@ class MessageFilters(Query):
     origin: Annotated[ShortText, SentFrom] | None = Field(None, description="As it was sent")
     reference: ShortText | None = Field(None, description="Your own name for it, exactly")
     app: ShortText | None = Field(
-        None, description="Of this app; needs a key with the scope `admin`, which sees all"
+        None,
+        description="Of this app; needs a key with the scope `support` or `admin`, which see all",
     )
     from_: Since | None = Field(
         None, alias="from", description="Created then or later; a date is its midnight in London"
@@ -131,11 +147,21 @@ class StatsQuery(Query):
         "begins. A reason is the `status_reason` of the receipt that determines the status",
     )
     app: ShortText | None = Field(
-        None, description="Of this app; needs a key with the scope `admin`, which sees all"
+        None,
+        description="Of this app; needs a key with the scope `support` or `admin`, which see all",
     )
 
 
-class WaitQuery(Query):
+class UnmatchedQuery(Query):
+    """A page of the ids that are known from receipts alone."""
+
+    cursor: Annotated[str, BeforeValidator(read_id_cursor)] | None = Field(
+        None, description="Goes on where a page ended: its `next`, unchanged"
+    )
+    limit: PageSize = Field(DEFAULT_PAGE_SIZE, description="How many at most")
+
+
+class WaitQuery(Revealing):
     """Long polling: how long a lookup waits for a change."""
 
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT), BeforeValidator(_wait)] = Field(

@@ -33,12 +33,15 @@ _EXAMPLE: dict[str, JsonValue] = {
     "sms_activity_id": "d454cfe0-a835-11e6-9852-d43d7ed6ce4c",
     "status": "DELIVERED",
     "status_at": "2020-05-06T17:37:46Z",
+    "status_reason": "1",
+    "reason": "delivery success",
     "final": True,
     "contradictory": False,
     "overdue": False,
     "submitted_at": "2020-05-06T17:37:36.498211Z",
     "resent_as": [],
     "errors": [],
+    "webhooks": {"delivered": 1, "pending": 0, "failed": 0},
 }
 _HISTORY: list[JsonValue] = [
     {"status": "SUBMITTED", "at": "2020-05-06T17:37:36.498211Z", "source": "service"},
@@ -66,6 +69,16 @@ class Failover(BaseModel):
     called: bool = Field(description="The status is one of those")
 
 
+class Told(BaseModel):
+    """How many deliveries of a message's events to webhooks there were; those that ended are kept
+    for a time only.
+    """
+
+    delivered: int = Field(description="The receiver took them")
+    pending: int = Field(description="They are tried, again where need be")
+    failed: int = Field(description="Given up, or the webhook has ended")
+
+
 class MessageSummary(BaseModel):
     """A message without its history. One known only from receipts has neither id nor request."""
 
@@ -76,7 +89,7 @@ class MessageSummary(BaseModel):
     reference: str | None = Field(description="The app's own name for it")
     origin: str | None = Field(description="The sender shown on the handset")
     destination: str | None = Field(description="E.164 digits")
-    message: str | None = Field(description="The text")
+    message: str | None = Field(description="The text; null for `support` without `reveal=text`")
     expiry: int | None = Field(description="Minutes")
     c2c_failover_link_id: str | None = Field(description="iovox's call flow for a text that fails")
     failover: Failover | None = Field(description="The state of that call flow")
@@ -87,12 +100,19 @@ class MessageSummary(BaseModel):
     sms_activity_id: str | None = Field(description="iovox's id; null until it is known")
     status: Status = Field(description="See the description of the API")
     status_at: datetime | None = Field(description="When the status was reached")
+    status_reason: str | None = Field(
+        description="iovox's reason for the status, a number as text; null before its first receipt"
+    )
+    reason: str | None = Field(
+        description="Why it has its status, in words: iovox's `delivery_status`, or our own"
+    )
     final: bool = Field(description="Whether the status is final")
     contradictory: bool = Field(description="There are receipts for success and for failure")
     overdue: bool = Field(description="The final status is late: our own judgement")
     submitted_at: datetime | None = Field(description="When iovox accepted it")
     resent_as: list[UUID]
     errors: list[FieldError] = Field(description="The reasons of a refusal")
+    webhooks: Told = Field(description="Who was told of its events")
 
 
 class Step(BaseModel):
@@ -126,6 +146,25 @@ class Message(MessageSummary):
     history: list[Annotated[Step | Receipt, Field(discriminator="source")]] = Field(
         description="Our own steps first, then the receipts in the order of their times"
     )
+
+
+class UnmatchedId(BaseModel):
+    """An id of iovox's that no message of ours has, with all that its receipts say."""
+
+    sms_activity_id: str
+    status: Status = Field(description="UNKNOWN where no receipt has a status that we know")
+    status_at: datetime | None = Field(description="When the status was reached")
+    final: bool
+    contradictory: bool = Field(description="There are receipts for success and for failure")
+    received_at: datetime = Field(description="When its first receipt reached us")
+    receipts: list[Receipt] = Field(description="In the order of their times")
+
+
+class UnmatchedPage(BaseModel):
+    """Ids known from receipts alone, newest first."""
+
+    unmatched: list[UnmatchedId]
+    next: str | None = Field(description="Hand it in as `cursor`; null on the last page")
 
 
 class MessagePage(BaseModel):

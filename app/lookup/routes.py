@@ -13,21 +13,23 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.errors import FieldError, Invalid, NotAllowed, NotFound
-from app.lookup.cursor import cursor_after
+from app.lookup.cursor import cursor_after, cursor_of_id
 from app.lookup.export import CSV, JSON, JSON_LINES, csv_header, csv_lines, json_lines, negotiate
 from app.lookup.lookups import Lookups
 from app.lookup.requests import (
     DEFAULT_PAGE_SIZE,
     LookupRequest,
     MessageFilters,
+    Revealing,
     StatsQuery,
+    UnmatchedQuery,
     WaitQuery,
 )
-from app.lookup.responses import FoundMessages, Message, MessagePage, Stats
+from app.lookup.responses import FoundMessages, Message, MessagePage, Stats, UnmatchedPage
 from app.lookup.stats import summarise
 from app.model.search import Search
 from app.web.body import KIB, body_limit
-from app.web.caller import Caller, ReadCaller
+from app.web.caller import Caller, ReadCaller, SupportCaller, require_valid_key
 from app.web.faults import printable
 from app.web.numbers import NationalForms
 from app.web.paths import ANY_MESSAGE_ID
@@ -81,14 +83,15 @@ async def list_messages(
 ) -> Response:
     """By page as JSON; with `Accept: text/csv` or `application/x-ndjson`, all in one file."""
     search = _search(filters, caller)
+    texts = _shows_texts(filters, caller)
     kind = negotiate(accept)
     if kind != JSON:
-        return await _export(lookups, search, filters, kind)
+        return await _export(lookups, search, filters, kind, texts=texts)
     found = await lookups.page(
         search, before=filters.cursor, limit=filters.limit or DEFAULT_PAGE_SIZE
     )
     cursor = cursor_after(found.next) if found.next else None
-    page = MessagePage(messages=lookups.summaries(found.records), next=cursor)
+    page = MessagePage(messages=lookups.summaries(found.records, texts=texts), next=cursor)
     link = {"Link": _link(request, cursor)} if cursor else {}
     return Response(page.model_dump_json(), media_type=JSON, headers={"Vary": "Accept", **link})
 
@@ -101,12 +104,16 @@ async def list_messages(
 )
 @body_limit(512 * KIB)
 async def look_up_messages(
-    wanted: LookupRequest, caller: ReadCaller, lookups: TheLookups
+    wanted: LookupRequest,
+    query: Annotated[Revealing, Query()],
+    caller: ReadCaller,
+    lookups: TheLookups,
 ) -> FoundMessages:
     """With their histories; what is another app's is among `not_found`."""
     records, missing = await lookups.find_many(wanted.ids, caller.sees)
     not_found = [printable(name) for name in missing]
-    return FoundMessages(messages=await lookups.descriptions(records), not_found=not_found)
+    messages = await lookups.descriptions(records, texts=_shows_texts(query, caller))
+    return FoundMessages(messages=messages, not_found=not_found)
 
 
 @router.get(
@@ -120,6 +127,7 @@ async def look_up_message(
     query: Annotated[WaitQuery, Query()],
     caller: ReadCaller,
     lookups: TheLookups,
+    request: Request,
     if_none_match: Annotated[
         str | None,
         Header(
@@ -129,12 +137,14 @@ async def look_up_message(
     ] = None,
 ) -> Response:
     """By our id or by iovox's, with its whole history."""
+    texts = _shows_texts(query, caller)
     record = await lookups.find(id, caller.sees)
-    response = _message(lookups.description(record), if_none_match)
+    response = _message(lookups.description(record, texts=texts), if_none_match)
     if query.wait and not record.final and (if_none_match is None or response.status_code == 304):
         await lookups.wait_for_change(record, query.wait)
+        await require_valid_key(request)  # it may have been revoked meanwhile
         record = await lookups.find(id, caller.sees)
-        response = _message(lookups.description(record), if_none_match)
+        response = _message(lookups.description(record, texts=texts), if_none_match)
     return response
 
 
@@ -147,6 +157,26 @@ async def count_messages(
     app = _app(query.app, caller)
     counts = await lookups.counts(app=app, start=start, end=end, by=query.by)
     return summarise(counts, by=query.by, start=start, end=end)
+
+
+@router.get(
+    "/v1/receipts/unmatched",
+    summary="Ids known from receipts alone, newest first",
+    responses=problems(),
+)
+async def list_unmatched(
+    query: Annotated[UnmatchedQuery, Query()], _caller: SupportCaller, lookups: TheLookups
+) -> UnmatchedPage:
+    """Receipts whose message this service does not know, by when the first of each id came. An id
+    leaves the list when its message appears.
+    """
+    found = await lookups.unmatched(before=query.cursor, limit=query.limit)
+    if found is None:
+        raise _at_fault("cursor", "is not a cursor of ours")
+    full = len(found) == query.limit
+    return UnmatchedPage(
+        unmatched=found, next=cursor_of_id(found[-1].sms_activity_id) if full else None
+    )
 
 
 def _message(message: Message, if_none_match: str | None) -> Response:
@@ -165,13 +195,13 @@ def _matches(etag: str, header: str) -> bool:
 
 
 async def _export(
-    lookups: Lookups, search: Search, filters: MessageFilters, kind: str
+    lookups: Lookups, search: Search, filters: MessageFilters, kind: str, *, texts: bool
 ) -> StreamingResponse:
     """A streamed file of all matches. An error before the first batch is a problem response; one
     after it aborts the connection, so that an incomplete file cannot pass for a complete one.
     """
     lines = csv_lines if kind == CSV else json_lines
-    every = lookups.export(search, before=filters.cursor, limit=filters.limit)
+    every = lookups.export(search, before=filters.cursor, limit=filters.limit, texts=texts)
     first = await anext(every)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -205,12 +235,16 @@ def _search(filters: MessageFilters, caller: Caller) -> Search:
 
 
 def _app(app: str | None, caller: Caller) -> str | None:
-    """The app to filter by, or None for all. Raises NotAllowed for ``app`` without admin rights."""
+    """The app to filter by, or None for all. Raises NotAllowed for ``app`` unless all are seen."""
     if app is None:
         return caller.sees
-    if not caller.is_admin:
-        raise NotAllowed("The parameter app needs a key with the scope admin")
+    if caller.sees is not None:
+        raise NotAllowed("The parameter app needs a key with the scope support or admin")
     return app
+
+
+def _shows_texts(query: Revealing, caller: Caller) -> bool:
+    return query.reveal == "text" or not caller.hides_texts
 
 
 def _range(query: StatsQuery) -> tuple[datetime, datetime]:

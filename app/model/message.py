@@ -133,11 +133,20 @@ class StoredReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """How many webhooks were told of a message's events, still wait, and could not be told."""
+
+    delivered: int = 0
+    pending: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A message with its delivery, or a delivery without a message of ours (``message`` is None).
 
     ``status`` is the delivery's if there is one, else the message's own state. ``seen`` are the
-    flags of its receipts.
+    flags of its receipts. ``reason`` and ``words`` came with the receipt that decides the status.
     """
 
     message: Message | None
@@ -145,6 +154,9 @@ class Record:
     status: str
     status_at: datetime | None
     seen: int = 0
+    reason: str | None = None
+    words: str | None = None
+    told: Told = Told()
     submitted_at: datetime | None = None
     errors: tuple[FieldError, ...] = ()
     steps: tuple[Step, ...] = ()
@@ -160,6 +172,14 @@ class Record:
     def contradictory(self) -> bool:
         """Whether there are receipts for both success and failure."""
         return is_contradictory(self.seen)
+
+    @property
+    def why(self) -> str | None:
+        """Why it has its status, in iovox's words or our own; None where nobody said so."""
+        if self.words is not None:
+            return self.words
+        reasons = [step.reasons for step in self.steps if step.status == self.status]
+        return "; ".join(reasons[-1]) or None if reasons else None
 
     def overdue(self, now: datetime, overdue_after: timedelta) -> bool:
         """Whether the final status is late: after the expiry, or ``overdue_after`` without one.

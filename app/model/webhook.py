@@ -34,7 +34,9 @@ class DeliveryState(StrEnum):
 class Webhook:
     """A subscription: a URL and the statuses it wants. ``app`` is None for the events of all apps.
 
-    ``failures`` counts the consecutive rounds of attempts without a success.
+    ``failures`` counts the consecutive rounds of attempts without a success. ``key_id`` is the API
+    key that made it, None where that was not recorded; ``key_revoked`` is whether that key is
+    revoked or, where it is not known, whether no key that could have made it is valid.
     """
 
     id: UUID
@@ -50,6 +52,8 @@ class Webhook:
     failures: int
     failing_since: datetime | None
     not_before: datetime | None
+    key_id: str | None = None
+    key_revoked: bool = False
 
     def __repr__(self) -> str:
         return f"Webhook({self.id})"

@@ -183,7 +183,7 @@ async def send_batch(
 )
 async def cancel(id: MessageId, caller: SendCaller, sender: TheSender) -> Cancellation:
     """200 with the status CANCELLED; 409 where it is beyond that."""
-    cancelled = await sender.cancel(caller.sees, id)
+    cancelled = await sender.cancel(caller.changes, id)
     return Cancellation(id=cancelled, status=Status.CANCELLED)
 
 
@@ -206,7 +206,7 @@ async def resend(
     """A new message with `resend_of`; the response is that of a send."""
     key = _keyed(idempotency_key, f"resend {id}", None)
     sender.rates.take(caller.key_id)
-    result = await sender.resend(caller.app, caller.sees, id, key)
+    result = await sender.resend(caller.app, caller.changes, id, key)
     return _respond(response, result)
 
 

@@ -110,8 +110,8 @@ class Sender:
         found = await self._find_visible(sees, message_id)
         is_queued = found.state is Status.QUEUED
         if not (is_queued and await self._store.cancel(found, datetime.now(UTC))):
-            state = "being sent just now" if is_queued else found.state
-            raise Conflict(f"Only a QUEUED message can be cancelled; this one is {state}")
+            status = "being sent just now" if is_queued else await self._store.status(found.id)
+            raise Conflict(f"Only a QUEUED message can be cancelled; this one is {status}")
         self._announce()
         return found.id
 

@@ -19,10 +19,9 @@ loop is busy, and a receipt needs several.
 ITERATIONS_TO_CLOSE = 5
 """Iterations of the event loop after which asyncio has released a listening socket."""
 
-GC_THRESHOLDS = (50_000, 20, 10)
-"""Of the garbage collector's three generations. By default it starts at 700 new objects, about what
-one send is made of, and would walk through all the requests that wait for iovox again and again:
-a third of a send's CPU at 300 of them (docs/performance.md)."""
+OBJECTS_A_COLLECTION = 20_000
+"""Container objects made, less those freed, that start a garbage collection; Python's 700 are what
+a handful of requests under way consist of."""
 
 
 class GracefulServer(Server):
@@ -33,15 +32,17 @@ class GracefulServer(Server):
     """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Freeze the objects that exist by now, and start.
+        """Freeze the objects that exist by now, collect garbage less often, and start.
 
-        They live as long as the process. Each full garbage collection would scan them all, for
-        70 ms, while every caller waits (docs/performance.md).
+        These objects live as long as the process. Each full garbage collection would scan them all,
+        for 70 ms, while every caller waits. And a few requests make as many objects as start a
+        collection by default, nearly all of them freed without one (docs/performance.md).
         """
         sys.setswitchinterval(SWITCH_INTERVAL)
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        self._gc_threshold = gc.get_threshold()
+        gc.set_threshold(OBJECTS_A_COLLECTION, *self._gc_threshold[1:])
         await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -62,6 +63,7 @@ class GracefulServer(Server):
             await self._serve_queued(caller)
         await super().shutdown(sockets)
         gc.unfreeze()  # for a process that continues, as in tests
+        gc.set_threshold(*self._gc_threshold)
 
     async def _serve_queued(self, caller: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -22,10 +22,6 @@ from app.store.connections.sqlalchemy_engines import (
 )
 from app.store.failures import translated
 
-# PostgreSQL would otherwise plan a statement with arrays anew for each execution, since a plan for
-# two elements looks cheaper than one for ten; that takes longer than running it.
-_PLAN_ONCE = {"plan_cache_mode": "force_generic_plan"}
-
 
 class Database:
     """Two ways in: ``write`` and ``read`` by SQLAlchemy, ``direct`` by asyncpg's pool.
@@ -66,8 +62,7 @@ class Database:
         self._pooled = PooledConnections(self._writer)
         # The same pool. A reader needs no BEGIN and no ROLLBACK: two round trips less each.
         self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
-        planning_once = connect_arguments(address, timeout=timeout, settings=_PLAN_ONCE)
-        self._direct = AsyncpgPool(planning_once, size=direct_size)
+        self._direct = AsyncpgPool(self._arguments, size=direct_size)
 
     @property
     def writes_at_once(self) -> int:

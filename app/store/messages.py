@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, literal_column, select, text, update
+from sqlalchemy import ColumnElement, Row, func, literal_column, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import FieldError
@@ -23,7 +23,7 @@ from app.store.meeting.accepting import accept_directly
 from app.store.meeting.binding import meet_and_bind
 from app.store.pace import PaceStore, Slots
 from app.store.recording import NewMessage, record, record_directly, step_json
-from app.store.tables import messages
+from app.store.tables import deliveries, messages
 
 __all__ = ["MessageStore", "NewMessage", "Tracked", "errors_of", "message_of", "steps_of"]
 
@@ -209,6 +209,17 @@ class MessageStore:
         """One message."""
         found = await self._find(messages.c.id == message_id, messages.c.id, 1)
         return found[0] if found else None
+
+    async def status(self, message_id: UUID) -> str:
+        """The status of a message that exists: its delivery's, or before that its own state."""
+        of_it = deliveries.c.sms_activity_id == messages.c.sms_activity_id
+        query = (
+            select(func.coalesce(deliveries.c.status, messages.c.state))
+            .select_from(messages.outerjoin(deliveries, of_it))
+            .where(messages.c.id == message_id)
+        )
+        async with self._database.read(patience=PATIENCE) as connection:
+            return str((await connection.execute(query)).scalar_one())
 
     async def cancel(self, message: Message, at: datetime) -> bool:
         """Cancel a QUEUED message; False if it is no longer QUEUED."""

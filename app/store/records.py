@@ -20,14 +20,17 @@ from sqlalchemy import (
     Text,
     cast,
     func,
+    literal_column,
     null,
+    or_,
     select,
 )
 
-from app.model.message import Record, StoredReceipt
+from app.model.message import Record, StoredReceipt, Told
 from app.model.status import Status
+from app.model.webhook import DeliveryState
 from app.store.messages import errors_of, message_of, steps_of
-from app.store.tables import deliveries, messages, receipts
+from app.store.tables import deliveries, messages, receipts, webhook_deliveries
 
 _RECEIPT = (
     receipts.c.status,
@@ -51,11 +54,16 @@ JOINED: Join = messages.outerjoin(
 def of_messages(*, history: bool, is_sqlite: bool, source: FromClause = JOINED) -> Select[Any]:
     """Selects messages with their deliveries; to be narrowed. ``source`` includes JOINED."""
     receipts_of_it = _history(messages.c.sms_activity_id, is_sqlite) if history else null()
+    words = null() if history else _words()
     return select(
         *messages.c,
         deliveries.c.status.label("delivery_status"),
         deliveries.c.status_at.label("delivery_status_at"),
         deliveries.c.seen.label("seen"),
+        deliveries.c.status_key.label("delivery_key"),
+        deliveries.c.reason.label("reason"),
+        words.label("words"),
+        _told(is_sqlite).label("told"),
         _resent_as(is_sqlite).label("resent_as"),
         receipts_of_it.label("history"),
     ).select_from(source)
@@ -70,6 +78,10 @@ def of_receipts_alone(*, is_sqlite: bool) -> Select[Any]:
         deliveries.c.status.label("delivery_status"),
         deliveries.c.status_at.label("delivery_status_at"),
         deliveries.c.seen.label("seen"),
+        deliveries.c.status_key.label("delivery_key"),
+        deliveries.c.reason.label("reason"),
+        null().label("words"),
+        null().label("told"),
         null().label("resent_as"),
         _history(deliveries.c.sms_activity_id, is_sqlite).label("history"),
     ).where(deliveries.c.message_id.is_(None))
@@ -85,6 +97,8 @@ def record_of(row: Row[*tuple[Any, ...]]) -> Record:
             status=row.delivery_status,
             status_at=row.delivery_status_at,
             seen=row.seen,
+            reason=row.reason,
+            words=_words_in(history, row),
             receipts=history,
         )
     status, status_at = row.delivery_status or row.state, row.delivery_status_at or row.state_at
@@ -96,6 +110,9 @@ def record_of(row: Row[*tuple[Any, ...]]) -> Record:
         status=status,
         status_at=status_at,
         seen=row.seen or 0,
+        reason=row.reason,
+        words=_words_in(history, row) if history else row.words,
+        told=Told(*json.loads(row.told)),
         submitted_at=row.submitted_at,
         errors=errors_of(row.errors) if row.errors else (),
         steps=steps_of(row.steps) if row.steps else (),
@@ -108,6 +125,40 @@ def _history(sms_activity_id: ColumnElement[str], is_sqlite: bool) -> ColumnElem
     mine = receipts.c.sms_activity_id == sms_activity_id
     rows = _as_json(_RECEIPT, is_sqlite=is_sqlite)
     return select(rows).where(mine).correlate(messages, deliveries).scalar_subquery()
+
+
+def _words() -> ColumnElement[Any]:
+    """iovox's words for the status: those of the receipt that it came with."""
+    decides = (
+        receipts.c.sms_activity_id == messages.c.sms_activity_id,
+        receipts.c.status_key == deliveries.c.status_key,
+        receipts.c.status_key > literal_column("0"),
+    )
+    words = select(receipts.c.delivery_status).where(*decides).order_by(receipts.c.digest)
+    one = words.limit(literal_column("1"))
+    return one.correlate(messages, deliveries).scalar_subquery()
+
+
+def _words_in(history: tuple[StoredReceipt, ...], row: Row[*tuple[Any, ...]]) -> str | None:
+    decides = (one.delivery_status for one in history if one.key == row.delivery_key > 0)
+    return next(decides, None)
+
+
+def _told(is_sqlite: bool) -> ColumnElement[Any]:
+    """How many deliveries of its events to webhooks succeeded, wait, and failed, as a JSON list."""
+    state = webhook_deliveries.c.state
+    kinds = (
+        (DeliveryState.DELIVERED,),
+        (DeliveryState.PENDING,),
+        (DeliveryState.FAILED, DeliveryState.CANCELLED),
+    )
+    counts = [
+        func.count().filter(or_(*(state == literal_column(f"'{one}'") for one in kind)))
+        for kind in kinds
+    ]
+    as_list = func.json_array(*counts) if is_sqlite else func.json_build_array(*counts)
+    mine = webhook_deliveries.c.message_id == messages.c.id
+    return select(cast(as_list, Text)).where(mine).correlate(messages).scalar_subquery()
 
 
 def _resent_as(is_sqlite: bool) -> ColumnElement[Any]:

@@ -158,6 +158,16 @@ deliveries = Table(
     Column("status_at", UtcTime),
     Column("seen", Integer, nullable=False, server_default=text("0")),
     Column("prev_key", BigInteger),  # the key before the last change: what the event rule reads
+    Column("received_at", UtcTime),  # the first receipt's, if it came before the message
+)
+# What is known from receipts alone, by when it was first heard of.
+_UNMATCHED = "message_id is null and received_at is not null"
+Index(
+    "deliveries_unmatched",
+    deliveries.c.received_at,
+    deliveries.c.sms_activity_id,
+    postgresql_where=text(_UNMATCHED),
+    sqlite_where=text(_UNMATCHED),
 )
 Index(
     "deliveries_by_status",
@@ -299,6 +309,7 @@ webhooks = Table(
     Column("not_before", UtcTime),  # back-off: it is down, or sent Retry-After
     Column("lease", Uuid),  # the process that delivers to it
     Column("lease_until", UtcTime),
+    Column("key_id", Text),  # the API key that made it; null: made before this was recorded
 )
 Index("webhooks_by_app", webhooks.c.app)
 
@@ -344,5 +355,12 @@ Index(
     webhook_deliveries.c.event_id,
     postgresql_where=text("state = 'PENDING'"),
     sqlite_where=text("state = 'PENDING'"),
+)
+# Who was told of a message.
+Index(
+    "webhook_deliveries_by_message",
+    webhook_deliveries.c.message_id,
+    postgresql_where=text("message_id is not null"),
+    sqlite_where=text("message_id is not null"),
 )
 Index("webhook_deliveries_ended", webhook_deliveries.c.ended_at)

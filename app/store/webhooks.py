@@ -10,20 +10,38 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Label, Row, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.webhook import DeliveryState, Webhook, WebhookState
 from app.store.engine import Database
-from app.store.tables import events, webhook_deliveries, webhooks
+from app.store.tables import api_keys, events, webhook_deliveries, webhooks
 
-COLUMNS = tuple(
-    webhooks.c[name]
-    for name in (
-        "id", "app", "url", "statuses", "secret", "previous_secret", "previous_secret_until",
-        "state", "reason", "created_at", "failures", "failing_since", "not_before",
+
+def _key_revoked() -> Label[bool]:
+    """Whether the key that made it is revoked; where that is unknown, every key that could have."""
+    could_have = or_(
+        api_keys.c.app == webhooks.c.app,
+        webhooks.c.app.is_(None) & (" " + api_keys.c.scopes + " ").like("% admin %"),
     )
+    its_key = case(
+        (webhooks.c.key_id.is_not(None), api_keys.c.id == webhooks.c.key_id), else_=could_have
+    )
+    valid = select(api_keys.c.id).where(its_key, api_keys.c.revoked_at.is_(None))
+    return (~valid.correlate(webhooks).exists()).label("key_revoked")
+
+
+COLUMNS = (
+    *(
+        webhooks.c[name]
+        for name in (
+            "id", "app", "url", "statuses", "secret", "previous_secret", "previous_secret_until",
+            "state", "reason", "created_at", "failures", "failing_since", "not_before", "key_id",
+        )
+    ),
 )  # fmt: skip
+_SHOWN = (*COLUMNS, _key_revoked())
+"""What owners are shown; who delivers need not know of keys."""
 
 _HEALTHY = {"failures": 0, "failing_since": None, "not_before": None}
 
@@ -54,13 +72,14 @@ class WebhookStore:
                     state=new.state,
                     created_at=new.created_at,
                     position=newest,
+                    key_id=new.key_id,
                 )
             )
             return True
 
     async def all(self, *, sees: str | None) -> list[Webhook]:
         """Every subscription, oldest first."""
-        query = select(*COLUMNS).order_by(webhooks.c.id)
+        query = select(*_SHOWN).order_by(webhooks.c.id)
         if sees is not None:
             query = query.where(webhooks.c.app == sees)
         async with self._database.read() as connection:
@@ -68,7 +87,7 @@ class WebhookStore:
 
     async def find(self, webhook_id: UUID, *, sees: str | None) -> Webhook | None:
         """One subscription."""
-        query = select(*COLUMNS).where(_visible(webhook_id, sees))
+        query = select(*_SHOWN).where(_visible(webhook_id, sees))
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else webhook_of(row)
@@ -126,7 +145,7 @@ class WebhookStore:
 
 
 def webhook_of(row: Row[*tuple[Any, ...]]) -> Webhook:
-    """A subscription from a row that has COLUMNS."""
+    """A subscription from a row that has COLUMNS, or those and more."""
     return Webhook(
         id=row.id,
         app=row.app,
@@ -141,6 +160,8 @@ def webhook_of(row: Row[*tuple[Any, ...]]) -> Webhook:
         failures=row.failures,
         failing_since=row.failing_since,
         not_before=row.not_before,
+        key_id=row.key_id,
+        key_revoked=getattr(row, "key_revoked", False),
     )
 
 
@@ -169,7 +190,7 @@ async def _update(
 ) -> Webhook | None:
     changed = await connection.execute(
         # The id too, since an UPDATE without values is an error.
-        update(webhooks).where(which).values(id=webhooks.c.id, **values).returning(*COLUMNS)
+        update(webhooks).where(which).values(id=webhooks.c.id, **values).returning(*_SHOWN)
     )
     row = changed.one_or_none()
     return None if row is None else webhook_of(row)

@@ -32,6 +32,8 @@ class Scope(StrEnum):
 
     SEND = "send"
     READ = "read"
+    WEBHOOKS = "webhooks"
+    SUPPORT = "support"
     ADMIN = "admin"
 
 
@@ -45,17 +47,32 @@ class Caller:
 
     @property
     def is_admin(self) -> bool:
-        """Whether this caller may see all apps."""
+        """Whether this caller may do everything, for all apps."""
         return Scope.ADMIN in self.scopes
 
     @property
     def sees(self) -> str | None:
-        """The app whose messages the caller may see; None, for an admin, is every app."""
+        """The app whose messages the caller may read; None, for support and admins, is every app.
+
+        Routes that change something ask for ``changes``.
+        """
+        return None if self.is_admin or Scope.SUPPORT in self.scopes else self.app
+
+    @property
+    def changes(self) -> str | None:
+        """The app whose messages and webhooks the caller may change; None, for an admin, is every
+        app. Support changes nothing: with a key that may also send, only its own app's.
+        """
         return None if self.is_admin else self.app
 
-    def has_scope(self, scope: str) -> bool:
-        """Whether the key has this scope, or ``admin``."""
-        return scope in self.scopes or self.is_admin
+    @property
+    def hides_texts(self) -> bool:
+        """Whether message texts are left out of its answers unless it asks for them."""
+        return Scope.SUPPORT in self.scopes and not self.is_admin
+
+    def has_any(self, scopes: Collection[str]) -> bool:
+        """Whether the key has one of these scopes, or ``admin``."""
+        return self.is_admin or not self.scopes.isdisjoint(scopes)
 
 
 class Authenticator:
@@ -71,17 +88,24 @@ class Authenticator:
         self._cache: dict[bytes, tuple[float, Caller]] = {}  # no larger than the table of keys
 
     async def authenticate(self, authorization: str | None, scopes: Collection[str]) -> Caller:
-        """The caller. Raises NotAuthenticated, NotAllowed or StoreUnavailable."""
+        """The caller, who needs one of these scopes.
+
+        Raises NotAuthenticated, NotAllowed or StoreUnavailable.
+        """
+        caller = await self.find(authorization)
+        if not caller.has_any(scopes):
+            needed = " or ".join(scope for scope in Scope if scope in scopes)
+            has = ", ".join(sorted(caller.scopes))
+            raise NotAllowed(f"This needs a key with the scope {needed}; yours has: {has}")
+        return caller
+
+    async def find(self, authorization: str | None) -> Caller:
+        """Whose key it is, whatever its scopes. Raises NotAuthenticated or StoreUnavailable."""
         scheme, _, secret = (authorization or "").partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:
             raise NotAuthenticated("Send your API key as `Authorization: Bearer <key>`")
-        caller = await self._find(digest(secret))
-        for scope in scopes:
-            if not caller.has_scope(scope):
-                has = ", ".join(sorted(caller.scopes))
-                raise NotAllowed(f"This needs a key with the scope {scope}; yours has: {has}")
-        return caller
+        return await self._find(digest(secret))
 
     async def _find(self, key_digest: bytes) -> Caller:
         now = self._clock()
@@ -128,7 +152,9 @@ class ApiKey(SecurityBase):
         self.scheme_name = "apiKey"
         self.model = HTTPBearer(
             description="An API key, made by `dlr keys create`. Each operation names the scopes "
-            "that the key needs: `send`, `read` or `admin`; `admin` may do everything and sees "
+            "of which the key needs one: `send`, `read` (its app's messages and webhooks), "
+            "`webhooks` (to change them) or `support` (reads every app's, changes nothing; message "
+            "texts are null unless `reveal=text` asks for them). `admin` may do everything, for "
             "every app."
         )
 
@@ -140,6 +166,16 @@ class ApiKey(SecurityBase):
 
 api_key = ApiKey()
 
+
+async def require_valid_key(request: Request) -> None:
+    """For an answer that was held: whether its key is still valid. Raises NotAuthenticated."""
+    authenticator: Authenticator = request.app.state.authenticator
+    await authenticator.find(request.headers.get("authorization"))
+
+
+# One of the scopes suffices; FastAPI itself only documents them, `app.web.routing` checks them.
 SendCaller = Annotated[Caller, Security(api_key, scopes=[Scope.SEND])]
-ReadCaller = Annotated[Caller, Security(api_key, scopes=[Scope.READ])]
+ReadCaller = Annotated[Caller, Security(api_key, scopes=[Scope.READ, Scope.SUPPORT])]
+WebhooksCaller = Annotated[Caller, Security(api_key, scopes=[Scope.WEBHOOKS])]
+SupportCaller = Annotated[Caller, Security(api_key, scopes=[Scope.SUPPORT])]
 AdminCaller = Annotated[Caller, Security(api_key, scopes=[Scope.ADMIN])]

@@ -63,6 +63,7 @@ def complete(document: Json, *, paths: Mapping[str, Json], schemes: Mapping[str,
     schemas.update(problem["$defs"])
     for operation in _operations(document):
         _drop_framework_error(operation)
+        _offer_scopes(operation)
     return document
 
 
@@ -79,3 +80,16 @@ def _drop_framework_error(operation: Json) -> None:
         del content["application/json"]
         if not content:
             del operation["responses"]["422"]
+
+
+def _offer_scopes(operation: Json) -> None:
+    """Write scopes as alternatives: within one requirement OpenAPI means all of them, and FastAPI
+    puts them there.
+    """
+    if "security" in operation:
+        operation["security"] = [
+            {name: scopes}
+            for requirement in operation["security"]
+            for name, every in requirement.items()
+            for scopes in ([[scope] for scope in every] or [[]])
+        ]

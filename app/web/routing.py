@@ -24,13 +24,15 @@ from app.web.strict_json import require_distinct, without_surplus
 
 
 class KeyedRoute(APIRoute):
-    """A route that requires a key. Its endpoint declares a Caller with the required scopes."""
+    """A route that requires a key. Its endpoint declares a Caller with the scopes that may call it:
+    one of them suffices.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, preceded by the checks before the body."""
         handle = super().get_route_handler()
         dependants = list(_walk(self.dependant))
-        scopes = required_scopes(self.dependant)
+        scopes = allowed_scopes(self.dependant)
         models: list[type[BaseModel]] = [
             field.field_info.annotation  # type: ignore[misc]  # our routes have no other parameters
             for each in dependants
@@ -61,8 +63,8 @@ class KeyedRoute(APIRoute):
         return keyed
 
 
-def required_scopes(dependant: Dependant) -> frozenset[str]:
-    """The scopes that an endpoint's dependencies require. Raises TypeError if there are none."""
+def allowed_scopes(dependant: Dependant) -> frozenset[str]:
+    """The scopes of which an endpoint's caller needs one. Raises TypeError if there are none."""
     scopes = {scope for each in _walk(dependant) for scope in each.own_oauth_scopes or ()}
     if not scopes:
         raise TypeError(f"{dependant.call} asks for no key: declare a caller, such as ReadCaller")

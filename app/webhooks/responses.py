@@ -31,6 +31,13 @@ class Webhook(BaseModel):
     state: WebhookState = Field(description="ENDED is for good")
     reason: str | None = Field(description="Why it is not ACTIVE")
     created_at: datetime = Field(description="What happened since then is delivered")
+    key_id: str | None = Field(
+        description="The API key that made it, as in `dlr keys list`; null where it is not known"
+    )
+    key_revoked: bool = Field(
+        description="That key is revoked, and the webhook still delivers: delete it unless it is "
+        "wanted. Where the key is not known: no key that could have made it is valid any more"
+    )
     failing_since: datetime | None = Field(description="Since when nothing was taken")
     not_before: datetime | None = Field(description="When its receiver is tried again")
     previous_secret_until: datetime | None = Field(
@@ -110,6 +117,8 @@ def _fields(webhook: model.Webhook) -> dict[str, object]:
         "state": webhook.state,
         "reason": webhook.reason,
         "created_at": webhook.created_at,
+        "key_id": webhook.key_id,
+        "key_revoked": webhook.key_revoked,
         "failing_since": webhook.failing_since,
         "not_before": webhook.not_before,
         "previous_secret_until": webhook.previous_secret_until,

@@ -1,6 +1,7 @@
 """``/v1/webhooks``: subscriptions made, changed, tried, looked into and repeated.
 
-The caller holds a key with the scope ``read``; another app's webhooks do not exist to it.
+Reading takes a key with the scope ``read`` or ``support``, changing one with ``webhooks``; another
+app's webhooks do not exist to it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.errors import Conflict, NotFound
-from app.web.caller import ReadCaller
+from app.web.caller import ReadCaller, WebhooksCaller
 from app.web.paths import DeliveryId, WebhookId
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
@@ -56,17 +57,17 @@ _CREATED: Responses = {
     responses=_CREATED | problems(Conflict, *BODY_ERRORS),
 )
 async def create_webhook(
-    asked: NewWebhook, caller: ReadCaller, subscriptions: TheSubscriptions, response: Response
+    asked: NewWebhook, caller: WebhooksCaller, subscriptions: TheSubscriptions, response: Response
 ) -> WebhookWithSecret:
     """To what happens from now on."""
-    webhook = await subscriptions.create(asked, sees=caller.sees)
+    webhook = await subscriptions.create(asked, sees=caller.changes, key_id=caller.key_id)
     response.headers["Location"] = f"/v1/webhooks/{webhook.id}"
     return shown_with_secret(webhook)
 
 
 @router.get("", summary="All of them", responses=problems())
 async def list_webhooks(caller: ReadCaller, subscriptions: TheSubscriptions) -> WebhookList:
-    """An app's own; an admin sees every app's."""
+    """An app's own; support and admins see every app's."""
     found = await subscriptions.all(sees=caller.sees)
     return WebhookList(webhooks=[shown(webhook) for webhook in found])
 
@@ -89,11 +90,11 @@ async def look_up_webhook(
 async def change_webhook(
     id: WebhookId,
     asked: WebhookChange,
-    caller: ReadCaller,
+    caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
 ) -> Webhook:
     """While it is paused nothing is sent and nothing is lost."""
-    return shown(await subscriptions.change(id, asked, sees=caller.sees))
+    return shown(await subscriptions.change(id, asked, sees=caller.changes))
 
 
 @router.delete(
@@ -105,21 +106,21 @@ async def change_webhook(
 )
 async def delete_webhook(
     id: WebhookId,
-    caller: ReadCaller,
+    caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
 ) -> None:
     """Nothing more is sent."""
-    await subscriptions.remove(id, sees=caller.sees)
+    await subscriptions.remove(id, sees=caller.changes)
 
 
 @router.post("/{id}/secret", summary="A new secret", responses=problems(NotFound))
 async def rotate_webhook_secret(
     id: WebhookId,
-    caller: ReadCaller,
+    caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
 ) -> WebhookWithSecret:
     """Deliveries are signed with both for a day, so that there is time to change over."""
-    return shown_with_secret(await subscriptions.rotate(id, sees=caller.sees))
+    return shown_with_secret(await subscriptions.rotate(id, sees=caller.changes))
 
 
 @router.post(
@@ -130,11 +131,11 @@ async def rotate_webhook_secret(
 )
 async def send_test_event(
     id: WebhookId,
-    caller: ReadCaller,
+    caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
 ) -> Delivery:
     """202 with a delivery, which tells a moment later how it went."""
-    return shown_delivery(await subscriptions.test(id, sees=caller.sees))
+    return shown_delivery(await subscriptions.test(id, sees=caller.changes))
 
 
 @router.get(
@@ -176,11 +177,11 @@ async def look_up_delivery(
 async def replay_delivery(
     id: WebhookId,
     delivery_id: DeliveryId,
-    caller: ReadCaller,
+    caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
 ) -> Delivery:
     """Under the same `webhook-id`, whatever came of it."""
-    return shown_delivery(await subscriptions.replay(id, delivery_id, sees=caller.sees))
+    return shown_delivery(await subscriptions.replay(id, delivery_id, sees=caller.changes))
 
 
 @router.post(
@@ -192,11 +193,11 @@ async def replay_delivery(
 async def replay_deliveries(
     id: WebhookId,
     asked: ReplayRequest,
-    caller: ReadCaller,
+    caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
 ) -> Replayed:
     """In order. Where `next` is not null there are more: ask again with it as `after`."""
-    count, end = await subscriptions.replay_range(id, asked.bounds(), sees=caller.sees)
+    count, end = await subscriptions.replay_range(id, asked.bounds(), sees=caller.changes)
     return Replayed(replayed=count, next=end)
 
 

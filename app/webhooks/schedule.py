@@ -23,12 +23,15 @@ class Schedule:
     ``longest_retry``, and given up ``give_up_after`` its first attempt. After ``down_after`` failed
     rounds in a row a receiver counts as down: it is probed by one attempt at a time, at most
     ``longest_probe`` apart. After ``give_up_after`` without a success its webhook is paused.
+    A receiver's Retry-After holds for ``longest_pause`` at most: a mistake in it must not silence
+    a webhook for days.
     """
 
     timeout: float = 10.0
     first_retry: float = 1.0
     longest_retry: float = 600.0
     longest_probe: float = 60.0
+    longest_pause: float = 3_600.0
     give_up_after: float = 3 * 86_400.0
     down_after: int = 3
     concurrency: int = 8
@@ -94,7 +97,7 @@ class Schedule:
         if others_succeeded and (now - first).total_seconds() >= self.give_up_after:
             return DeliveryState.FAILED, None
         wait = _backoff(self.first_retry, delivery.attempts, self.longest_retry)
-        wait = max(wait, min(result.retry_after or 0.0, self.give_up_after))
+        wait = max(wait, min(result.retry_after or 0.0, self.longest_pause))
         return DeliveryState.PENDING, now + timedelta(seconds=wait)
 
     def _failing(
@@ -113,7 +116,7 @@ class Schedule:
         delays = [result.retry_after for result in results if result.retry_after]
         if not delays:
             return None
-        return now + timedelta(seconds=min(max(delays), self.give_up_after))
+        return now + timedelta(seconds=min(max(delays), self.longest_pause))
 
     def _stopped(self, webhook: Webhook, state: WebhookState, reason: str, now: datetime) -> Health:
         return Health(

@@ -1,6 +1,6 @@
 """What owners do with their webhooks: create, change, pause, rotate, test, replay, delete.
 
-``sees`` is the app whose webhooks the caller may see; None, for an admin, is every app. Another
+``sees`` is the app whose webhooks the caller may see or change; None is every app. Another
 app's webhook is answered as one that does not exist.
 """
 
@@ -51,12 +51,15 @@ class Subscriptions:
         self._targets = targets
         self._on_change = on_change
 
-    async def create(self, asked: NewWebhook, *, sees: str | None) -> Webhook:
-        """Subscribe to events from now on. The secret is returned here, and never again."""
+    async def create(self, asked: NewWebhook, *, sees: str | None, key_id: str) -> Webhook:
+        """Subscribe to events from now on. The secret is returned here, and never again.
+
+        ``key_id`` is the API key that asks.
+        """
         if asked.app is not None and sees not in (None, asked.app):
             raise NotAllowed("Only an admin's key may have another app's events sent somewhere")
         await self._check(asked.url)
-        webhook = _new(asked, app=sees or asked.app)
+        webhook = _new(asked, app=sees or asked.app, key_id=key_id)
         if not await self._store.add(webhook, most=MAX_WEBHOOKS):
             raise Conflict(f"There are {MAX_WEBHOOKS} webhooks already; delete one first")
         self._on_change()
@@ -167,7 +170,7 @@ class Subscriptions:
             raise _at_fault("url", str(error)) from None
 
 
-def _new(asked: NewWebhook, *, app: str | None) -> Webhook:
+def _new(asked: NewWebhook, *, app: str | None, key_id: str) -> Webhook:
     return Webhook(
         id=uuid7(),
         app=app,
@@ -182,6 +185,7 @@ def _new(asked: NewWebhook, *, app: str | None) -> Webhook:
         failures=0,
         failing_since=None,
         not_before=None,
+        key_id=key_id,
     )
 
 

@@ -12,17 +12,17 @@ from starlette.routing import BaseRoute, Mount, Route
 from app.main import create_app
 from app.settings import Settings
 from app.web.caller import Scope
-from app.web.routing import KeyedRoute, required_scopes
+from app.web.routing import KeyedRoute, allowed_scopes
 
 ANY_ID = "0193e0c4-0000-7000-8000-000000000001"
 
 
 class Offered(NamedTuple):
-    """One method of one route. ``scope`` is None where no key is asked for."""
+    """One method of one route. ``scopes``: a key needs one of them; empty where none is asked."""
 
     method: str
     path: str
-    scope: Scope | None
+    scopes: frozenset[Scope]
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -44,11 +44,11 @@ def offered() -> list[Offered]:
     )
     found = []
     for route in _flat(create_app(settings).routes):
-        scope = None
+        names: frozenset[str] = frozenset()
         if isinstance(route, KeyedRoute):
-            (name,) = required_scopes(route.dependant)
-            scope = Scope(name)
-        found += [Offered(method, route.path, scope) for method in sorted(route.methods or ())]
+            names = allowed_scopes(route.dependant)
+        scopes = frozenset(map(Scope, names))
+        found += [Offered(method, route.path, scopes) for method in sorted(route.methods or ())]
     return found
 
 

@@ -17,7 +17,7 @@ from tests.architecture.routes import Offered, offered
 from tests.receive.serving import CALLBACK_HEADERS, Service, bearer, hung_up, serving_a_copy
 from tests.support import load
 
-DLR = [Offered(method, "/dlr", None) for method in ("POST", "GET", "PUT")]
+DLR = [Offered(method, "/dlr", frozenset()) for method in ("POST", "GET", "PUT")]
 # A stream has no end; it has tests of its own.
 ROUTES = [*DLR, *(route for route in offered() if not route.path.endswith("/stream"))]
 WRITING = [route for route in ROUTES if route.method in {"POST", "PUT", "PATCH", "DELETE"}]

@@ -48,7 +48,7 @@ def running(
     ports = free_port(), free_port()
     simulator, url = (f"http://127.0.0.1:{port}" for port in ports)
     settings = settings_for(database_url, folder, ports[1], simulator) | (env or {})
-    key = make_key(settings, "billing", "send", "read")
+    key = make_key(settings, "billing", "send", "read", "webhooks")
     with (
         ServerProcess.fork(
             ["simulator", "--port", str(ports[0])],

@@ -67,6 +67,19 @@ def test_a_message_tells_of_its_call_flow_and_its_times(service: Running) -> Non
     assert f"resend_of: {sent['id']}" in dlr(["status", again["id"]], service.env).stdout
 
 
+def test_the_status_of_a_number_is_that_of_its_last_messages(service: Running) -> None:
+    first = send(service, "447700900500", "--reference", "first")
+    last = send(service, "447700900500", "--reference", "last")
+    shown = dlr(["status", "+44 7700 900500"], service.env)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.index("last") < shown.stdout.index("first")
+    as_json = dlr(["status", "447700900500", "--json"], service.env).stdout
+    assert last["id"] in as_json
+    assert first["id"] in as_json
+    nobody = dlr(["status", "+44 7700 900599"], service.env)
+    assert (nobody.returncode, "none went to that number" in nobody.stdout) == (1, True)
+
+
 def test_what_iovox_refuses_is_on_record(service: Running) -> None:
     told = send(service, "447700900111", expect=2)
     assert (told["status"], told["errors"][0]["field"]) == ("REJECTED", "destination")

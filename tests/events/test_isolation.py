@@ -58,7 +58,10 @@ class Delivering(Writer):
 
     async def subscribe(self, app: str, *urls: str) -> None:
         await asyncio.gather(
-            *(self._subscriptions.create(NewWebhook(url=url), sees=app) for url in urls)
+            *(
+                self._subscriptions.create(NewWebhook(url=url), sees=app, key_id="a key")
+                for url in urls
+            )
         )
 
 

@@ -81,12 +81,18 @@ def test_the_attempts_reach_over_three_days() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"), [(120.0, 120.0), (0.0, 1.0), (10.0**9, 3 * 86_400.0)]
+    ("asked", "expected"), [(120.0, 120.0), (0.0, 1.0), (3_600.0, 3_600.0), (10.0**9, 3_600.0)]
 )
-def test_the_asked_time_is_a_lower_bound(asked: float, expected: float) -> None:
+def test_the_asked_time_is_a_lower_bound_up_to_an_hour(asked: float, expected: float) -> None:
     assert waits(0, DeliveryResult(429, "it answered 429", asked)) == pytest.approx(
         expected, rel=0.26
     )
+
+
+def test_no_receiver_silences_its_webhook_for_more_than_an_hour() -> None:
+    asked = DeliveryResult(503, "it answered 503", 999_999_999.0)
+    for results in ([asked], [asked, TAKEN]):
+        assert SCHEDULE.health(webhook(), results, NOW).not_before == NOW + timedelta(hours=1)
 
 
 DAYS = timedelta(days=3)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import update
 
 from app.model.event import event_id
+from app.store.keys import KeyStore
+from app.store.tables import webhooks
 from app.webhooks.requests import BY_DEFAULT
 
 from .world import World, fields, serving
@@ -36,6 +39,8 @@ async def test_a_webhook_from_beginning_to_end(world: World) -> None:
         "state": "ACTIVE",
         "reason": None,
         "created_at": None,
+        "key_id": webhook["key_id"],
+        "key_revoked": False,
         "failing_since": None,
         "not_before": None,
         "previous_secret_until": None,
@@ -251,3 +256,59 @@ async def test_plain_http_and_own_networks_where_they_are_allowed(sqlite_url: st
 
 def _json(body: object) -> bytes:
     return json.dumps(body).encode()
+
+
+async def test_webhooks_of_revoked_keys_say_so(world: World) -> None:
+    """They go on delivering: who looks at the list sees which outlived their key."""
+    keys = KeyStore(world.database)
+    app = f"leaving{uuid4().hex}"
+    first, second = await world.key(app), await world.key(app)
+    one = (await world.client.post(PATH, headers=first, json={"url": URL})).json()
+    two = (await world.client.post(PATH, headers=second, json={"url": URL})).json()
+    assert one["key_id"] != two["key_id"]
+    assert await keys.revoke(one["key_id"])
+    listed = (await world.client.get(PATH, headers=second)).json()["webhooks"]
+    assert {each["id"]: each["key_revoked"] for each in listed} == {
+        one["id"]: True,
+        two["id"]: False,
+    }
+    changed = await world.client.patch(f"{PATH}/{one['id']}", headers=second, json={"paused": True})
+    assert changed.json()["key_revoked"] is True
+
+
+async def test_of_a_webhook_without_a_known_key_all_its_apps_keys_count(world: World) -> None:
+    """As it is with those that were made before the key was recorded."""
+    app = f"old{uuid4().hex}"
+    keys, key, admin = KeyStore(world.database), await world.key(app), await world.key("o", "admin")
+    made = (await world.client.post(PATH, headers=key, json={"url": URL})).json()
+    async with world.database.write() as connection:
+        mine = webhooks.c.id == UUID(made["id"])
+        await connection.execute(update(webhooks).where(mine).values(key_id=None))
+    one = f"{PATH}/{made['id']}"
+    assert (await world.client.get(one, headers=admin)).json()["key_revoked"] is False
+    await keys.revoke(made["key_id"])
+    found = (await world.client.get(one, headers=admin)).json()
+    assert (found["key_id"], found["key_revoked"]) == (None, True)
+
+
+@pytest.mark.parametrize("scopes", [("read",), ("support",), ("read", "support")])
+async def test_reading_does_not_change_webhooks(world: World, scopes: tuple[str, ...]) -> None:
+    owner, reader = await world.key("billing"), await world.key("billing", *scopes)
+    made = (await world.client.post(PATH, headers=owner, json={"url": URL})).json()
+    one = f"{PATH}/{made['id']}"
+    assert (await world.client.get(one, headers=reader)).json()["id"] == made["id"]
+    for method, path in (("POST", PATH), ("PATCH", one), ("DELETE", one), ("POST", f"{one}/secret"),
+                         ("POST", f"{one}/test"), ("POST", f"{one}/replay")):  # fmt: skip
+        refused = await world.client.request(method, path, headers=reader, json={"url": URL})
+        assert refused.status_code == 403, (method, path)
+        assert "scope webhooks" in refused.json()["detail"]
+
+
+async def test_support_with_webhooks_changes_its_own_apps_alone(world: World) -> None:
+    owner, both = await world.key("billing"), await world.key("desk", "support", "webhooks")
+    made = (await world.client.post(PATH, headers=owner, json={"url": URL})).json()
+    one = f"{PATH}/{made['id']}"
+    assert (await world.client.get(one, headers=both)).status_code == 200
+    assert (await world.client.delete(one, headers=both)).status_code == 404
+    own = (await world.client.post(PATH, headers=both, json={"url": URL})).json()
+    assert own["app"] == world.app("desk")

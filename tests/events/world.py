@@ -72,7 +72,7 @@ class Writer:
             key_id=uuid4().hex[:8],
             app=self.app(app),
             digest=digest(secret),
-            scopes=frozenset(scopes or {"read"}),
+            scopes=frozenset(scopes or {"read", "webhooks"}),
         )
         return {"Authorization": f"Bearer {secret}"}
 

@@ -100,7 +100,7 @@ async def test_it_is_read_and_made_in_pieces(world: World) -> None:
     pieces = [
         len(piece)
         async for piece in world.service.runtime.lookups.export(
-            Search(app="exporting"), before=None, limit=None
+            Search(app="exporting"), before=None, limit=None, texts=True
         )
     ]
     assert sum(pieces) == MESSAGES
@@ -112,7 +112,7 @@ async def test_half_a_file_is_never_taken_for_a_whole_one(own_world: World) -> N
     """When we shut down the connection breaks off, rather than end as if that were all."""
     await _filled(own_world, "exporting", BATCH_SIZE + 1)
     lookups = own_world.service.runtime.lookups
-    pieces = lookups.export(Search(app="exporting"), before=None, limit=None)
+    pieces = lookups.export(Search(app="exporting"), before=None, limit=None, texts=True)
     assert len(await anext(pieces)) == BATCH_SIZE
     own_world.service.runtime.end_streams()
     with pytest.raises(Unavailable, match="not complete"):

@@ -211,7 +211,7 @@ async def test_the_next_page_is_linked(world: World) -> None:
         ("status=LOST", "status", "'LOST' is not a status"),
         ("status=failed", "status", "is not a status"),
         ("status=FAILED,", "status", "is not a status"),
-        ("status=UNKNOWN", "status", "is not a status"),
+        ("status=UNKNOWN", "status", "GET /v1/receipts/unmatched"),
         ("status=", "status", "is empty"),
         ("final=yes", "final", "true or false"),
         ("overdue=1", "overdue", "true or false"),

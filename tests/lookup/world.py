@@ -32,6 +32,8 @@ PATIENCE = timedelta(hours=72)
 BY_US = (Status.REJECTED, Status.UNCONFIRMED, Status.UNSENT, Status.CANCELLED)
 BY_IOVOX = (Status.ACKNOWLEDGED, Status.BUFFERED, Status.FAILED, Status.EXPIRED, Status.DELIVERED)
 
+WORDS = {"FAILED": "delivery failure", "DELIVERED": "delivery success"}
+
 Json = dict[str, Any]
 
 
@@ -140,6 +142,7 @@ class World:
             body = {
                 "sms_activity_id": sms_activity_id,
                 "status": status,
+                "delivery_status": WORDS.get(status),
                 "status_reason": str(place % 3),
                 "receipt_timestamp": at.isoformat(timespec="seconds"),
             }
@@ -157,7 +160,7 @@ class World:
 
 @asynccontextmanager
 async def living(database_url: str, **changed: object) -> AsyncIterator[World]:
-    """The whole service but for its socket, with keys of `billing`, `shipping` and `admin`."""
+    """The whole service but for its socket, with keys of some apps, `support` and `admin`."""
     with tempfile.TemporaryDirectory() as folder:
         service = create_app(settings(database_url, Path(folder), **changed))
         await service.runtime.start()
@@ -166,6 +169,7 @@ async def living(database_url: str, **changed: object) -> AsyncIterator[World]:
             await world.add_key("billing", "read")
             await world.add_key("shipping", "read")
             await world.add_key("sender", "send")
+            await world.add_key("support", "support")
             await world.add_key("admin", "admin")
             yield world
         finally:

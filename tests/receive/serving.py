@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import socket
+import time
 from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -154,15 +155,17 @@ def read_answer(connection: socket.socket) -> RawAnswer:
 
 def hung_up(connection: socket.socket, within: float) -> bool:
     """Whether the other side closes the connection in this many seconds."""
-    connection.settimeout(within)
+    deadline = time.monotonic() + within
     try:
-        while connection.recv(65536):
-            pass
+        while (left := deadline - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not connection.recv(65536):
+                return True
     except TimeoutError:
         return False
     except ConnectionError:
         return True
-    return True
+    return False
 
 
 def _some(connection: socket.socket) -> bytes:

@@ -103,11 +103,6 @@ async def test_our_end_of_every_link_is_watched(database: Database) -> None:
             assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
 
 
-async def test_only_hot_statements_are_planned_once(database: Database) -> None:
-    assert await by_asyncpg(database, "show plan_cache_mode") == "force_generic_plan"
-    assert await by_sqlalchemy(database, "show plan_cache_mode") == "auto"
-
-
 @both
 @pytest.mark.parametrize(
     ("configured", "used"),

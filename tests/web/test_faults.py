@@ -15,7 +15,7 @@ from tests.receive.serving import Service, bearer, serving_a_copy
 
 KIB = 1024
 MESSAGE = {"origin": "447923221231", "destination": "447723443321", "message": "hello"}
-KEYED = [route for route in offered() if route.scope]
+KEYED = [route for route in offered() if route.scopes]
 TAKES_A_BODY = {
     "POST /v1/messages": 64 * KIB,
     "POST /v1/messages/batch": 4096 * KIB,

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 ST = Path(sys.executable).with_name("st")
 TAGS = {
     "send": ["send"],
-    "read": ["look up", "events", "webhooks"],
+    "read": ["look up", "events"],
+    "webhooks": ["webhooks"],
+    "support": ["look up", "events"],
     "admin": ["rejected receipts", "operations", "receive"],
 }
 """Each operation once, with a key of the scope that it needs and no more: seconds, not minutes."""

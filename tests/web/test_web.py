@@ -98,7 +98,7 @@ def test_a_number_too_long_is_told_in_our_words(client: httpx.Client) -> None:
     assert answer.json()["detail"] == "The body is not JSON: a number is too long"
 
 
-@pytest.mark.parametrize("route", [route for route in offered() if route.scope], ids=str)
+@pytest.mark.parametrize("route", [route for route in offered() if route.scopes], ids=str)
 def test_a_query_parameter_that_no_route_knows(service: Service, route: Offered) -> None:
     headers = bearer(service.key("admin"))
     target = f"{service.url}{route.target}?colour=red"

@@ -8,7 +8,7 @@ lock against every replica.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -57,14 +57,9 @@ _SOCKET_OPTIONS = (
 )
 
 
-def connect_arguments(
-    address: PostgresAddress, *, timeout: float, settings: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """What ``connect`` is to be called with.
-
-    ``timeout``: seconds for connecting to one host. ``settings``: PostgreSQL's, for each session.
-    """
-    ours = {**_SERVER_SETTINGS, **(settings or {})}
+def connect_arguments(address: PostgresAddress, *, timeout: float) -> dict[str, Any]:
+    """What ``connect`` is to be called with. ``timeout``: seconds for connecting to one host."""
+    ours = dict(_SERVER_SETTINGS)
     if address.names_application:  # what is set here wins over the DSN
         del ours["application_name"]
     return {

@@ -103,14 +103,16 @@ fresh as materialized (
   select *, {of.best_before} best_before
   from (
     -- a repetition raises nothing, but it may be the first to name its message
-    select sid, ord, status, at, status_reason, case when r.id is null then 0 else key end key,
+    select sid, ord, status, at, status_reason, received_at,
+      case when r.id is null then 0 else key end key,
       case when r.id is null then 0 else flag end flag
     from {of.receipts} left join r using (id) where r.id is not null or named) z),
 u as (
-  insert into deliveries (sms_activity_id, status, status_key, status_at, reason, seen)
+  insert into deliveries (sms_activity_id, status, status_key, status_at, reason, seen,
+    received_at)
   select {of.of_each} sid, case when key > 0 then status else 'UNKNOWN' end, key,
     case when key > 0 then at end, case when key > 0 then status_reason end,
-    {of.flags}
+    {of.flags}, received_at
   from fresh order by sid, key desc
   on conflict (sms_activity_id) do update set
     prev_key = deliveries.status_key,
@@ -121,7 +123,10 @@ u as (
       then excluded.status_at else deliveries.status_at end,
     reason = case when excluded.status_key > deliveries.status_key
       then excluded.reason else deliveries.reason end,
-    status_key = greatest(deliveries.status_key, excluded.status_key)
+    status_key = greatest(deliveries.status_key, excluded.status_key),
+    -- only for the list of ids without a message
+    received_at = coalesce(deliveries.received_at,
+      case when deliveries.message_id is null then excluded.received_at end)
   where excluded.status_key > deliveries.status_key
     or deliveries.seen | excluded.seen <> deliveries.seen or deliveries.message_id is null
   returning sms_activity_id sid, message_id, app, prev_key),

@@ -33,6 +33,7 @@ class _Delivery:
     message_id: UUID | None
     app: str | None
     reason: str | None = None
+    received_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -166,6 +167,7 @@ async def _deliveries(connection: AsyncConnection, ids: set[str]) -> dict[str, _
             deliveries.c.message_id,
             deliveries.c.app,
             deliveries.c.reason,
+            deliveries.c.received_at,
         ).where(deliveries.c.sms_activity_id.in_(ids))
     )
     return {row[0]: _Delivery(*row[1:]) for row in found}
@@ -177,6 +179,8 @@ def _raise_status(known: dict[str, _Delivery], receipt: Receipt) -> list[NewEven
         receipt.sms_activity_id, _Delivery(Status.UNKNOWN, 0, None, 0, None, None)
     )
     content = receipt.content
+    if delivery.message_id is None and delivery.received_at is None:
+        delivery.received_at = receipt.arrival.received_at
     delivery.seen |= content.flag
     if content.key <= delivery.status_key:
         return []
@@ -195,7 +199,7 @@ async def _save(connection: AsyncConnection, changed: Mapping[str, _Delivery]) -
     if not changed:
         return
     new = upsert(deliveries)
-    values = ("status", "status_key", "status_at", "reason", "seen")
+    values = ("status", "status_key", "status_at", "reason", "seen", "received_at")
     await connection.execute(
         new.on_conflict_do_update(
             index_elements=["sms_activity_id"], set_={name: new.excluded[name] for name in values}

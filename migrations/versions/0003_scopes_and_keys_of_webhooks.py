@@ -1,0 +1,36 @@
+"""Scope `webhooks` for keys that could change webhooks so far; which key made a webhook.
+
+Until now `read` allowed to change webhooks: such keys go on managing theirs. A pause that a
+receiver asked for by Retry-After ends after an hour, also one that was stored for longer.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003_webhooks"
+down_revision = "0002_one_spelling"
+branch_labels = None
+depends_on = None
+
+_LONGEST_PAUSE = timedelta(hours=1)
+
+
+def upgrade() -> None:
+    op.add_column("webhooks", sa.Column("key_id", sa.Text(), nullable=True))
+    op.execute(
+        "update api_keys set scopes = scopes || ' webhooks'"
+        " where ' ' || scopes || ' ' like '% read %'"
+        " and ' ' || scopes || ' ' not like '% webhooks %'"
+    )
+    latest = datetime.now(UTC) + _LONGEST_PAUSE
+    for name, column in (("webhooks", "not_before"), ("webhook_deliveries", "next_attempt_at")):
+        at = sa.column(column, sa.DateTime(timezone=True))
+        table = sa.table(name, at)
+        op.execute(sa.update(table).where(at > latest).values({column: latest}))
+
+
+def downgrade() -> None:
+    # Keys keep the scope `webhooks`: the release before does not look at it.
+    op.drop_column("webhooks", "key_id")

@@ -1,0 +1,44 @@
+"""What receipts alone tell, in the order of their arrival; who was told.
+
+`deliveries.received_at` is when an id was first heard of by a receipt. The index on it has only ids
+without a message, so it costs nothing where a message comes first.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004_telling"
+down_revision = "0003_webhooks"
+branch_labels = None
+depends_on = None
+
+_UNMATCHED = "message_id is null and received_at is not null"
+_TOLD = "message_id is not null"
+
+
+def upgrade() -> None:
+    op.add_column("deliveries", sa.Column("received_at", sa.DateTime(timezone=True)))
+    op.execute(
+        "update deliveries set received_at = (select min(received_at) from receipts"
+        " where receipts.sms_activity_id = deliveries.sms_activity_id) where message_id is null"
+    )
+    op.create_index(
+        "deliveries_unmatched",
+        "deliveries",
+        ["received_at", "sms_activity_id"],
+        postgresql_where=sa.text(_UNMATCHED),
+        sqlite_where=sa.text(_UNMATCHED),
+    )
+    op.create_index(
+        "webhook_deliveries_by_message",
+        "webhook_deliveries",
+        ["message_id"],
+        postgresql_where=sa.text(_TOLD),
+        sqlite_where=sa.text(_TOLD),
+    )
+
+
+def downgrade() -> None:
+    op.drop_index("webhook_deliveries_by_message", table_name="webhook_deliveries")
+    op.drop_index("deliveries_unmatched", table_name="deliveries")
+    op.drop_column("deliveries", "received_at")

@@ -113,8 +113,8 @@ def compare(stage: Stage) -> Section:
 
 
 def filter_names() -> set[str]:
-    """The parameters of a list."""
-    return set(MessageFilters.model_json_schema()["properties"])
+    """The parameters of a list; ``reveal`` selects no messages."""
+    return set(MessageFilters.model_json_schema()["properties"]) - {"reveal"}
 
 
 def _check_filters() -> None:

@@ -39,6 +39,7 @@ def parse_json(body: bytes) -> Any:
     twice becomes a RepeatedNames.
     """
     if len(body) > UNCOUNTED and (count := count_members(body)) > MAX_MEMBERS:
+        _require_shallow(body[:UNCOUNTED])
         fault = FieldError("body", f"has {count} names and values; at most {MAX_MEMBERS} are read")
         raise Invalid(
             "The body has too many names and values; nothing was done",
@@ -89,6 +90,16 @@ def count_members(body: bytes) -> int:
         count += outside.count(b",") + outside.count(b"{") + outside.count(b"[")
         in_string ^= len(parts) % 2 == 0
     return count
+
+
+def _require_shallow(start: bytes) -> None:
+    """Raises BadRequest if the body begins with more brackets than any parser follows."""
+    try:
+        _decoder.decode(start.decode("utf-8-sig", "replace"))
+    except RecursionError as error:
+        raise BadRequest(f"The body is not JSON: {_reason(error)}") from None
+    except ValueError:  # it is cut off
+        pass
 
 
 class _NotJsonError(ValueError):

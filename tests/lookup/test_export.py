@@ -153,7 +153,7 @@ IDS = [str(UUID(int=1)), str(UUID(int=2))]
 def test_a_refusal_fits_in_a_cell() -> None:
     errors = [{"field": "a", "message": "is bad"}, {"field": "b", "message": "too"}]
     line = csv_lines([_row(errors=errors, resent_as=IDS, final=True, expiry=3)]).decode()
-    assert line.endswith(f"{IDS[0]}; {IDS[1]},a: is bad; b: too\r\n")
+    assert line.endswith(f"{IDS[0]}; {IDS[1]},a: is bad; b: too,\r\n")
     assert ",3," in line
     assert ",true," in line
 
@@ -193,7 +193,7 @@ def test_who_asks_for_what(accept: str | None, kind: str) -> None:
 def _row(**cells: object) -> MessageSummary:
     flags = dict.fromkeys(("final", "contradictory", "overdue"), False)
     lists: dict[str, object] = {"resent_as": [], "errors": []}
-    status = {"status": "QUEUED"}
+    status = {"status": "QUEUED", "webhooks": {"delivered": 0, "pending": 0, "failed": 0}}
     return MessageSummary.model_validate(
         {**dict.fromkeys(COLUMNS), **flags, **lists, **status, **cells}
     )

@@ -37,10 +37,10 @@ def spelt(sms_activity_id: str, *of: object, **fields: Any) -> Receipt:
 
 @pytest.fixture
 async def before(empty_database_url: str) -> AsyncIterator[Database]:
-    """A database of the release before."""
+    """A database that has everything but this migration."""
     opened = Database(empty_database_url)
     async with opened.write() as connection:
-        await connection.run_sync(lambda sync: command.upgrade(config(sync), "0001"))
+        await connection.run_sync(lambda sync: command.upgrade(config(sync), "0003_telling"))
     yield opened
     await opened.close()
 
@@ -191,7 +191,7 @@ async def test_the_way_back_loses_nothing(before: Database) -> None:
     await migrate(before)
 
     def down_and_up(sync: Connection) -> None:
-        command.downgrade(config(sync), "0001")
+        command.downgrade(config(sync), "0003_telling")
         command.upgrade(config(sync), "head")
 
     async with before.write() as connection:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003_webhooks"
-down_revision = "0002_one_spelling"
+revision = "0002_webhooks"
+down_revision = "0001"
 branch_labels = None
 depends_on = None
 

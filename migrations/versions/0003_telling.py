@@ -7,8 +7,8 @@ without a message, so it costs nothing where a message comes first.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004_telling"
-down_revision = "0003_webhooks"
+revision = "0003_telling"
+down_revision = "0002_webhooks"
 branch_labels = None
 depends_on = None
 

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
-revision = "0002_one_spelling"
-down_revision = "0001"
+revision = "0004_one_spelling"
+down_revision = "0003_telling"
 branch_labels = None
 depends_on = None
 
@@ -68,6 +68,7 @@ deliveries = sa.table(
     sa.column("status_key", sa.BigInteger()),
     sa.column("status_at", _time),
     sa.column("seen", sa.Integer()),
+    sa.column("received_at", _time),
 )
 receipts = sa.table(
     "receipts",
@@ -172,6 +173,7 @@ def _merge(bind: sa.Connection, new: str, olds: Sequence[str]) -> list[Columns]:
             "status_at": best.status_at,
             "reason": best.reason,
             "seen": 0,
+            "received_at": min(filter(None, (row.received_at for row in found)), default=None),
         }
         for row in found:
             merged["seen"] |= row.seen

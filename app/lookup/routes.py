@@ -31,7 +31,6 @@ from app.model.search import Search
 from app.web.body import KIB, body_limit
 from app.web.caller import Caller, ReadCaller, SupportCaller, require_valid_key
 from app.web.faults import printable
-from app.web.numbers import NationalForms
 from app.web.paths import ANY_MESSAGE_ID
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
@@ -71,7 +70,6 @@ _MESSAGE: Responses = {
     "/v1/messages",
     summary="List messages, newest first",
     response_model=MessagePage,
-    dependencies=[NationalForms],
     responses=_PAGE | problems(),
 )
 async def list_messages(

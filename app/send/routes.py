@@ -33,7 +33,6 @@ from app.send.responses import (
 from app.send.sender import Sender
 from app.web.body import KIB, Bodies, body_limit
 from app.web.caller import SendCaller
-from app.web.numbers import NationalForms
 from app.web.paths import ANY_MESSAGE_ID, MessageId
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
@@ -121,7 +120,6 @@ _BATCH_RESPONSES: Responses = {
     "/v1/messages",
     summary="Send one message",
     status_code=201,
-    dependencies=[NationalForms],
     response_model_exclude_unset=True,
     responses=_SEND_RESPONSES
     | problems(*BODY_ERRORS, Conflict, Refused, TooManyRequests, retry_after=409),
@@ -152,7 +150,6 @@ async def send(
     "/v1/messages/batch",
     summary="Queue up to 1,000 messages",
     status_code=202,
-    dependencies=[NationalForms],
     response_model_exclude_unset=True,
     responses=_BATCH_RESPONSES | problems(*BODY_ERRORS, Conflict, TooManyRequests),
 )

@@ -1,14 +1,13 @@
 """Phone numbers in requests: the types of fields, and the region whose national forms are read.
 
 FastAPI validates a request without pydantic's context, so the region reaches the types by a context
-variable, which the dependency of a route sets for its request alone.
+variable, which `app.web.routing.KeyedRoute` sets for its request alone.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 
-from fastapi import Depends, Request
 from pydantic import AfterValidator
 
 from app.model.numbers import read_number, read_origin
@@ -17,13 +16,9 @@ from app.web.faults import quoted
 _region: ContextVar[str | None] = ContextVar("default_region", default=None)
 
 
-async def _read_national_forms(request: Request) -> None:
-    """Solved before the parameters and the body of its route: a coroutine, in the same context."""
-    _region.set(request.app.state.default_region)
-
-
-NationalForms = Depends(_read_national_forms)
-"""For the ``dependencies`` of a route that reads numbers: national forms as in the settings."""
+def read_national_forms(region: str | None) -> None:
+    """Read the national forms of this region in the request that is handled, or none."""
+    _region.set(region)
 
 
 def _destination(text: str) -> str:

@@ -3,7 +3,7 @@
 FastAPI reads the body before it solves dependencies. A custom route class, FastAPI's documented way
 to run code before that, checks the key and its scopes first, then the query parameters, then reads
 the body with its limits. The scopes are those of the caller in the endpoint's signature (see
-`app.web.caller`).
+`app.web.caller`). It also sets the region whose national phone numbers are read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from app.web.body import DEFAULT_LIMIT, Bodies
 from app.web.caller import Authenticator, authorization_of
+from app.web.numbers import read_national_forms
 from app.web.problems import ERRORS_LEFT_OUT
 from app.web.query import check_parameters
 from app.web.strict_json import require_distinct, without_surplus
@@ -47,6 +48,7 @@ class KeyedRoute(APIRoute):
             request.state.caller = await authenticator.authenticate(
                 authorization_of(request), scopes
             )
+            read_national_forms(request.app.state.default_region)
             if request.scope["query_string"]:
                 check_parameters(request, models)
             if body_field is None:

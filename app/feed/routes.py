@@ -26,6 +26,7 @@ from app.web.caller import Caller, ReadCaller
 from app.web.events import Event
 from app.web.problems import Responses, problems
 from app.web.routing import KeyedRoute
+from app.web.state import from_state
 
 LAST_EVENT_ID = "Last-Event-ID"
 
@@ -48,18 +49,8 @@ class StreamedEvent(BaseModel):
     data: str | SkipJsonSchema[None] = Field(None, description="An Event, as JSON")
 
 
-async def _feed(request: Request) -> FeedStore:
-    feed: FeedStore = request.app.state.feed
-    return feed
-
-
-async def _hub(request: Request) -> Hub:
-    hub: Hub = request.app.state.hub
-    return hub
-
-
-Feed = Annotated[FeedStore, Depends(_feed)]
-TheHub = Annotated[Hub, Depends(_hub)]
+Feed = Annotated[FeedStore, from_state("feed")]
+TheHub = Annotated[Hub, from_state("hub")]
 
 _STREAM: Responses = {
     200: {

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.errors import FieldError, Invalid, NotAllowed, NotFound
@@ -34,6 +34,7 @@ from app.web.faults import printable
 from app.web.paths import ANY_MESSAGE_ID
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
+from app.web.state import from_state
 
 MAX_RANGE = timedelta(days=31)
 AUTUMN_HOUR = timedelta(hours=1)
@@ -44,12 +45,7 @@ CACHE_CONTROL = "private, no-cache"
 router = APIRouter(route_class=KeyedRoute, tags=["look up"])
 
 
-async def _lookups(request: Request) -> Lookups:
-    lookups: Lookups = request.app.state.lookups
-    return lookups
-
-
-TheLookups = Annotated[Lookups, Depends(_lookups)]
+TheLookups = Annotated[Lookups, from_state("lookups")]
 
 _PAGE: Responses = {
     200: {

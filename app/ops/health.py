@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
@@ -13,6 +13,7 @@ from app.ops.metrics import Metrics
 from app.receive.spool_queue import SpoolQueue
 from app.store.watch import DatabaseWatch
 from app.web.problems import Responses
+from app.web.state import from_state
 
 router = APIRouter(tags=["operations"])
 
@@ -34,23 +35,8 @@ class Readiness(BaseModel):
     )
 
 
-async def _watch(request: Request) -> DatabaseWatch:
-    watch: DatabaseWatch = request.app.state.watch
-    return watch
-
-
-async def _spool(request: Request) -> SpoolQueue:
-    spool: SpoolQueue = request.app.state.spool
-    return spool
-
-
-async def _metrics(request: Request) -> Metrics:
-    metrics: Metrics = request.app.state.metrics
-    return metrics
-
-
-Watch = Annotated[DatabaseWatch, Depends(_watch)]
-Spool = Annotated[SpoolQueue, Depends(_spool)]
+Watch = Annotated[DatabaseWatch, from_state("watch")]
+Spool = Annotated[SpoolQueue, from_state("spool")]
 
 _NOT_READY: Responses = {503: {"model": Readiness, "description": "Degraded, with the reasons"}}
 _COUNTERS: Responses = {
@@ -97,7 +83,7 @@ async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
     responses=_COUNTERS,
 )
 async def prometheus(
-    watch: Watch, spool: Spool, metrics: Annotated[Metrics, Depends(_metrics)]
+    watch: Watch, spool: Spool, metrics: Annotated[Metrics, from_state("metrics")]
 ) -> Response:
     """The metrics of this process, in Prometheus' text format."""
     metrics.database_up.set(1 if watch.is_up else 0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 
 from app.receive.models import (
     RejectedCall,
@@ -21,18 +21,14 @@ from app.store.receipts import ReceiptStore
 from app.web.caller import AdminCaller
 from app.web.problems import problems
 from app.web.routing import KeyedRoute
+from app.web.state import from_state
 
 router = APIRouter(
     route_class=KeyedRoute, prefix="/v1/receipts/rejected", tags=["rejected receipts"]
 )
 
 
-async def _store(request: Request) -> ReceiptStore:
-    store: ReceiptStore = request.app.state.rejected
-    return store
-
-
-Store = Annotated[ReceiptStore, Depends(_store)]
+Store = Annotated[ReceiptStore, from_state("rejected")]
 
 
 @router.get("", summary="Calls to /dlr that were not understood", responses=problems())

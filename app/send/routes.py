@@ -36,6 +36,7 @@ from app.web.caller import SendCaller
 from app.web.paths import ANY_MESSAGE_ID, MessageId
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
+from app.web.state import from_state
 
 
 class SendRoute(KeyedRoute):
@@ -61,11 +62,6 @@ class SendRoute(KeyedRoute):
 router = APIRouter(route_class=SendRoute, tags=["send"])
 
 
-async def _sender(request: Request) -> Sender:
-    sender: Sender = request.app.state.sender
-    return sender
-
-
 KeyHeader = Annotated[
     Key | None,
     Header(
@@ -88,7 +84,7 @@ async def _idempotency_key(
 
 
 TheKey = Annotated[str | None, Depends(_idempotency_key)]
-TheSender = Annotated[Sender, Depends(_sender)]
+TheSender = Annotated[Sender, from_state("sender")]
 
 _TAKEN = headers("Location", REPLAYED)
 PreferHeader = Annotated[

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from app.errors import Conflict, NotFound
 from app.web.caller import ReadCaller, WebhooksCaller
 from app.web.paths import DeliveryId, WebhookId
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
+from app.web.state import from_state
 from app.webhooks.requests import DeliveryQuery, NewWebhook, ReplayRequest, WebhookChange
 from app.webhooks.responses import (
     Delivery,
@@ -35,12 +36,7 @@ payloads = APIRouter()
 """What receivers are sent, for the document's `webhooks`."""
 
 
-async def _subscriptions(request: Request) -> Subscriptions:
-    subscriptions: Subscriptions = request.app.state.subscriptions
-    return subscriptions
-
-
-TheSubscriptions = Annotated[Subscriptions, Depends(_subscriptions)]
+TheSubscriptions = Annotated[Subscriptions, from_state("subscriptions")]
 
 _CREATED: Responses = {
     201: {

@@ -33,7 +33,7 @@ from uvicorn.server import ServerState
 
 from app.server.http10 import without_chunks
 from app.server.reading import CHUNKED_STEP, HEAD_END, Backlog, HeldFlow
-from app.server.requests import Headers
+from app.server.requests import CompleteRequest, Headers
 from app.server.turns import Turns
 
 HEAD_TIMEOUT = 10.0
@@ -63,43 +63,6 @@ _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"connection: close\r\ncontent-length: 0\r\n\r\n"
 )
-
-
-class _NoEvent:
-    """Stands for the event by which uvicorn wakes a request's task: a CompleteRequest has none."""
-
-    def set(self) -> None:
-        """Do nothing."""
-
-
-_NO_EVENT = _NoEvent()
-
-
-class CompleteRequest:
-    """A request of which every byte has arrived, and the way to respond to it.
-
-    For uvicorn it takes the place of the request/response cycle that is active on the connection.
-    """
-
-    __slots__ = (
-        "_connection", "body", "client", "disconnected", "headers", "keep_alive", "message_event",
-        "response_complete",
-    )  # fmt: skip
-
-    def __init__(self, connection: GracefulHttp, body: bytes, *, keep_alive: bool) -> None:
-        self._connection = connection
-        self.headers = connection.headers
-        self.body = body
-        self.client = connection.client
-        self.keep_alive = keep_alive
-        self.response_complete = False
-        self.disconnected = False
-        self.message_event = _NO_EVENT
-
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Write the response, unless the client has disconnected."""
-        self.response_complete = True
-        self._connection.write_response(self, status, headers, body)
 
 
 class GracefulHttp(HttpToolsProtocol):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from app.server.protocol import GracefulHttp
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -11,12 +14,38 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 
-class CompleteRequest(Protocol):
-    """A POST of which every byte has arrived. Header names are in lower case."""
+class _NoEvent:
+    """Stands for the event by which uvicorn wakes a request's task: a CompleteRequest has none."""
 
-    headers: Headers
-    body: bytes
-    client: tuple[str, int] | None
+    def set(self) -> None:
+        """Do nothing."""
+
+
+_NO_EVENT = _NoEvent()
+
+
+class CompleteRequest:
+    """A POST of which every byte has arrived. Header names are in lower case.
+
+    For uvicorn it takes the place of the request/response cycle that is active on the connection.
+    """
+
+    __slots__ = (
+        "_connection", "body", "client", "disconnected", "headers", "keep_alive", "message_event",
+        "response_complete",
+    )  # fmt: skip
+
+    def __init__(self, connection: GracefulHttp, body: bytes, *, keep_alive: bool) -> None:
+        self._connection = connection
+        self.headers = connection.headers
+        self.body = body
+        self.client = connection.client
+        self.keep_alive = keep_alive
+        self.response_complete = False
+        self.disconnected = False
+        self.message_event = _NO_EVENT
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Write the response. To be called once, at any time, even if the client disconnected."""
+        """Write the response, unless the client has disconnected. Call it once, at any time."""
+        self.response_complete = True
+        self._connection.write_response(self, status, headers, body)

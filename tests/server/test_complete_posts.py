@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from app.server.protocol import CompleteRequest, GracefulHttp
+from app.server.protocol import GracefulHttp
+from app.server.requests import CompleteRequest
 from tests.receive.serving import RawAnswer, hung_up, read_answer
 from tests.simulator.running import running
 

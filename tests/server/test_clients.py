@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import pytest
-import uvicorn
 
-from app.server.protocol import CompleteRequest, GracefulHttp
+from app.server.protocol import GracefulHttp
+from app.server.requests import CompleteRequest
 from tests.receive.serving import hung_up, read_answer
-from tests.simulator.running import running
+from tests.server.serving import serving
 
 LARGE = 100_000
 """Bytes of a response: more than a transport buffers."""
@@ -70,11 +70,8 @@ def application() -> Application:
 
 @pytest.fixture(scope="module")
 def port(application: Application) -> Iterator[int]:
-    config = uvicorn.Config(
-        application, port=0, http=HastyHttp, lifespan="off", log_config=None, access_log=False
-    )
-    with running(uvicorn.Server(config)) as url:
-        yield int(url.rsplit(":", 1)[1])
+    with serving(application, HastyHttp) as port:
+        yield port
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-import uvicorn
 
 from app.server.protocol import GracefulHttp
 from tests.receive.serving import hung_up, read_answer
-from tests.simulator.running import running
+from tests.server.serving import serving
 
 REST = 0.3
 
@@ -35,11 +34,8 @@ async def refuse(
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    config = uvicorn.Config(
-        refuse, port=0, http=HastyHttp, lifespan="off", log_config=None, access_log=False
-    )
-    with running(uvicorn.Server(config)) as url:
-        yield int(url.rsplit(":", 1)[1])
+    with serving(refuse, HastyHttp) as port:
+        yield port
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.send import outcomes
 from app.send.batching import low_latency_batcher
 from app.send.outcomes import SubmitResult
-from app.store.messages import MessageStore, Tracked
+from app.store.message_rows import Tracked
+from app.store.messages import MessageStore
 
 CAPACITY = 10_000
 RECORD_TIMEOUT = 5.0

@@ -11,7 +11,8 @@ from app.send.idempotency import HEADER, KeyedBody
 from app.send.outcomes import SubmitResult
 from app.send.responses import BatchResponse, BatchResult, SendResult
 from app.store.idempotency import IdempotencyKey, IdempotencyStore
-from app.store.messages import MessageStore, Tracked
+from app.store.message_rows import Tracked
+from app.store.messages import MessageStore
 
 
 class Replayer:

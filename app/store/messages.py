@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, func, literal_column, select, text, update
+from sqlalchemy import ColumnElement, func, literal_column, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.errors import FieldError
-from app.model.message import Acceptance, Message, Outcome, Request, Step
+from app.model.message import Acceptance, Message, Outcome, Step
 from app.model.status import Status
 from app.store.claiming import NEXT_DUE, choose, choose_probes
 from app.store.engine import Database
@@ -21,11 +19,12 @@ from app.store.events import NewEvent, append
 from app.store.idempotency import IdempotencyKey, claim, lock_unrepeated, release
 from app.store.meeting.accepting import accept_directly
 from app.store.meeting.binding import meet_and_bind
+from app.store.message_rows import Tracked, errors_json, message_of, tracked
 from app.store.pace import PaceStore, Slots
 from app.store.recording import NewMessage, record, record_directly, step_json
 from app.store.tables import deliveries, messages
 
-__all__ = ["MessageStore", "NewMessage", "Tracked", "errors_of", "message_of", "steps_of"]
+__all__ = ["MessageStore", "NewMessage"]
 
 PATIENCE = 10.0
 """Seconds for a transaction. It takes milliseconds; beyond this the database counts as away."""
@@ -33,16 +32,6 @@ PATIENCE = 10.0
 # Literals, not parameters: a partial index is used only if the statement itself names its state.
 _QUEUED = messages.c.state == literal_column("'QUEUED'")
 _SENDING = messages.c.state == literal_column("'SENDING'")
-
-
-@dataclass(frozen=True, slots=True)
-class Tracked:
-    """A message with our own steps so far, and iovox's acceptance or refusal."""
-
-    message: Message
-    sms_activity_id: str | None
-    errors: tuple[FieldError, ...]
-    steps: tuple[Step, ...]
 
 
 class MessageStore:
@@ -240,12 +229,7 @@ class MessageStore:
     ) -> list[Tracked]:
         query = select(*messages.c).where(which).order_by(order).limit(limit)
         async with self._database.read(patience=PATIENCE) as connection:
-            return [
-                Tracked(
-                    message_of(row), row.sms_activity_id, errors_of(row.errors), steps_of(row.steps)
-                )
-                for row in await connection.execute(query)
-            ]
+            return [tracked(row) for row in await connection.execute(query)]
 
 
 class _BeingSentError(Exception):
@@ -286,7 +270,7 @@ async def _settle_one(connection: AsyncConnection, outcome: Outcome) -> str | No
             state=step.status,
             state_at=step.at,
             steps=_appended(connection, step),
-            errors=_json_errors(outcome.errors),
+            errors=errors_json(outcome.errors),
             attempts=messages.c.attempts + int(outcome.attempted),
             next_attempt_at=outcome.next_attempt_at,
             announced=1 if queued else messages.c.announced,
@@ -307,48 +291,3 @@ def _appended(connection: AsyncConnection, step: Step) -> Any:
     return text(
         "(coalesce(steps, '[]')::jsonb || jsonb_build_array(cast(:step as jsonb)))::text"
     ).bindparams(step=one)
-
-
-def _json_errors(errors: Sequence[FieldError]) -> str | None:
-    if not errors:
-        return None
-    return json.dumps([{"field": e.field, "message": e.message} for e in errors])
-
-
-def errors_of(stored: str | None) -> tuple[FieldError, ...]:
-    """The refusal's errors, from the column `errors`."""
-    return tuple(FieldError(e["field"], e["message"]) for e in json.loads(stored or "[]"))
-
-
-def steps_of(stored: str | None) -> tuple[Step, ...]:
-    """Our own steps, oldest first, from the column `steps`."""
-    return tuple(
-        Step(Status(s["status"]), datetime.fromisoformat(s["at"]), tuple(s["reasons"]))
-        for s in json.loads(stored or "[]")
-    )
-
-
-def message_of(row: Row[*tuple[Any, ...]]) -> Message:
-    """A message from a row that has every column of `messages`."""
-    return Message(
-        id=row.id,
-        app=row.app,
-        request=Request(
-            origin=row.origin,
-            destination=row.destination,
-            text=row.message,
-            expiry=row.expiry,
-            c2c_failover_link_id=row.c2c_failover_link_id,
-            reference=row.reference,
-            send_at=row.send_at,
-        ),
-        created_at=row.created_at,
-        state=Status(row.state),
-        attempts=row.attempts,
-        announced=bool(row.announced),
-        lease=row.lease,
-        lease_until=row.lease_until,
-        next_attempt_at=row.next_attempt_at,
-        give_up_at=row.give_up_at,
-        resend_of=row.resend_of,
-    )

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from app.model.message import Record, StoredReceipt, Told
 from app.model.status import Status
 from app.model.webhook import DeliveryState
-from app.store.messages import errors_of, message_of, steps_of
+from app.store.message_rows import errors_of, message_of, steps_of
 from app.store.tables import deliveries, messages, receipts, webhook_deliveries
 
 _RECEIPT = (

@@ -5,13 +5,9 @@ One schema for SQLite and PostgreSQL. Times are UTC everywhere; JSON is kept as 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from sqlalchemy import (
     BigInteger,
     Column,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -19,40 +15,13 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    TypeDecorator,
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+
+from app.store.column_types import SERIAL, UUID_ARRAY, UtcTime
 
 metadata = MetaData()
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """An aware UTC time. SQLite has no such type: there it is fixed-width text, which sorts."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive time at the boundary; hand over UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone must not reach the database")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return every time aware."""
-        if value is None or dialect.name != "sqlite":
-            return value
-        return value.replace(tzinfo=UTC)
-
-
-# SQLite numbers rows by itself only in an INTEGER column.
-_Serial = BigInteger().with_variant(Integer, "sqlite")
-_Arrivals = ARRAY(Uuid()).with_variant(Text(), "sqlite")
 
 
 messages = Table(
@@ -226,7 +195,7 @@ receipts = Table(
     Column("received_at", UtcTime, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("message_hint", Uuid),
-    Column("also", _Arrivals),  # the ids of further arrivals of the same receipt
+    Column("also", UUID_ARRAY),  # the ids of further arrivals of the same receipt
     Column("times_seen", Integer, nullable=False, server_default=text("1")),
 )
 
@@ -234,7 +203,7 @@ receipts = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
     Column("message_id", Uuid, nullable=False),
     Column("app", Text, nullable=False),
     Column("sms_activity_id", Text),

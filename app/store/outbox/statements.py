@@ -22,8 +22,9 @@ from sqlalchemy import (
 )
 
 from app.model.webhook import DeliveryState, WebhookState
+from app.store.column_types import UtcTime
 from app.store.outbox.deliveries import COLUMNS as DELIVERY_COLUMNS
-from app.store.tables import UtcTime, events, webhook_deliveries, webhooks
+from app.store.tables import events, webhook_deliveries, webhooks
 from app.store.webhooks import COLUMNS
 
 STRIDE = 5_000

@@ -60,11 +60,13 @@ def _error(
     texts = tuple(redact(e.text) or "iovox gave no reason" for e in parsed.errors)
     reason = _reason(status, texts, response.failure)
     statuses = {e.status or status for e in parsed.errors}
+    if parsed.sms_activity_id is not None:  # whatever else it says, there is a message
+        return OutcomeUnknown(reason)
     if status in _CREDENTIALS or (statuses and statuses <= _CREDENTIALS):
         return NotSent(reason, credentials=True)
     if status in _RETRY_LATER:
         return NotSent(reason, retry_after=parse_retry_after(response.retry_after))
-    if parsed.sms_activity_id is not None or not texts:
+    if not texts:
         return OutcomeUnknown(reason)
     if status == 400 or statuses <= _REFUSALS:
         return Refused(*texts)

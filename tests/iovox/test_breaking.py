@@ -77,6 +77,24 @@ async def test_an_answer_cut_at_any_byte(
         assert len(iovox.bodies) == size + 1, "sent more than once"
 
 
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 201"], ids=["no answer", "part of one"])
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_a_connection_used_before_that_is_cut(
+    iovox: Scripted, make_client: Make, how: str, first: bytes
+) -> None:
+    """HTTP libraries repeat a request that was lost on such a connection: not this one."""
+    client = make_client(iovox.url)
+    assert await outcome(client) == ACTIVITY_ID
+
+    async def cut(writer: asyncio.StreamWriter) -> None:
+        writer.write(first)
+        await close(writer, how)
+
+    iovox.answer = cut
+    assert await outcome(client) is OutcomeUnknown
+    assert (iovox.connections, len(iovox.bodies)) == (1, 2)
+
+
 @pytest.mark.parametrize("how", ["close", "reset"])
 async def test_a_request_cut_at_any_byte(iovox: Scripted, make_client: Make, how: str) -> None:
     await make_client(iovox.url).send(SUBMISSION)

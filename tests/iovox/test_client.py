@@ -164,6 +164,23 @@ async def test_chunked_answer(iovox: Scripted, make_client: Make) -> None:
     assert await make_client(iovox.url).send(SUBMISSION) == ACTIVITY_ID
 
 
+HINTS = [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"]
+
+
+@pytest.mark.parametrize("hint", HINTS, ids=["100", "103"])
+async def test_hints_before_the_answer(iovox: Scripted, make_client: Make, hint: bytes) -> None:
+    iovox.answer = hint + http(201, ACCEPTED)
+    assert await make_client(iovox.url).send(SUBMISSION) == ACTIVITY_ID
+
+
+async def test_nothing_is_remembered_between_requests(iovox: Scripted, make_client: Make) -> None:
+    client = make_client(iovox.url)
+    iovox.answer = http(201, ACCEPTED, Set_Cookie="session=1; Path=/", Connection="close")
+    await client.send(SUBMISSION)
+    await client.send(SUBMISSION)
+    assert iovox.heads[0] == iovox.heads[1]
+
+
 async def test_retry_after_comes_along(iovox: Scripted, make_client: Make) -> None:
     iovox.answer = http(429, Retry_After="7")
     with pytest.raises(NotSent) as caught:

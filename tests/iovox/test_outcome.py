@@ -61,6 +61,8 @@ KINDS: list[tuple[str, int, str, type[SubmissionError]]] = [
     ("403 HTML", 403, "<html>", NotSent),
     ("XML 401 under HTTP 400", 400, errors((401, "Unauthorized")), NotSent),
     ("429", 429, "", NotSent),
+    ("401 with an id", 401, ACCEPTED, OutcomeUnknown),
+    ("503 with an id", 503, ACCEPTED, OutcomeUnknown),
     ("503 HTML", 503, "<html>", NotSent),
     ("500 in words", 500, errors((500, "Internal Server Error")), NotSent),
     ("500 in words, no attribute", 500, errors((None, "Internal Server Error")), NotSent),

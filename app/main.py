@@ -110,6 +110,7 @@ def _provide(state: State, runtime: Runtime) -> None:
     state.subscriptions = runtime.subscriptions
     state.rejected = runtime.rejected
     state.watch = runtime.watch
+    state.clock = runtime.clock
     state.spool = runtime.spool
     state.metrics = runtime.metrics
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -43,6 +43,8 @@ from app.send.submitter import Submitter
 from app.send.sweeper import Sweeper
 from app.server.limits import raise_file_limit
 from app.settings import Settings, variable
+from app.store.clock import DatabaseClock
+from app.store.clock_watch import ClockWatch
 from app.store.engine import Database
 from app.store.feed import FeedStore
 from app.store.history import HistoryStore
@@ -55,6 +57,7 @@ from app.store.outbox.store import OutboxStore
 from app.store.pace import PaceStore
 from app.store.receipts import ReceiptStore
 from app.store.schema import migrate, require_current
+from app.store.setback import SetbackStore
 from app.store.stats import StatsStore
 from app.store.unmatched import UnmatchedStore
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
@@ -99,12 +102,17 @@ class Runtime:
 
     def _build_store(self) -> None:
         settings = self.settings
-        self.database = open_database(settings)
+        self.clock = DatabaseClock()
+        self._now = self.clock.now
+        self.database = open_database(settings, clock=self.clock)
         self.intake = (
             self.database
             if self.database.is_sqlite
             else open_database(
-                settings, pool_size=INTAKE_CONNECTIONS, direct_size=INTAKE_ASYNCPG_CONNECTIONS
+                settings,
+                pool_size=INTAKE_CONNECTIONS,
+                direct_size=INTAKE_ASYNCPG_CONNECTIONS,
+                clock=self.clock,
             )
         )
         self.watch = DatabaseWatch(
@@ -150,6 +158,7 @@ class Runtime:
             headers=self.callback_headers,
             metrics=self.metrics,
             body_patience=settings.body_timeout,
+            now=self._now,
         )
 
     def _build_send(self) -> None:
@@ -173,24 +182,34 @@ class Runtime:
         breaker = CircuitBreaker(probe_patience=self.client.max_duration)
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
         is_any_due = None if settings.queue_workers else self.messages.is_any_due
-        gate = Gate(breaker=breaker, pace=pace, rate=rate, is_any_due=is_any_due)
+        gate = Gate(breaker=breaker, pace=pace, rate=rate, is_any_due=is_any_due, now=self._now)
         keys = IdempotencyStore(self.database)
         most = settings.iovox_max_connections
-        self.outcomes = OutcomeRecorder(store=self.messages, announce=self._announce_events)
+        self.outcomes = OutcomeRecorder(
+            store=self.messages, announce=self._announce_events, now=self._now
+        )
         self.submitter = Submitter(
             client=self.client,
             recorder=self.outcomes,
             breaker=breaker,
             metrics=self.metrics,
             throttle=gate.throttle,
+            now=self._now,
         )
         self.queue = QueueWorker(
             store=self.messages,
             submitter=self.submitter,
             gate=gate,
             concurrency=max(1, most - most // RESERVED_DIVISOR),
+            now=self._now,
         )
-        self.sweeper = Sweeper(store=self.messages, keys=keys, recorder=self.outcomes)
+        self.sweeper = Sweeper(
+            store=self.messages,
+            keys=keys,
+            recorder=self.outcomes,
+            is_under_way=self.submitter.is_under_way,
+            now=self._now,
+        )
         self.sender = Sender(
             store=self.messages,
             keys=keys,
@@ -201,6 +220,7 @@ class Runtime:
             announce=self._announce_events,
             horizon=timedelta(seconds=settings.schedule_horizon),
             retry_for=timedelta(seconds=settings.retry_for),
+            now=self._now,
         )
 
     def _build_lookup(self) -> None:
@@ -213,6 +233,7 @@ class Runtime:
             unmatched=UnmatchedStore(self.database),
             waiters=self.status_waiters,
             overdue_after=overdue_after,
+            now=self._now,
         )
 
     def _build_feed_and_webhooks(self) -> None:
@@ -235,21 +256,38 @@ class Runtime:
             deliveries=WebhookDeliveryStore(self.database),
             targets=targets,
             on_change=partial(self.wakeups.announce, WEBHOOKS),
+            now=self._now,
+        )
+        schedule = Schedule(
+            timeout=settings.webhook_timeout,
+            first_retry=settings.webhook_first_retry,
+            longest_retry=settings.webhook_longest_retry,
+            give_up_after=settings.webhook_give_up_after,
+            concurrency=settings.webhook_concurrency,
         )
         self.dispatcher = Dispatcher(
             outbox=OutboxStore(self.database),
-            schedule=Schedule(
-                timeout=settings.webhook_timeout,
-                first_retry=settings.webhook_first_retry,
-                longest_retry=settings.webhook_longest_retry,
-                give_up_after=settings.webhook_give_up_after,
-                concurrency=settings.webhook_concurrency,
-            ),
+            schedule=schedule,
             targets=targets,
             metrics=self.metrics,
             keep_for=settings.webhook_keep_for,
             max_sockets=files // 4,
+            now=self._now,
         )
+        longest_pause = max(schedule.longest_retry, schedule.longest_pause)
+        self.clock_watch = ClockWatch(
+            self.intake,
+            setback=SetbackStore(
+                self.database,
+                webhook_lease=timedelta(seconds=schedule.lease),
+                webhook_pause=timedelta(seconds=longest_pause),
+            ),
+            on_mended=self._wake_senders,
+        )
+
+    def _wake_senders(self) -> None:
+        self.wakeups.announce(QUEUE)
+        self.wakeups.announce(WEBHOOKS)
 
     async def start(self) -> None:
         """Ready to receive on return, with or without a database.
@@ -296,16 +334,23 @@ class Runtime:
         if (proxy := self.iovox_proxy) is not None:
             # Logged, since HTTPS_PROXY may have been set for other programs.
             log.info("iovox_through_proxy", proxy=f"{proxy.host}:{proxy.port}")
-        self._run(self.sweeper.run(), "sweeper")
-        self._run(self.sweeper.run_key_expiry(), "idempotency keys")
+        self._run(self.clock_watch.run(), "clock")
+        self._run(self._by_the_clock(self.sweeper.run), "sweeper")
+        self._run(self._by_the_clock(self.sweeper.run_key_expiry), "idempotency keys")
         if with_queue:
             self.wakeups.listen(QUEUE, self.queue.wake)
-            self._run(self.queue.run(), "queue")
+            self._run(self._by_the_clock(self.queue.run), "queue")
             self.wakeups.listen(EVENTS, self.dispatcher.wake_for_events)
             self.wakeups.listen(WEBHOOKS, self.dispatcher.wake)
-            self._run(self.dispatcher.run(), "webhooks")
-            self._run(self.dispatcher.renew_leases(), "webhook leases")
-            self._run(self.dispatcher.purge_history(), "webhook history")
+            self._run(self._by_the_clock(self.dispatcher.run), "webhooks")
+            self._run(self._by_the_clock(self.dispatcher.renew_leases), "webhook leases")
+            self._run(self._by_the_clock(self.dispatcher.purge_history), "webhook history")
+
+    async def _by_the_clock(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run ``work`` once the database's clock is known: by the host's, which may be wrong, it
+        would end leases that last."""
+        await self.clock.wait_until_known()
+        await work()
 
     async def stop(self) -> None:
         """Stop the components in reverse order, within their share of DLR_SHUTDOWN_TIMEOUT.
@@ -350,12 +395,18 @@ class Runtime:
 
 
 def open_database(
-    settings: Settings, *, pool_size: int | None = None, direct_size: int | None = None
+    settings: Settings,
+    *,
+    pool_size: int | None = None,
+    direct_size: int | None = None,
+    clock: DatabaseClock | None = None,
 ) -> Database:
     """The database of DLR_DATABASE_URL. Raises ConfigurationError."""
     pool_size = pool_size or settings.database_pool - LISTENER_CONNECTIONS
     with _configuration_errors("database_url"):
-        return Database(settings.database_url, pool_size=pool_size, direct_size=direct_size)
+        return Database(
+            settings.database_url, pool_size=pool_size, direct_size=direct_size, clock=clock
+        )
 
 
 def callback_headers(settings: Settings) -> CallbackHeaders:

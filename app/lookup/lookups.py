@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.errors import NotFound, Unavailable
@@ -18,6 +18,7 @@ from app.lookup.responses import Message, MessageSummary, UnmatchedId
 from app.lookup.waiters import StatusWaiters
 from app.model.message import Record
 from app.model.search import Search
+from app.store.clock import Now, utc_now
 from app.store.history import HistoryStore
 from app.store.lists.store import ListStore, Page
 from app.store.stats import Count, StatsStore
@@ -39,9 +40,11 @@ class Lookups:
         unmatched: UnmatchedStore,
         waiters: StatusWaiters[UUID | str],
         overdue_after: timedelta,
+        now: Now = utc_now,
     ) -> None:
         """``overdue_after``: the age from which a message without expiry counts as overdue."""
         self._history = history
+        self._now = now
         self._lists = lists
         self._stats = stats
         self._unmatched = unmatched
@@ -78,15 +81,13 @@ class Lookups:
 
     async def page(self, search: Search, *, before: UUID | None, limit: int) -> Page:
         """The newest matches that are older than the message ``before``, without histories."""
-        return await self._lists.page(search, before=before, limit=limit, now=datetime.now(UTC))
+        return await self._lists.page(search, before=before, limit=limit, now=self._now())
 
     async def export(
         self, search: Search, *, before: UUID | None, limit: int | None, texts: bool
     ) -> AsyncGenerator[list[MessageSummary]]:
         """All matches, or the first ``limit``, in batches. Raises Unavailable at shutdown."""
-        every = self._lists.every(
-            search, before=before, now=datetime.now(UTC), at_a_time=BATCH_SIZE
-        )
+        every = self._lists.every(search, before=before, now=self._now(), at_a_time=BATCH_SIZE)
         async with aclosing(every):
             async for records in every:
                 if self._waiters.is_closed:
@@ -111,9 +112,7 @@ class Lookups:
 
     def description(self, record: Record, *, texts: bool) -> Message:
         """The response for a record, with its history."""
-        return describe(
-            record, now=datetime.now(UTC), overdue_after=self._overdue_after, texts=texts
-        )
+        return describe(record, now=self._now(), overdue_after=self._overdue_after, texts=texts)
 
     async def descriptions(self, records: Sequence[Record], *, texts: bool) -> list[Message]:
         """The responses for many records, with pauses for the event loop."""
@@ -126,7 +125,7 @@ class Lookups:
 
     def summaries(self, records: Iterable[Record], *, texts: bool) -> list[MessageSummary]:
         """The entries of lists for records."""
-        now, overdue_after = datetime.now(UTC), self._overdue_after
+        now, overdue_after = self._now(), self._overdue_after
         return [
             summary(record, now=now, overdue_after=overdue_after, texts=texts) for record in records
         ]

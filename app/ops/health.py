@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from app.errors import Unavailable
 from app.ops.metrics import Metrics
 from app.receive.spool_queue import SpoolQueue
+from app.store.clock import DatabaseClock
 from app.store.watch import DatabaseWatch
 from app.web.problems import Responses
 from app.web.state import from_state
@@ -83,10 +84,14 @@ async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
     responses=_COUNTERS,
 )
 async def prometheus(
-    watch: Watch, spool: Spool, metrics: Annotated[Metrics, from_state("metrics")]
+    watch: Watch,
+    spool: Spool,
+    clock: Annotated[DatabaseClock, from_state("clock")],
+    metrics: Annotated[Metrics, from_state("metrics")],
 ) -> Response:
     """The metrics of this process, in Prometheus' text format."""
     metrics.database_up.set(1 if watch.is_up else 0)
+    metrics.clock_offset.set(clock.host_ahead)
     try:
         metrics.spool_depth.set(await spool.depth())
     except Unavailable:

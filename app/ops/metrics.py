@@ -25,6 +25,9 @@ class Metrics:
         )
         self.spool_depth = self._gauge("spool_depth", "Receipts that wait in the spool")
         self.database_up = self._gauge("database_up", "1 while the database can be used")
+        self.clock_offset = self._gauge(
+            "clock_offset_seconds", "By how much this host's clock is ahead of the database's"
+        )
         self.sends = Counter(
             "dlr_sends", "Attempts to submit a message", ["outcome"], registry=self.registry
         )

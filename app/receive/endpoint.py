@@ -7,7 +7,6 @@ dependencies would cost more than everything else (docs/performance.md).
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -28,6 +27,7 @@ from app.receive.inbox import Inbox
 from app.receive.packed import UnpacksTooLargeError, unpack
 from app.receive.recorder import Call
 from app.server.requests import CompleteRequest, Headers, Receive, Scope, Send
+from app.store.clock import Now, utc_now
 from app.store.ids import id_of, new_id
 
 PATH = "/dlr"
@@ -57,9 +57,11 @@ class DlrEndpoint:
         headers: CallbackHeaders,
         metrics: Metrics,
         body_patience: float,
+        now: Now = utc_now,
     ) -> None:
         """``body_patience``: seconds for a body to arrive."""
         self._inbox = inbox
+        self._now = now
         self._bodies = BodyReader(largest=LARGEST_BODY, patience=body_patience)
         self._headers = headers
         self._metrics = metrics
@@ -112,7 +114,7 @@ class DlrEndpoint:
                     body = unpack(body, value, largest=LARGEST_BODY)
                 except UnpacksTooLargeError:
                     raise self._bodies.too_large() from None
-        return Arrival(new_id(), datetime.now(UTC), body, message_id)
+        return Arrival(new_id(), self._now(), body, message_id)
 
     def _authenticate(self, headers: Headers, client: tuple[str, int] | None) -> None:
         if not self._headers.verify(headers):

@@ -7,11 +7,12 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from app.errors import Unavailable
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.send.breaker import CircuitBreaker
+from app.store.clock import Now, utc_now
 from app.store.pace import PaceStore
 
 INLINE_WAIT = timedelta(seconds=0.05)
@@ -22,6 +23,9 @@ POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE = 1.0, 0.1
 Under a rate its slot has passed by then: late messages of many replicas must not add up."""
 BACKLOG_CHECK_INTERVAL = 0.25
 """Seconds between queries whether the backlog of an outage has been sent."""
+LONGEST_WAIT = timedelta(seconds=1)
+"""The furthest ahead that any slot is given out. What seems further is there because the clock was
+set back since: it is due now."""
 RESERVE_TIMEOUT = 5.0
 """Seconds for a reservation; beyond it the database counts as unavailable."""
 
@@ -56,8 +60,11 @@ class Gate:
         pace: PaceStore | None,
         rate: float | None,
         is_any_due: Callable[[], Awaitable[bool]] | None = None,
+        now: Now = utc_now,
     ) -> None:
+        """``now``: the clock by which ``pace`` gives out slots."""
         self.breaker = breaker
+        self._now = now
         self._is_any_due = is_any_due
         self._next_check_at = 0.0
         self.pace = pace
@@ -76,7 +83,7 @@ class Gate:
         probing = self.breaker.is_open
         if not self.breaker.allow(1):
             return Admission(None)
-        slot = datetime.now(UTC) if self.pace is None else await self._reserve_one()
+        slot = self._now() if self.pace is None else await self._reserve_one()
         return Admission(slot, probe=probing and slot is not None)
 
     async def _reserve_one(self) -> datetime | None:
@@ -105,9 +112,9 @@ class Gate:
 
     async def wait_until(self, slot: datetime) -> None:
         """Return when the slot begins."""
-        wait = (slot - datetime.now(UTC)).total_seconds()
-        if wait > 0:
-            await asyncio.sleep(wait)
+        wait = slot - self._now()
+        if timedelta(0) < wait <= LONGEST_WAIT:
+            await asyncio.sleep(wait.total_seconds())
 
     async def throttle(self) -> None:
         """Return when this process may write one more request.
@@ -116,7 +123,9 @@ class Gate:
         at once.
         """
         if self._window is not None:
-            await self.wait_until(self._window.reserve(datetime.now(UTC)))
+            wait = self._window.reserve(time.monotonic()) - time.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
 
     async def close(self) -> None:
         """Finish the reservations under way; refuse new ones."""
@@ -130,16 +139,19 @@ class Gate:
 
 
 class SlidingWindow:
-    """A sliding-window rate limiter: at most ``rate`` in any second (below 1: one in 1/rate s)."""
+    """A sliding-window rate limiter: at most ``rate`` in any second (below 1: one in 1/rate s).
+
+    Times are the monotonic clock's.
+    """
 
     def __init__(self, rate: float) -> None:
         limit = max(1, int(rate))
-        self._span = timedelta(seconds=limit / rate)
-        self._reserved: deque[datetime] = deque(maxlen=limit)
+        self._span = limit / rate
+        self._reserved: deque[float] = deque(maxlen=limit)
 
-    def reserve(self, at: datetime) -> datetime:
+    def reserve(self, at: float) -> float:
         """``at``, or the earliest time after it that keeps to the rate; never in the past."""
-        at = max(at, datetime.now(UTC))
+        at = max(at, time.monotonic())
         if len(self._reserved) == self._reserved.maxlen:
             at = max(at, self._reserved[0] + self._span)
         self._reserved.append(at)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.send import outcomes
 from app.send.batching import low_latency_batcher
 from app.send.outcomes import SubmitResult
+from app.store.clock import Now, utc_now
 from app.store.message_rows import Tracked
 from app.store.messages import MessageStore
 
@@ -39,9 +39,12 @@ log = structlog.get_logger(__name__)
 class OutcomeRecorder:
     """``accept`` and ``settle`` return the result for the caller; they never raise StoreErrors."""
 
-    def __init__(self, *, store: MessageStore, announce: Callable[[], None]) -> None:
+    def __init__(
+        self, *, store: MessageStore, announce: Callable[[], None], now: Now = utc_now
+    ) -> None:
         """``announce`` is called after every commit that may have written events."""
         self._store = store
+        self._now = now
         writers = store.writes_at_once
         self._acceptances = low_latency_batcher(
             _acceptance_writer(store.accepted, announce),
@@ -55,14 +58,14 @@ class OutcomeRecorder:
 
     async def accept(self, message: Message, sms_activity_id: str) -> SubmitResult:
         """Record that iovox accepted a message and gave it this id."""
-        acceptance = Acceptance(message.id, sms_activity_id, datetime.now(UTC))
+        acceptance = Acceptance(message.id, sms_activity_id, self._now())
         recorded, bound = await self._record(self._acceptances, acceptance)
         if not recorded:
             return SubmitResult(message.id, Status.UNCONFIRMED)
         if bound is None:
             why = f"iovox answered with an id that is another message's: {sms_activity_id}"
             log.error("iovox_id_in_conflict", message_id=str(message.id))
-            return await self.settle(outcomes.unconfirmed(message, datetime.now(UTC), why))
+            return await self.settle(outcomes.unconfirmed(message, self._now(), why))
         if bound != sms_activity_id:
             log.error("iovox_second_id_ignored", message_id=str(message.id), kept=bound)
         return SubmitResult(message.id, Status.SUBMITTED, bound)

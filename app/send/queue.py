@@ -8,7 +8,7 @@ never sent.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import structlog
@@ -18,6 +18,7 @@ from app.model.message import Message
 from app.parts.lifecycle import wait_for_event
 from app.send.gate import Gate
 from app.send.submitter import Submitter
+from app.store.clock import Now, utc_now
 from app.store.messages import MessageStore
 
 POLL_INTERVAL = 1.0
@@ -35,9 +36,16 @@ class QueueWorker:
     """Attempts queued messages, at most ``concurrency`` at once."""
 
     def __init__(
-        self, *, store: MessageStore, submitter: Submitter, gate: Gate, concurrency: int
+        self,
+        *,
+        store: MessageStore,
+        submitter: Submitter,
+        gate: Gate,
+        concurrency: int,
+        now: Now = utc_now,
     ) -> None:
         self._store = store
+        self._now = now
         self._submitter = submitter
         self._gate = gate
         self._concurrency = concurrency
@@ -104,7 +112,7 @@ class QueueWorker:
         claimed = await self._store.claim(
             limit=wanted,
             lease=uuid4(),
-            lease_until=self._submitter.lease_until(datetime.now(UTC) + RESERVE_AHEAD),
+            lease_until=self._submitter.lease_until(self._now() + RESERVE_AHEAD),
             pace=self._gate.pace,
             within=RESERVE_AHEAD,
             after_app=self._last_app,
@@ -119,7 +127,7 @@ class QueueWorker:
         due_at = await self._store.next_due_at()
         if due_at is None:
             return POLL_INTERVAL
-        return min(POLL_INTERVAL, max(0.0, (due_at - datetime.now(UTC)).total_seconds()))
+        return min(POLL_INTERVAL, max(0.0, (due_at - self._now()).total_seconds()))
 
     def _start(self, message: Message, slot: datetime) -> None:
         task = asyncio.create_task(self._attempt(message, slot))

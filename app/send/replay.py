@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 
 from app.errors import Conflict, FieldError, Invalid, Unavailable
 from app.model.status import Status
 from app.send.idempotency import HEADER, KeyedBody
 from app.send.outcomes import SubmitResult
 from app.send.responses import BatchResponse, BatchResult, SendResult
+from app.store.clock import Now, utc_now
 from app.store.idempotency import IdempotencyKey, IdempotencyStore
 from app.store.message_rows import Tracked
 from app.store.messages import MessageStore
@@ -18,8 +19,9 @@ from app.store.messages import MessageStore
 class Replayer:
     """Finds claimed keys and rebuilds the responses of the requests that claimed them."""
 
-    def __init__(self, *, store: MessageStore, keys: IdempotencyStore) -> None:
+    def __init__(self, *, store: MessageStore, keys: IdempotencyStore, now: Now = utc_now) -> None:
         self._store = store
+        self._now = now
         self._keys = keys
 
     async def find(self, app: str, key: KeyedBody, now: datetime) -> IdempotencyKey | None:
@@ -32,7 +34,7 @@ class Replayer:
 
     async def find_conflicting(self, app: str, key: KeyedBody) -> IdempotencyKey:
         """The claim that has just prevented ours. Raises Unavailable if it expired meanwhile."""
-        claim = await self.find(app, key, datetime.now(UTC))
+        claim = await self.find(app, key, self._now())
         if claim is None:
             raise Unavailable("The idempotency key has just run out; send the request again")
         return claim
@@ -43,7 +45,7 @@ class Replayer:
         if tracked is None:
             fault = FieldError(HEADER, "was used for a message that is deleted")
             raise Invalid("Use a new idempotency key for a new request", errors=(fault,))
-        first = first_result(tracked, datetime.now(UTC))
+        first = first_result(tracked, self._now())
         await self._mark_repeated(claim)
         return SendResult(first, tracked.message, replayed=True)
 
@@ -54,7 +56,7 @@ class Replayer:
 
     async def _mark_repeated(self, claim: IdempotencyKey) -> None:
         """Keep the record from being undone: this caller is about to be given its id."""
-        if not await self._keys.mark_repeated(claim, datetime.now(UTC)):
+        if not await self._keys.mark_repeated(claim, self._now()):
             raise Unavailable("What the first request left has just been undone; send it again")
 
 

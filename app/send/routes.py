@@ -6,7 +6,6 @@ Once a request to iovox is written no failure of ours answers 5xx: the caller wo
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -223,7 +222,7 @@ def _keyed(key: str | None, operation: str, body: object) -> KeyedBody | None:
 def _with_schedule_faults(error: RequestValidationError, sender: Sender) -> RequestValidationError:
     faults = list(error.errors())
     if not any(fault["loc"][:2] == ("body", "send_at") for fault in faults):
-        now = datetime.now(UTC)
+        now = sender.now()
         faults += (
             {"type": "value_error", "loc": ("body", each.field), "msg": each.message}
             for each in unread_schedule_faults(error.body, now=now, horizon=sender.horizon)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.errors import Conflict, Invalid, NotFound, StoreUnavailable, Unavailable
@@ -28,6 +28,7 @@ from app.send.responses import (
     refused_item,
 )
 from app.send.submitter import Submitter
+from app.store.clock import Now, utc_now
 from app.store.idempotency import IdempotencyStore
 from app.store.ids import new_id
 from app.store.messages import MessageStore, NewMessage
@@ -53,6 +54,7 @@ class Sender:
         announce: Callable[[], None],
         horizon: timedelta,
         retry_for: timedelta,
+        now: Now = utc_now,
     ) -> None:
         """``rates`` is what the routes count messages against.
 
@@ -62,7 +64,8 @@ class Sender:
         ``retry_for`` is the deadline of a message without an expiry.
         """
         self._store = store
-        self._replayer = Replayer(store=store, keys=keys)
+        self.now = now
+        self._replayer = Replayer(store=store, keys=keys, now=now)
         self._submitter = submitter
         self._gate = gate
         self.rates = rates
@@ -79,7 +82,7 @@ class Sender:
         self, app: str, request: Request, key: KeyedBody | None, *, queued: bool = False
     ) -> SendResult:
         """Send one message; ``queued``: by the queue, without waiting for iovox."""
-        now = datetime.now(UTC)
+        now = self.now()
         try:
             require_schedule(request, now=now, horizon=self.horizon)
         except Invalid:
@@ -96,7 +99,7 @@ class Sender:
 
         ``app`` is the caller; ``sees`` is the app whose messages it may see, None for all.
         """
-        now = datetime.now(UTC)
+        now = self.now()
         found = await self._find_visible(sees, message_id)
         if found.state in (Status.QUEUED, Status.SENDING):
             raise Conflict(
@@ -109,7 +112,7 @@ class Sender:
         """Cancel a QUEUED message. Raises Conflict if it is not QUEUED."""
         found = await self._find_visible(sees, message_id)
         is_queued = found.state is Status.QUEUED
-        if not (is_queued and await self._store.cancel(found, datetime.now(UTC))):
+        if not (is_queued and await self._store.cancel(found, self.now())):
             status = "being sent just now" if is_queued else await self._store.status(found.id)
             raise Conflict(f"Only a QUEUED message can be cancelled; this one is {status}")
         self._announce()
@@ -119,7 +122,7 @@ class Sender:
         self, app: str, messages: Sequence[object], key: KeyedBody | None
     ) -> BatchResult:
         """Queue many messages; an invalid one does not fail the others."""
-        now = datetime.now(UTC)
+        now = self.now()
         if key is not None and (claim := await self._replayer.find(app, key, now)):
             return await self._replayer.replay_batch(claim)
         async with self._validating:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 
@@ -20,6 +21,7 @@ from app.send import outcomes
 from app.send.breaker import CircuitBreaker
 from app.send.outcome_recorder import OutcomeRecorder
 from app.send.outcomes import SubmitResult
+from app.store.clock import Now, utc_now
 
 LEASE_MARGIN = 10.0
 """Seconds that a lease outlasts all of the client's timeouts together: for recording the message
@@ -39,6 +41,7 @@ class Submitter:
         breaker: CircuitBreaker,
         metrics: Metrics,
         throttle: Callable[[], Awaitable[None]],
+        now: Now = utc_now,
     ) -> None:
         """``throttle`` is awaited right before a request is written."""
         self._client = client
@@ -47,6 +50,8 @@ class Submitter:
         self._breaker = breaker
         self._metrics = metrics
         self._throttle = throttle
+        self._now = now
+        self._under_way: set[UUID] = set()
         self._submitted = metrics.sends.labels("submitted")
 
     def lease_until(self, start: datetime) -> datetime:
@@ -55,15 +60,24 @@ class Submitter:
 
     async def attempt(self, message: Message) -> SubmitResult:
         """Submit a leased message once, and record the outcome. Never raises an Exception."""
+        self._under_way.add(message.id)
         try:
             return await self._attempt(message)
         except Exception:
             # Whatever it was, iovox may have the text, so no error may invite to send again.
             log.exception("attempt_broke_off", message_id=str(message.id))
             return SubmitResult(message.id, Status.UNCONFIRMED)
+        finally:
+            self._under_way.discard(message.id)
+
+    def is_under_way(self, message_id: UUID) -> bool:
+        """Whether an attempt of this process has not ended: it ends by itself, whatever its lease
+        says. A clock that is set forward ends all leases at once.
+        """
+        return message_id in self._under_way
 
     async def _attempt(self, message: Message) -> SubmitResult:
-        now = datetime.now(UTC)
+        now = self._now()
         if skipped := await self._skip(message, now):
             self._breaker.record_nothing()
             return await self._recorder.settle(skipped)
@@ -74,15 +88,13 @@ class Submitter:
         except SubmissionError as error:
             self._record_failure(message, error)
             breaker_open = self._breaker.is_open
-            outcome = outcomes.failed(message, error, datetime.now(UTC), breaker_open=breaker_open)
+            outcome = outcomes.failed(message, error, self._now(), breaker_open=breaker_open)
             return await self._recorder.settle(outcome)
         except Exception as error:
             log.exception("send_failed", message_id=str(message.id))
             self._breaker.record_unknown(message.id)
             why = f"the send broke off: {type(error).__name__}"
-            return await self._recorder.settle(
-                outcomes.unconfirmed(message, datetime.now(UTC), why)
-            )
+            return await self._recorder.settle(outcomes.unconfirmed(message, self._now(), why))
         self._breaker.record_success()
         self._submitted.inc()
         return await self._recorder.accept(message, sms_activity_id)

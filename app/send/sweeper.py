@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from uuid import UUID
 
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
 from app.send import outcomes
 from app.send.outcome_recorder import OutcomeRecorder
+from app.store.clock import Now, utc_now
 from app.store.idempotency import IdempotencyStore
 from app.store.messages import MessageStore
 
@@ -31,9 +32,18 @@ class Sweeper:
     """Runs until cancelled."""
 
     def __init__(
-        self, *, store: MessageStore, keys: IdempotencyStore, recorder: OutcomeRecorder
+        self,
+        *,
+        store: MessageStore,
+        keys: IdempotencyStore,
+        recorder: OutcomeRecorder,
+        is_under_way: Callable[[UUID], bool],
+        now: Now = utc_now,
     ) -> None:
+        """``is_under_way``: whether this process is sending a message right now."""
         self._store = store
+        self._is_under_way = is_under_way
+        self._now = now
         self._keys = keys
         self._recorder = recorder
 
@@ -53,8 +63,9 @@ class Sweeper:
 
     async def settle_lapsed(self) -> int:
         """Lapsed leases, as after a crash: UNCONFIRMED, never a second text. Returns how many."""
-        now = datetime.now(UTC)
-        lapsed = await self._store.lapsed(now=now, limit=MAX_MESSAGES)
+        now = self._now()
+        found = await self._store.lapsed(now=now, limit=MAX_MESSAGES)
+        lapsed = [message for message in found if not self._is_under_way(message.id)]
         for message in lapsed:
             log.error("lease_lapsed", message_id=str(message.id), consequence="UNCONFIRMED")
         why = "whoever sent it did not live to see the answer"
@@ -65,7 +76,7 @@ class Sweeper:
 
     async def settle_past_deadline(self) -> int:
         """QUEUED messages past their deadline: UNSENT, with the reasons. Returns how many."""
-        now = datetime.now(UTC)
+        now = self._now()
         late = await self._store.past_deadline(now=now, limit=MAX_MESSAGES)
         for found in late:
             log.warning("given_up", message_id=str(found.message.id), consequence="UNSENT")
@@ -79,7 +90,7 @@ class Sweeper:
 
     async def delete_expired_keys(self) -> int:
         """One bounded deletion; returns how many."""
-        return await self._keys.delete_expired(now=datetime.now(UTC), limit=MAX_KEYS)
+        return await self._keys.delete_expired(now=self._now(), limit=MAX_KEYS)
 
 
 async def _run_safely(sweep: Callable[[], Awaitable[int]]) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.store.clock import DatabaseClock
 from app.store.connections.address import SqliteAddress, read_address
 from app.store.connections.asyncpg_pool import AsyncpgPool
 from app.store.connections.connect import connect, connect_arguments
@@ -39,11 +40,15 @@ class Database:
         pool_size: int = 8,
         direct_size: int | None = None,
         connect_timeout: float | None = None,
+        clock: DatabaseClock | None = None,
     ) -> None:
         """``connect_timeout``: seconds for each host, instead of what the URL says.
 
+        ``clock``: that of another ``Database`` which is the same database.
+
         Raises ValueError for a URL that cannot be used, without its password."""
         address = read_address(url)
+        self.clock = clock or DatabaseClock()
         self.name = address.name
         """Hosts and database, for errors: no password, but nothing for strangers either."""
         self.file = address.file if isinstance(address, SqliteAddress) else None
@@ -51,13 +56,14 @@ class Database:
         self.failover_time = 0.0
         """Seconds that may pass at hosts that are gone before the last one is tried."""
         if isinstance(address, SqliteAddress):
+            self.clock.is_the_hosts()
             self._writer = sqlite_engine(address.url, pool_size=1, begin="BEGIN IMMEDIATE")
             self._reader = sqlite_engine(address.url, pool_size=pool_size, begin="BEGIN")
             return
         timeout = connect_timeout or address.timeout
         self.failover_time = timeout * max(0, len(address.hosts) - 1)
         direct_size = direct_size or pool_size // 2
-        self._arguments = connect_arguments(address, timeout=timeout)
+        self._arguments = connect_arguments(address, timeout=timeout, clock=self.clock)
         self._writer = postgresql_engine(self._arguments, pool_size=pool_size - direct_size)
         self._pooled = PooledConnections(self._writer)
         # The same pool. A reader needs no BEGIN and no ROLLBACK: two round trips less each.

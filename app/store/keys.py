@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -58,7 +58,7 @@ class KeyStore:
                     app=app,
                     hash=digest,
                     scopes=" ".join(sorted(scopes)),
-                    created_at=datetime.now(UTC),
+                    created_at=self._database.clock.now(),
                 )
             )
 
@@ -96,7 +96,7 @@ class KeyStore:
             changed = await connection.execute(
                 update(api_keys)
                 .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
-                .values(revoked_at=datetime.now(UTC))
+                .values(revoked_at=self._database.clock.now())
                 .returning(api_keys.c.id)
             )
             return changed.one_or_none() is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -46,7 +46,7 @@ class MessageStore:
 
         Returns for each whether it was recorded: False if its idempotency key was used before.
         """
-        now = datetime.now(UTC)
+        now = self._database.clock.now()
         if self._database.is_sqlite:
             async with self._database.write(patience=PATIENCE) as connection:
                 recorded = await record(connection, new, now)
@@ -57,7 +57,7 @@ class MessageStore:
 
     async def add_batch(self, new: Sequence[Message], key: IdempotencyKey | None) -> bool:
         """Record the messages of one request together; False if its key was used before."""
-        now = datetime.now(UTC)
+        now = self._database.clock.now()
         async with self._database.write(patience=PATIENCE) as connection:
             if key is not None and not await claim(connection, [key], now):
                 return False
@@ -73,7 +73,7 @@ class MessageStore:
         all of them are undone or none, and the key is freed for the caller's next try; if that came
         first and was answered with the records, they stand.
         """
-        now = datetime.now(UTC)
+        now = self._database.clock.now()
         step = Step(Status.UNSENT, now, (reason,))
         undone: list[Message] = []
         try:
@@ -117,7 +117,7 @@ class MessageStore:
 
         A receipt may have settled a message first: it outranks an outcome of ours.
         """
-        now = datetime.now(UTC)
+        now = self._database.clock.now()
         counted: set[UUID] = set()
         new: list[NewEvent] = []
         async with self._database.write(patience=PATIENCE) as connection:
@@ -153,7 +153,7 @@ class MessageStore:
         at most ``within`` ahead. Only as many slots are consumed as messages are leased.
         """
         async with self._database.write(patience=PATIENCE) as connection:
-            now = datetime.now(UTC)
+            now = self._database.clock.now()
             slots = Slots([now] * limit, now)
             if pace is not None:
                 slots = await pace.next_slots(connection, limit, within=within)
@@ -192,7 +192,7 @@ class MessageStore:
     async def is_any_due(self) -> bool:
         """Whether any queued message is due."""
         due_at = await self.next_due_at()
-        return due_at is not None and due_at <= datetime.now(UTC)
+        return due_at is not None and due_at <= self._database.clock.now()
 
     async def find(self, message_id: UUID) -> Tracked | None:
         """One message."""
@@ -217,7 +217,7 @@ class MessageStore:
         return message.id in await self.settle([outcome])
 
     async def _bind(self, batch: Sequence[Acceptance]) -> dict[UUID, str]:
-        now = datetime.now(UTC)
+        now = self._database.clock.now()
         if self._database.is_sqlite:
             async with self._database.write(patience=PATIENCE) as connection:
                 return await meet_and_bind(connection, batch, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql as pg
@@ -17,13 +17,11 @@ from app.store.tables import pace
 _NAME = "iovox"
 _FURTHEST = timedelta(minutes=1)
 """How far ahead the next slot can lie. Further means that a clock was set back."""
-_DRIFT = timedelta(milliseconds=1)
-"""How much two clocks may drift apart between two readings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Time slots to send in, by this machine's clock; ``first`` is by the database's."""
+    """Time slots to send in, by the database's clock."""
 
     times: Sequence[datetime]
     first: datetime
@@ -40,7 +38,6 @@ class PaceStore:
     def __init__(self, database: Database, *, every: timedelta) -> None:
         self._database = database
         self._every = every
-        self._ahead: timedelta | None = None
 
     async def reserve(
         self, wanted: int, *, within: timedelta, patience: float | None = None
@@ -56,20 +53,10 @@ class PaceStore:
     ) -> Slots:
         """The next slots, locked until the transaction ends, and not yet consumed."""
         next_at = await self._locked(connection)
-        now = await _time_at(connection)  # after the lock, which may have been waited for
-        ahead = self._clock_ahead(datetime.now(UTC) - now)
+        now = await self._time_at(connection)  # after the lock, which may have been waited for
         first = next_at if now < next_at < now + _FURTHEST else now
         times = (first + self._every * number for number in range(wanted))
-        return Slots([at + ahead for at in times if at <= now + within], first)
-
-    def _clock_ahead(self, seen: timedelta) -> timedelta:
-        """By how much our clock is ahead of the database's: the least that was measured lately.
-
-        A measurement includes the response's latency, which only ever adds to it.
-        """
-        lately = seen if self._ahead is None else self._ahead + _DRIFT
-        self._ahead = min(seen, lately)
-        return self._ahead
+        return Slots([at for at in times if at <= now + within], first)
 
     async def consume(self, connection: AsyncConnection, slots: Slots, count: int) -> None:
         """Consume the first ``count`` of ``slots``; the rest stay for others."""
@@ -83,15 +70,14 @@ class PaceStore:
         if found is not None:
             return found
         insert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
-        first = insert(pace).values(name=_NAME, next_at=datetime.now(UTC))
+        first = insert(pace).values(name=_NAME, next_at=self._database.clock.now())
         await connection.execute(first.on_conflict_do_nothing())
         created: datetime = (await connection.execute(query)).scalar_one()
         return created
 
-
-async def _time_at(connection: AsyncConnection) -> datetime:
-    """The time by the database's clock."""
-    if connection.dialect.name == "sqlite":
-        return datetime.now(UTC)
-    found: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
-    return found
+    async def _time_at(self, connection: AsyncConnection) -> datetime:
+        """The time by the database's clock, which is asked: exact for all who hold the row."""
+        if connection.dialect.name == "sqlite":
+            return self._database.clock.now()
+        found: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+        return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -60,7 +60,7 @@ class ReceiptStore:
 
         Raises StoreUnavailable or StoreRefused.
         """
-        now = datetime.now(UTC)
+        now = self._database.clock.now()
         if receipts and not rejections and not self._database.is_sqlite:
             return await self._add_directly(receipts, now)
         async with self._database.write() as connection:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -16,6 +15,7 @@ import structlog
 from app.model.webhook import Delivery, Webhook, WebhookState, event_payload
 from app.ops.metrics import Metrics
 from app.parts.lifecycle import wait_for_event
+from app.store.clock import Now, utc_now
 from app.store.outbox.store import OutboxStore
 from app.webhooks.client import DeliveryResult, WebhookClient
 from app.webhooks.schedule import Schedule
@@ -54,8 +54,10 @@ class Deliverer:
         metrics: Metrics,
         lease: UUID,
         lease_until: float,
+        now: Now = utc_now,
     ) -> None:
         self.lease_until = lease_until
+        self._now = now
         self._webhook = webhook
         self._outbox = outbox
         self._schedule = schedule
@@ -119,7 +121,7 @@ class Deliverer:
             self._in_flight[task] = delivery
 
     async def _fetch_due(self) -> None:
-        now = datetime.now(UTC)
+        now = self._now()
         if self._may_have_events:
             self._may_have_events = await self._outbox.fill(
                 self._webhook.id, lease=self._lease, now=now, payload=event_payload
@@ -148,12 +150,12 @@ class Deliverer:
             and not self._is_stopping
             and webhook.url == self._url
             and webhook.state is WebhookState.ACTIVE
-            and (webhook.not_before is None or webhook.not_before <= datetime.now(UTC))
+            and (webhook.not_before is None or webhook.not_before <= self._now())
             and self._clock() + self._schedule.timeout < self.lease_until
         )
 
     async def _attempt(self, webhook: Webhook, delivery: Delivery) -> DeliveryResult:
-        now = datetime.now(UTC)
+        now = self._now()
         body = delivery.body.encode()
         signed = signed_headers(
             delivery_id=str(delivery.id),
@@ -196,7 +198,7 @@ class Deliverer:
         for _, result in recorded:
             outcome = "taken" if result.succeeded else "failed"
             self._metrics.webhook_attempts.labels(outcome).inc()
-        now = datetime.now(UTC)
+        now = self._now()
         health = self._schedule.health(self._webhook, [result for _, result in recorded], now)
         attempts = [
             self._schedule.attempted(self._webhook, delivery, result, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
@@ -18,6 +18,7 @@ from app.errors import StoreRefused, StoreUnavailable
 from app.model.webhook import Webhook
 from app.ops.metrics import Metrics
 from app.parts.lifecycle import wait_for_event
+from app.store.clock import Now, utc_now
 from app.store.outbox.store import OutboxStore, Waiting
 from app.webhooks.deliverer import Deliverer
 from app.webhooks.schedule import Schedule
@@ -54,8 +55,10 @@ class Dispatcher:
         metrics: Metrics,
         keep_for: float,
         max_sockets: int,
+        now: Now = utc_now,
     ) -> None:
         self._outbox = outbox
+        self._now = now
         self._schedule = schedule
         self._targets = targets
         self._metrics = metrics
@@ -107,7 +110,7 @@ class Dispatcher:
         await self._targets.close()
 
     async def _poll(self) -> None:
-        now = datetime.now(UTC)
+        now = self._now()
         waiting = await self._outbox.waiting(lease=self._lease, now=now)
         self._has_active = bool(waiting)
         with_work = [each for each in waiting if each.has_events or each.has_due]
@@ -136,6 +139,7 @@ class Dispatcher:
                 metrics=self._metrics,
                 lease=self._lease,
                 lease_until=lease_until,
+                now=self._now,
             )
             task = asyncio.create_task(self._deliver(webhook, deliverer))
             self._deliverers[webhook.id] = deliverer, task
@@ -154,7 +158,7 @@ class Dispatcher:
     async def _renew(self) -> None:
         if not self._deliverers:
             return
-        now, began = datetime.now(UTC), asyncio.get_running_loop().time()
+        now, began = self._now(), asyncio.get_running_loop().time()
         await self._outbox.keep(
             lease=self._lease, until=now + timedelta(seconds=self._schedule.lease)
         )
@@ -162,7 +166,7 @@ class Dispatcher:
             deliverer.lease_until = max(deliverer.lease_until, began + self._schedule.lease)
 
     async def _purge(self) -> None:
-        before = datetime.now(UTC) - self._keep_for
+        before = self._now() - self._keep_for
         deleted = PURGE_BATCH
         while deleted == PURGE_BATCH:
             deleted = await self._outbox.forget(before=before, limit=PURGE_BATCH)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 from app.errors import Conflict, FieldError, Invalid, NotAllowed, NotFound
 from app.model.event import event_id
 from app.model.webhook import Delivery, DeliveryState, Replay, Webhook, WebhookState, trial_payload
+from app.store.clock import Now, utc_now
 from app.store.outbox.deliveries import WebhookDeliveryStore
 from app.store.webhooks import WebhookStore
 from app.webhooks.requests import NewWebhook, WebhookChange
@@ -45,8 +46,10 @@ class Subscriptions:
         deliveries: WebhookDeliveryStore,
         targets: Targets,
         on_change: Callable[[], None],
+        now: Now = utc_now,
     ) -> None:
         self._store = store
+        self._now = now
         self._deliveries = deliveries
         self._targets = targets
         self._on_change = on_change
@@ -59,7 +62,7 @@ class Subscriptions:
         if asked.app is not None and sees not in (None, asked.app):
             raise NotAllowed("Only an admin's key may have another app's events sent somewhere")
         await self._check(asked.url)
-        webhook = _new(asked, app=sees or asked.app, key_id=key_id)
+        webhook = _new(asked, app=sees or asked.app, key_id=key_id, now=self._now())
         if not await self._store.add(webhook, most=MAX_WEBHOOKS):
             raise Conflict(f"There are {MAX_WEBHOOKS} webhooks already; delete one first")
         self._on_change()
@@ -83,7 +86,7 @@ class Subscriptions:
         changed = await self._store.change(
             webhook_id,
             sees=sees,
-            now=datetime.now(UTC),
+            now=self._now(),
             url=asked.url,
             statuses=tuple(asked.statuses) if asked.statuses else None,
             paused=asked.paused,
@@ -93,7 +96,7 @@ class Subscriptions:
 
     async def rotate(self, webhook_id: UUID, *, sees: str | None) -> Webhook:
         """Make a new secret. Both sign for OLD_SECRET_VALID, so that receivers can change over."""
-        until = datetime.now(UTC) + OLD_SECRET_VALID
+        until = self._now() + OLD_SECRET_VALID
         return _found(
             await self._store.rotate(webhook_id, new_secret(), previous_until=until, sees=sees)
         )
@@ -108,7 +111,7 @@ class Subscriptions:
         webhook = await self.find(webhook_id, sees=sees)
         if webhook.state is not WebhookState.ACTIVE:
             raise Conflict(f"The webhook is {webhook.state}: {webhook.reason}")
-        now = datetime.now(UTC)
+        now = self._now()
         added = await self._deliveries.add(webhook_id, trial_payload(webhook_id, now), now)
         self._on_change()
         return added
@@ -137,7 +140,7 @@ class Subscriptions:
     async def replay(self, webhook_id: UUID, delivery_id: UUID, *, sees: str | None) -> Delivery:
         """Send one delivery again, with the same webhook-id."""
         await self._not_ended(webhook_id, sees=sees)
-        replayed = await self._deliveries.replay(webhook_id, delivery_id, datetime.now(UTC))
+        replayed = await self._deliveries.replay(webhook_id, delivery_id, self._now())
         if replayed is None:
             raise NotFound("There is no delivery with this id")
         self._on_change()
@@ -149,7 +152,7 @@ class Subscriptions:
         """Send many again. Returns how many, and where there are more the event to go on after."""
         await self._not_ended(webhook_id, sees=sees)
         numbers = await self._deliveries.replay_range(
-            webhook_id, which, now=datetime.now(UTC), most=MAX_REPLAYED
+            webhook_id, which, now=self._now(), most=MAX_REPLAYED
         )
         self._on_change()
         return len(numbers), event_id(numbers[-1]) if len(numbers) == MAX_REPLAYED else None
@@ -170,7 +173,7 @@ class Subscriptions:
             raise _at_fault("url", str(error)) from None
 
 
-def _new(asked: NewWebhook, *, app: str | None, key_id: str) -> Webhook:
+def _new(asked: NewWebhook, *, app: str | None, key_id: str, now: datetime) -> Webhook:
     return Webhook(
         id=uuid7(),
         app=app,
@@ -181,7 +184,7 @@ def _new(asked: NewWebhook, *, app: str | None, key_id: str) -> Webhook:
         previous_secret_until=None,
         state=WebhookState.ACTIVE,
         reason=None,
-        created_at=datetime.now(UTC),
+        created_at=now,
         failures=0,
         failing_since=None,
         not_before=None,

@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 
+from app.store.clock import DatabaseClock
 from app.store.connections.address import PostgresAddress
 
 DEAD_AFTER = 15
@@ -57,8 +58,13 @@ _SOCKET_OPTIONS = (
 )
 
 
-def connect_arguments(address: PostgresAddress, *, timeout: float) -> dict[str, Any]:
-    """What ``connect`` is to be called with. ``timeout``: seconds for connecting to one host."""
+def connect_arguments(
+    address: PostgresAddress, *, timeout: float, clock: DatabaseClock
+) -> dict[str, Any]:
+    """What ``connect`` is to be called with. ``timeout``: seconds for connecting to one host.
+
+    Each connection measures ``clock``.
+    """
     ours = dict(_SERVER_SETTINGS)
     if address.names_application:  # what is set here wins over the DSN
         del ours["application_name"]
@@ -66,12 +72,17 @@ def connect_arguments(address: PostgresAddress, *, timeout: float) -> dict[str, 
         "dsn": address.dsn,
         "hosts": address.hosts,
         "timeout": timeout,
+        "clock": clock,
         "server_settings": ours,
     }
 
 
 async def connect(
-    dsn: str | None = None, *, hosts: Sequence[tuple[str, int]] = (), **arguments: Any
+    dsn: str | None = None,
+    *,
+    clock: DatabaseClock,
+    hosts: Sequence[tuple[str, int]] = (),
+    **arguments: Any,
 ) -> Any:
     """Called like ``asyncpg.connect``, and raises as it does: a connection that is ready for use.
 
@@ -86,6 +97,7 @@ async def connect(
         await connection.execute(_COMMIT_TO_DISK, timeout=timeout)
         with suppress(asyncpg.PostgresError):  # not every system supports the check
             await connection.execute(_CHECK_CLIENT, f"{DEAD_AFTER}s", timeout=timeout)
+        await clock.measure(connection, timeout=timeout)
     except BaseException:
         connection.terminate()  # asyncpg's pool, given an ``init``, would close it politely
         raise

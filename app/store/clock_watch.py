@@ -1,0 +1,99 @@
+"""Keeps the database's clock known, and says when this host's differs or the database's was set."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from app.errors import StoreRefused, StoreUnavailable
+from app.store.clock import DatabaseClock
+from app.store.engine import Database
+from app.store.setback import SetbackStore
+
+MEASURE_EVERY = 1.0
+"""Seconds. So long a clock that is set may be followed by the wrong time."""
+MEASURE_PATIENCE = 5.0
+ALLOWED_OFFSET = 2.0
+"""Seconds that a host's clock may differ from the database's before it is said."""
+SET_BACK = 2.0
+"""Seconds by which a clock moves back at once only if it was set."""
+
+log = structlog.get_logger(__name__)
+
+
+class ClockWatch:
+    """Runs in every process. ``on_mended`` is called when something has become due thereby."""
+
+    def __init__(
+        self, database: Database, *, setback: SetbackStore, on_mended: Callable[[], None]
+    ) -> None:
+        self._database = database
+        self._clock: DatabaseClock = database.clock
+        self._setback = setback
+        self._on_mended = on_mended
+        self._base: float | None = None
+        self._differs = False
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        await self._clock.wait_until_known()
+        was_set, to_mend = False, True  # a clock may have been set while nobody ran
+        while True:
+            if self._was_set_back():
+                was_set = to_mend = True
+            self.compare()
+            if to_mend and await self._mend(was_set=was_set):
+                was_set = to_mend = False
+            await asyncio.sleep(MEASURE_EVERY)
+            await self._measure()
+
+    def compare(self) -> None:
+        """Say when the host's clock begins or ceases to differ from the database's."""
+        ahead = self._clock.host_ahead
+        differs = abs(ahead) > ALLOWED_OFFSET
+        if differs and not self._differs:
+            log.error(
+                "host_clock_differs",
+                seconds_ahead=round(ahead, 1),
+                consequence="all times are the database's; ids and certificates are by the host's",
+                todo="have NTP set both clocks",
+            )
+        elif self._differs and not differs:
+            log.info("host_clock_agrees", seconds_ahead=round(ahead, 1))
+        self._differs = differs
+
+    def _was_set_back(self) -> bool:
+        """Whether the clock has moved back since the last call."""
+        before, self._base = self._base, self._clock.elapsed_base
+        if before is None or self._base >= before - SET_BACK:
+            return False
+        log.error("clock_set_back", seconds=round(before - self._base, 1))
+        return True
+
+    async def _measure(self) -> None:
+        if self._database.is_sqlite:
+            return
+        try:
+            async with self._database.direct(patience=MEASURE_PATIENCE) as connection:
+                await self._clock.measure(connection)
+        except (StoreUnavailable, StoreRefused):
+            return  # the watch of the database says so
+
+    async def _mend(self, *, was_set: bool) -> bool:
+        try:
+            mended = await self._setback.mend(was_set=was_set)
+        except (StoreUnavailable, StoreRefused) as error:
+            log.warning("setback_waits", reason=error.detail)
+            return False
+        if mended.queued or mended.leased or mended.webhooks:
+            log.warning(
+                "dates_mended",
+                queued=mended.queued,
+                leased=mended.leased,
+                webhooks=mended.webhooks,
+                why="the clock was set back: they were dated in the future",
+            )
+            self._on_mended()
+        return True

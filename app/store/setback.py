@@ -1,0 +1,114 @@
+"""What is done when the database's clock was set back: nothing waits for a time to come again.
+
+What was written before then is dated in the future: a retry that was due in a second is due in an
+hour and a second, and the lease of a process that has died lasts as long. It is recognised by its
+own date, so doing this twice, or by several replicas, changes nothing more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, literal_column, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.model.webhook import DeliveryState
+from app.store.engine import Database
+from app.store.tables import messages, webhook_deliveries, webhooks
+
+TOLERANCE = timedelta(seconds=2)
+"""How far ahead a date may lie without a clock having been set: replicas know the database's clock
+as exactly as it answers."""
+
+_QUEUED = messages.c.state == literal_column("'QUEUED'")
+_SENDING = messages.c.state == literal_column("'SENDING'")
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """How many rows were dated anew."""
+
+    queued: int
+    leased: int
+    webhooks: int
+
+
+class SetbackStore:
+    """``webhook_lease``: how long one lasts. ``webhook_pause``: the longest between two attempts at
+    a delivery.
+    """
+
+    def __init__(
+        self, database: Database, *, webhook_lease: timedelta, webhook_pause: timedelta
+    ) -> None:
+        self._database = database
+        self._webhook_lease = webhook_lease
+        self._webhook_pause = webhook_pause
+
+    async def mend(self, *, was_set: bool) -> Mended:
+        """Make what is dated in the future due, and its leases as long as they were meant to be.
+
+        ``was_set``: the clock was seen being set back. Deliveries to webhooks carry no date of
+        their own, so then all that wait are tried at once, and otherwise only those that wait for
+        longer than any wait is. Raises StoreUnavailable.
+        """
+        async with self._database.write() as connection:
+            now = self._database.clock.now()
+            return Mended(
+                queued=await _mend_queued(connection, now),
+                leased=await _mend_leased(connection, now),
+                webhooks=await self._mend_webhooks(connection, now, was_set=was_set),
+            )
+
+    async def _mend_webhooks(
+        self, connection: AsyncConnection, now: datetime, *, was_set: bool
+    ) -> int:
+        beyond = now if was_set else now + self._webhook_pause
+        longest = now + self._webhook_lease
+        lease_until, not_before = webhooks.c.lease_until, webhooks.c.not_before
+        hooks = await connection.execute(
+            update(webhooks)
+            .where(or_(lease_until > longest, not_before > beyond))
+            .values(
+                lease_until=case((lease_until > longest, longest), else_=lease_until),
+                not_before=case((not_before > beyond, None), else_=not_before),
+            )
+        )
+        pending = webhook_deliveries.c.state == DeliveryState.PENDING
+        due = await connection.execute(
+            update(webhook_deliveries)
+            .where(pending, webhook_deliveries.c.next_attempt_at > beyond)
+            .values(next_attempt_at=now)
+        )
+        return hooks.rowcount + due.rowcount
+
+
+async def _mend_queued(connection: AsyncConnection, now: datetime) -> int:
+    ahead = select(messages.c.id).where(_QUEUED, messages.c.state_at > now + TOLERANCE)
+    in_order = ahead.order_by(messages.c.id).with_for_update()  # the lock order that holds anywhere
+    mended = await connection.execute(
+        update(messages)
+        .where(messages.c.id.in_(in_order), _QUEUED)
+        .values(
+            state_at=now,
+            next_attempt_at=case((messages.c.send_at > now, messages.c.send_at), else_=now),
+        )
+    )
+    return mended.rowcount
+
+
+async def _mend_leased(connection: AsyncConnection, now: datetime) -> int:
+    column = messages.c
+    ahead = select(column.id, column.state_at, column.lease_until).where(
+        _SENDING, column.state_at > now + TOLERANCE
+    )
+    rows = (await connection.execute(ahead.order_by(column.id).with_for_update())).all()
+    for row in rows:
+        lease = now + (row.lease_until - row.state_at)
+        await connection.execute(
+            update(messages)
+            .where(column.id == row.id, _SENDING)
+            .values(state_at=now, lease_until=lease)
+        )
+    return len(rows)

@@ -18,7 +18,9 @@ def test_only_what_is_not_final_is_overdue() -> None:
     assert Search(overdue=True).normalised().statuses == NON_FINAL
     both = frozenset({Status.SUBMITTED, Status.DELIVERED, Status.UNKNOWN})
     assert Search(statuses=both).normalised().statuses == both - {Status.UNKNOWN}
-    assert Search(statuses=both, overdue=True).normalised().statuses == {Status.SUBMITTED}
+    assert Search(statuses=both, overdue=True).normalised().statuses == frozenset(
+        {Status.SUBMITTED}
+    )
     assert Search(statuses=frozenset()).normalised().statuses == frozenset()
     assert Search(statuses=frozenset(Status)).normalised().statuses is None
 

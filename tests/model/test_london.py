@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
@@ -296,3 +297,50 @@ def test_the_offsets_of_a_range(year: int, start: datetime, span: timedelta) -> 
         moment = begin + span * part / 8
         offset = found.before if moment < found.change else found.after
         assert (moment + offset).replace(tzinfo=None) == on_the_clock(moment)
+
+
+@pytest.mark.parametrize("year", [1996, 2020, 2037])
+@pytest.mark.parametrize(("month", "before", "after"), [(3, 0, 1), (10, 1, 0)])
+def test_the_offsets_of_a_range_with_a_change(
+    year: int, month: int, before: int, after: int
+) -> None:
+    start = datetime(year, month, 1, 0, 0, 7, tzinfo=UTC)
+    found = offsets(start, start + timedelta(days=31))
+    assert found == (edge(year, month), before * HOUR, after * HOUR)
+
+
+def test_the_offsets_of_a_range_that_ends_or_begins_with_the_change() -> None:
+    change = edge(2026, 10)
+    assert offsets(change - HOUR, change) == (change, HOUR, timedelta(0))
+    assert offsets(change, change + HOUR)[1:] == (timedelta(0), timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("stamp", "quality"),
+    [
+        ("2020-05-06 18:37:37+05:59", TimeQuality.OFFSET),
+        ("2020-05-06 18:37:37+05:60", TimeQuality.RECEIVED),
+    ],
+)
+def test_an_offset_has_at_most_59_minutes(stamp: str, quality: TimeQuality) -> None:
+    assert to_utc(stamp, LATER)[1] is quality
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "2020-05-06 18:37:37",
+        "2020-05-06 18:37:37+02:00",
+        "2020-10-25 01:30:00",
+        "9000-01-01 00:00:00",
+    ],
+)
+def test_every_time_is_in_utc_itself(stamp: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert to_utc(stamp, LATER)[0].tzinfo is UTC
+        assert midnight(date(2020, 5, 6)).tzinfo is UTC
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -349,3 +349,31 @@ def test_the_greatest_key_is_the_status_in_any_order(
 def test_a_reason_quotes_nothing_of_the_body() -> None:
     rejection = rejected(b'{"status": "s3cret-text", "sms_activity_id"')
     assert "s3cret-text" not in rejection.reason
+
+
+def test_a_rejection_says_everything_that_is_at_fault() -> None:
+    rejection = interpret(arrival(b"{}"))
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason == (
+        "The receipt cannot be told apart: sms_activity_id is missing; status is missing"
+    )
+    listed = interpret(arrival(b"[]"))
+    assert isinstance(listed, Rejection)
+    assert (listed.http_status, listed.reason) == (422, "The body is JSON, but not an object")
+
+
+@pytest.mark.parametrize("missing", ["sms_activity_id", "status"])
+def test_either_field_alone_is_missed(missing: str) -> None:
+    rejection = interpret(arrival(raw(**{missing: ...})))
+    assert isinstance(rejection, Rejection)
+    assert rejection.errors == (FieldError(missing, "is missing"),)
+
+
+def test_a_receipt_is_told_apart_by_16_bytes() -> None:
+    assert len(receipt_of(raw()).content.digest) == 16
+
+
+def test_the_reason_of_a_rejection_is_bounded() -> None:
+    rejection = interpret(arrival(b"x" * 10_000))
+    assert isinstance(rejection, Rejection)
+    assert len(rejection.reason) <= 500

@@ -44,8 +44,15 @@ def run(service: Service, folder: Path, scope: str, *words: str) -> None:
         "--generation-deterministic",
         "--continue-on-failure", "--no-color", *words,
     ]  # fmt: skip
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.web.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=180, check=False
+        command,
+        cwd=folder,
+        env={**os.environ, **hooks},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-8_000:] + done.stderr
 

@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> Service:
     )
     app.runtime = runtime
     _provide(app.state, runtime)
-    add_error_handlers(app)
+    add_error_handlers(app, has_docs=settings.docs)
     if settings.docs:
         add_docs(app)
     if settings.cors_origins:

@@ -7,12 +7,12 @@ from typing import Any
 
 from app.lookup.responses import (
     FAILOVER_AFTER,
+    DeliveryCounts,
     Failover,
     Message,
     MessageSummary,
     Receipt,
     Step,
-    Told,
     UnmatchedId,
 )
 from app.model import message as model
@@ -83,10 +83,10 @@ def _summary(
         "submitted_at": record.submitted_at,
         "resent_as": list(record.resent_as),
         "errors": list(record.errors),
-        "webhooks": Told(
-            delivered=record.told.delivered,
-            pending=record.told.pending,
-            failed=record.told.failed,
+        "webhooks": DeliveryCounts(
+            delivered=record.webhooks.delivered,
+            pending=record.webhooks.pending,
+            failed=record.webhooks.failed,
         ),
     }
 

@@ -69,7 +69,7 @@ class Failover(BaseModel):
     called: bool = Field(description="The status is one of those")
 
 
-class Told(BaseModel):
+class DeliveryCounts(BaseModel):
     """How many deliveries of a message's events to webhooks there were; those that ended are kept
     for a time only.
     """
@@ -112,7 +112,7 @@ class MessageSummary(BaseModel):
     submitted_at: datetime | None = Field(description="When iovox accepted it")
     resent_as: list[UUID]
     errors: list[FieldError] = Field(description="The reasons of a refusal")
-    webhooks: Told = Field(description="Who was told of its events")
+    webhooks: DeliveryCounts = Field(description="Deliveries of its events to webhooks")
 
 
 class Step(BaseModel):

@@ -133,8 +133,8 @@ class StoredReceipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """How many webhooks were told of a message's events, still wait, and could not be told."""
+class DeliveryCounts:
+    """How many deliveries of a message's events to webhooks succeeded, still wait, and failed."""
 
     delivered: int = 0
     pending: int = 0
@@ -146,7 +146,8 @@ class Record:
     """A message with its delivery, or a delivery without a message of ours (``message`` is None).
 
     ``status`` is the delivery's if there is one, else the message's own state. ``seen`` are the
-    flags of its receipts. ``reason`` and ``words`` came with the receipt that decides the status.
+    flags of its receipts. ``reason`` and ``reason_text`` came with the receipt that decides the
+    status.
     """
 
     message: Message | None
@@ -155,8 +156,8 @@ class Record:
     status_at: datetime | None
     seen: int = 0
     reason: str | None = None
-    words: str | None = None
-    told: Told = Told()
+    reason_text: str | None = None
+    webhooks: DeliveryCounts = DeliveryCounts()
     submitted_at: datetime | None = None
     errors: tuple[FieldError, ...] = ()
     steps: tuple[Step, ...] = ()
@@ -176,8 +177,8 @@ class Record:
     @property
     def why(self) -> str | None:
         """Why it has its status, in iovox's words or our own; None where nobody said so."""
-        if self.words is not None:
-            return self.words
+        if self.reason_text is not None:
+            return self.reason_text
         reasons = [step.reasons for step in self.steps if step.status == self.status]
         return "; ".join(reasons[-1]) or None if reasons else None
 

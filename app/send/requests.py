@@ -88,7 +88,9 @@ class SendRequest(BaseModel):
         "service has a default region, also that country's national form"
     )
     message: Annotated[Text, AfterValidator(_message)] = Field(
-        description="The text, at most 160 characters"
+        description="The text",
+        # Declared, and not checked by pydantic, whose errors are not in iovox's words.
+        json_schema_extra={"minLength": 1, "maxLength": MAX_MESSAGE_LENGTH},
     )
     expiry: Annotated[StrictInt, Field(ge=1, le=MAX_EXPIRY)] | None = Field(
         None, description="Minutes after which iovox gives up"

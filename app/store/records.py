@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
 )
 
-from app.model.message import Record, StoredReceipt, Told
+from app.model.message import DeliveryCounts, Record, StoredReceipt
 from app.model.status import Status
 from app.model.webhook import DeliveryState
 from app.store.message_rows import errors_of, message_of, steps_of
@@ -54,7 +54,7 @@ JOINED: Join = messages.outerjoin(
 def of_messages(*, history: bool, is_sqlite: bool, source: FromClause = JOINED) -> Select[Any]:
     """Selects messages with their deliveries; to be narrowed. ``source`` includes JOINED."""
     receipts_of_it = _history(messages.c.sms_activity_id, is_sqlite) if history else null()
-    words = null() if history else _words()
+    reason_text = null() if history else _reason_text()
     return select(
         *messages.c,
         deliveries.c.status.label("delivery_status"),
@@ -62,8 +62,8 @@ def of_messages(*, history: bool, is_sqlite: bool, source: FromClause = JOINED) 
         deliveries.c.seen.label("seen"),
         deliveries.c.status_key.label("delivery_key"),
         deliveries.c.reason.label("reason"),
-        words.label("words"),
-        _told(is_sqlite).label("told"),
+        reason_text.label("reason_text"),
+        _webhooks(is_sqlite).label("webhooks"),
         _resent_as(is_sqlite).label("resent_as"),
         receipts_of_it.label("history"),
     ).select_from(source)
@@ -80,8 +80,8 @@ def of_receipts_alone(*, is_sqlite: bool) -> Select[Any]:
         deliveries.c.seen.label("seen"),
         deliveries.c.status_key.label("delivery_key"),
         deliveries.c.reason.label("reason"),
-        null().label("words"),
-        null().label("told"),
+        null().label("reason_text"),
+        null().label("webhooks"),
         null().label("resent_as"),
         _history(deliveries.c.sms_activity_id, is_sqlite).label("history"),
     ).where(deliveries.c.message_id.is_(None))
@@ -98,7 +98,7 @@ def record_of(row: Row[*tuple[Any, ...]]) -> Record:
             status_at=row.delivery_status_at,
             seen=row.seen,
             reason=row.reason,
-            words=_words_in(history, row),
+            reason_text=_reason_text_in(history, row),
             receipts=history,
         )
     status, status_at = row.delivery_status or row.state, row.delivery_status_at or row.state_at
@@ -111,8 +111,8 @@ def record_of(row: Row[*tuple[Any, ...]]) -> Record:
         status_at=status_at,
         seen=row.seen or 0,
         reason=row.reason,
-        words=_words_in(history, row) if history else row.words,
-        told=Told(*json.loads(row.told)),
+        reason_text=_reason_text_in(history, row) if history else row.reason_text,
+        webhooks=DeliveryCounts(*json.loads(row.webhooks)),
         submitted_at=row.submitted_at,
         errors=errors_of(row.errors) if row.errors else (),
         steps=steps_of(row.steps) if row.steps else (),
@@ -127,24 +127,24 @@ def _history(sms_activity_id: ColumnElement[str], is_sqlite: bool) -> ColumnElem
     return select(rows).where(mine).correlate(messages, deliveries).scalar_subquery()
 
 
-def _words() -> ColumnElement[Any]:
-    """iovox's words for the status: those of the receipt that it came with."""
+def _reason_text() -> ColumnElement[Any]:
+    """iovox's delivery_status of the receipt that decides the status."""
     decides = (
         receipts.c.sms_activity_id == messages.c.sms_activity_id,
         receipts.c.status_key == deliveries.c.status_key,
         receipts.c.status_key > literal_column("0"),
     )
-    words = select(receipts.c.delivery_status).where(*decides).order_by(receipts.c.digest)
-    one = words.limit(literal_column("1"))
+    texts = select(receipts.c.delivery_status).where(*decides).order_by(receipts.c.digest)
+    one = texts.limit(literal_column("1"))
     return one.correlate(messages, deliveries).scalar_subquery()
 
 
-def _words_in(history: tuple[StoredReceipt, ...], row: Row[*tuple[Any, ...]]) -> str | None:
+def _reason_text_in(history: tuple[StoredReceipt, ...], row: Row[*tuple[Any, ...]]) -> str | None:
     decides = (one.delivery_status for one in history if one.key == row.delivery_key > 0)
     return next(decides, None)
 
 
-def _told(is_sqlite: bool) -> ColumnElement[Any]:
+def _webhooks(is_sqlite: bool) -> ColumnElement[Any]:
     """How many deliveries of its events to webhooks succeeded, wait, and failed, as a JSON list."""
     state = webhook_deliveries.c.state
     kinds = (

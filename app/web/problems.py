@@ -138,8 +138,8 @@ def problem(error: ServiceError) -> Response:
     )
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Render every error of every route as a problem."""
+def add_error_handlers(app: FastAPI, *, has_docs: bool) -> None:
+    """Render every error of every route as a problem. ``has_docs``: whether there is `/docs`."""
 
     @app.exception_handler(ServiceError)
     async def _service_error(_request: Request, error: ServiceError) -> Response:
@@ -166,7 +166,7 @@ def add_error_handlers(app: FastAPI) -> None:
             detail = f"{request.method} is not offered at this path"
             return problem(MethodNotAllowed(detail, headers={"Allow": allowed}))
         if error.status_code == 404:
-            hint = "; /docs lists what there is" if app.openapi_url else ""
+            hint = "; /docs lists what there is" if has_docs else ""
             return problem(NotFound(f"There is nothing at this path{hint}"))
         return problem(BadRequest(str(error.detail)))
 

@@ -97,6 +97,20 @@ class MessageEvent(BaseModel):
     data: Event
 
 
+class TestData(BaseModel):
+    """What a test is about."""
+
+    webhook_id: UUID = Field(description="The webhook that is tested")
+
+
+class TestEvent(BaseModel):
+    """What a webhook's receiver is sent as a test; it is about no message."""
+
+    type: Literal["webhook.test"]
+    timestamp: datetime = Field(description="When the test was asked for")
+    data: TestData
+
+
 def shown(webhook: model.Webhook) -> Webhook:
     """A webhook without its secret."""
     return Webhook.model_validate(_fields(webhook))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from app.errors import Conflict, NotFound
 from app.web.caller import ReadCaller, WebhooksCaller
@@ -22,6 +22,7 @@ from app.webhooks.responses import (
     DeliveryPage,
     MessageEvent,
     Replayed,
+    TestEvent,
     Webhook,
     WebhookList,
     WebhookWithSecret,
@@ -197,6 +198,31 @@ async def replay_deliveries(
     return Replayed(replayed=count, next=end)
 
 
+DeliveryHeader = Annotated[
+    str, Header(alias="webhook-id", description="The delivery's id, however often it is sent")
+]
+TimeHeader = Annotated[
+    str, Header(alias="webhook-timestamp", description="When it is sent, in seconds since 1970")
+]
+SignatureHeader = Annotated[
+    str,
+    Header(
+        alias="webhook-signature",
+        description="`v1,` and base64 of an HMAC-SHA256; two, separated by a space, for a day "
+        "after the secret was replaced",
+    ),
+]
+
+
 @payloads.post("message", summary="A message's status has changed")
-async def message_event(event: MessageEvent) -> None:
+async def message_event(
+    event: MessageEvent, id: DeliveryHeader, time: TimeHeader, signature: SignatureHeader
+) -> None:
     """Signed by the Standard Webhooks specification; any 2xx takes it, and 410 ends the webhook."""
+
+
+@payloads.post("test", summary="A test was asked for")
+async def test_event(
+    event: TestEvent, id: DeliveryHeader, time: TimeHeader, signature: SignatureHeader
+) -> None:
+    """Sent and signed like any other."""

@@ -14,9 +14,10 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from app.model.event import Event, event_id
 from app.model.status import Status
-from app.model.webhook import event_payload
+from app.model.webhook import event_payload, trial_payload
 from app.web.caller import Scope
 from app.web.docs import PACKAGE, find_assets
+from app.webhooks.signing import signed_headers
 from tests.lookup.world import NOW, World, living
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -223,8 +224,6 @@ async def test_the_messages_of_a_batch_are_typed(document: Json) -> None:
 
 
 async def test_what_webhooks_are_sent_is_a_schema(document: Json) -> None:
-    (payload,) = document["webhooks"].values()
-    schema = payload["post"]["requestBody"]["content"]["application/json"]["schema"]
     event = Event(
         number=7,
         message_id=uuid4(),
@@ -235,4 +234,11 @@ async def test_what_webhooks_are_sent_is_a_schema(document: Json) -> None:
         at=NOW,
         recorded_at=NOW,
     )
-    _require(document, schema, json.loads(event_payload(event).body))
+    sent = {"message": event_payload(event), "test": trial_payload(uuid4(), NOW)}
+    assert set(document["webhooks"]) == set(sent)
+    signed = set(signed_headers(delivery_id="", timestamp=0, body=b"", secrets=[]))
+    for name, payload in sent.items():
+        operation = document["webhooks"][name]["post"]
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        _require(document, schema, json.loads(payload.body))
+        assert {one["name"] for one in operation["parameters"]} == signed

@@ -1,7 +1,12 @@
-"""The OpenAPI document against the service: `st run`, as anybody would call it, with each scope."""
+"""The OpenAPI document against the service: `st run`, as anybody would call it, with each scope.
+
+Fuzzing and stateful runs are short; with DLR_TEST_LONG=1 each scope has a minute of them on either
+database.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.receive.serving import Service, serving_a_copy
+from tests.receive.serving import AUTH_HEADER, SECRET, Service, serve, serving_a_copy
 
 ROOT = Path(__file__).parents[2]
 ST = Path(sys.executable).with_name("st")
@@ -22,6 +27,7 @@ TAGS = {
     "admin": ["rejected receipts", "operations", "receive"],
 }
 """Each operation once, with a key of the scope that it needs and no more: seconds, not minutes."""
+LONG = bool(os.environ.get("DLR_TEST_LONG"))
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +44,15 @@ def run(service: Service, folder: Path, scope: str, *words: str) -> None:
         "--generation-deterministic",
         "--continue-on-failure", "--no-color", *words,
     ]  # fmt: skip
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.web.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=100, check=False
+        command,
+        cwd=folder,
+        env={**os.environ, **hooks},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-8_000:] + done.stderr
 
@@ -50,6 +63,30 @@ def test_the_service_answers_as_its_document_says(
 ) -> None:
     tags = [word for tag in TAGS[scope] for word in ("--include-tag", tag)]
     run(service, tmp_path, scope, "--phases", "examples,coverage", *tags)
+
+
+@pytest.mark.parametrize("phase", ["fuzzing", "stateful"])
+def test_a_few_random_calls(service: Service, phase: str, tmp_path: Path) -> None:
+    run(service, tmp_path, "admin", "--phases", phase, "--max-examples", "3")
+
+
+def test_receipts(service: Service, tmp_path: Path) -> None:
+    """The other runs have no secret, so that /dlr refuses all that they send."""
+    secret = ("--header", f"{AUTH_HEADER}: {SECRET}", "--include-path", "/dlr")
+    run(service, tmp_path, "read", "--phases", "coverage,fuzzing", "--max-examples", "20", *secret)
+
+
+@pytest.mark.skipif(not LONG, reason="takes ten minutes: DLR_TEST_LONG=1")
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("scope", TAGS)
+def test_many_random_calls(
+    database_url: str, sqlite_template: Path, scope: str, tmp_path: Path
+) -> None:
+    del sqlite_template
+    service = serve(database_url, DLR_LOG_LEVEL="warning")
+    with service.process:
+        words = ("--phases", "fuzzing,stateful", "--max-time", "60")
+        run(service, tmp_path, scope, *words)
 
 
 def test_every_operation_is_run(service: Service) -> None:

@@ -125,6 +125,8 @@ def test_nowhere(client: httpx.Client, method: str, path: str, status: int) -> N
     assert json.loads(answer.content)["status"] == answer.status_code == status
     if status == 405:
         assert answer.headers["allow"]
+    else:
+        assert "/docs lists what there is" in json.loads(answer.content)["detail"]
 
 
 OFFERED = [

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -241,6 +243,9 @@ events = Table(
     Column("status", Text, nullable=False),
     Column("at", UtcTime, nullable=False),
     Column("recorded_at", UtcTime, nullable=False),
+    Column("contradictory", Boolean, nullable=False, server_default=false()),  # as it was then
+    # The message became contradictory, and this is the status that it had before.
+    Column("status_stays", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
 Index("events_by_app", events.c.app, events.c.id)

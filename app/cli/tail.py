@@ -44,6 +44,8 @@ def _line(event: Event) -> Text:
     words = Text(f"{utc(event.at)} UTC  ")
     words.append(coloured(f"{event.status:<12}"))
     words.append(f"  {event.message_id}")
+    if event.contradictory:
+        words.append("  contradictory")
     if event.reference:
         words.append(f"  {harmless(event.reference)}")
     return words

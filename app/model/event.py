@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import UUID
 
 from app.model.status import Status
+
+Known = TypeVar("Known", bound=str)
 
 DIGITS = 12
 """Hexadecimal digits of a number: enough for 281,474,976,710,655 events."""
@@ -33,7 +36,11 @@ EVENT_STATUSES = tuple(s for s in Status if s not in (Status.SENDING, Status.UNK
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One status change. ``at`` is when it happened, ``recorded_at`` when it was committed."""
+    """One status change. ``at`` is when it happened, ``recorded_at`` when it was committed.
+
+    ``contradictory`` is whether the message was so by then. Where the ``status_stays``, that alone
+    is the change: a message that was delivered has a receipt now that says it was not.
+    """
 
     number: int
     message_id: UUID
@@ -43,6 +50,8 @@ class Event:
     status: str
     at: datetime
     recorded_at: datetime
+    contradictory: bool = False
+    status_stays: bool = False
 
     def __repr__(self) -> str:
         return f"Event({self.number})"
@@ -66,16 +75,21 @@ def event_number(text: str) -> int:
 
 
 def parse_statuses(values: Iterable[str]) -> list[Status]:
-    """Parse statuses in any case, one per value or separated by commas; in a fixed order.
+    """Parse statuses of events: ``parse_names`` of EVENT_STATUSES."""
+    return parse_names(values, EVENT_STATUSES)
 
-    Raises ValueError that quotes the first unknown status.
+
+def parse_names(values: Iterable[str], known: Sequence[Known]) -> list[Known]:
+    """Parse names in any case, one per value or separated by commas; in the order of ``known``.
+
+    Raises ValueError that quotes the first unknown one.
     """
     names = [name.strip() for value in values for name in value.split(",")]
     for name in names:
-        if name.upper() not in EVENT_STATUSES:
-            raise ValueError(f"{name[:40]!r} is none of {', '.join(EVENT_STATUSES)}")
+        if name.upper() not in known:
+            raise ValueError(f"{name[:40]!r} is none of {', '.join(known)}")
     wanted = {name.upper() for name in names}
-    return [status for status in EVENT_STATUSES if status in wanted]
+    return [status for status in known if status in wanted]
 
 
 def event_body(event: Event) -> dict[str, object]:
@@ -86,6 +100,7 @@ def event_body(event: Event) -> dict[str, object]:
         "sms_activity_id": event.sms_activity_id,
         "reference": event.reference,
         "status": event.status,
+        "contradictory": event.contradictory,
         "at": rfc3339(event.at),
         "recorded_at": rfc3339(event.recorded_at),
     }

@@ -8,9 +8,13 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from app.model.event import Event, event_body, rfc3339
+from app.model.event import EVENT_STATUSES, Event, event_body, rfc3339
 
 TRIAL = "webhook.test"
+CONTRADICTED = "CONTRADICTED"
+"""What a webhook may want besides statuses: every event of a message that is contradictory."""
+KINDS = (*EVENT_STATUSES, CONTRADICTED)
+"""What a webhook may want. Who wants DELIVERED is also told that such a message is contradicted."""
 
 
 class WebhookState(StrEnum):
@@ -32,7 +36,7 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A subscription: a URL and the statuses it wants. ``app`` is None for the events of all apps.
+    """A subscription: a URL and the KINDS it wants. ``app`` is None for the events of all apps.
 
     ``failures`` counts the consecutive rounds of attempts without a success. ``key_id`` is the API
     key that made it, None where that was not recorded; ``key_revoked`` is whether that key is
@@ -148,7 +152,7 @@ class Health:
 
 def event_payload(event: Event) -> Payload:
     """The payload of an event, in the form that Standard Webhooks recommends."""
-    kind = f"message.{event.status.lower()}"
+    kind = f"message.{(CONTRADICTED if event.status_stays else event.status).lower()}"
     body = _envelope(kind, event.at, event_body(event))
     return Payload(kind, body, event.number, event.recorded_at, event.message_id)
 

@@ -25,6 +25,9 @@ class NewEvent:
     sms_activity_id: str | None
     status: str
     at: datetime
+    contradictory: bool = False
+    status_stays: bool = False
+    """The message became contradictory, and this is the status that it had before."""
 
 
 async def append(connection: AsyncConnection, new: Sequence[NewEvent], now: datetime) -> None:
@@ -48,6 +51,8 @@ async def append(connection: AsyncConnection, new: Sequence[NewEvent], now: date
                 "status": event.status,
                 "at": event.at,
                 "recorded_at": now,
+                "contradictory": event.contradictory,
+                "status_stays": event.status_stays,
             }
             for event in new
         ],

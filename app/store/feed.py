@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import ColumnElement, Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.activity_id import one_spelling
@@ -73,17 +73,21 @@ async def read_events(connection: AsyncConnection, which: Select[Any]) -> list[E
     """The events that a bounded query on their table finds, oldest first."""
     # Limited before the join, so that no plan joins the whole log.
     chosen = which.subquery()
+    # In the order of Event's fields.
+    columns: list[ColumnElement[Any]] = [
+        chosen.c.id,
+        chosen.c.message_id,
+        chosen.c.app,
+        chosen.c.sms_activity_id,
+        messages.c.reference,
+        chosen.c.status,
+        chosen.c.at,
+        chosen.c.recorded_at,
+        chosen.c.contradictory,
+        chosen.c.status_stays,
+    ]
     query = (
-        select(
-            chosen.c.id,
-            chosen.c.message_id,
-            chosen.c.app,
-            chosen.c.sms_activity_id,
-            messages.c.reference,
-            chosen.c.status,
-            chosen.c.at,
-            chosen.c.recorded_at,
-        )
+        select(*columns)
         .join_from(chosen, messages, messages.c.id == chosen.c.message_id, isouter=True)
         .order_by(chosen.c.id)
     )

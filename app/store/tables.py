@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    false,
     text,
 )
 
@@ -210,6 +212,9 @@ events = Table(
     Column("status", Text, nullable=False),
     Column("at", UtcTime, nullable=False),
     Column("recorded_at", UtcTime, nullable=False),
+    Column("contradictory", Boolean, nullable=False, server_default=false()),  # as it was then
+    # The message became contradictory, and this is the status that it had before.
+    Column("status_stays", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
 Index("events_by_app", events.c.app, events.c.id)

@@ -17,6 +17,7 @@ EXAMPLE: dict[str, JsonValue] = {
     "sms_activity_id": "d454cfe0-a835-11e6-9852-d43d7ed6ce4c",
     "reference": "order-42",
     "status": "DELIVERED",
+    "contradictory": False,
     "at": "2020-05-06T17:37:46Z",
     "recorded_at": "2020-05-06T17:37:46.881502Z",
 }
@@ -66,5 +67,9 @@ class Event(BaseModel):
     sms_activity_id: str | None = Field(description="iovox's id of the message, if known")
     reference: str | None = Field(description="The app's own id of the message")
     status: EventStatus = Field(description="The new status")
+    contradictory: bool = Field(
+        description="There were receipts for success and for failure by then. Where the status is "
+        "the one before, this is what is new"
+    )
     at: datetime = Field(description="When the status was reached")
     recorded_at: datetime = Field(description="When it was committed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import (
@@ -19,15 +19,15 @@ from pydantic import (
     model_validator,
 )
 
-from app.model.event import EVENT_STATUSES
-from app.model.status import FINAL, Status
-from app.model.webhook import DeliveryState, Replay
-from app.web.events import EventNumber, EventStatuses
+from app.model.event import EVENT_STATUSES, parse_names
+from app.model.status import FINAL
+from app.model.webhook import KINDS, DeliveryState, Replay
+from app.web.events import EventNumber
 from app.web.query import PageSize, Query, Timestamp, not_before
 
 PAGE = 100
 LONGEST_APP = 100
-BY_DEFAULT: list[Status] = [status for status in EVENT_STATUSES if status in FINAL]
+BY_DEFAULT: list[str] = [status for status in EVENT_STATUSES if status in FINAL]
 """What a webhook is told of unless it asks for something else: how messages ended."""
 
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -53,9 +53,28 @@ def _delivery(text: object) -> UUID:
     return found
 
 
+def _kinds(values: object) -> object:
+    if isinstance(values, list) and all(isinstance(value, str) for value in values):
+        return parse_names(values, KINDS)
+    return values
+
+
+def _kind(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")  # noqa: TRY004  pydantic's
+    return parse_names([value], KINDS)[0]
+
+
 Url = Annotated[StrictStr, Field(json_schema_extra={"pattern": _URL_PATTERN})]
 App = Annotated[StrictStr, Field(max_length=LONGEST_APP), AfterValidator(_app)]
-Statuses = Annotated[EventStatuses, Field(min_length=1)]
+if TYPE_CHECKING:  # computed, which type checkers cannot evaluate
+    Kind = str
+else:
+    Kind = Literal[KINDS]
+Statuses = Annotated[
+    list[Annotated[Kind, BeforeValidator(_kind)]], BeforeValidator(_kinds), Field(min_length=1)
+]
+"""What a webhook is told of, in any case; also several in one value, separated by commas."""
 
 
 def _schema(**members: Any) -> Callable[[dict[str, Any]], None]:

@@ -10,14 +10,16 @@ from uuid import UUID
 from pydantic import BaseModel, Field, JsonValue
 
 from app.model import webhook as model
-from app.model.event import EVENT_STATUSES, event_id
-from app.model.webhook import DeliveryState, WebhookState
-from app.web.events import Event, EventStatus
+from app.model.event import event_id
+from app.model.webhook import KINDS, DeliveryState, WebhookState
+from app.web.events import Event
 
 if TYPE_CHECKING:  # made of a table, which type checkers do not follow
     EventType = str
+    Kind = str
 else:
-    EventType = Literal[tuple(f"message.{status.lower()}" for status in EVENT_STATUSES)]
+    EventType = Literal[tuple(f"message.{kind.lower()}" for kind in KINDS)]
+    Kind = Literal[KINDS]
 
 
 class Webhook(BaseModel):
@@ -26,7 +28,10 @@ class Webhook(BaseModel):
     id: UUID = Field(description="Ours")
     app: str | None = Field(description="Whose events; null for every app's")
     url: str = Field(description="Where they are delivered")
-    statuses: list[EventStatus]
+    statuses: list[Kind] = Field(
+        description="What it is told of. CONTRADICTED: every event of a message that receipts "
+        "contradict each other about; DELIVERED is told of these, too"
+    )
     paused: bool
     state: WebhookState = Field(description="ENDED is for good")
     reason: str | None = Field(description="Why it is not ACTIVE")
@@ -61,7 +66,9 @@ class Delivery(BaseModel):
     """A payload on its way to a webhook's receiver."""
 
     id: UUID = Field(description="The header `webhook-id`, however often it is sent")
-    type: str = Field(description="`message.` and the status, or `webhook.test`")
+    type: str = Field(
+        description="`message.` and the status, `message.contradicted` or `webhook.test`"
+    )
     event_id: str | None = Field(description="The event's; null for a test")
     message_id: UUID | None = Field(description="The message's; null for a test")
     state: DeliveryState = Field(description="What became of it")
@@ -92,7 +99,10 @@ class Replayed(BaseModel):
 class MessageEvent(BaseModel):
     """What a webhook's receiver is sent: an event, in the form of Standard Webhooks."""
 
-    type: EventType
+    type: EventType = Field(
+        description="The new status; `message.contradicted` where it stays and the message became "
+        "contradictory"
+    )
     timestamp: datetime = Field(description="When it happened")
     data: Event
 

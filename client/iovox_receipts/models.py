@@ -116,7 +116,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of a message's status. Keep ``id``: reading goes on after it."""
+    """One change of a message's status. Keep ``id``: reading goes on after it.
+
+    ``contradictory``: by then receipts said both that it arrived and that it did not. Where the
+    status is the one of the event before, that is the news.
+    """
 
     id: str
     message_id: str
@@ -125,6 +129,7 @@ class Event:
     at: datetime
     recorded_at: datetime
     reference: str | None = field(default=None, repr=False)
+    contradictory: bool = False
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -203,6 +208,7 @@ def event(raw: Json) -> Event:
         at=_required(raw["at"]),
         recorded_at=_required(raw["recorded_at"]),
         reference=raw.get("reference"),
+        contradictory=raw.get("contradictory", False),
         raw=raw,
     )
 

@@ -83,6 +83,8 @@ def test_it_shows_every_history_and_ends_well(tmp_path: Path) -> None:
     assert re.search(
         r"ACKNOWLEDGED +2020-05-06 18:37:37 +2020-05-06 17:37:37 +iovox +smsc submit \(8\)", output
     )
+    assert "DELIVERED since" in output
+    assert ", contradictory: receipts say both" in output
     assert output.count("receipt for") == sum(scenario.receipts for scenario in SCENARIOS)
     assert time.monotonic() - started_at < 60
     assert leftovers(tmp_path) == []
@@ -143,10 +145,10 @@ def message(scenario: Scenario, **changed: Any) -> Message:
         id="0193",
         sms_activity_id="a-1",
         app="demo",
-        status=scenario.history[-1],
+        status=scenario.status or scenario.history[-1],
         status_at=START,
         final=scenario.final,
-        contradictory=False,
+        contradictory=scenario.contradictory,
         overdue=False,
         destination=scenario.destination,
         text=scenario.text,
@@ -169,6 +171,7 @@ def last(scenario: Scenario, **changed: Any) -> Message:
     return message(scenario, history=(*history[:-1], replace(history[-1], **changed)))
 
 
+BOTH = BY_NAME["contradictory"]
 GOOD, BUFFERED = BY_NAME["delivered"], BY_NAME["buffered"]
 DISORDERED, SUMMER = BY_NAME["out of order"], BY_NAME["summer time"]
 BACKWARDS = message(BUFFERED).history[::-1]
@@ -183,6 +186,8 @@ NEXT_DAY = START + timedelta(days=1)
         pytest.param(BUFFERED, message(BUFFERED, status="BUFFERED"), "status", id="status"),
         pytest.param(BUFFERED, message(BUFFERED, final=False), "final", id="not final"),
         pytest.param(BUFFERED, message(BUFFERED, contradictory=True), "contradictory", id="both"),
+        pytest.param(BOTH, message(BOTH, contradictory=False), "contradictory", id="not both"),
+        pytest.param(BOTH, message(BOTH, status="FAILED"), "status", id="undone"),
         pytest.param(GOOD, message(GOOD, text="Unicode & <emoji> 😀"), "text", id="text"),
         pytest.param(GOOD, message(GOOD, destination="44"), "destination", id="to whom"),
         pytest.param(GOOD, last(GOOD, at=NEXT_DAY), "in London", id="UTC"),

@@ -22,7 +22,8 @@ async def test_an_event_tells_what_happened(world: World) -> None:
     first, second = answer.json()["events"]
     assert answer.json()["next"] == second["id"] != first["id"]
     assert set(first) == {
-        "id", "message_id", "sms_activity_id", "reference", "status", "at", "recorded_at",
+        "id", "message_id", "sms_activity_id", "reference", "status", "contradictory", "at",
+        "recorded_at",
     }  # fmt: skip
     assert second | {"recorded_at": None} == {
         "id": second["id"],
@@ -30,6 +31,7 @@ async def test_an_event_tells_what_happened(world: World) -> None:
         "sms_activity_id": activity_id(message),
         "reference": "order-42",
         "status": "DELIVERED",
+        "contradictory": False,
         "at": "2026-05-06T17:00:01Z",
         "recorded_at": None,
     }
@@ -102,10 +104,29 @@ async def test_a_refusal_has_no_sms_activity_id(world: World) -> None:
 async def test_a_receipt_that_raises_nothing_is_no_event(world: World) -> None:
     key = await world.key()
     (message,) = await world.submitted()
-    for status, second in (("DELIVERED", 9), ("ACKNOWLEDGED", 1), ("FAILED", 20), ("ODD", 30)):
+    for status, second in (("DELIVERED", 9), ("ACKNOWLEDGED", 1), ("DELIVERED", 8), ("ODD", 30)):
         await world.receive(status, message, second=second)
     events = (await world.client.get("/v1/events", headers=key)).json()["events"]
     assert statuses(events) == ["SUBMITTED", "DELIVERED"]
+
+
+async def test_a_late_failure_is_an_event_that_stays_as_it_was(world: World) -> None:
+    key = await world.key()
+    late, early = await world.submitted(2)
+    await world.receive("DELIVERED", late, second=9)
+    for second in (20, 20, 21):
+        await world.receive("FAILED", late, second=second)
+    await world.receive("EXPIRED", early)
+    await world.receive("DELIVERED", early, second=9)
+    events = (await world.client.get("/v1/events", headers=key)).json()["events"]
+    told = [(event["status"], event["contradictory"]) for event in events]
+    assert told == [
+        ("SUBMITTED", False), ("SUBMITTED", False), ("DELIVERED", False), ("DELIVERED", True),
+        ("EXPIRED", False), ("DELIVERED", True),
+    ]  # fmt: skip
+    delivered, contradicted = events[2:4]
+    assert delivered["at"] == contradicted["at"]
+    assert delivered["message_id"] == contradicted["message_id"] == str(late.id)
 
 
 GOOD = event_id(1)

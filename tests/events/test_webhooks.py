@@ -77,6 +77,44 @@ async def test_a_receiver_is_told_how_a_message_ended(world: World, receiver: Re
     assert delivery["payload"] == call.payload
 
 
+# The subscription, what it is told of a late failure, and of a late delivery.
+WANTED = [
+    ("by default", {}, "delivered contradicted", "failed delivered"),
+    ("delivered", {"statuses": ["DELIVERED"]}, "delivered contradicted", "delivered"),
+    ("two kinds", {"statuses": ["failed,contradicted"]}, "contradicted", "failed delivered"),
+    ("contradicted", {"statuses": ["CONTRADICTED"]}, "contradicted", "delivered"),
+    ("failed", {"statuses": ["FAILED"]}, "", "failed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "of_late", "of_early"), [pytest.param(*row[1:], id=row[0]) for row in WANTED]
+)
+async def test_a_late_failure_is_told(
+    world: World, receiver: Receiver, asked: Json, of_late: str, of_early: str
+) -> None:
+    key = await world.key()
+    await subscribe(world, key, receiver.url, **asked)
+    late, early = await world.submitted(2)
+    await world.receive("DELIVERED", late)
+    for second in (2, 2, 3):
+        await world.receive("FAILED", late, second=second)
+    await world.receive("FAILED", early)
+    await world.receive("DELIVERED", early)
+    calls = await receiver.until(len(f"{of_late} {of_early}".split()))
+    for message, expected in ((late, of_late), (early, of_early)):
+        mine = [call for call in calls if call.data["message_id"] == str(message.id)]
+        assert [call.payload["type"] for call in mine] == [
+            f"message.{kind}" for kind in expected.split()
+        ]
+        for call in mine:
+            is_so = message is early or call.payload["type"] == "message.contradicted"
+            is_so &= call.data["status"] == "DELIVERED"
+            assert call.data["contradictory"] is is_so
+    events = (await world.client.get("/v1/events", headers=key)).json()["events"]
+    assert all(call.data in events for call in calls)
+
+
 async def test_every_status_in_order_per_message(world: World, receiver: Receiver) -> None:
     key = await world.key()
     receiver.decide = lambda _: Answer(delay=0.02)

@@ -73,5 +73,5 @@ def test_why_it_has_its_status() -> None:
     assert replace(RECORD, steps=steps).why == "still; busy"
     assert replace(RECORD, steps=steps, status=Status.REJECTED).why == "no route; no credit"
     assert replace(RECORD, steps=steps, status=Status.SUBMITTED).why is None
-    assert replace(RECORD, steps=steps, words="smsc submit").why == "smsc submit"
-    assert replace(RECORD, steps=steps, words="").why == ""
+    assert replace(RECORD, steps=steps, reason_text="smsc submit").why == "smsc submit"
+    assert replace(RECORD, steps=steps, reason_text="").why == ""

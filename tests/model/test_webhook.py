@@ -84,6 +84,14 @@ def test_the_payload_of_an_event() -> None:
     }
 
 
+def test_a_contradiction_alone_has_a_type_of_its_own() -> None:
+    raised = event_payload(replace(EVENT, contradictory=True))
+    assert raised.type == "message.delivered"
+    contradicted = event_payload(replace(EVENT, contradictory=True, status_stays=True))
+    assert contradicted.type == "message.contradicted"
+    assert json.loads(contradicted.body)["data"]["status"] == "DELIVERED"
+
+
 def test_the_payload_of_a_test() -> None:
     payload = trial_payload(UUID(int=1), NOW)
     assert (payload.type, payload.event, payload.message_id) == ("webhook.test", None, None)

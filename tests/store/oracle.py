@@ -65,8 +65,17 @@ class Oracle:
         self.events = [Event(one.id, None, "QUEUED") for one in messages if one.announced]
 
     def add(self, batch: Sequence[Receipt]) -> None:
+        touched = {receipt.sms_activity_id for receipt in batch}
+        before = {sid for sid in touched & set(self.deliveries) if self._contradictory(sid)}
+        so_far = len(self.events)
         for receipt in batch:
             self._take(receipt)
+        raised = self.events[so_far:]
+        self.events[so_far:] = [self._as_it_then_was(event) for event in raised]
+        for sid in touched - before - {event.sms_activity_id for event in raised}:
+            message = self.deliveries[sid].message
+            if message is not None and self._contradictory(sid):
+                self.events.append(Event(message, sid, self.deliveries[sid].status, True, True))
         for receipt in batch:
             if receipt.arrival.hint is not None:
                 self._bind(receipt.arrival.hint, receipt.sms_activity_id)
@@ -92,6 +101,13 @@ class Oracle:
         if message in self.ids:
             return self.deliveries[self.ids[message]].status
         return self.states[message]
+
+    def _contradictory(self, sms_activity_id: str | None) -> bool:
+        return sms_activity_id is not None and self.deliveries[sms_activity_id].contradictory
+
+    def _as_it_then_was(self, event: Event) -> Event:
+        contradictory = event.status == "DELIVERED" and self._contradictory(event.sms_activity_id)
+        return event._replace(contradictory=contradictory)
 
     def _take(self, receipt: Receipt) -> None:
         delivery = self.deliveries.setdefault(receipt.sms_activity_id, Delivery())
@@ -122,4 +138,6 @@ class Oracle:
             if receipt.content.status in RANKS
         }
         statuses = ["SUBMITTED", *(steps[key] for key in sorted(steps))]
-        self.events += [Event(message, sms_activity_id, status) for status in statuses]
+        self.events += [
+            self._as_it_then_was(Event(message, sms_activity_id, status)) for status in statuses
+        ]

@@ -110,11 +110,18 @@ class Event(NamedTuple):
     message_id: UUID
     sms_activity_id: str | None
     status: str
+    contradictory: bool = False
+    status_stays: bool = False
+
+    def __str__(self) -> str:
+        """``DELIVERED!`` is of a contradictory message, ``(DELIVERED!)`` tells that alone."""
+        text = f"{self.status}!" if self.contradictory else self.status
+        return f"({text})" if self.status_stays else text
 
 
 async def all_events(database: Database, *of: Message) -> list[Event]:
     """The log in its order: all of it, or what it says of some messages."""
-    query = select(events.c.message_id, events.c.sms_activity_id, events.c.status)
+    query = select(*(events.c[name] for name in Event._fields))
     if of:
         query = query.where(events.c.message_id.in_([one.id for one in of]))
     async with database.read() as connection:
@@ -122,8 +129,8 @@ async def all_events(database: Database, *of: Message) -> list[Event]:
 
 
 async def statuses_of(database: Database, of: Message) -> list[str]:
-    """The statuses that a message's events tell, in order."""
-    return [event.status for event in await all_events(database, of)]
+    """The statuses that a message's events tell, in order, as ``Event`` writes them."""
+    return [str(event) for event in await all_events(database, of)]
 
 
 class Kept(NamedTuple):

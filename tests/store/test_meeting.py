@@ -72,8 +72,29 @@ STORIES = [
     ("failed after expired", "answer E1 F2", "FAILED", "SUBMITTED EXPIRED FAILED"),
     ("expired after failed", "answer F1 E2", "EXPIRED", "SUBMITTED FAILED EXPIRED"),
     ("one second: failed", "answer F1+E1", "FAILED", "SUBMITTED FAILED"),
-    ("a late failure", "answer D1 F9", "DELIVERED", "SUBMITTED DELIVERED"),
-    ("delivered after all", "answer F1 D0", "DELIVERED", "SUBMITTED FAILED DELIVERED"),
+    ("a late failure", "answer D1 F9", "DELIVERED", "SUBMITTED DELIVERED (DELIVERED!)"),
+    ("a failure that is late to arrive", "answer D5 E2", "DELIVERED",
+     "SUBMITTED DELIVERED (DELIVERED!)"),
+    ("a late failure again and again", "answer D1 F9 F9 E10 F11", "DELIVERED",
+     "SUBMITTED DELIVERED (DELIVERED!)"),
+    ("late failures in one batch", "answer D1 F9+E9+F9", "DELIVERED",
+     "SUBMITTED DELIVERED (DELIVERED!)"),
+    ("an earlier delivery among late failures", "answer D5 F9+D1", "DELIVERED",
+     "SUBMITTED DELIVERED (DELIVERED!)"),
+    ("a later delivery among late failures", "answer D5 F9+D7", "DELIVERED",
+     "SUBMITTED DELIVERED DELIVERED!"),
+    ("failed before in a batch with a later delivery", "answer D5 F9 F8+D7", "DELIVERED",
+     "SUBMITTED DELIVERED (DELIVERED!) DELIVERED!"),
+    ("delivered and failed in one batch", "answer D1+F9", "DELIVERED", "SUBMITTED DELIVERED!"),
+    ("failed and delivered in one batch", "answer F1+D9", "DELIVERED",
+     "SUBMITTED FAILED DELIVERED!"),
+    ("delivered after all", "answer F1 D0", "DELIVERED", "SUBMITTED FAILED DELIVERED!"),
+    ("both before the answer", "D1 F9 answer", "DELIVERED", "SUBMITTED FAILED DELIVERED!"),
+    ("both before the answer, then again", "F1 D9 answer F1 E3 D9 D11", "DELIVERED",
+     "SUBMITTED FAILED DELIVERED! DELIVERED!"),
+    ("both named", "D1! F9!", "DELIVERED", "SUBMITTED DELIVERED (DELIVERED!)"),
+    ("named by the late failure", "D1 F9!", "DELIVERED", "SUBMITTED FAILED DELIVERED!"),
+    ("the answer between both", "D1 answer F9", "DELIVERED", "SUBMITTED DELIVERED (DELIVERED!)"),
     ("repeated in a batch", "answer A1+A1+A1+D2+D2", "DELIVERED",
      "SUBMITTED ACKNOWLEDGED DELIVERED"),
     ("repeated later", "answer A1 D2 A1 D2 A1+D2", "DELIVERED",
@@ -421,6 +442,50 @@ async def test_no_order_and_no_repetition_changes_the_status(
     assert record.status == (status_of([(s, at(second)) for s, second in of]) or "UNKNOWN")
     assert sum(kept.times_seen for kept in record.receipts) == len(arrivals)
     assert len(record.receipts) == len(set(of))
+
+
+@ONE_AFTER_ANOTHER
+@given(
+    of=st.lists(
+        st.tuples(st.sampled_from(sorted(LETTERS.values())), st.integers(0, 3)),
+        min_size=1,
+        max_size=6,
+    ),
+    chance=st.randoms(use_true_random=False),
+)
+async def test_no_order_and_no_repetition_tells_a_contradiction_twice(
+    receipts: ReceiptStore,
+    messages: MessageStore,
+    history: HistoryStore,
+    database: Database,
+    of: list[tuple[str, int]],
+    chance: random.Random,
+) -> None:
+    told = Told(message(), messages, receipts)
+    await messages.add(recorded(told.of))
+    rest = [receipt(told.id, *one) for one in of for _ in range(chance.randint(1, 3))]
+    chance.shuffle(rest)
+    batches = []
+    while rest:
+        size = chance.randint(1, len(rest))
+        batches.append(rest[:size])
+        rest = rest[size:]
+    answered_before = chance.randint(0, len(batches))
+    for number, batch in enumerate([*batches, []]):
+        if number == answered_before:
+            await told.tell("answer")
+        before = await all_events(database, told.of)
+        await receipts.add(batch, [])
+        fresh = (await all_events(database, told.of))[len(before) :]
+        assert len(fresh) == 1 or not any(one.status_stays for one in fresh)
+    log = await all_events(database, told.of)
+    record = await found(history, told.of.id)
+    assert sum(one.status_stays for one in log) <= 1
+    assert log[-1].contradictory == record.contradictory
+    assert log[-1].status == record.status
+    assert all(one.status == "DELIVERED" for one in log if one.contradictory)
+    is_so = [one.contradictory for one in log]
+    assert is_so == sorted(is_so)  # once contradictory, always contradictory
 
 
 async def test_46_times(receipts: ReceiptStore, database: Database) -> None:

@@ -37,6 +37,9 @@ class Scenario:
     arrival: tuple[str, ...] = ()
     text: str = "Hello there, my name is John"
     final: bool = True
+    status: str = ""
+    """The message's status where that is not the history's last."""
+    contradictory: bool = False
     played: tuple[Mapping[str, str], ...] = ()
     times: tuple[str, ...] = ()
 
@@ -122,6 +125,15 @@ SCENARIOS = (
         ),
         times=("2020-05-06T17:37:37", "2020-05-06T17:37:46"),
     ),
+    Scenario(
+        "contradictory",
+        "delivered, then a late failure: it stays delivered, and whoever is told learns of both",
+        ending="14",
+        answer="SUBMITTED",
+        history=("SUBMITTED", "ACKNOWLEDGED", "DELIVERED", "FAILED"),
+        status="DELIVERED",
+        contradictory=True,
+    ),
     ANSWER_LOST,
 )
 
@@ -144,9 +156,9 @@ def _faults(scenario: Scenario, answer: str, message: Message) -> Iterator[str]:
     facts: tuple[tuple[str, object, object], ...] = (
         ("the answer to the send", answer, scenario.answer),
         ("the history", found, scenario.history),
-        ("the status", message.status, scenario.history[-1]),
+        ("the status", message.status, scenario.status or scenario.history[-1]),
         ("final", message.final, scenario.final),
-        ("contradictory", message.contradictory, False),
+        ("contradictory", message.contradictory, scenario.contradictory),
         ("the destination", message.destination, scenario.destination),
         ("the text", message.text, scenario.text),
         ("the receipts' order of arrival", arrived, scenario.arrival or arrived),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.model.status import DELIVERED_FLAG, FAILED_FLAG
 from app.store.events import EVENT_LOCK
 
 MOST_ARRIVALS_KEPT = 100
@@ -20,6 +21,10 @@ MOST_ARRIVALS_KEPT = 100
 replay. A replay of an older one is counted again."""
 
 _US = "interval '1 microsecond'"
+
+_BOTH = DELIVERED_FLAG | FAILED_FLAG
+_IS_CONTRADICTORY = f"seen & {_BOTH} = {_BOTH}"
+"""Of deliveries. A contradictory message is DELIVERED: no other event can be contradictory."""
 
 # Every parameter is an array with one element for each receipt, in the order of arrival. Times are
 # microseconds since 1970, which asyncpg encodes faster than datetimes (docs/performance.md).
@@ -129,11 +134,16 @@ u as (
       case when deliveries.message_id is null then excluded.received_at end)
   where excluded.status_key > deliveries.status_key
     or deliveries.seen | excluded.seen <> deliveries.seen or deliveries.message_id is null
-  returning sms_activity_id sid, message_id, app, prev_key),
+  returning sms_activity_id sid, message_id, app, prev_key, status, status_key, status_at, seen),
 due as materialized (
-  select u.message_id, u.app, sid, x.status, x.at, x.ord
+  select u.message_id, u.app, sid, x.status, x.at, x.ord,
+    {_IS_CONTRADICTORY} and x.flag = {DELIVERED_FLAG} contradictory, false status_stays
   from fresh x join u using (sid)
-  where u.app is not null and x.key > greatest(u.prev_key, coalesce(x.best_before, 0))),
+  where u.app is not null and x.key > greatest(u.prev_key, coalesce(x.best_before, 0))
+  union all
+  -- the status stays, so what is updated are the flags: it was not contradictory before
+  select message_id, app, sid, status, status_at, 0, true, true
+  from u where app is not null and status_key = prev_key and {_IS_CONTRADICTORY}),
 need as materialized (
   select x.hint, sid, min(x.ord) ord from b x join u using (sid)
   where x.hint <> u.message_id or (x.hint is not null and u.message_id is null)
@@ -146,8 +156,10 @@ l as materialized (
   from (select (select count(*) from due) n, (select count(*) from k) o offset 0) z
   where n > 0 and o >= 0),
 e as (
-  insert into events (message_id, app, sms_activity_id, status, at, recorded_at)
-  select message_id, app, sid, status, at, clock_timestamp() from due cross join l order by ord)
+  insert into events (message_id, app, sms_activity_id, status, at, recorded_at, contradictory,
+    status_stays)
+  select message_id, app, sid, status, at, clock_timestamp(), contradictory, status_stays
+  from due cross join l order by ord)
 """
 
 
@@ -196,18 +208,20 @@ d as (
     created_key = (extract(epoch from m.created_at) * 2000000)::bigint,
     submitted_key = (extract(epoch from m.submitted_at) * 2000000)::bigint,
     status = case when d.status_key = 0 then 'SUBMITTED' else d.status end
-  from m where d.sms_activity_id = m.sid returning d.sms_activity_id),
+  from m where d.sms_activity_id = m.sid returning d.sms_activity_id sid, d.seen),
 l as materialized (
   select pg_advisory_xact_lock({EVENT_LOCK}) from (select count(*) n from d) z where n > 0),
 e as (
-  insert into events (message_id, app, sms_activity_id, status, at, recorded_at)
-  select id, app, sid, status, at, clock_timestamp() from (
+  insert into events (message_id, app, sms_activity_id, status, at, recorded_at, contradictory)
+  select id, app, sid, status, at, clock_timestamp(),
+    {_IS_CONTRADICTORY} and status = 'DELIVERED'
+  from (
     select id, app, sid, 'SUBMITTED' status, submitted_at at, 0::bigint key from m
     union all
     select * from (
       select distinct on (m.sid, r.status_key) m.id, m.app, m.sid, r.status, r.at, r.status_key
       from m join receipts r on r.sms_activity_id = m.sid
       where r.status_key > 0 order by m.sid, r.status_key, r.digest) q) s
-  cross join l order by sid, key)
+  join d using (sid) cross join l order by sid, key)
 select id, sid from m
 """

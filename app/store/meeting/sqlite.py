@@ -7,9 +7,11 @@ read what is there, decide, write. Tests hold this and PostgreSQL's SQL to the s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from uuid import UUID
 
 from sqlalchemy import insert, select, tuple_, update
@@ -18,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Acceptance
 from app.model.receipt import Arrival, Receipt
-from app.model.status import Status, microseconds
+from app.model.status import Status, is_contradictory, microseconds, weight_of
 from app.store.events import NewEvent, append
 from app.store.meeting.postgresql import MOST_ARRIVALS_KEPT
 from app.store.tables import deliveries, messages, receipts
@@ -71,9 +73,11 @@ async def receive(
     """Store receipts, raise statuses, write events; returns the hints that are left to bind."""
     fresh = await _store(connection, batch)
     known = await _deliveries(connection, {receipt.sms_activity_id for receipt in batch})
+    were_contradictory = {sid for sid, one in known.items() if is_contradictory(one.seen)}
     due: list[NewEvent] = []
     for receipt in fresh:
         due += _raise_status(known, receipt)
+    due = _with_contradictions(due, known, were_contradictory)
     await _save(connection, {r.sms_activity_id: known[r.sms_activity_id] for r in fresh})
     await append(connection, due, now)
     # A repetition may be the first to name the message, so every receipt's hint counts.
@@ -195,6 +199,31 @@ def _raise_status(known: dict[str, _Delivery], receipt: Receipt) -> list[NewEven
     ]
 
 
+def _with_contradictions(
+    due: Sequence[NewEvent], known: Mapping[str, _Delivery], were_contradictory: Collection[str]
+) -> list[NewEvent]:
+    """A batch's events, marked; a message that became contradictory without one gets one."""
+    contradictory = {sid for sid, delivery in known.items() if is_contradictory(delivery.seen)}
+    untold = contradictory - set(were_contradictory) - {event.sms_activity_id for event in due}
+    return _marked(due, contradictory) + [
+        NewEvent(one.message_id, one.app, sid, one.status, one.status_at, True, True)
+        for sid in sorted(untold)
+        if (one := known[sid]).message_id and one.app and one.status_at
+    ]
+
+
+def _marked(due: Sequence[NewEvent], contradictory: Collection[str]) -> list[NewEvent]:
+    """``contradictory`` as it is when the transaction ends. Such a message is DELIVERED."""
+    return [
+        replace(
+            event,
+            contradictory=event.status == Status.DELIVERED
+            and event.sms_activity_id in contradictory,
+        )
+        for event in due
+    ]
+
+
 async def _save(connection: AsyncConnection, changed: Mapping[str, _Delivery]) -> None:
     if not changed:
         return
@@ -287,7 +316,9 @@ async def _events_of_earlier_receipts(
         .order_by(receipts.c.status_key, receipts.c.digest)
     )
     steps = {row.status_key: row for row in rows}  # one event a key
-    return [
+    seen = reduce(or_, (weight_of(row.status).flag for row in steps.values()), 0)
+    due = [
         NewEvent(pair.message_id, app, pair.sms_activity_id, row.status, row.at)
         for row in steps.values()
     ]
+    return _marked(due, {pair.sms_activity_id} if is_contradictory(seen) else ())

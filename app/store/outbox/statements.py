@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from app.model.webhook import DeliveryState, WebhookState
+from app.model.webhook import CONTRADICTED, DeliveryState, WebhookState
 from app.store.column_types import UtcTime
 from app.store.outbox.deliveries import COLUMNS as DELIVERY_COLUMNS
 from app.store.tables import events, webhook_deliveries, webhooks
@@ -46,7 +46,10 @@ def _waiting() -> Select[Any]:
     wanted = select(events.c.id).where(
         events.c.id > _hooks.position,
         or_(_hooks.app.is_(None), events.c.app == _hooks.app),
-        (" " + _hooks.statuses + " ").contains(" " + events.c.status + " "),
+        or_(
+            (" " + _hooks.statuses + " ").contains(" " + events.c.status + " "),
+            events.c.contradictory & (" " + _hooks.statuses + " ").contains(f" {CONTRADICTED} "),
+        ),
     )
     newest = select(func.max(events.c.id)).scalar_subquery()
     due = select(_outbox.id).where(
@@ -81,9 +84,9 @@ def _due() -> Select[Any]:
 
 def events_for(app: str | None, statuses: Collection[str], after: int, until: int) -> Select[Any]:
     """The events that a webhook subscribes to, oldest first."""
-    query = select(events).where(
-        events.c.id > after, events.c.id <= until, events.c.status.in_(statuses)
-    )
+    has_status = events.c.status.in_(statuses)
+    is_wanted = or_(has_status, events.c.contradictory) if CONTRADICTED in statuses else has_status
+    query = select(events).where(events.c.id > after, events.c.id <= until, is_wanted)
     if app is not None:
         query = query.where(events.c.app == app)
     return query.order_by(events.c.id)

@@ -60,6 +60,7 @@ from app.store.unmatched import UnmatchedStore
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
 from app.store.watch import CHECK_PATIENCE, DatabaseWatch
 from app.store.webhooks import WebhookStore
+from app.store.writable import require_writable
 from app.web.body import Bodies
 from app.web.caller import Authenticator
 from app.webhooks.dispatcher import Dispatcher
@@ -337,6 +338,7 @@ class Runtime:
         self.hub.close()
 
     async def _require_usable(self) -> None:
+        await require_writable(self.intake)
         try:
             await require_current(self.intake)
         except SchemaBehind:
@@ -355,7 +357,12 @@ def open_database(
     """The database of DLR_DATABASE_URL. Raises ConfigurationError."""
     pool_size = pool_size or settings.database_pool - LISTENER_CONNECTIONS
     with _configuration_errors("database_url"):
-        return Database(settings.database_url, pool_size=pool_size, direct_size=direct_size)
+        return Database(
+            settings.database_url,
+            pool_size=pool_size,
+            direct_size=direct_size,
+            pooler=settings.database_pooler,
+        )
 
 
 def callback_headers(settings: Settings) -> CallbackHeaders:

@@ -82,6 +82,7 @@ class PostgresAddress:
     hosts: tuple[tuple[str, int], ...]
     timeout: float
     names_application: bool
+    has_options: bool
 
 
 def read_address(url: str) -> SqliteAddress | PostgresAddress:
@@ -128,6 +129,7 @@ def _postgres(url: str) -> PostgresAddress:
         hosts=hosts,
         timeout=timeout or (CONNECT_TIMEOUT_EACH if hosts else CONNECT_TIMEOUT),
         names_application="application_name" in words,
+        has_options="options" in words,
     )
 
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import asyncpg
 
 from app.store.connections.address import PostgresAddress
+from app.store.connections.pooler import PoolerCheck, Unsuitable, look, refusal
+from app.store.connections.refusals import in_words
 
 DEAD_AFTER = 15
 """Seconds without a sign of life after which either end gives a connection up."""
@@ -34,6 +37,10 @@ _COMMIT_TO_DISK = """
 select set_config('synchronous_commit', 'on', false)
 where current_setting('synchronous_commit') = 'off'
 """
+_COMMITS_NOT_TO_DISK = (
+    "synchronous_commit is off, and behind a pooler the service cannot set it for its sessions. "
+    "Set it for its role: ALTER ROLE dlr SET synchronous_commit = on"
+)
 # Without it a statement that waits for a lock goes on waiting after its client has gone, and each
 # retry beside it, until the server has no connection left. PostgreSQL 13 has no such setting.
 _CHECK_CLIENT = """
@@ -57,9 +64,20 @@ _SOCKET_OPTIONS = (
 )
 
 
-def connect_arguments(address: PostgresAddress, *, timeout: float) -> dict[str, Any]:
-    """What ``connect`` is to be called with. ``timeout``: seconds for connecting to one host."""
+def connect_arguments(
+    address: PostgresAddress,
+    *,
+    timeout: float,
+    through_pooler: bool = False,
+) -> dict[str, Any]:
+    """What ``connect`` is to be called with. ``timeout``: seconds for connecting to one host.
+
+    ``through_pooler``: one that may give each transaction another server. Then nothing is left
+    behind in a session, and a statement has no name by which a later one could mean it.
+    """
     ours = dict(_SERVER_SETTINGS)
+    if through_pooler:
+        ours = {"application_name": ours["application_name"]}
     if address.names_application:  # what is set here wins over the DSN
         del ours["application_name"]
     return {
@@ -67,29 +85,61 @@ def connect_arguments(address: PostgresAddress, *, timeout: float) -> dict[str, 
         "hosts": address.hosts,
         "timeout": timeout,
         "server_settings": ours,
+        "check": None if through_pooler else PoolerCheck(),
+        **({"statement_cache_size": 0} if through_pooler else {}),
     }
 
 
 async def connect(
-    dsn: str | None = None, *, hosts: Sequence[tuple[str, int]] = (), **arguments: Any
+    dsn: str | None = None,
+    *,
+    hosts: Sequence[tuple[str, int]] = (),
+    check: PoolerCheck | None = None,
+    **arguments: Any,
 ) -> Any:
     """Called like ``asyncpg.connect``, and raises as it does: a connection that is ready for use.
 
     ``timeout`` bounds connecting to each of the ``hosts``, which are tried in turn, and each
     statement that prepares the session. asyncpg would spend its timeout on all hosts together, so
-    that a first one that is silent would leave nothing for the others.
+    that a first one that is silent would leave nothing for the others. ``check`` is None where a
+    pooler is known of. Raises Unsuitable in words, and CannotConnect where the error has some.
     """
-    timeout = arguments["timeout"]
-    connection = await _connect_to_first(dsn, hosts, **arguments)
+    try:
+        connection = await _connect_to_first(dsn, hosts, **arguments)
+    except (asyncpg.PostgresError, OSError) as error:
+        raise (refusal(error) or in_words(error) or error) from error
     try:
         _set_socket_options(connection)
-        await connection.execute(_COMMIT_TO_DISK, timeout=timeout)
-        with suppress(asyncpg.PostgresError):  # not every system supports the check
-            await connection.execute(_CHECK_CLIENT, f"{DEAD_AFTER}s", timeout=timeout)
+        await _prepare_session(connection, check, dsn, hosts, **arguments)
+    except asyncpg.PostgresError as error:
+        connection.terminate()
+        raise (refusal(error) or error) from error
     except BaseException:
         connection.terminate()  # asyncpg's pool, given an ``init``, would close it politely
         raise
     return connection
+
+
+async def _prepare_session(
+    connection: asyncpg.Connection,
+    check: PoolerCheck | None,
+    dsn: str | None,
+    hosts: Sequence[tuple[str, int]],
+    **arguments: Any,
+) -> None:
+    timeout = arguments["timeout"]
+    if check is None:
+        # asyncpg would switch JIT off and on around its own queries, for whoever comes next too.
+        connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
+        _, commits = await look(connection, timeout=timeout)
+        if commits == "off":
+            raise Unsuitable(_COMMITS_NOT_TO_DISK)
+        return
+    another = partial(_connect_to_first, dsn, hosts, **arguments)
+    await check.look(connection, another, timeout=timeout)
+    await connection.execute(_COMMIT_TO_DISK, timeout=timeout)
+    with suppress(asyncpg.PostgresError):  # not every system supports the check
+        await connection.execute(_CHECK_CLIENT, f"{DEAD_AFTER}s", timeout=timeout)
 
 
 async def _connect_to_first(

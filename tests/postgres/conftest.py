@@ -11,6 +11,7 @@ from tests.support.pgbouncer import PgBouncer
 
 POOLED = {"database_pooler": "transaction"}
 """The setting for a service behind pgbouncer."""
+POOLER_IN_ENVIRONMENT = {"DLR_DATABASE_POOLER": "transaction"}
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ lock against every replica.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -47,6 +48,14 @@ _CHECK_CLIENT = """
 select set_config(name, $1, false) from pg_settings
 where name = 'client_connection_check_interval'
 """
+
+# Every type that a statement of the service has as a parameter, or answers.
+_ARRAYS = "select " + ", ".join(
+    f"${number}::{name}[]"
+    for number, name in enumerate(
+        ("uuid", "text", "bytea", "timestamptz", "bool", "int2", "int4", "int8", "float8"), start=1
+    )
+)
 
 _NEXT_HOST = (
     OSError,  # also a timeout
@@ -129,8 +138,7 @@ async def _prepare_session(
 ) -> None:
     timeout = arguments["timeout"]
     if check is None:
-        # asyncpg would switch JIT off and on around its own queries, for whoever comes next too.
-        connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
+        await _learn_types(connection, timeout=timeout)
         _, commits = await look(connection, timeout=timeout)
         if commits == "off":
             raise Unsuitable(_COMMITS_NOT_TO_DISK)
@@ -140,6 +148,17 @@ async def _prepare_session(
     await connection.execute(_COMMIT_TO_DISK, timeout=timeout)
     with suppress(asyncpg.PostgresError):  # not every system supports the check
         await connection.execute(_CHECK_CLIENT, f"{DEAD_AFTER}s", timeout=timeout)
+
+
+async def _learn_types(connection: asyncpg.Connection, *, timeout: float) -> None:  # noqa: ASYNC109
+    """Have asyncpg look the arrays up now, without JIT, which costs that query two seconds.
+
+    By itself it switches JIT off and on again around it, for whoever has the session next, too.
+    """
+    connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
+    async with asyncio.timeout(timeout), connection.transaction():
+        await connection.execute("set local jit = off")
+        await connection.prepare(_ARRAYS, name="")
 
 
 async def _connect_to_first(

@@ -108,9 +108,11 @@ class Runtime:
                 settings, pool_size=INTAKE_CONNECTIONS, direct_size=INTAKE_ASYNCPG_CONNECTIONS
             )
         )
+        self._writable_server: object = None
         self.watch = DatabaseWatch(
             self._require_usable,
             on_down=self._drop_idle_connections,
+            on_up=self._drop_connections_elsewhere,
             name=self.database.name,
             patience=CHECK_PATIENCE + self.database.failover_time,
         )
@@ -338,7 +340,7 @@ class Runtime:
         self.hub.close()
 
     async def _require_usable(self) -> None:
-        await require_writable(self.intake)
+        self._writable_server = await require_writable(self.intake)
         try:
             await require_current(self.intake)
         except SchemaBehind:
@@ -349,6 +351,11 @@ class Runtime:
     def _drop_idle_connections(self) -> None:
         self.intake.drop_idle()
         self.database.drop_idle()
+
+    def _drop_connections_elsewhere(self) -> None:
+        """What was begun on a primary that is dead and silent would wait for it many seconds."""
+        for database in (self.intake, self.database):
+            database.drop_elsewhere(self._writable_server)
 
 
 def open_database(

@@ -140,6 +140,14 @@ class Database:
             self._direct.drop_idle()
             self._pooled.drop_idle()
 
+    def drop_elsewhere(self, server: object) -> None:
+        """After a failover: break off what still waits for another server than this one, which is
+        the one that takes writes (see ``server_of``). A dead one keeps it waiting for long.
+        """
+        if not self.is_sqlite:
+            self._direct.drop_elsewhere(server)
+            self._pooled.drop_elsewhere(server)
+
     async def close(self) -> None:
         """Close every idle connection; the ones in use close as they come back."""
         if self.is_sqlite:

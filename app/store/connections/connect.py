@@ -173,6 +173,11 @@ async def _connect_to_first(
     return await asyncpg.connect(dsn, **arguments)
 
 
+def server_of(connection: asyncpg.Connection) -> object:
+    """The address of the server, or pooler, that it leads to."""
+    return connection._transport.get_extra_info("peername")  # noqa: SLF001  there is no other way
+
+
 def _set_socket_options(connection: asyncpg.Connection) -> None:
     transport = connection._transport  # noqa: SLF001  asyncpg takes no socket options itself
     link = transport.get_extra_info("socket")

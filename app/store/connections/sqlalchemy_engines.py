@@ -13,7 +13,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from app.store.connections.connect import connect
+from app.store.connections.connect import connect, server_of
 
 BUSY_TIMEOUT = 5.0
 """Seconds that an SQLite writer waits for another process's transaction, which takes
@@ -101,6 +101,14 @@ class PooledConnections:
             if connection is not None:
                 if not entry.in_use:
                     connection.terminate()
+                entry.invalidate(soft=True)
+
+    def drop_elsewhere(self, server: object) -> None:
+        """Terminate what leads to any other server, also in the middle of a statement."""
+        for entry in self._entries:
+            connection: Any = entry.driver_connection
+            if connection is not None and server_of(connection) != server:
+                connection.terminate()
                 entry.invalidate(soft=True)
 
     def _connected(self, _connection: object, entry: ConnectionPoolEntry) -> None:

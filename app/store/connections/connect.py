@@ -116,15 +116,17 @@ async def connect(
     try:
         connection = await _connect_to_first(dsn, hosts, **arguments)
     except (asyncpg.PostgresError, OSError) as error:
-        raise (refusal(error) or in_words(error) or error) from error
+        # Without its cause: OpenSSL's is a ValueError too, which would pass for a fault of data.
+        if said := refusal(error) or in_words(error, dsn=dsn or ""):
+            raise said from None
+        raise
     try:
         _set_socket_options(connection)
         await _prepare_session(connection, check, dsn, hosts, **arguments)
-    except asyncpg.PostgresError as error:
-        connection.terminate()
-        raise (refusal(error) or error) from error
-    except BaseException:
+    except BaseException as error:
         connection.terminate()  # asyncpg's pool, given an ``init``, would close it politely
+        if said := refusal(error):
+            raise said from None
         raise
     return connection
 

@@ -19,7 +19,7 @@ class CannotConnect(OSError):
     """The server was reached and no connection was made. The text has no password."""
 
 
-def in_words(error: BaseException) -> CannotConnect | None:
+def in_words(error: BaseException, *, dsn: str) -> CannotConnect | None:
     """The error with the setting to look at; None where it says enough by itself."""
     text = str(error).partition("\n")[0]
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -30,6 +30,12 @@ def in_words(error: BaseException) -> CannotConnect | None:
         return CannotConnect("the server has no TLS (ssl = off), which sslmode asks for")
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         return _authorization(text)
+    if isinstance(error, asyncpg.ConnectionDoesNotExistError) and "sslcert=" in dsn:
+        # TLS 1.3 tells a client after the handshake, and asyncpg sees no more than the end of it.
+        return CannotConnect(
+            "the server closed the connection at once: it may not accept our certificate, which "
+            "sslcert and sslkey name (its log says why)"
+        )
     return None
 
 

@@ -19,6 +19,7 @@
     │   └── OutcomeUnknown          perhaps accepted by iovox: never retried by us
     ├── ConfigurationError          a setting is missing or invalid: the process does not start
     ├── StoreUnavailable      503   the database cannot be reached, or did not respond
+    │   └── StoreUnsuitable         it is reached, but a setting has to change before it is used
     ├── StoreRefused                the database rejected the data: a retry does not help
     └── SchemaBehind                the schema has to be migrated
 
@@ -230,6 +231,12 @@ class StoreUnavailable(ServiceError):
     def problem(self) -> dict[str, object]:
         """The RFC 9457 body, without the driver's text."""
         return super().problem() | {"detail": "Nothing was done; try again shortly"}
+
+
+class StoreUnsuitable(StoreUnavailable):
+    """The database is there, but a setting has to change before it can be used; ``detail`` names
+    the setting. The service does not start; one that runs already handles it like an outage.
+    """
 
 
 class StoreRefused(ServiceError):

@@ -63,6 +63,7 @@ from app.store.unmatched import UnmatchedStore
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
 from app.store.watch import CHECK_PATIENCE, DatabaseWatch
 from app.store.webhooks import WebhookStore
+from app.store.writable import require_writable
 from app.web.body import Bodies
 from app.web.caller import Authenticator
 from app.webhooks.dispatcher import Dispatcher
@@ -115,9 +116,11 @@ class Runtime:
                 clock=self.clock,
             )
         )
+        self._writable_server: object = None
         self.watch = DatabaseWatch(
             self._require_usable,
             on_down=self._drop_idle_connections,
+            on_up=self._drop_connections_elsewhere,
             name=self.database.name,
             patience=CHECK_PATIENCE + self.database.failover_time,
         )
@@ -382,6 +385,7 @@ class Runtime:
         self.hub.close()
 
     async def _require_usable(self) -> None:
+        self._writable_server = await require_writable(self.intake)
         try:
             await require_current(self.intake)
         except SchemaBehind:
@@ -392,6 +396,11 @@ class Runtime:
     def _drop_idle_connections(self) -> None:
         self.intake.drop_idle()
         self.database.drop_idle()
+
+    def _drop_connections_elsewhere(self) -> None:
+        """What was begun on a primary that is dead and silent would wait for it many seconds."""
+        for database in (self.intake, self.database):
+            database.drop_elsewhere(self._writable_server)
 
 
 def open_database(
@@ -405,7 +414,11 @@ def open_database(
     pool_size = pool_size or settings.database_pool - LISTENER_CONNECTIONS
     with _configuration_errors("database_url"):
         return Database(
-            settings.database_url, pool_size=pool_size, direct_size=direct_size, clock=clock
+            settings.database_url,
+            pool_size=pool_size,
+            direct_size=direct_size,
+            pooler=settings.database_pooler,
+            clock=clock,
         )
 
 

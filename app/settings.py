@@ -107,6 +107,13 @@ class Settings(BaseSettings):
     database_pool: int = Field(
         8, ge=3, le=100, description="connections per worker process, besides 6 for receipts alone"
     )
+    database_pooler: Annotated[Literal["transaction"] | None, BeforeValidator(_none_if_empty)] = (
+        Field(
+            None,
+            description="transaction: DLR_DATABASE_URL leads to a pooler, such as pgbouncer, in "
+            "transaction mode",
+        )
+    )
     public_url: BaseUrl | None = Field(
         None, description="our public base URL, such as https://sms.example.com; iovox calls /dlr"
     )

@@ -19,7 +19,10 @@ def run(connection: Connection) -> None:
 
 
 async def run_standalone() -> None:
-    database = Database(os.environ.get("DLR_DATABASE_URL", "sqlite:///dlr.db"))
+    database = Database(
+        os.environ.get("DLR_DATABASE_URL", "sqlite:///dlr.db"),
+        pooler=os.environ.get("DLR_DATABASE_POOLER") or None,
+    )
     async with database.write() as connection:
         await connection.run_sync(run)
     await database.close()

@@ -18,7 +18,7 @@ import typer
 
 from app.cli.output import complain
 from app.cli.service import in_words, is_wrong_address
-from app.errors import ConfigurationError, SchemaBehind, ServiceError
+from app.errors import ConfigurationError, SchemaBehind, ServiceError, StoreUnsuitable
 from app.settings import SettingsError
 from iovox_receipts import ClientError
 
@@ -40,7 +40,7 @@ MODULES = {
     "webhooks": "webhooks",
 }
 
-WRONG_INPUT = (ConfigurationError, SchemaBehind)
+WRONG_INPUT = (ConfigurationError, SchemaBehind, StoreUnsuitable)
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -55,7 +55,7 @@ def with_database(
 
 def _open(settings: Settings) -> Database:
     try:
-        return Database(settings.database_url)
+        return Database(settings.database_url, pooler=settings.database_pooler)
     except ValueError as error:
         raise ConfigurationError(report({"database_url": str(error)})) from None
 

@@ -13,7 +13,7 @@ import structlog
 import typer
 import uvicorn
 
-from app.errors import ConfigurationError, StoreUnavailable
+from app.errors import ConfigurationError, StoreUnavailable, StoreUnsuitable
 from app.ops import logs
 from app.receive.spool import Spool
 from app.runtime import (
@@ -35,6 +35,7 @@ from app.settings import (
     variable,
 )
 from app.store.schema import migrate, require_current
+from app.store.standbys import asynchronous_standbys
 
 KEEP_ALIVE = 75
 """Seconds. iovox documents no retry, and a receipt sent down a connection that we are just closing
@@ -63,7 +64,7 @@ def serve(
     """Run the service: the API for your apps, and /dlr for iovox."""
     settings = checked_settings(CHECKS_TO_RECEIVE)
     _check_address(host, port)
-    asyncio.run(_check_schema(settings))
+    asyncio.run(_check_database(settings))
     os.environ[variable("queue_workers")] = str(settings.queue_workers and not no_workers)
     config = uvicorn.Config(
         "app.main:from_environment",
@@ -90,7 +91,9 @@ def serve(
 
 def worker() -> None:
     """Send what is queued and deliver webhooks, without taking requests, until SIGTERM."""
-    asyncio.run(_work(Runtime(checked_settings(_CHECKS))))
+    settings = checked_settings(_CHECKS)
+    asyncio.run(_check_database(settings))
+    asyncio.run(_work(Runtime(settings)))
 
 
 def checked_settings(checks: Checks) -> Settings:
@@ -141,13 +144,24 @@ def _check_address(host: str, port: int) -> None:
         raise ConfigurationError(f"Cannot listen on {host} port {port}: {error.strerror}") from None
 
 
-async def _check_schema(settings: Settings) -> None:
-    """Stop a start on a schema that is behind; one without a database goes on, into the spool."""
+async def _check_database(settings: Settings) -> None:
+    """Stop a start on a schema that is behind, and on a database that a setting keeps from being
+    used; one without a database goes on, into the spool.
+    """
     database = open_database(settings)
     try:
         if database.is_sqlite:
             await migrate(database)
         await require_current(database)
+        if warning := await asynchronous_standbys(database):
+            log.warning(
+                "standbys_asynchronous",
+                reason=warning,
+                consequence="a failover may lose the last moments before it",
+                remedy="set synchronous_standby_names (docs/operations.md, Failover)",
+            )
+    except StoreUnsuitable:
+        raise
     except StoreUnavailable:
         pass
     finally:

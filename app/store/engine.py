@@ -41,8 +41,10 @@ class Database:
         direct_size: int | None = None,
         connect_timeout: float | None = None,
         clock: DatabaseClock | None = None,
+        pooler: str | None = None,
     ) -> None:
-        """``connect_timeout``: seconds for each host, instead of what the URL says.
+        """``connect_timeout``: seconds for each host, instead of what the URL says. ``pooler``:
+        "transaction" if a pooler may give each transaction another server (see ``pooler``).
 
         ``clock``: that of another ``Database`` which is the same database.
 
@@ -53,6 +55,8 @@ class Database:
         """Hosts and database, for errors: no password, but nothing for strangers either."""
         self.file = address.file if isinstance(address, SqliteAddress) else None
         self.is_sqlite = isinstance(address, SqliteAddress)
+        self.can_listen = not (self.is_sqlite or pooler)
+        """Whether ``listening`` works: a pooler takes a connection's server away again."""
         self.failover_time = 0.0
         """Seconds that may pass at hosts that are gone before the last one is tried."""
         if isinstance(address, SqliteAddress):
@@ -60,11 +64,21 @@ class Database:
             self._writer = sqlite_engine(address.url, pool_size=1, begin="BEGIN IMMEDIATE")
             self._reader = sqlite_engine(address.url, pool_size=pool_size, begin="BEGIN")
             return
+        if pooler and address.has_options:
+            raise ValueError(
+                "options has no effect behind a pooler, whose sessions are shared: leave it out, "
+                "and use ALTER ROLE ... SET for the service's role"
+            )
         timeout = connect_timeout or address.timeout
         self.failover_time = timeout * max(0, len(address.hosts) - 1)
         direct_size = direct_size or pool_size // 2
-        self._arguments = connect_arguments(address, timeout=timeout, clock=self.clock)
-        self._writer = postgresql_engine(self._arguments, pool_size=pool_size - direct_size)
+        through_pooler = bool(pooler)
+        self._arguments = connect_arguments(
+            address, timeout=timeout, clock=self.clock, through_pooler=through_pooler
+        )
+        self._writer = postgresql_engine(
+            self._arguments, pool_size=pool_size - direct_size, through_pooler=through_pooler
+        )
         self._pooled = PooledConnections(self._writer)
         # The same pool. A reader needs no BEGIN and no ROLLBACK: two round trips less each.
         self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
@@ -111,8 +125,8 @@ class Database:
     async def listening(
         self, channel: str, callback: Callable[[Any, int, str, str], None]
     ) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
-        """PostgreSQL only: a connection outside of the pools that listens; gives a function that
-        notifies.
+        """Where ``can_listen``: a connection outside of the pools that listens; gives a function
+        that notifies.
 
         Raises StoreUnavailable once the connection is lost, when next used to notify.
         """
@@ -133,6 +147,14 @@ class Database:
         if not self.is_sqlite:
             self._direct.drop_idle()
             self._pooled.drop_idle()
+
+    def drop_elsewhere(self, server: object) -> None:
+        """After a failover: break off what still waits for another server than this one, which is
+        the one that takes writes (see ``server_of``). A dead one keeps it waiting for long.
+        """
+        if not self.is_sqlite:
+            self._direct.drop_elsewhere(server)
+            self._pooled.drop_elsewhere(server)
 
     async def close(self) -> None:
         """Close every idle connection; the ones in use close as they come back."""

@@ -1,6 +1,7 @@
 """Failures of the database, told apart. Receipts depend on the difference, so it is decided here.
 
 ``StoreUnavailable``: the database is away, full or not migrated; the same data may go in later.
+``StoreUnsuitable``, one of these: it is there, and a setting has to change before it can be used.
 ``StoreRefused``: the database read the data and does not accept it.
 """
 
@@ -15,7 +16,8 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.errors import StoreRefused, StoreUnavailable
+from app.errors import StoreRefused, StoreUnavailable, StoreUnsuitable
+from app.store.connections.pooler import Unsuitable
 
 TRIES = 3
 """Of a transaction that PostgreSQL breaks off, for example in a deadlock."""
@@ -55,6 +57,8 @@ def translated(name: str) -> Iterator[None]:
     """
     try:
         yield
+    except Unsuitable as error:
+        raise StoreUnsuitable(f"{name}: {error}") from None
     except PoolTimeout:
         raise StoreUnavailable(f"{name}: every connection is in use") from None
     except _OF_DATABASES as error:

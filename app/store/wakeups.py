@@ -1,7 +1,7 @@
 """Notifications of new work: in this process at once, in other replicas by LISTEN and NOTIFY.
 
-They are hints: a listener also polls from time to time, because a notification can be lost, and
-SQLite has none.
+They are hints: a listener also polls from time to time, because a notification can be lost. SQLite
+has none, and behind a pooler nobody can listen: there replicas learn of each other by polling alone.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class Wakeups:
     def announce(self, topic: str) -> None:
         """Notify listeners of something new, which is committed. No I/O: ``run`` does that."""
         self._call(topic)
-        if not self._database.is_sqlite:
+        if self._database.can_listen:
             self._pending.add(topic)
             self._due.set()
 
     async def run(self) -> None:
         """Send announcements to the other replicas and receive theirs. Runs until cancelled."""
-        if self._database.is_sqlite:
+        if not self._database.can_listen:
             return
         while True:
             try:

@@ -29,7 +29,7 @@ class DatabaseWatch:
     """Relies on what writers report, and checks by itself only while the database is away.
 
     ``check`` raises StoreUnavailable or SchemaBehind if the database is not to be used.
-    ``on_down`` is called at the first report of each outage.
+    ``on_down`` is called at the first report of each outage, ``on_up`` at its end.
     """
 
     def __init__(
@@ -37,12 +37,14 @@ class DatabaseWatch:
         check: Callable[[], Awaitable[None]],
         *,
         on_down: Callable[[], None] | None = None,
+        on_up: Callable[[], None] | None = None,
         name: str = "",
         patience: float = CHECK_PATIENCE,
     ) -> None:
         """``name``: the database's, with which errors begin. ``patience``: seconds for a check."""
         self._check = check
         self._on_down = on_down
+        self._on_up = on_up
         self._name = name
         self._patience = patience
         self._checks: set[asyncio.Task[None]] = set()
@@ -123,6 +125,8 @@ class DatabaseWatch:
         if self.reason is not None:
             log.info("database_up", was=self.reason)
             self._up_since = asyncio.get_running_loop().time()
+            if self._on_up:
+                self._on_up()
         self.reason = None
         self._went_down.clear()
         self._came_up.set()

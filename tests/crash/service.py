@@ -36,7 +36,14 @@ SETTINGS = {
 class Service:
     """``dlr serve`` on one port. Its database may be reached through a proxy, or be down."""
 
-    def __init__(self, folder: Path, database_url: str, *, spool: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        *,
+        spool: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.spool = spool or folder / "spool"
         self.port = free_port()
@@ -44,6 +51,7 @@ class Service:
         self._env = SETTINGS | {
             "DLR_DATABASE_URL": database_url,
             "DLR_SPOOL_DIR": str(self.spool),
+            **(settings or {}),
         }
         self._forked: Forked | None = None
         self.process: ServerProcess | None = None

@@ -57,7 +57,7 @@ class PostgresServer:
         self, *, binaries: Path | None = None, settings: Mapping[str, str] | None = None
     ) -> None:
         self.port = free_port()
-        self._account = _account()
+        self._account = account()
         # Under /tmp whatever TMPDIR says: a socket's path is limited to about 100 characters, and
         # the account that runs the server must be able to reach it.
         self.folder = Path(tempfile.mkdtemp(prefix="dlr-pg-", dir="/tmp"))
@@ -327,7 +327,7 @@ def _copy(install: Path, to: Path) -> Path:
     return copy
 
 
-def _account() -> pwd.struct_passwd | None:
+def account() -> pwd.struct_passwd | None:
     """Whom to run the server as. PostgreSQL refuses root; anyone else just runs it."""
     if os.geteuid() != 0:
         return None

@@ -82,6 +82,7 @@ class PostgresAddress:
     hosts: tuple[tuple[str, int], ...]
     timeout: float
     names_application: bool
+    has_options: bool
 
 
 def read_address(url: str) -> SqliteAddress | PostgresAddress:
@@ -128,6 +129,7 @@ def _postgres(url: str) -> PostgresAddress:
         hosts=hosts,
         timeout=timeout or (CONNECT_TIMEOUT_EACH if hosts else CONNECT_TIMEOUT),
         names_application="application_name" in words,
+        has_options="options" in words,
     )
 
 
@@ -186,7 +188,10 @@ def _parsed(dsn: str) -> tuple[list[str | tuple[str, int]], str]:
     try:
         addresses, parameters = _parse_connect_dsn_and_args(**{**nothing, "dsn": dsn})
     except asyncpg.InterfaceError as error:
-        raise ValueError(str(error).partition("\n")[0]) from None
+        said = str(error).partition("\n")[0]
+        if said.startswith("root certificate"):
+            said += ": sslrootcert names the one to verify the server by"
+        raise ValueError(said) from None
     except ssl.SSLError as error:
         raise ValueError(f"its certificates cannot be used: {error.reason or error}") from None
     except OSError as error:

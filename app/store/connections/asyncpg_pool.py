@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.store.connections.connect import connect
+from app.store.connections.connect import connect, server_of
 
 ACQUIRE_TIMEOUT = 10.0
 """Seconds that a caller waits for a connection to come free, and then for it to be made."""
@@ -61,6 +61,13 @@ class AsyncpgPool:
         self._generation += 1
         if self._pool is not None:
             _terminate_idle(self._pool)
+
+    def drop_elsewhere(self, server: object) -> None:
+        """Terminate what leads to any other server, also in the middle of a statement."""
+        for holder in self._pool._holders if self._pool else ():  # noqa: SLF001
+            connection = holder._con  # noqa: SLF001
+            if connection is not None and server_of(connection) != server:
+                connection.terminate()
 
     def close(self) -> None:
         """Drop the idle connections and forget the pool; a later use makes a new one.

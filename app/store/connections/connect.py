@@ -7,15 +7,19 @@ lock against every replica.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import asyncpg
 
 from app.store.clock import DatabaseClock
 from app.store.connections.address import PostgresAddress
+from app.store.connections.pooler import PoolerCheck, Unsuitable, look, refusal
+from app.store.connections.refusals import in_words
 
 DEAD_AFTER = 15
 """Seconds without a sign of life after which either end gives a connection up."""
@@ -35,12 +39,24 @@ _COMMIT_TO_DISK = """
 select set_config('synchronous_commit', 'on', false)
 where current_setting('synchronous_commit') = 'off'
 """
+_COMMITS_NOT_TO_DISK = (
+    "synchronous_commit is off, and behind a pooler the service cannot set it for its sessions. "
+    "Set it for its role: ALTER ROLE dlr SET synchronous_commit = on"
+)
 # Without it a statement that waits for a lock goes on waiting after its client has gone, and each
 # retry beside it, until the server has no connection left. PostgreSQL 13 has no such setting.
 _CHECK_CLIENT = """
 select set_config(name, $1, false) from pg_settings
 where name = 'client_connection_check_interval'
 """
+
+# Every type that a statement of the service has as a parameter, or answers.
+_ARRAYS = "select " + ", ".join(
+    f"${number}::{name}[]"
+    for number, name in enumerate(
+        ("uuid", "text", "bytea", "timestamptz", "bool", "int2", "int4", "int8", "float8"), start=1
+    )
+)
 
 _NEXT_HOST = (
     OSError,  # also a timeout
@@ -59,13 +75,21 @@ _SOCKET_OPTIONS = (
 
 
 def connect_arguments(
-    address: PostgresAddress, *, timeout: float, clock: DatabaseClock
+    address: PostgresAddress,
+    *,
+    timeout: float,
+    clock: DatabaseClock,
+    through_pooler: bool = False,
 ) -> dict[str, Any]:
     """What ``connect`` is to be called with. ``timeout``: seconds for connecting to one host.
 
-    Each connection measures ``clock``.
+    ``through_pooler``: one that may give each transaction another server. Then nothing is left
+    behind in a session, and a statement has no name by which a later one could mean it. Each
+    connection measures ``clock``.
     """
     ours = dict(_SERVER_SETTINGS)
+    if through_pooler:
+        ours = {"application_name": ours["application_name"]}
     if address.names_application:  # what is set here wins over the DSN
         del ours["application_name"]
     return {
@@ -74,6 +98,8 @@ def connect_arguments(
         "timeout": timeout,
         "clock": clock,
         "server_settings": ours,
+        "check": None if through_pooler else PoolerCheck(),
+        **({"statement_cache_size": 0} if through_pooler else {}),
     }
 
 
@@ -82,26 +108,65 @@ async def connect(
     *,
     clock: DatabaseClock,
     hosts: Sequence[tuple[str, int]] = (),
+    check: PoolerCheck | None = None,
     **arguments: Any,
 ) -> Any:
     """Called like ``asyncpg.connect``, and raises as it does: a connection that is ready for use.
 
     ``timeout`` bounds connecting to each of the ``hosts``, which are tried in turn, and each
     statement that prepares the session. asyncpg would spend its timeout on all hosts together, so
-    that a first one that is silent would leave nothing for the others.
+    that a first one that is silent would leave nothing for the others. ``check`` is None where a
+    pooler is known of. Raises Unsuitable in words, and CannotConnect where the error has some.
     """
-    timeout = arguments["timeout"]
-    connection = await _connect_to_first(dsn, hosts, **arguments)
+    try:
+        connection = await _connect_to_first(dsn, hosts, **arguments)
+    except (asyncpg.PostgresError, OSError) as error:
+        # Without its cause: OpenSSL's is a ValueError too, which would pass for a fault of data.
+        if said := refusal(error) or in_words(error, dsn=dsn or ""):
+            raise said from None
+        raise
     try:
         _set_socket_options(connection)
-        await connection.execute(_COMMIT_TO_DISK, timeout=timeout)
-        with suppress(asyncpg.PostgresError):  # not every system supports the check
-            await connection.execute(_CHECK_CLIENT, f"{DEAD_AFTER}s", timeout=timeout)
-        await clock.measure(connection, timeout=timeout)
-    except BaseException:
+        await _prepare_session(connection, check, dsn, hosts, **arguments)
+        await clock.measure(connection, timeout=arguments["timeout"])
+    except BaseException as error:
         connection.terminate()  # asyncpg's pool, given an ``init``, would close it politely
+        if said := refusal(error):
+            raise said from None
         raise
     return connection
+
+
+async def _prepare_session(
+    connection: asyncpg.Connection,
+    check: PoolerCheck | None,
+    dsn: str | None,
+    hosts: Sequence[tuple[str, int]],
+    **arguments: Any,
+) -> None:
+    timeout = arguments["timeout"]
+    if check is None:
+        await _learn_types(connection, timeout=timeout)
+        _, commits = await look(connection, timeout=timeout)
+        if commits == "off":
+            raise Unsuitable(_COMMITS_NOT_TO_DISK)
+        return
+    another = partial(_connect_to_first, dsn, hosts, **arguments)
+    await check.look(connection, another, timeout=timeout)
+    await connection.execute(_COMMIT_TO_DISK, timeout=timeout)
+    with suppress(asyncpg.PostgresError):  # not every system supports the check
+        await connection.execute(_CHECK_CLIENT, f"{DEAD_AFTER}s", timeout=timeout)
+
+
+async def _learn_types(connection: asyncpg.Connection, *, timeout: float) -> None:  # noqa: ASYNC109
+    """Have asyncpg look the arrays up now, without JIT, which costs that query two seconds.
+
+    By itself it switches JIT off and on again around it, for whoever has the session next, too.
+    """
+    connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
+    async with asyncio.timeout(timeout), connection.transaction():
+        await connection.execute("set local jit = off")
+        await connection.prepare(_ARRAYS, name="")
 
 
 async def _connect_to_first(
@@ -114,6 +179,11 @@ async def _connect_to_first(
     for host, port in hosts[-1:]:
         return await asyncpg.connect(dsn, host=host, port=port, **arguments)
     return await asyncpg.connect(dsn, **arguments)
+
+
+def server_of(connection: asyncpg.Connection) -> object:
+    """The address of the server, or pooler, that it leads to."""
+    return connection._transport.get_extra_info("peername")  # noqa: SLF001  there is no other way
 
 
 def _set_socket_options(connection: asyncpg.Connection) -> None:

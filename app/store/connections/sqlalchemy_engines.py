@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import URL, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from app.store.connections.connect import connect
+from app.store.connections.connect import connect, server_of
 
 BUSY_TIMEOUT = 5.0
 """Seconds that an SQLite writer waits for another process's transaction, which takes
@@ -21,6 +22,9 @@ ACQUIRE_TIMEOUT = 10.0
 """Seconds that a caller waits for a pooled PostgreSQL connection."""
 RECYCLE_AFTER = 1_800
 """Seconds after which a PostgreSQL connection is replaced when it is next used."""
+
+_READ_ONLY = "25006"
+"""The SQLSTATE of a write in a read-only transaction."""
 
 
 def sqlite_engine(url: URL, *, pool_size: int, begin: str) -> AsyncEngine:
@@ -49,17 +53,34 @@ def sqlite_engine(url: URL, *, pool_size: int, begin: str) -> AsyncEngine:
     return engine
 
 
-def postgresql_engine(arguments: Mapping[str, Any], *, pool_size: int) -> AsyncEngine:
-    """``arguments`` are what each connection is made with (see ``connect_arguments``)."""
-    return create_async_engine(
+def postgresql_engine(
+    arguments: Mapping[str, Any], *, pool_size: int, through_pooler: bool = False
+) -> AsyncEngine:
+    """``arguments`` are what each connection is made with (see ``connect_arguments``).
+
+    ``through_pooler``: prepared statements are not kept, as each transaction may be on another
+    server.
+    """
+
+    def create() -> Any:
+        # What ``async_creator`` would do, which cannot pass on the size of this cache.
+        dialect: Any = engine.dialect
+        return dialect.loaded_dbapi.connect(
+            async_creator_fn=partial(connect, **arguments),
+            **({"prepared_statement_cache_size": 0} if through_pooler else {}),
+        )
+
+    engine = create_async_engine(
         "postgresql+asyncpg://",  # the address is among the arguments
-        async_creator=partial(connect, **arguments),
+        creator=create,
         pool_size=pool_size,
         max_overflow=0,
         hide_parameters=True,
         pool_timeout=ACQUIRE_TIMEOUT,
         pool_recycle=RECYCLE_AFTER,
     )
+    event.listen(engine.sync_engine, "handle_error", _drop_read_only)
+    return engine
 
 
 class PooledConnections:
@@ -82,8 +103,24 @@ class PooledConnections:
                     connection.terminate()
                 entry.invalidate(soft=True)
 
+    def drop_elsewhere(self, server: object) -> None:
+        """Terminate what leads to any other server, also in the middle of a statement."""
+        for entry in self._entries:
+            connection: Any = entry.driver_connection
+            if connection is not None and server_of(connection) != server:
+                connection.terminate()
+                entry.invalidate(soft=True)
+
     def _connected(self, _connection: object, entry: ConnectionPoolEntry) -> None:
         self._entries.add(entry)
+
+
+def _drop_read_only(context: ExceptionContext) -> None:
+    """A session keeps the read-only default with which it began, whatever the database's is now,
+    and a server that has become a standby stays one: such a connection is not used again.
+    """
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _refuse_closed(connection: Any, _entry: ConnectionPoolEntry, _proxy: object) -> None:

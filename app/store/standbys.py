@@ -1,0 +1,37 @@
+"""Whether a failover would lose what was committed last: standbys that no commit waits for."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from app.store.engine import Database
+
+# A role without pg_monitor sees that there are standbys, and nothing else about them.
+_STANDBYS = text("""
+select current_setting('synchronous_standby_names') names,
+  current_setting('synchronous_commit') commits,
+  count(*) standbys,
+  count(state) visible,
+  count(*) filter (where sync_state in ('sync', 'quorum')) waited_for,
+  count(*) filter (where state in ('streaming', 'catchup')) streaming
+from pg_stat_replication
+""")
+
+
+async def asynchronous_standbys(database: Database) -> str | None:
+    """Why the standbys, if there are any, do not have every commit; None if nothing is amiss, or
+    if this role cannot tell. Raises StoreUnavailable.
+    """
+    if database.is_sqlite:
+        return None
+    async with database.read() as connection:
+        found = (await connection.execute(_STANDBYS)).one()
+    # A backup that is being taken looks like a standby to whoever may not see its state.
+    standbys = found.streaming if found.visible else found.standbys
+    if not standbys:
+        return None
+    if not found.names:
+        return f"{standbys} standby(s), and synchronous_standby_names is empty: no commit waits"
+    if found.commits == "local":
+        return f"{standbys} standby(s), and synchronous_commit is local: no commit waits"
+    return None

@@ -13,7 +13,6 @@ from app.cli.output import AsJson, print_json, remark
 from app.errors import ConfigurationError
 from app.settings import load
 from app.store.engine import Database
-from app.store.migrating import Tell
 from app.store.releases import Revision, Standing, State
 from app.store.schema import go_back, in_words, pending, state
 from app.store.schema import migrate as migrate_schema
@@ -55,11 +54,10 @@ def migrate(
     """Bring the database's schema up to date. Safe twice, from two places, and under load."""
     if check and to is not None:
         raise ConfigurationError("--check and --to do not go together.")
-    tell = remark if as_json else typer.echo
     if check:
         _show_check(with_database(load(), _look, is_migration=True), as_json=as_json)
         return
-    work = _upgrade(tell) if to is None else _going_back(to, tell)
+    work = _upgrade if to is None else _going_back(to)
     found = with_database(load(), work, is_migration=True, makes_file=to is None)
     words = in_words(found.state) if to is None else f"The schema is at {found.state.found}."
     if as_json:
@@ -68,16 +66,13 @@ def migrate(
         typer.echo(words)
 
 
-def _upgrade(tell: Tell) -> Callable[[Database], Coroutine[Any, Any, Found]]:
+async def _upgrade(database: Database) -> Found:
+    return Found(await migrate_schema(database, remark), [])
+
+
+def _going_back(to: str) -> Callable[[Database], Coroutine[Any, Any, Found]]:
     async def work(database: Database) -> Found:
-        return Found(await migrate_schema(database, tell), [])
-
-    return work
-
-
-def _going_back(to: str, tell: Tell) -> Callable[[Database], Coroutine[Any, Any, Found]]:
-    async def work(database: Database) -> Found:
-        await go_back(database, to, tell)
+        await go_back(database, to, remark)
         return await _look(database)
 
     return work

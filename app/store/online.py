@@ -21,12 +21,16 @@ ROWS_AT_ONCE = 5_000
 
 
 def add_column(table: str, column: sa.Column[Any]) -> None:
-    """Add a column that may be null or has a constant default: the table is locked for a moment."""
-    with _apart() as apart:
-        if apart:
-            op.add_column(table, column, if_not_exists=True)
-        else:
-            op.add_column(table, column)
+    """Add a column that may be null or has a constant default: the table is locked for a moment.
+
+    In the migration's transaction, whose wait for locks is limited; it is committed at once.
+    """
+    if not _may_commit():
+        op.add_column(table, column)
+        return
+    op.add_column(table, column, if_not_exists=True)
+    with op.get_context().autocommit_block():
+        pass
 
 
 def create_index(name: str, table: str, columns: list[Any], **options: Any) -> None:
@@ -57,7 +61,7 @@ def update_in_batches(table: str, key: str, assignments: str, where: str) -> Non
 
     ``key``: a unique column of text by whose order the rows are gone through.
     """
-    if not op.get_context().opts.get(MAY_COMMIT) or op.get_bind().dialect.name == "sqlite":
+    if not _may_commit():
         op.execute(sa.text(f"update {table} set {assignments} where {where}"))  # noqa: S608  ours
         return
     next_key = sa.text(
@@ -76,14 +80,18 @@ def update_in_batches(table: str, key: str, assignments: str, where: str) -> Non
             after = to
 
 
+def _may_commit() -> bool:
+    context = op.get_context()
+    return context.dialect.name == "postgresql" and bool(context.opts.get(MAY_COMMIT))
+
+
 @contextmanager
 def _apart() -> Iterator[bool]:
     """Outside of the migration's transaction, where that is possible; yields whether it is."""
-    context = op.get_context()
-    if op.get_bind().dialect.name == "sqlite" or not context.opts.get(MAY_COMMIT):
+    if not _may_commit():
         yield False
         return
-    with context.autocommit_block():
+    with op.get_context().autocommit_block():
         yield True
 
 

@@ -90,13 +90,11 @@ def _revision(script: Script, before: Sequence[Revision]) -> Revision:
     compatible_from = before[-1].compatible_from if before else sequence
     breaking: str | None = None
     if getattr(module, "breaking", False):
-        breaking = getattr(module, "breaking_because", None)
-        if not breaking:
-            raise ValueError(f"migration {script.revision} is breaking and does not say why")
+        breaking = _why(script)
         compatible_from = sequence
     elif oldest := getattr(module, "needs_code_of", None):
         # A contraction: only code before that revision still uses what it takes away.
-        breaking = getattr(module, "breaking_because", None)
+        breaking = _why(script)
         compatible_from = max(
             compatible_from, next(each.sequence for each in before if each.name == oldest)
         )
@@ -109,6 +107,13 @@ def _revision(script: Script, before: Sequence[Revision]) -> Revision:
         locks=getattr(module, "locks", "not stated"),
         loses=getattr(module, "loses", NOT_SAID),
     )
+
+
+def _why(script: Script) -> str:
+    why = getattr(script.module, "breaking_because", None)
+    if not why:
+        raise ValueError(f"migration {script.revision} breaks older code and does not say why")
+    return str(why)
 
 
 def judge(

@@ -19,7 +19,8 @@
     │   └── OutcomeUnknown          perhaps accepted by iovox: never retried by us
     ├── ConfigurationError          a setting is missing or invalid: the process does not start
     ├── StoreUnavailable      503   the database cannot be reached, or did not respond
-    │   └── StoreUnsuitable         it is reached, but a setting has to change before it is used
+    │   ├── StoreUnsuitable         it is reached, but a setting has to change before it is used
+    │   └── SchemaUnusable    503   its schema is one that this release cannot work with
     ├── StoreRefused                the database rejected the data: a retry does not help
     └── SchemaBehind                the schema has to be migrated
 
@@ -237,6 +238,19 @@ class StoreUnsuitable(StoreUnavailable):
     """The database is there, but a setting has to change before it can be used; ``detail`` names
     the setting. The service does not start; one that runs already handles it like an outage.
     """
+
+
+class SchemaUnusable(StoreUnavailable):
+    """The schema is newer and breaking, or of another line: nothing was read or written.
+
+    ``detail`` names revisions, and why; it may be shown to anyone.
+    """
+
+    code, title = "schema-unusable", "The database is of a version that this one cannot use"
+
+    def problem(self) -> dict[str, object]:
+        """The RFC 9457 body, with the reason."""
+        return super().problem() | {"detail": f"Nothing was done. {self.detail}"}
 
 
 class StoreRefused(ServiceError):

@@ -16,7 +16,7 @@ import structlog
 from pydantic import SecretStr
 from yarl import URL
 
-from app.errors import ConfigurationError, SchemaBehind, StoreUnavailable
+from app.errors import ConfigurationError, SchemaBehind, SchemaUnusable, StoreUnavailable
 from app.feed.hub import Hub
 from app.iovox.callback import CallbackHeaders
 from app.iovox.client import IovoxClient
@@ -56,7 +56,8 @@ from app.store.outbox.deliveries import WebhookDeliveryStore
 from app.store.outbox.store import OutboxStore
 from app.store.pace import PaceStore
 from app.store.receipts import ReceiptStore
-from app.store.schema import migrate, require_current
+from app.store.schema import migrate
+from app.store.schema_guard import SchemaGuard
 from app.store.setback import SetbackStore
 from app.store.stats import StatsStore
 from app.store.unmatched import UnmatchedStore
@@ -117,6 +118,7 @@ class Runtime:
             )
         )
         self._writable_server: object = None
+        self.schema = SchemaGuard((self.intake, self.database))
         self.watch = DatabaseWatch(
             self._require_usable,
             on_down=self._drop_idle_connections,
@@ -308,6 +310,7 @@ class Runtime:
         if not self.watch.is_up:
             log.error("started_without_database", reason=self.watch.reason)
         self._run(self.watch.run(), "watch")
+        self._run(self.schema.run(self.watch), "schema")
         self._run(self.wakeups.run(), "wakeups")
         self._run(self.drainer.run(), "drainer")
         self.wakeups.listen(EVENTS, self.status_waiters.wake)
@@ -321,14 +324,16 @@ class Runtime:
     async def start_worker(self) -> None:
         """Start the queue and the webhooks only, for a process without an HTTP server or a spool.
 
-        Raises SchemaBehind; ``stop`` ends it.
+        Raises SchemaBehind; ``stop`` ends it. On a newer schema that is breaking it waits.
         """
         if self.database.is_sqlite:
-            await migrate(self.database)
+            with suppress(SchemaUnusable):  # logged below
+                await migrate(self.database)
         await self.watch.check_now()
         if not self.watch.is_up:
             log.error("started_without_database", reason=self.watch.reason)
         self._run(self.watch.run(), "watch")
+        self._run(self.schema.run(self.watch), "schema")
         self._run(self.wakeups.run(), "wakeups")
         self._start_sending(with_queue=True)
 
@@ -386,12 +391,7 @@ class Runtime:
 
     async def _require_usable(self) -> None:
         self._writable_server = await require_writable(self.intake)
-        try:
-            await require_current(self.intake)
-        except SchemaBehind:
-            if not self.database.is_sqlite:
-                raise
-            await migrate(self.database)
+        await self.schema.check()
 
     def _drop_idle_connections(self) -> None:
         self.intake.drop_idle()

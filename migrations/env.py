@@ -1,21 +1,42 @@
-"""Alembic's environment: migrates over a connection that the caller passes, or DLR_DATABASE_URL."""
+"""Alembic's environment: migrates over a connection that the caller passes, or DLR_DATABASE_URL.
+
+A migration is a transaction of its own, and with it the rows are written by which older releases
+know whether they can use the schema.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Collection
+from typing import Any
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from app.store.engine import Database
+from app.store.releases import record, revisions
 from app.store.tables import metadata
 
 
 def run(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata)
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        transaction_per_migration=True,
+        on_version_apply=write_releases,  # type: ignore[arg-type]
+        # In a transaction of the caller's nothing can be committed in between.
+        dlr_may_commit=not connection.in_transaction(),  # online.MAY_COMMIT
+    )
     with context.begin_transaction():
         context.run_migrations()
+
+
+def write_releases(*, ctx: MigrationContext, heads: Collection[Any], **_: Any) -> None:
+    """In the transaction of each migration, after it."""
+    if ctx.connection is not None:
+        record(ctx.connection, revisions(context.script), next(iter(heads), None))
 
 
 async def run_standalone() -> None:

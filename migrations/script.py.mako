@@ -8,6 +8,9 @@ down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
 
+locks = "..."  # what, and for how long: docs/architecture.md, "Writing a migration"
+loses = None
+
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}

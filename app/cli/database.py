@@ -29,10 +29,13 @@ def with_database(
 ) -> Answer:
     """Run something against the database; SQLite is migrated first, having no one else to do it.
 
+    ``is_migration``: it looks at the schema by itself.
+
     An SQLite file that does not exist is an error, or made and told of (``makes_file``): where the
     setting was forgotten, a new and empty one would answer that there is nothing.
 
-    Raises ConfigurationError for a URL that is none, SchemaBehind, StoreUnavailable, StoreRefused.
+    Raises ConfigurationError for a URL that is none, SchemaBehind, StoreUnavailable (of which
+    SchemaUnusable is one), StoreRefused.
     """
 
     for name in unknown_variables(os.environ):
@@ -40,12 +43,10 @@ def with_database(
 
     async def run() -> Answer:
         database = _open(settings)
-        _tell_of_new_file(database, may_make=makes_file or is_migration)
+        _tell_of_new_file(database, may_make=makes_file)
         try:
-            if database.is_sqlite:
-                await migrate(database)
-            elif not is_migration:
-                await require_current(database)
+            if not is_migration:
+                await (migrate if database.is_sqlite else require_current)(database)
             return await work(database)
         finally:
             await database.close()

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from app.errors import StoreRefused, StoreUnavailable, Unavailable
+from app.errors import SchemaUnusable, StoreRefused, StoreUnavailable, Unavailable
 from app.model.message import Message
 from app.parts.batcher import BatcherClosed, BatcherFull
 from app.parts.lifecycle import wait_for_event
@@ -67,6 +67,8 @@ class Recorder:
             self._start_undo([new.message], new.key, after=waiter.batch_ended)
             why = f"Nothing was sent: the database took more than {self._timeout:g} s"
             raise Unavailable(why) from None
+        except SchemaUnusable:
+            raise  # nothing was begun, and it says why
         except StoreUnavailable as error:
             log.warning("not_recorded", reason=error.detail, consequence="503")
             self._start_undo([new.message], new.key)
@@ -79,6 +81,8 @@ class Recorder:
         """Record all messages of one request, or none. False if its key was used before."""
         try:
             return await self._store.add_batch(new, key)
+        except SchemaUnusable:
+            raise
         except StoreUnavailable as error:
             log.warning("batch_not_recorded", reason=error.detail, consequence="503")
             self._start_undo(new, key)

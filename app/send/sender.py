@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from app.errors import Conflict, Invalid, NotFound, StoreUnavailable, Unavailable
+from app.errors import Conflict, Invalid, NotFound, SchemaUnusable, StoreUnavailable, Unavailable
 from app.model.message import Message, Request, expiry_time
 from app.model.status import Status
 from app.send.gate import Admission, Gate
@@ -174,6 +174,8 @@ class Sender:
             return Admission(None)
         try:
             return await self._gate.admit()
+        except SchemaUnusable:
+            raise  # it says why
         except StoreUnavailable as error:
             raise Unavailable("Nothing was sent: the database cannot be reached") from error
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.errors import SchemaUnusable
 from app.store.clock import DatabaseClock
 from app.store.connections.address import SqliteAddress, read_address
 from app.store.connections.asyncpg_pool import AsyncpgPool
@@ -59,6 +60,7 @@ class Database:
         """Whether ``listening`` works: a pooler takes a connection's server away again."""
         self.failover_time = 0.0
         """Seconds that may pass at hosts that are gone before the last one is tried."""
+        self._refused: str | None = None
         if isinstance(address, SqliteAddress):
             self.clock.is_the_hosts()
             self._writer = sqlite_engine(address.url, pool_size=1, begin="BEGIN IMMEDIATE")
@@ -91,6 +93,17 @@ class Database:
         """
         return 1 if self.is_sqlite else 2
 
+    def refuse(self, why: str | None) -> None:
+        """From now on all but ``look`` raises SchemaUnusable with these words; None ends that."""
+        self._refused = why
+
+    @asynccontextmanager
+    async def look(self) -> AsyncIterator[AsyncConnection]:
+        """Like ``read``, also while uses are refused: to see whether they still have to be."""
+        with translated(self.name):
+            async with self._reader.connect() as connection:
+                yield connection
+
     @asynccontextmanager
     async def write(self, *, patience: float | None = None) -> AsyncIterator[AsyncConnection]:
         """One transaction; committed at the end, rolled back by any exception.
@@ -98,6 +111,7 @@ class Database:
         Broken off after ``patience`` seconds, or what its driver takes to notice: a server that is
         silent must not hold up the next writer. It may have been committed then.
         """
+        self._check_refusal()
         with translated(self.name):
             async with asyncio.timeout(patience), self._writer.begin() as connection:
                 yield connection
@@ -105,6 +119,7 @@ class Database:
     @asynccontextmanager
     async def read(self, *, patience: float | None = None) -> AsyncIterator[AsyncConnection]:
         """A connection to read by. Each statement sees what is committed when it starts."""
+        self._check_refusal()
         with translated(self.name):
             async with asyncio.timeout(patience), self._reader.connect() as connection:
                 yield connection
@@ -117,6 +132,7 @@ class Database:
         SQLAlchemy's transaction costs 600 more. A statement must leave no session state behind
         (SET, LISTEN, session-level locks): nothing is reset between two uses.
         """
+        self._check_refusal()
         with translated(self.name):
             async with asyncio.timeout(patience), self._direct.acquire() as connection:
                 yield connection
@@ -141,6 +157,10 @@ class Database:
                 yield notify
             finally:
                 connection.terminate()
+
+    def _check_refusal(self) -> None:
+        if self._refused is not None:
+            raise SchemaUnusable(self._refused)
 
     def drop_idle(self) -> None:
         """Reuse no connection that exists now: after an outage a link may be dead and silent."""

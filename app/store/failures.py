@@ -82,7 +82,7 @@ async def retry_transient(transaction: Callable[[], Awaitable[Result]]) -> Resul
 
 
 def _is_transient(error: Exception) -> bool:
-    state = _sqlstate(error.__context__)
+    state = sqlstate(error.__context__)
     return state.startswith(_TRANSIENT_CLASSES) or state == _STALE_PLAN
 
 
@@ -93,7 +93,7 @@ def _refuses(error: Exception) -> bool:
     if isinstance(original, _REFUSING_SQLITE):
         return True
     # Without a SQLSTATE it never reached the server: the driver could not encode the value.
-    state = _sqlstate(error)
+    state = sqlstate(error)
     causes = (original, original.__cause__)
     unencodable = any(isinstance(cause, (ValueError, OverflowError)) for cause in causes)
     return state.startswith(_REFUSING_CLASSES) or (not state and unencodable)
@@ -104,7 +104,8 @@ def _original(error: BaseException) -> BaseException:
     return (error.orig if isinstance(error, StatementError) else None) or error
 
 
-def _sqlstate(error: BaseException | None) -> str:
+def sqlstate(error: BaseException | None) -> str:
+    """PostgreSQL's code for it; empty where it has none."""
     return str(getattr(error and _original(error), "sqlstate", None) or "")
 
 

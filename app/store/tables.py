@@ -338,3 +338,15 @@ Index(
     sqlite_where=text("message_id is not null"),
 )
 Index("webhook_deliveries_ended", webhook_deliveries.c.ended_at)
+
+# What the schema says of itself to releases that do not know it (see ``releases``).
+schema_releases = Table(
+    "schema_releases",
+    metadata,
+    Column("revision", Text, primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    # The sequence of the oldest revision whose code can use the schema from this one on.
+    Column("compatible_from", Integer, nullable=False),
+    Column("breaking", Text),  # why older code cannot
+    Column("applied_at", UtcTime),  # null: a migration announces it, and is about to begin
+)

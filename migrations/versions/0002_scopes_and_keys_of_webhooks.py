@@ -9,16 +9,21 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from alembic import op
 
+from app.store.online import add_column
+
 revision = "0002_webhooks"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+locks = "webhooks: ACCESS EXCLUSIVE for a moment; rows of api_keys, webhooks and webhook_deliveries"
+loses = "which key made each webhook"
+
 _LONGEST_PAUSE = timedelta(hours=1)
 
 
 def upgrade() -> None:
-    op.add_column("webhooks", sa.Column("key_id", sa.Text(), nullable=True))
+    add_column("webhooks", sa.Column("key_id", sa.Text(), nullable=True))
     op.execute(
         "update api_keys set scopes = scopes || ' webhooks'"
         " where ' ' || scopes || ' ' like '% read %'"

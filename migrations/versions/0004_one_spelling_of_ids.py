@@ -21,6 +21,12 @@ down_revision = "0003_telling"
 branch_labels = None
 depends_on = None
 
+locks = (
+    "nothing where each id has its one spelling already; otherwise receipts, deliveries, messages and"
+    " events: SHARE ROW EXCLUSIVE (writers wait) until the others are brought along"
+)
+loses = None  # the old spellings are in the receipts' bytes, and the old code reads the new ones
+
 Columns = dict[str, Any]
 
 _EVENT_LOCK = 7001

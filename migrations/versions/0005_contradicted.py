@@ -12,6 +12,9 @@ down_revision = "0004_one_spelling"
 branch_labels = None
 depends_on = None
 
+locks = "events: ACCESS EXCLUSIVE for a moment"
+loses = "which events say that a message was contradictory"
+
 _COLUMNS = ("contradictory", "status_stays")
 
 

@@ -1,0 +1,147 @@
+"""Runs migrations one at a time, so that the service can go on beside them.
+
+A statement that changes a table waits until nobody reads it, and everybody who comes meanwhile
+waits behind it. So it waits for LOCK_TIMEOUT only, gives up its place, and tries again later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import DBAPIError
+
+from app.errors import StoreUnavailable
+from app.store.engine import Database
+from app.store.failures import sqlstate, translated
+
+LOCK_TIMEOUT = 0.5
+"""Seconds that a migration waits for a lock: sends and receipts wait behind it for as long."""
+FIRST_REST, LONGEST_REST = 0.5, 5.0
+"""Seconds until the next try; doubled each time. What waited meanwhile is through by then."""
+PATIENCE = 600.0
+"""Seconds that a migration is tried for: a backup or a report may read for minutes."""
+_WAIT_FOR_OTHER = 0.5
+# An advisory lock: of two places that migrate at once, one waits.
+_MIGRATION_LOCK = 7000
+_TRY_AGAIN = {"55P03", "40P01", "40001"}  # no lock in time, a deadlock, a conflict
+_LONG_TRANSACTIONS = text("""
+select pid, coalesce(application_name, '') as name,
+       extract(epoch from clock_timestamp() - xact_start) as seconds
+from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid()
+  and clock_timestamp() - xact_start > interval '500 milliseconds'
+  and backend_type = 'client backend' and query not like '%pg_try_advisory_xact_lock%'
+order by xact_start limit 3
+""")
+
+Tell = Callable[[str], None]
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+
+def config() -> Config:
+    """Alembic's configuration, as far as it is needed."""
+    made = Config()
+    made.set_main_option("script_location", str(MIGRATIONS))
+    return made
+
+
+def scripts() -> ScriptDirectory:
+    """The migrations of this release."""
+    return ScriptDirectory.from_config(config())
+
+
+@asynccontextmanager
+async def alone(database: Database, tell: Tell) -> AsyncIterator[None]:
+    """No other process migrates meanwhile; waits for one that does. SQLite's own lock does there.
+
+    A lock of a transaction, not of a session: it also holds behind a pooler that shares sessions.
+    """
+    if database.is_sqlite:
+        yield
+        return
+    told = False
+    while True:
+        async with database.direct() as connection, connection.transaction():
+            if await connection.fetchval("select pg_try_advisory_xact_lock($1)", _MIGRATION_LOCK):
+                # It only holds the lock from here on, for as long as a migration takes. Without a
+                # parameter it is a simple query, which closes the portal of the one before, and
+                # with it the snapshot that CREATE INDEX CONCURRENTLY would wait for.
+                await connection.execute("set local idle_in_transaction_session_timeout = 0")
+                yield
+                return
+        if not told:
+            tell("Another process migrates this database: waiting for it.")
+            told = True
+        await asyncio.sleep(_WAIT_FOR_OTHER)
+
+
+async def run_step(database: Database, target: str, *, down: bool, tell: Tell) -> None:
+    """Run one migration up, or back down to ``target``; again while its locks are not to be had.
+
+    Raises StoreUnavailable after PATIENCE seconds, naming who holds the locks.
+    """
+    work = partial(_run, target=target, down=down)
+    if database.is_sqlite:
+        async with database.write() as connection:
+            await connection.run_sync(work)
+        return
+    loop = asyncio.get_running_loop()
+    deadline, rest = loop.time() + PATIENCE, FIRST_REST
+    while not await _try(database, work):
+        holders = await _holders(database)
+        if loop.time() + rest > deadline:
+            raise StoreUnavailable(
+                f"{database.name}: the locks for {target} were not to be had in {PATIENCE:g} s;"
+                f" {holders}. What was migrated before stays: run the same again."
+            )
+        tell(f"  waits for a lock ({holders}); tries again in {rest:g} s")
+        await asyncio.sleep(rest)
+        rest = min(2 * rest, LONGEST_REST)
+
+
+async def _try(database: Database, work: Callable[[Connection], None]) -> bool:
+    """Whether it had its locks. A migration that was broken off has left nothing half-done."""
+    with translated(database.name):
+        # Not in a transaction: alembic begins and ends those of the migration.
+        async with database.engine.connect() as connection:
+            event.listen(connection.sync_connection, "begin", _limit_waiting)
+            try:
+                await connection.run_sync(work)
+            except DBAPIError as error:
+                if sqlstate(error) in _TRY_AGAIN:
+                    return False
+                raise
+            finally:
+                event.remove(connection.sync_connection, "begin", _limit_waiting)
+    return True
+
+
+def _limit_waiting(connection: Connection) -> None:
+    # Of the transaction, not the session, which a pooler would hand on. What commits statement by
+    # statement, such as CREATE INDEX CONCURRENTLY, holds up nobody while it waits.
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql(f"set local lock_timeout = '{LOCK_TIMEOUT * 1000:.0f}ms'")
+
+
+def _run(connection: Connection, *, target: str, down: bool) -> None:
+    made = config()
+    made.attributes["connection"] = connection
+    (command.downgrade if down else command.upgrade)(made, target)
+
+
+async def _holders(database: Database) -> str:
+    """Who has been in a transaction for long, in words."""
+    async with database.read() as connection:
+        rows = (await connection.execute(_LONG_TRANSACTIONS)).all()
+    found = [f"{row.name or 'pid'} {row.pid} for {row.seconds:.0f} s" for row in rows]
+    return (
+        f"in a transaction: {', '.join(found)}" if found else "nobody is seen to hold it for long"
+    )

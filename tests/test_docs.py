@@ -34,7 +34,7 @@ def default_of(name: str) -> str:
     value = Settings.model_fields[name].default
     if isinstance(value, SecretStr):
         value = value.get_secret_value() or None
-    if value is None:
+    if value in (None, ""):
         return "**required**" if name in NEEDED_TO_SERVE else "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

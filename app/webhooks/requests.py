@@ -84,7 +84,7 @@ def _schema(**members: Any) -> Callable[[dict[str, Any]], None]:
         schema.update(members)
         for field in schema["properties"].values():
             for option in field.pop("anyOf", []):
-                field.update(option if option != {"type": "null"} else {})
+                field.update(option if option.get("type") != "null" else {})
             if field.get("default", ...) is None:
                 del field["default"]
 

@@ -150,6 +150,22 @@ async def test_an_answer_to_connect_cut_at_any_byte(
         assert len(proxy.heads) == size + 1, "asked more than once"
 
 
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_a_request_lost_in_the_tunnel_is_unknown(
+    proxy: Proxy, tls_iovox: Scripted, make_client: Make, certificates: Certificates, how: str
+) -> None:
+    client = make_client(tls_iovox.url, proxy=URL(proxy.url()), tls=tls_context(certificates.ca))
+    assert await client.send(SUBMISSION) == ACTIVITY_ID
+
+    async def cut(writer: asyncio.StreamWriter) -> None:
+        await close(writer, how)
+
+    tls_iovox.answer = cut
+    with pytest.raises(OutcomeUnknown):
+        await client.send(SUBMISSION)
+    assert (len(tls_iovox.bodies), len(proxy.heads)) == (2, 1), "sent more than once"
+
+
 async def test_the_certificate_is_checked_behind_the_proxy(
     proxy: Proxy, tls_iovox: Scripted, make_client: Make
 ) -> None:

@@ -74,6 +74,20 @@ async def test_every_operation_under_v1_names_the_scope_it_needs(document: Json)
             assert {"401", "403", "500", "503"} <= set(operation["responses"]), f"{method} {path}"
 
 
+async def test_bodies_and_answers_under_v1_are_models(document: Json) -> None:
+    models = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    for path, method, operation in _operations(document):
+        if not path.startswith("/v1/"):
+            continue
+        answers = [one for status, one in operation["responses"].items() if status < "300"]
+        for place in [operation.get("requestBody", {}), *answers]:
+            content = place.get("content", {})
+            if "application/json" in content:
+                schema = content["application/json"]["schema"]
+                first = schema.get("anyOf", [schema])[0]  # a body may be left out
+                assert first["$ref"] in models, f"{method} {path}"
+
+
 async def test_every_error_is_a_problem_with_an_example(document: Json) -> None:
     for path, method, operation in _operations(document):
         for status, answer in operation["responses"].items():

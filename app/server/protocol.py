@@ -31,6 +31,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from app.server.heads import content_length, without_upgrade
 from app.server.http10 import without_chunks
 from app.server.reading import CHUNKED_STEP, HEAD_END, Backlog, HeldFlow
 from app.server.requests import CompleteRequest, Headers
@@ -212,7 +213,7 @@ class GracefulHttp(HttpToolsProtocol):
         """The head is complete."""
         self._in_head = self._head_timer_set = False
         self._in_body = True
-        self._body_left = _content_length(self.headers)
+        self._body_left = content_length(self.headers)
         self._unparsed = 0
         self._cancel_timer()
         if self.parser.should_upgrade():
@@ -320,15 +321,9 @@ class GracefulHttp(HttpToolsProtocol):
         if method == b"CONNECT":  # there is no request without the upgrade
             self.send_400_response("Invalid HTTP request received.")
             return
-        lines = [b"%s %s HTTP/1.1" % (method, self.url)]
-        for name, value in self.headers:
-            if name == b"connection" and b"close" in value.lower():
-                lines.append(b"connection: close")
-            elif name not in (b"connection", b"upgrade"):
-                lines.append(b"%s: %s" % (name, value))
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._parse(b"\r\n".join([*lines, b"", rest]))
+        self._parse(without_upgrade(method, self.url, self.headers) + rest)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if cycle.scope["http_version"] != "1.1":
@@ -384,8 +379,3 @@ def _turns_of(state: ServerState, loop: asyncio.AbstractEventLoop) -> Turns:
         turns = Turns(loop)
         state.turns = turns  # type: ignore[attr-defined]
     return turns
-
-
-def _content_length(headers: Headers) -> int:
-    """The declared length of a body; 0 without one. The parser has checked that it is a number."""
-    return next((int(value) for name, value in headers if name == b"content-length"), 0)

@@ -1,6 +1,7 @@
 """A client that sends half a body and hangs holds a connection no longer than a bound.
 
-Strangers, who are answered before their body, are bounded by the protocol: tests/server/test_protocol.py.
+Strangers, who are answered before their body, are bounded by the protocol: see
+tests/server/test_protocol.py.
 """
 
 from __future__ import annotations

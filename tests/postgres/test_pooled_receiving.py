@@ -34,6 +34,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest.fixture(scope="module")
 def service(shared_url: str, direct_url: str) -> Iterator[Service]:
     """Only the server itself goes through the pooler."""
-    running = serve(shared_url, **POOLER_IN_ENVIRONMENT)
+    running = serve(shared_url, port=None, **POOLER_IN_ENVIRONMENT)
     with running.process:
         yield Service(running.url, direct_url, running.process)

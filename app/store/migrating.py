@@ -38,7 +38,8 @@ select pid, coalesce(application_name, '') as name,
 from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid()
   and clock_timestamp() - xact_start > interval '500 milliseconds'
-  and backend_type = 'client backend' and query not like '%pg_try_advisory_xact_lock%'
+  and backend_type = 'client backend'
+  and pid not in (select pid from pg_locks where locktype = 'advisory' and objid = :lock)
 order by xact_start limit 3
 """)
 
@@ -140,7 +141,7 @@ def _run(connection: Connection, *, target: str, down: bool) -> None:
 async def _holders(database: Database) -> str:
     """Who has been in a transaction for long, in words."""
     async with database.read() as connection:
-        rows = (await connection.execute(_LONG_TRANSACTIONS)).all()
+        rows = (await connection.execute(_LONG_TRANSACTIONS, {"lock": _MIGRATION_LOCK})).all()
     found = [f"{row.name or 'pid'} {row.pid} for {row.seconds:.0f} s" for row in rows]
     return (
         f"in a transaction: {', '.join(found)}" if found else "nobody is seen to hold it for long"

@@ -42,7 +42,7 @@ class SchemaGuard:
                 first.refuse(None)
                 await migrate(first)
         except (SchemaUnusable, SchemaBehind) as error:
-            self._refuse(error.detail)
+            self._refuse(error)
             raise
         self._allow()
 
@@ -60,10 +60,12 @@ class SchemaGuard:
             except (ServiceError, TimeoutError):
                 pass  # whoever writes learns it, and says so
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, error: SchemaUnusable | SchemaBehind) -> None:
+        why = error.detail
         for database in self._databases:
             database.refuse(why)
-        if self._told != why:
+        # The watch says by itself what is behind.
+        if self._told != why and isinstance(error, SchemaUnusable):
             log.error(
                 "schema_unusable",
                 detail=why,

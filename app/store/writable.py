@@ -28,7 +28,7 @@ async def require_writable(database: Database) -> object:
     """
     if database.is_sqlite:
         return None
-    async with database.read() as connection:
+    async with database.look() as connection:  # also while its schema does not fit
         found = (await connection.execute(_STATE)).one()
         if not (found.is_standby or found.is_read_only):
             link: Any = (await connection.get_raw_connection()).driver_connection

@@ -1,4 +1,4 @@
-"""Apps that go on sending, whatever happens to the service, and note each text's response."""
+"""Apps that go on sending, whatever happens to the service; they note what each was answered."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from app.store.engine import Database
 from app.store.migrating import scripts
 from app.store.releases import NOT_SAID, Release, Standing, announce_going_back, judge, revisions
 from app.store.schema import migrate, require_current
+from app.store.writable import require_writable
 
 KNOWN = ["1", "2", "3"]
 
@@ -138,3 +139,14 @@ async def test_what_was_announced_and_broken_off_is_put_right(current: Database)
         await require_current(current)
     await migrate(current)
     await require_current(current)
+
+
+@pytest.mark.postgresql
+async def test_a_database_that_is_refused_can_be_asked_whether_it_takes_writes(
+    postgres_url: str,
+) -> None:
+    """Every check asks, so a refusal that hindered it would never end."""
+    opened = Database(postgres_url)
+    opened.refuse("because")
+    assert await require_writable(opened)
+    await opened.close()

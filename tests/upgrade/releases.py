@@ -94,7 +94,8 @@ def newer(folder: Path, *migrations: tuple[str, str]) -> Release:
 def last_release(folder: Path) -> tuple[Release | None, str]:
     """The code before the newest migration came, from the history; or None, and why there is none.
 
-    That is the parent of the first commit that has the newest migration's file.
+    That is the parent of the first commit that has the newest migration's file; a merge that brings
+    it counts as one.
     """
     newest = next(
         path
@@ -103,7 +104,9 @@ def last_release(folder: Path) -> tuple[Release | None, str]:
     )
     named = f"{VERSIONS}/{newest.name}"
     try:
-        added = _git("log", "--diff-filter=A", "--format=%H", "--", named).split()
+        added = _git(
+            "log", "-m", "--first-parent", "--diff-filter=A", "--format=%H", "--", named
+        ).split()
         if not added:
             return None, f"{newest.name} is not in the history yet"
         before = _git("rev-parse", "--verify", f"{added[-1]}^").strip()

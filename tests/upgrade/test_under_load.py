@@ -30,6 +30,8 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(240
 
 log = logging.getLogger(__name__)
 READER_SECONDS = 12
+ACCEPTED = {201, 202}
+"""A send whose outcome takes longer is answered 202."""
 
 
 class World:
@@ -158,7 +160,7 @@ async def test_migrate_and_rolling_restart(world: World, releases: tuple[Release
             await each.stop()
             assert "database_away" not in each.output
         for load in (*loads, last):
-            assert set(load.sends) == {201}, load.refusals[:3]
+            assert set(load.sends) <= ACCEPTED, load.refusals[:3]
             assert not load.errors
         sent = sum((load.sends for load in (*loads, last)), start=type(last.sends)())
         log.info("%d receipts, sends %s", sum(len(r.ledger.attempts) for r in pair), dict(sent))
@@ -182,7 +184,7 @@ async def test_migrate_beside_a_long_reader(world: World, tmp_path: Path) -> Non
             code, words = await migrating
         assert code == 0, words
         assert "waits for a lock (in a transaction: " in words
-        assert set(load.sends) == {201}, load.refusals[:3]
+        assert set(load.sends) <= ACCEPTED, load.refusals[:3]
         assert not load.errors
         log.info("sends %s, slowest receipt %.3f s", load.sends, load.ledger.slowest)
         await pair[0].stop()
@@ -198,7 +200,7 @@ async def test_a_breaking_migration_stops_old_code_in_words(world: World, tmp_pa
             await asyncio.sleep(1)
             code, words = await asyncio.to_thread(world.dlr, new, "migrate")
             assert code == 0, words
-        assert set(before.sends) == {201, 503}
+        assert {201, 503} <= set(before.sends) <= {*ACCEPTED, 503}
         assert all(b"messages are kept elsewhere" in refusal for refusal in before.refusals)
         assert not before.errors
         await a.restart(TODAY)  # receipts are taken all the same

@@ -1,4 +1,4 @@
-"""Apps that go on sending, whatever happens to the service, and note what each text was answered."""
+"""Apps that go on sending, whatever happens to the service, and note every answer."""
 
 from __future__ import annotations
 

@@ -24,6 +24,9 @@ from app.store.connections.sqlalchemy_engines import (
 )
 from app.store.failures import translated
 
+NOTIFY_TIMEOUT = 5.0
+"""Seconds for a notification, which takes a millisecond."""
+
 
 class Database:
     """Two ways in: ``write`` and ``read`` by SQLAlchemy, ``direct`` by asyncpg's pool.
@@ -150,7 +153,10 @@ class Database:
             connection = await connect(**self._arguments)
 
             async def notify(payload: str) -> None:
-                await connection.execute("select pg_notify($1, $2)", channel, payload)
+                # Bounded: a server may be silent, and its machine still acknowledge what is sent.
+                await connection.execute(
+                    "select pg_notify($1, $2)", channel, payload, timeout=NOTIFY_TIMEOUT
+                )
 
             try:
                 await connection.add_listener(channel, callback)

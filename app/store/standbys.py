@@ -12,7 +12,6 @@ select current_setting('synchronous_standby_names') names,
   current_setting('synchronous_commit') commits,
   count(*) standbys,
   count(state) visible,
-  count(*) filter (where sync_state in ('sync', 'quorum')) waited_for,
   count(*) filter (where state in ('streaming', 'catchup')) streaming
 from pg_stat_replication
 """)
@@ -30,8 +29,9 @@ async def asynchronous_standbys(database: Database) -> str | None:
     standbys = found.streaming if found.visible else found.standbys
     if not standbys:
         return None
+    who, them = ("1 standby", "it") if standbys == 1 else (f"{standbys} standbys", "them")
     if not found.names:
-        return f"{standbys} standby(s), and synchronous_standby_names is empty: no commit waits"
+        return f"{who}, and synchronous_standby_names is empty: no commit waits for {them}"
     if found.commits == "local":
-        return f"{standbys} standby(s), and synchronous_commit is local: no commit waits"
+        return f"{who}, and synchronous_commit is local: no commit waits for {them}"
     return None

@@ -1,4 +1,4 @@
-"""Apps that go on sending, whatever happens to the service; they note what each was answered."""
+"""Apps that go on sending, whatever happens to the service, and note every answer."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.postgres.conftest import POOLER_IN_ENVIRONMENT
 from tests.receive.conftest import database, iovox, shared_database
 from tests.receive.serving import Service, serve
 from tests.receive.test_dlr import (
@@ -34,6 +33,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest.fixture(scope="module")
 def service(shared_url: str, direct_url: str) -> Iterator[Service]:
     """Only the server itself goes through the pooler."""
-    running = serve(shared_url, port=None, **POOLER_IN_ENVIRONMENT)
+    running = serve(shared_url, DLR_DATABASE_POOLER="transaction")
     with running.process:
         yield Service(running.url, direct_url, running.process)

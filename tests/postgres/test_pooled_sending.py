@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -64,3 +65,14 @@ async def test_what_one_replica_queues_another_sends(
         assert answer.status_code == 202, answer.text
         await other.becomes(answer.json()["id"], "DELIVERED", patience=5)
         assert await iovox.sent() == [answer.json()["id"]]
+
+
+async def test_of_many_at_once_by_two_replicas_none_meets_anothers_statements(
+    service: Service, iovox: Iovox, shared_url: str
+) -> None:
+    """222 of 300 were 503 once: `prepared statement "__asyncpg_stmt_1__" already exists`."""
+    async with AsyncExitStack() as stack:
+        other = await World(shared_url, stack).service(iovox, **POOLED)
+        answers = await asyncio.gather(*(each.send() for each in (service, other) * 75))
+        assert {answer.status_code for answer in answers} == {201}
+        assert (await iovox.counts())["accepted"] == 150

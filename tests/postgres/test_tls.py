@@ -50,6 +50,7 @@ class TlsServer:
         (server.data / "pg_hba.conf").write_text(HBA)
         for name, file in (("ca_file", "ca.pem"), ("cert_file", "s.pem"), ("key_file", "s.key")):
             server.execute(f"alter system set ssl_{name} = '{self._folder / file}'")
+        self._reload()
 
     def present(self, certificate: trustme.LeafCert | None) -> None:
         """Shows this certificate from now on; None switches TLS off."""
@@ -58,13 +59,16 @@ class TlsServer:
             self._write("s.pem", chain)
             self._write("s.key", certificate.private_key_pem.bytes())
         self.server.execute(f"alter system set ssl = {'on' if certificate else 'off'}")
-        before = self._loaded()
-        self.server.execute("select pg_reload_conf()")
-        assert processes.wait_until(lambda: self._loaded() > before, timeout=10)
+        self._reload()
 
     def url(self, database: str, **words: str) -> str:
         query = "&".join(f"{word}={value}" for word, value in words.items())
         return f"postgresql://app:{SECRET}@127.0.0.1:{self.server.port}/{database}?{query}"
+
+    def _reload(self) -> None:
+        before = self._loaded()
+        self.server.execute("select pg_reload_conf()")
+        assert processes.wait_until(lambda: self._loaded() > before, timeout=10)
 
     def _loaded(self) -> str:
         return self.server.execute("select pg_conf_load_time()")

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from app.errors import StoreRefused, StoreUnavailable
+from app.store import engine
 from app.store.connections import asyncpg_pool, connect, sqlalchemy_engines
 from app.store.engine import Database
 from tests.support.proxy import Mode, TcpProxy
@@ -458,3 +459,35 @@ async def test_a_listening_connection_that_is_lost_is_noticed_by_the_next_word(
 
     with pytest.raises(StoreUnavailable):
         await lose_it_half_way()
+
+
+@both
+async def test_what_waits_elsewhere_is_broken_off_after_a_failover(
+    database: Database, proxy: TcpProxy, run: Run
+) -> None:
+    """And what is on the server that takes writes now is left alone, whatever it is doing."""
+    waiting = asyncio.ensure_future(run(database, "select pg_sleep(5)"))
+    await asyncio.sleep(0.1)
+    database.drop_elsewhere((proxy.host, proxy.port))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    database.drop_elsewhere(("192.0.2.1", 5432))
+    with pytest.raises(StoreUnavailable):
+        await asyncio.wait_for(waiting, timeout=1)
+    assert await run(database, "select 1") == 1
+
+
+async def test_a_notification_to_a_silent_server_is_bounded(
+    database: Database, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "NOTIFY_TIMEOUT", 0.2)
+
+    async def tell() -> None:
+        async with database.listening("topics", lambda *_: None) as notify:
+            await proxy.switch(Mode.BLACKHOLE)
+            await notify("news")
+
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await tell()
+    assert time.monotonic() - began < 5

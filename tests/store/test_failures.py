@@ -244,6 +244,14 @@ async def test_nobody_listens() -> None:
 
 
 @pytest.mark.postgresql
+async def test_a_host_that_no_name_can_be_is_no_fault_of_the_data() -> None:
+    database = Database(f"postgresql://dlr@{'x' * 70}.example.com/dlr")
+    with pytest.raises(StoreUnavailable, match="not a valid one"):
+        async with database.direct() as connection:
+            await connection.fetchval("select 1")
+    await database.close()
+
+
 async def test_it_is_there_but_has_no_such_database(postgres_url: str) -> None:
     away = Database(postgres_url + "_that_is_not_there")
     with pytest.raises(StoreUnavailable):

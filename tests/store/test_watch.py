@@ -66,6 +66,18 @@ async def test_it_believes_a_report_and_checks_until_all_is_well(
     assert played.dropped == 1, "connections are dropped once an outage"
 
 
+async def test_its_end_is_told_once(played: Played) -> None:
+    told: list[str] = []
+    watch = DatabaseWatch(played.check, on_up=lambda: told.append("up"))
+    await watch.check_now()
+    await watch.check_now()
+    assert told == ["up"]
+    watch.report_down("a write failed")
+    await watch.check_now()
+    assert told == ["up", "up"]
+    assert watch.is_up
+
+
 async def test_a_hiccup_is_over_at_once(watch: DatabaseWatch) -> None:
     watch._up_since -= module.STEADY + 1
     watch.report_down("a connection was reset")

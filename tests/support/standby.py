@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.support import processes
 from tests.support.postgresql import SUPERUSER, PostgresServer
 
@@ -19,6 +21,9 @@ class Standby(PostgresServer):
     def __init__(self, primary: PostgresServer) -> None:
         super().__init__()
         self._primary = primary
+        if not (self._binaries / "pg_basebackup").exists():
+            self.close()
+            pytest.skip("needs pg_basebackup, which a wheel's PostgreSQL has not")
 
     def promote(self) -> None:
         """Takes writes on return."""
@@ -53,17 +58,20 @@ class Cluster:
         if synchronous:
             self.primary.execute(f"alter system set synchronous_standby_names = '{NAME}'")
             self.primary.execute("select pg_reload_conf()")
+        self.wait_until_followed(synchronous=synchronous)
+
+    def wait_until_followed(self, *, synchronous: bool) -> None:
+        """Returns when the standby streams, and commits wait for it or not."""
         wanted = "sync" if synchronous else "async"
-        followed = processes.wait_until(
-            lambda: self._followed_as() == wanted, timeout=30, every=0.1
-        )
-        if not followed:
+        if not processes.wait_until(
+            lambda: self._followed_as() == wanted, timeout=CATCH_UP_SECONDS, every=0.1
+        ):
             raise RuntimeError(f"the standby does not follow:\n{self.standby.log()[-4000:]}")
 
     def url(self, database: str, *, words: str = "target_session_attrs=read-write") -> str:
         """Both hosts, as an operator writes them."""
         hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
-        return f"postgresql://{SUPERUSER}@{hosts}/{database}?{words}"
+        return f"postgresql://{SUPERUSER}@{hosts}/{database}" + (f"?{words}" if words else "")
 
     def close(self) -> None:
         """Ends both and deletes them."""

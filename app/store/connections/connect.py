@@ -19,7 +19,7 @@ import asyncpg
 from app.store.clock import DatabaseClock
 from app.store.connections.address import PostgresAddress
 from app.store.connections.pooler import PoolerCheck, Unsuitable, look, refusal
-from app.store.connections.refusals import in_words
+from app.store.connections.refusals import CannotConnect, in_words
 
 DEAD_AFTER = 15
 """Seconds without a sign of life after which either end gives a connection up."""
@@ -125,6 +125,8 @@ async def connect(
         if said := refusal(error) or in_words(error, dsn=dsn or ""):
             raise said from None
         raise
+    except UnicodeError:
+        raise CannotConnect("its host name is not a valid one") from None
     try:
         _set_socket_options(connection)
         await _prepare_session(connection, check, dsn, hosts, **arguments)

@@ -138,7 +138,9 @@ class GracefulHttp(HttpToolsProtocol):
         It may also have gone altogether, which only writing to it can tell.
         """
         self._is_eof = True
-        if self._is_lingering or self._is_endless or self.scheme == "https":  # TLS has no half-closed connections
+        if (
+            self._is_lingering or self._is_endless or self.scheme == "https"
+        ):  # TLS has no half-closed connections
             return False
         self._unset_keepalive_if_required()
         return not self._is_finished()
@@ -259,12 +261,14 @@ class GracefulHttp(HttpToolsProtocol):
         request = CompleteRequest(self, b"".join(self._buffered), keep_alive=keep_alive)
         self._buffered = None
         self.cycle = request  # type: ignore[assignment]
+        self._turns.receipts += 1
         self._complete_posts[self.url](request)
 
     def write_response(
         self, request: CompleteRequest, status: int, headers: Headers, body: bytes
     ) -> None:
         """Write the response to a complete request."""
+        self._turns.receipts -= 1
         if request.disconnected or self.transport.is_closing():
             return
         lines = [STATUS_LINE[status]]

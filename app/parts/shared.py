@@ -1,6 +1,6 @@
 """Results that are asked for again and again, made once for all who ask at the same time.
 
-Guarantee: whoever asks gets a result that was begun to be made after it asked, so it is never stale.
+Guarantee: whoever asks gets a result that was begun after it asked, so it is never stale.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Closing a connection whose client is still writing. The client is untrusted.
 
-Closing a socket with unread bytes resets the connection, and a reset can destroy a response that the
-client has not read yet: one that writes its whole body first would see the reset only, and not the
-413. So the end of the response is told (FIN), and what still arrives is read and dropped: by most
-clients to the end of the body, in any case for a bounded time and amount.
+Closing a socket with unread bytes resets the connection, and a reset can destroy a response that
+the client has not read yet: one that writes its whole body first would see the reset only, and not
+the 413. So the end of the response is told (FIN), and what still arrives is read and dropped, to
+the end of the body, and for a bounded time and amount.
 """
 
 from __future__ import annotations

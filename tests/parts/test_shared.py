@@ -33,8 +33,9 @@ async def test_no_result_is_older_than_its_question() -> None:
     counter = Counter()
     shared = Shared(counter.make, every=0)
     first = asyncio.create_task(shared.get())
-    while not counter.made:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it is asked for
+    await asyncio.sleep(0)  # it is begun
+    assert counter.made == 1
     assert (await shared.get(), await first) == (2, 1)
 
 
@@ -52,11 +53,11 @@ async def test_a_failure_is_for_those_who_asked_and_not_for_ever() -> None:
 
     async def make() -> bool:
         if not next(answers):
-            raise OSError
+            raise OSError("away")
         return True
 
     shared = Shared(make, every=0)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="away"):
         await shared.get()
     assert await shared.get()
 

@@ -131,6 +131,8 @@ async def look_up_message(
     ] = None,
 ) -> Response:
     """By our id or by iovox's, with its whole history."""
+    if if_none_match is not None:  # of several lines of the header the framework takes one
+        if_none_match = ", ".join(request.headers.getlist("If-None-Match"))
     texts = _shows_texts(query, caller)
     record = await lookups.find(id, caller.sees)
     response = _message(lookups.description(record, texts=texts), if_none_match)

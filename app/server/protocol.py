@@ -33,16 +33,18 @@ from uvicorn.server import ServerState
 
 from app.server.heads import content_length, without_upgrade
 from app.server.http10 import without_chunks
+from app.server.lingering import LingeringTransport
 from app.server.reading import CHUNKED_STEP, HEAD_END, Backlog, HeldFlow
 from app.server.requests import CompleteRequest, Headers
 from app.server.turns import Turns
 
 HEAD_TIMEOUT = 10.0
 """Seconds for a request's head to arrive, from its first byte."""
-DISCARD_TIMEOUT = 10.0
-"""Seconds for the rest of a body after its request was answered (mostly refused). It is read and
-discarded: closing a socket with unread bytes resets the connection, which can destroy the response.
-The time-out keeps a slow sender from holding the connection for ever."""
+DISCARD_TIMEOUT = 30.0
+"""Seconds for the rest of a body after its request was answered (mostly refused): as many as for a
+body that is wanted. It is read and discarded (see `app.server.lingering`)."""
+MAX_DISCARDED = 64 * 1024 * 1024
+"""Bytes of such a rest that are read at most."""
 WRITE_TIMEOUT = 60.0
 """Seconds that a client may leave a response unread once the buffers for it are full."""
 IDLE_GRACE = 1.0
@@ -82,6 +84,10 @@ class GracefulHttp(HttpToolsProtocol):
     """Bytes fed to the parser since it last completed a head or a part of a body."""
     _body_left = 0
     """Bytes of a body that are to come; 0 if its length is not declared."""
+    _discarded = 0
+    """Bytes of a body that were read and dropped since its response was complete."""
+    _is_lingering = False
+    """Whether the last response is complete: what still arrives is dropped without parsing it."""
     _is_eof = False
     """Whether the client has shut down its writing side."""
     _is_endless = False
@@ -118,6 +124,9 @@ class GracefulHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, or as much of it as is one request."""
+        if self._is_lingering:
+            self._discard(len(data))
+            return
         if not self._backlog and self._may_parse() and data.count(HEAD_END) <= 2:
             self._parse(data)  # nearly always: the end of a head, and of a chunked body
         else:
@@ -130,7 +139,9 @@ class GracefulHttp(HttpToolsProtocol):
         It may also have gone altogether, which only writing to it can tell.
         """
         self._is_eof = True
-        if self._is_endless or self.scheme == "https":  # TLS has no half-closed connections
+        if (
+            self._is_lingering or self._is_endless or self.scheme == "https"
+        ):  # TLS has no half-closed connections
             return False
         self._unset_keepalive_if_required()
         return not self._is_finished()
@@ -213,6 +224,7 @@ class GracefulHttp(HttpToolsProtocol):
         """The head is complete."""
         self._in_head = self._head_timer_set = False
         self._in_body = True
+        self._discarded = 0
         self._body_left = content_length(self.headers)
         self._unparsed = 0
         self._cancel_timer()
@@ -229,6 +241,10 @@ class GracefulHttp(HttpToolsProtocol):
         self._body_left = max(0, self._body_left - len(body))
         if self._buffered is None:
             super().on_body(body)
+            if self.cycle.response_complete:
+                self._discarded += len(body)
+                if self._discarded > MAX_DISCARDED:
+                    self.transport.close()
         else:
             self._buffered.append(body)
 
@@ -246,12 +262,14 @@ class GracefulHttp(HttpToolsProtocol):
         request = CompleteRequest(self, b"".join(self._buffered), keep_alive=keep_alive)
         self._buffered = None
         self.cycle = request  # type: ignore[assignment]
+        self._turns.receipts += 1
         self._complete_posts[self.url](request)
 
     def write_response(
         self, request: CompleteRequest, status: int, headers: Headers, body: bytes
     ) -> None:
         """Write the response to a complete request."""
+        self._turns.receipts -= 1
         if request.disconnected or self.transport.is_closing():
             return
         lines = [STATUS_LINE[status]]
@@ -268,7 +286,7 @@ class GracefulHttp(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The response is written: go on with the next request, or wait for one."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._is_lingering:
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -341,8 +359,34 @@ class GracefulHttp(HttpToolsProtocol):
             ABORT_EXTENSION: {"abort": self.transport.abort, "endless": self._set_endless}
         }
         super().on_headers_complete()
-        if self._is_shutting_down and self.cycle is not None:
-            self.cycle.keep_alive = False
+        if self.cycle is not None:
+            self.cycle.transport = LingeringTransport(  # type: ignore[assignment]
+                self.transport, self._close_after_response
+            )
+            if self._is_shutting_down:
+                self.cycle.keep_alive = False
+
+    def _close_after_response(self) -> None:
+        """Close the connection, but let a client that is still writing get the response."""
+        if not self._in_body or self._is_eof or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._is_lingering = True
+        self._body_left = max(0, self._body_left - len(self._backlog))
+        self._backlog.clear()
+        self.flow.hold(held=False)
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._cancel_timer()
+        self._timer = self.loop.call_later(self.discard_timeout, self.transport.close)
+
+    def _discard(self, size: int) -> None:
+        """Count bytes that are dropped, and close after the last one of the body."""
+        self._discarded += size
+        is_whole = self._body_left and self._discarded >= self._body_left
+        if is_whole or self._discarded > MAX_DISCARDED:
+            self.transport.close()
 
     def _set_endless(self) -> None:
         self._is_endless = True

@@ -27,6 +27,9 @@ class Backlog:
     def __bool__(self) -> bool:
         return self._start < len(self._bytes)
 
+    def __len__(self) -> int:
+        return len(self._bytes) - self._start
+
     def add(self, data: bytes) -> None:
         """Append bytes."""
         self._bytes = self._bytes[self._start :] + data

@@ -28,6 +28,8 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 MAX_URL = 2_000
+LARGEST_PORT = 65_535
+_PORT = re.compile(r"^[a-z]+://[^/?#]*:([0-9]+)(?:[/?#]|$)", re.ASCII)
 ADDRESSES_TRIED = 4
 """Of each family: a name with thousands of addresses must not have us call on all of them."""
 
@@ -76,6 +78,9 @@ class Targets(AbstractResolver):
         try:
             url = URL(text)
         except ValueError:
+            port = _PORT.search(text)
+            if port and int(port[1]) > LARGEST_PORT:
+                raise TargetRefused(f"has a port above {LARGEST_PORT}") from None
             raise TargetRefused("is not a URL") from None
         if url.scheme != "https" and not (url.scheme == "http" and self._allow_http):
             also = " or http://" if self._allow_http else ""

@@ -17,6 +17,14 @@ from tests.cli.here import dlr, environment, unchanged_logging
 from tests.support.process import run_dlr
 
 SECRETS = ("hunter2",)
+
+
+@pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The spool's default place is the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
 GOOD = {
     "DLR_PUBLIC_URL": "https://sms.example.com",
     "DLR_CALLBACK_URL_HEADERS": "Content-Type: application/json,X-Custom-Header: hunter2-callback",

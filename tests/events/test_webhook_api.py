@@ -142,6 +142,21 @@ async def test_what_is_at_fault_is_named(world: World) -> None:
     assert (await world.client.get(PATH, headers=key)).json() == {"webhooks": []}
 
 
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://billing.example.com:99999/", "has a port above 65535"),
+        ("https://billing.example.com:65536", "has a port above 65535"),
+        ("https://billing.example.com:0/", "names no port that there is"),
+        ("https://billing.example.com:port/", "is not a URL"),
+        ("https://[::1/", "is not a URL"),
+    ],
+)
+async def test_what_is_wrong_with_a_url_is_told(world: World, url: str, why: str) -> None:
+    answer = await world.client.post(PATH, headers=await world.key("billing"), json={"url": url})
+    assert [fault["message"] for fault in answer.json()["errors"]] == [why]
+
+
 async def test_a_status_that_is_no_text_is_told_in_our_words(world: World) -> None:
     body = {"url": URL, "statuses": ["failed", 1, "SENT"]}
     answer = await world.client.post(PATH, headers=await world.key("billing"), json=body)

@@ -232,6 +232,15 @@ async def test_if_none_match_takes_what_http_allows(world: World, header: str, s
     assert (await world.as_app("billing").get(path, headers=known)).status_code == status
 
 
+async def test_all_lines_of_if_none_match_count(world: World) -> None:
+    message = await world.message()
+    path = f"/v1/messages/{message.id}"
+    etag = (await world.as_app("billing").get(path)).headers["etag"]
+    for values, status in ((['"other"', etag], 304), (['"other"', '"third"'], 200)):
+        lines = [("If-None-Match", value) for value in values]
+        assert (await world.as_app("billing").get(path, headers=lines)).status_code == status
+
+
 @pytest.mark.parametrize(
     ("created", "expiry", "status", "overdue"),
     [

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ STALLED = 0.5
 
 class HastyHttp(GracefulHttp):
     write_timeout = STALLED
+    discard_timeout = 2 * STALLED
 
 
 class Application:
@@ -190,3 +192,37 @@ def test_pipelined_requests_are_all_answered_in_turn(connection: socket.socket, 
     while not received.endswith(b"the last"):
         received += connection.recv(65536)
     assert received.count(b"HTTP/1.1 200 OK") == 31
+
+
+REST = 3_200_000
+"""Bytes of a body after its response: more than the kernel's buffers hold."""
+
+
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"], ids=["kept alive", "close"])
+@pytest.mark.parametrize("pieces", [1, 8])
+def test_who_writes_all_of_a_refused_body_gets_the_response(
+    connection: socket.socket, more: str, pieces: int
+) -> None:
+    head = f"POST /now HTTP/1.1\r\nHost: x\r\n{more}Content-Length: {REST}\r\n\r\n"
+    connection.sendall(head.encode())
+    for _ in range(pieces):
+        time.sleep(0.02)
+        connection.sendall(b"x" * (REST // pieces))
+    assert read_answer(connection).status == 200
+    if more:
+        assert hung_up(connection, within=5)
+    else:
+        connection.sendall(request("/echo", b"abc"))
+        assert read_answer(connection).body == b"abc"
+
+
+def test_a_refused_body_without_an_end_is_not_read_for_ever(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request("/now")[:-2] + b"Connection: close\r\n")
+        connection.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
+        started = time.monotonic()
+        with suppress(ConnectionError):
+            while time.monotonic() < started + 10:
+                connection.sendall(b"1\r\nx\r\n")
+                time.sleep(0.02)
+    assert time.monotonic() - started < 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from tests.architecture.routes import Offered, offered
-from tests.receive.serving import Service, bearer, serving_a_copy
+from tests.receive.serving import AUTH_HEADER, SECRET, Service, bearer, serving_a_copy
 
 KIB = 1024
 MESSAGE = {"origin": "447923221231", "destination": "447723443321", "message": "hello"}
@@ -56,6 +57,23 @@ def test_a_body_of_unknown_names(client: httpx.Client, route: Offered) -> None:
     assert any(name.startswith("unknown_") for name in named)
     required = {"POST /v1/messages": 3}.get(str(route), 1)
     assert told["errors_left_out"] == count + required - 20
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["kept alive", "close"])
+@pytest.mark.parametrize("path", [*(route.target for route in BODIES), "/dlr"])
+def test_who_writes_a_whole_body_that_is_refused_gets_the_answer(
+    service: Service, client: httpx.Client, path: str, closes: bool
+) -> None:
+    content = json.dumps(dict.fromkeys(unknown(200_000), 1)).encode()
+    headers = {"Authorization": client.headers["authorization"], AUTH_HEADER: SECRET}
+    if closes:
+        headers["Connection"] = "close"
+    connection = HTTPConnection(*service.address, timeout=30)  # writes all before it reads
+    connection.request("POST", path, body=content, headers=headers)
+    answer = connection.getresponse()
+    assert answer.status == (422 if path == "/v1/messages/batch" else 413)
+    assert json.loads(answer.read())["status"] == answer.status
+    connection.close()
 
 
 def test_there_are_routes_to_test() -> None:

@@ -20,9 +20,9 @@ ITERATIONS_TO_CLOSE = 5
 """Iterations of the event loop after which asyncio has released a listening socket."""
 
 OBJECTS_A_COLLECTION = 100_000
-"""Container objects made, less those freed, that start a garbage collection. A send under way consists
-of about 100, and hundreds begin and end together: with 20,000 a seventh of a send's CPU at full load
-was collections that found nothing, since a request leaves no cycles, a closed connection 40 objects.
+"""Container objects made, less those freed, that start a garbage collection. A send under way is
+about 100, and hundreds begin and end together: with 20,000 a seventh of a send's CPU at full load
+was collections that found nothing. A request leaves no cycles, a closed connection 40 objects.
 """
 
 

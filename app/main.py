@@ -28,6 +28,7 @@ from app.web.cors import add_cors
 from app.web.docs import add_docs
 from app.web.openapi import DESCRIPTION, TAGS, complete
 from app.web.problems import add_error_handlers
+from app.web.routing import operation_id
 from app.webhooks.routes import payloads
 from app.webhooks.routes import router as webhooks
 
@@ -82,20 +83,24 @@ def create_app(settings: Settings) -> Service:
         servers=[{"url": "/", "description": "Where this document comes from"}],
         lifespan=lifespan,
         redirect_slashes=False,
+        strict_content_type=False,  # see `app.web.body.JsonRequest`
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
+        generate_unique_id_function=operation_id,
     )
     app.runtime = runtime
     _provide(app.state, runtime)
     add_error_handlers(app, has_docs=settings.docs)
-    if settings.docs:
-        add_docs(app)
     if settings.cors_origins:
         add_cors(app, settings.cors_origins.split(","))
-    for router in (send, lookup, feed, webhooks, rejected, health):
+    # In the order of their traffic: the routes before one are matched as well.
+    for router in (send, lookup):
+        app.router.routes.extend(router.routes)
+    for router in (feed, webhooks, rejected, health):
         app.include_router(router)
+    if settings.docs:
+        add_docs(app)
     app.webhooks.include_router(payloads)
     return app
 

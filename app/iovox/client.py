@@ -21,7 +21,7 @@ from yarl import URL
 from app.errors import NotSent, Refused
 from app.iovox.callback import CallbackHeaders
 from app.iovox.outcome import HttpResponse, read_outcome
-from app.iovox.session import open_session
+from app.iovox.session import USER_AGENT, before_writing, open_session
 from app.iovox.tls import tls_context
 from app.iovox.xml import MAX_RESPONSE_SIZE, build_request
 from app.model.message import Submission
@@ -117,6 +117,9 @@ class IovoxClient:
             await self._session.close()
 
     async def _acquire(self) -> None:
+        if not self._pool.locked():  # without a timer for a wait that there is not
+            await self._pool.acquire()
+            return
         try:
             async with asyncio.timeout(self._pool_timeout):
                 await self._pool.acquire()
@@ -130,12 +133,13 @@ class IovoxClient:
         written = False
         status = retry_after = None
 
-        def before_writing() -> None:
+        def begin_writing() -> None:
             """The connect timeout ends, the read timeout begins."""
             nonlocal written
             deadline.reschedule(loop.time() + self._read_timeout)
             written = True
 
+        before_writing.set(begin_writing)
         try:
             async with (
                 asyncio.timeout(2 * self._connect_timeout) as deadline,
@@ -144,7 +148,6 @@ class IovoxClient:
                     headers=self._headers,
                     data=request,
                     allow_redirects=False,
-                    trace_request_ctx=before_writing,
                 ) as response,
             ):
                 status = response.status
@@ -260,4 +263,5 @@ def _headers(username: str, secure_key: str) -> dict[str, str]:
         "Content-Type": "application/xml; charset=utf-8",
         "Accept": "application/xml",
         "Accept-Encoding": "identity",
+        "User-Agent": USER_AGENT,
     }

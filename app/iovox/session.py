@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import ssl
 from collections.abc import Callable
-from types import SimpleNamespace
+from contextvars import ContextVar
 from typing import Any
 from weakref import WeakSet
 
@@ -27,7 +27,12 @@ closing gets no response, and its outcome would be unknown."""
 MAX_HEADERS, MAX_HEADER_SIZE = 64, 8190
 """Of one response: the number of headers, and the bytes of a line."""
 
-BeforeWriting = Callable[[], None]
+USER_AGENT = "iovox-receipts"
+
+before_writing: ContextVar[Callable[[], None]] = ContextVar("before_writing")
+"""Called when a request has its connection, right before its first byte is written. By context, as
+aiohttp hands nothing of the caller's to its connector; its traces would cost 4 % of a send.
+"""
 
 
 def open_session(
@@ -41,12 +46,8 @@ def open_session(
     TLS together.
 
     The session has no default headers: aiohttp would send them, with our keys, to a proxy with
-    CONNECT. A request's ``trace_request_ctx`` is a ``BeforeWriting``, called on a connection
-    right before the first byte of the request is written.
+    CONNECT. Each request calls what its task has set as ``before_writing``.
     """
-    trace = aiohttp.TraceConfig()
-    # Despite its name aiohttp sends this signal before it writes the headers.
-    trace.on_request_headers_sent.append(_call_before_writing)
     return aiohttp.ClientSession(
         connector=_Connector(
             ssl=tls or True,
@@ -55,7 +56,6 @@ def open_session(
             keepalive_timeout=KEEPALIVE_TIMEOUT,
             limit=0,  # the client's semaphore is the limit: its waits have a timeout of their own
         ),
-        skip_auto_headers=("User-Agent",),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
         proxy=proxy,
@@ -63,17 +63,7 @@ def open_session(
         max_line_size=MAX_HEADER_SIZE,
         max_field_size=MAX_HEADER_SIZE,
         max_headers=MAX_HEADERS,
-        trace_configs=[trace],
     )
-
-
-async def _call_before_writing(
-    _session: aiohttp.ClientSession,
-    context: SimpleNamespace,
-    _params: aiohttp.TraceRequestHeadersSentParams,
-) -> None:
-    before_writing: BeforeWriting = context.trace_request_ctx
-    before_writing()
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -101,10 +91,12 @@ class _Connector(aiohttp.TCPConnector):
             if protocol is None or protocol not in self._used:
                 break
             if not protocol.should_close and not _has_input(connection):
+                before_writing.get()()
                 return connection
             connection.close()
         if protocol is not None:
             self._used.add(protocol)
+        before_writing.get()()
         return connection
 
 

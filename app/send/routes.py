@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from app.errors import Conflict, FieldError, Invalid, NotFound, Refused, TooManyRequests
@@ -34,14 +34,16 @@ from app.web.body import KIB, Bodies, body_limit
 from app.web.caller import SendCaller
 from app.web.paths import ANY_MESSAGE_ID, MessageId
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
-from app.web.routing import KeyedRoute
+from app.web.routing import KeyedRoute, direct_router
 from app.web.state import from_state
 
 
 class SendRoute(KeyedRoute):
-    """Names a ``send_at`` in the past beside the faults that the model finds in the body.
+    """Names a ``send_at`` in the past beside the faults that the model finds in the body, and an
+    idempotency key that is given more than once.
 
-    The model cannot: a repeated request, whose ``send_at`` has passed, is valid.
+    The models cannot: a repeated request, whose ``send_at`` has passed, is valid, and of several
+    headers the framework reads one.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -53,15 +55,15 @@ class SendRoute(KeyedRoute):
                 return await handle(request)
             except RequestValidationError as error:
                 sender: Sender = request.app.state.sender
-                raise _with_schedule_faults(error, sender) from None
+                raise _with_further_faults(error, request, sender) from None
 
         return handle_and_complete
 
 
-router = APIRouter(route_class=SendRoute, tags=["send"])
+router = direct_router("send", route_class=SendRoute)
 
 
-KeyHeader = Annotated[
+TheKey = Annotated[
     Key | None,
     Header(
         alias=HEADER,
@@ -71,19 +73,9 @@ KeyHeader = Annotated[
 ]
 
 
-async def _idempotency_key(
-    request: Request,
-    key: KeyHeader = None,
-) -> str | None:
-    """The key. Raises Invalid if there are several, of which the framework reads one."""
-    if len(request.headers.getlist(HEADER)) > 1:
-        fault = FieldError(HEADER, "is given more than once")
-        raise Invalid("The idempotency key cannot be used", errors=(fault,))
-    return key
-
-
-TheKey = Annotated[str | None, Depends(_idempotency_key)]
 TheSender = Annotated[Sender, from_state("sender")]
+
+_SEVERAL_KEYS = FieldError(HEADER, "is given more than once")
 
 _TAKEN = headers("Location", REPLAYED)
 PreferHeader = Annotated[
@@ -122,14 +114,14 @@ _BATCH_RESPONSES: Responses = {
 async def send(
     message: SendRequest,
     caller: SendCaller,
-    sender: TheSender,
     request: Request,
     response: Response,
-    idempotency_key: TheKey,
+    idempotency_key: TheKey = None,
     prefer: PreferHeader = None,
 ) -> SentMessage:
     """201 with iovox's id, or 202 while it is QUEUED or UNCONFIRMED."""
-    key = _keyed(idempotency_key, "send", await request.json())
+    sender: Sender = request.app.state.sender  # as a dependency it costs 3 % of a send
+    key = _keyed(request, idempotency_key, "send", await request.json())
     # The framework reads the last line of a header that has several.
     queued = prefer is not None and preferences.prefers_async(
         request.headers.getlist(preferences.HEADER)
@@ -155,12 +147,12 @@ async def send_batch(
     sender: TheSender,
     request: Request,
     response: Response,
-    idempotency_key: TheKey,
+    idempotency_key: TheKey = None,
 ) -> BatchResponse:
     """202 with an outcome for each; a bad message does not spoil the others."""
     bodies: Bodies = request.app.state.bodies
     body = await request.json()
-    key = await bodies.in_thread(_keyed, idempotency_key, "batch", body)
+    key = await bodies.in_thread(_keyed, request, idempotency_key, "batch", body)
     sender.rates.take(caller.key_id, len(batch.messages))
     result = await sender.send_batch(caller.app, batch.messages, key)
     if result.replayed:
@@ -191,12 +183,13 @@ async def resend(
     id: MessageId,
     caller: SendCaller,
     sender: TheSender,
+    request: Request,
     response: Response,
-    idempotency_key: TheKey,
+    idempotency_key: TheKey = None,
     _nothing: ResendRequest | None = None,
 ) -> SentMessage:
     """A new message with `resend_of`; the response is that of a send."""
-    key = _keyed(idempotency_key, f"resend {id}", None)
+    key = _keyed(request, idempotency_key, f"resend {id}", None)
     sender.rates.take(caller.key_id)
     result = await sender.resend(caller.app, caller.changes, id, key)
     return _respond(response, result)
@@ -214,12 +207,25 @@ def _respond(response: Response, result: SendResult) -> SentMessage:
     return sent_message(submitted, result.message)
 
 
-def _keyed(key: str | None, operation: str, body: object) -> KeyedBody | None:
-    """The idempotency key with what it is used for. Raises BadRequest."""
-    return None if key is None else keyed_body(key, operation, body)
+def _keyed(request: Request, key: str | None, operation: str, body: object) -> KeyedBody | None:
+    """The idempotency key with what it is used for.
+
+    Raises BadRequest, and Invalid if there are several keys, of which the framework reads one.
+    """
+    if key is None:
+        return None
+    if _has_several_keys(request):
+        raise Invalid("The idempotency key cannot be used", errors=(_SEVERAL_KEYS,))
+    return keyed_body(key, operation, body)
 
 
-def _with_schedule_faults(error: RequestValidationError, sender: Sender) -> RequestValidationError:
+def _has_several_keys(request: Request) -> bool:
+    return len(request.headers.getlist(HEADER)) > 1
+
+
+def _with_further_faults(
+    error: RequestValidationError, request: Request, sender: Sender
+) -> RequestValidationError:
     faults = list(error.errors())
     if not any(fault["loc"][:2] == ("body", "send_at") for fault in faults):
         now = sender.now()
@@ -227,4 +233,7 @@ def _with_schedule_faults(error: RequestValidationError, sender: Sender) -> Requ
             {"type": "value_error", "loc": ("body", each.field), "msg": each.message}
             for each in unread_schedule_faults(error.body, now=now, horizon=sender.horizon)
         )
+    if _has_several_keys(request):
+        name, why = _SEVERAL_KEYS.field, _SEVERAL_KEYS.message
+        faults.append({"type": "value_error", "loc": ("header", name), "msg": why})
     return RequestValidationError(faults, body=error.body)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from starlette.requests import Request
 from starlette.types import Receive
@@ -35,8 +34,6 @@ MAX_HELD = 64 * KIB * KIB
 MAX_HELD_PER_KEY = 16 * KIB * KIB
 """The same of one key: four batches of the largest size, or 64 of 1,000 usual messages."""
 
-_JSON_TYPE = (b"content-type", b"application/json")
-
 Result = TypeVar("Result")
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -52,11 +49,13 @@ def body_limit(limit: int) -> Callable[[Endpoint], Endpoint]:
 
 
 class JsonRequest(Request):
-    """A request whose body has been read and parsed, in the form that FastAPI uses."""
+    """A request whose body has been read and parsed, in the form that FastAPI uses: without a
+    Content-Type it takes a body for JSON, as ``strict_content_type`` is off.
+    """
 
     def __init__(self, request: Request, body: bytes, value: Any) -> None:
         headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
-        super().__init__({**request.scope, "headers": [*headers, _JSON_TYPE]}, request.receive)
+        super().__init__({**request.scope, "headers": headers}, request.receive)
         self._read = body
         self.value = value
 
@@ -79,23 +78,24 @@ class Bodies:
         # two at once would only wait for each other.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="json")
 
-    @asynccontextmanager
+    def reserve(self, key_id: str) -> Reservation:
+        """What a request with this key holds; a context manager, since its bytes count as held
+        until it is answered.
+        """
+        return Reservation(self, key_id)
+
     async def json(
-        self, request: Request, key_id: str, limit: int, *, is_required: bool
-    ) -> AsyncIterator[JsonRequest]:
+        self, request: Request, reservation: Reservation, limit: int, *, is_required: bool
+    ) -> JsonRequest:
         """The request with its parsed body; an empty one is None unless ``is_required``.
 
-        Its bytes count as held until this ends. Raises BadRequest, BodyTooLarge, Invalid,
-        RequestTimeout, TooManyRequests, Unavailable or UnsupportedMediaType.
+        Raises BadRequest, BodyTooLarge, Invalid, RequestTimeout, TooManyRequests, Unavailable or
+        UnsupportedMediaType.
         """
         _require_identity(request)
-        reservation = _Reservation(self, key_id)
-        try:
-            body = await _read(request.receive, limit, reservation)
-            value = await self._parse(body) if body or is_required else None
-            yield JsonRequest(request, body, value)
-        finally:
-            reservation.release()
+        body = await _read(request.receive, limit, reservation)
+        value = await self._parse(body) if body or is_required else None
+        return JsonRequest(request, body, value)
 
     async def in_thread(self, function: Callable[..., Result], *arguments: object) -> Result:
         """Have a large body worked on in the one thread for them, in turn."""
@@ -130,7 +130,7 @@ class Bodies:
         return await self.in_thread(parse_json, body)
 
 
-class _Reservation:
+class Reservation:
     """The bytes that one request has in ``Bodies``."""
 
     def __init__(self, bodies: Bodies, key_id: str) -> None:
@@ -138,21 +138,25 @@ class _Reservation:
         self._key_id = key_id
         self._size = 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bodies.release(self._key_id, self._size)
+
     def add(self, size: int) -> None:
+        """Count bytes that have arrived. Raises TooManyRequests or Unavailable."""
         self._bodies.hold(self._key_id, size)
         self._size += size
 
-    def release(self) -> None:
-        self._bodies.release(self._key_id, self._size)
-
 
 def _require_identity(request: Request) -> None:
-    encodings = ", ".join(request.headers.getlist("content-encoding")).strip()
-    if encodings.lower() not in ("", "identity"):
+    encodings = request.headers.getlist("content-encoding")
+    if encodings and ", ".join(encodings).strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType("Send the body without a Content-Encoding")
 
 
-async def _read(receive: Receive, limit: int, reservation: _Reservation) -> bytes:
+async def _read(receive: Receive, limit: int, reservation: Reservation) -> bytes:
     """Read a body of at most ``limit`` bytes.
 
     After an error the server reads and discards the rest, so that the client gets the response.

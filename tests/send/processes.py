@@ -38,7 +38,8 @@ class Stage:
         port = free_port()
         self.ports.append(port)
         env = {**self.env, "DLR_PUBLIC_URL": f"http://127.0.0.1:{port}", **settings}
-        server = ServerProcess.fork(
+        make = ServerProcess.start if "LD_PRELOAD" in env else ServerProcess.fork
+        server = make(
             ["serve", "--port", str(port), *args], env, f"http://127.0.0.1:{port}/healthz"
         )
         return self.stack.enter_context(server)

@@ -26,6 +26,7 @@ from app.lookup.lookups import Lookups
 from app.lookup.waiters import StatusWaiters
 from app.ops.metrics import Metrics
 from app.parts.lifecycle import Background, Close, close_in_order
+from app.parts.networks import read_networks
 from app.receive.drainer import Drainer
 from app.receive.endpoint import PATH as DLR_PATH
 from app.receive.endpoint import DlrEndpoint
@@ -65,12 +66,13 @@ from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
 from app.store.watch import CHECK_PATIENCE, DatabaseWatch
 from app.store.webhooks import WebhookStore
 from app.store.writable import require_writable
+from app.web.addresses import Callers
 from app.web.body import Bodies
 from app.web.caller import Authenticator
 from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.schedule import Schedule
 from app.webhooks.subscriptions import Subscriptions
-from app.webhooks.targets import Targets, read_networks
+from app.webhooks.targets import Targets
 
 LISTENER_CONNECTIONS = 1
 """Of DLR_DATABASE_POOL: the connection that listens for notifications."""
@@ -164,6 +166,8 @@ class Runtime:
             metrics=self.metrics,
             body_patience=settings.body_timeout,
             now=self._now,
+            callers=Callers(read_networks(settings.trusted_proxies)),
+            allowed=read_networks(settings.allowed_callers),
         )
 
     def _build_send(self) -> None:

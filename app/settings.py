@@ -199,6 +199,16 @@ class Settings(BaseSettings):
         description="comma-separated origins whose web pages may call the API from a browser, such "
         "as https://support.example.com",
     )
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
+        "",
+        description="networks of your own proxies, such as 10.0.0.0/8, whose X-Forwarded-For is "
+        "believed",
+    )
+    allowed_callers: Annotated[str, AfterValidator(_networks)] = Field(
+        "",
+        description="networks that may call /dlr, seen through DLR_TRUSTED_PROXIES; others get "
+        "the 401 of a wrong secret; none is everybody",
+    )
     docs: bool = Field(True, description="whether /docs and /openapi.json are served")
     stream_heartbeat: Seconds = Field(
         15.0, description="how long an event stream may be silent before it gets a comment"

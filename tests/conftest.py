@@ -10,6 +10,7 @@ import pytest
 
 from app.store.engine import Database
 from app.store.schema import migrate as migrate_schema
+from tests.support.front import PROXY
 
 pytest_plugins = ["tests.support.fixtures"]
 
@@ -19,9 +20,13 @@ alone with one of them at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first; otherwise as they come."""
+    """The long ones first; otherwise as they come. None that a proxy in front makes meaningless."""
     places = {name: place for place, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
+    if PROXY:
+        for item in items:
+            if item.get_closest_marker("direct"):
+                item.add_marker(pytest.mark.skip(f"{PROXY} answers itself"))
 
 
 @pytest.fixture(scope="session")

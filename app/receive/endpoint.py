@@ -7,6 +7,7 @@ dependencies would cost more than everything else (docs/performance.md).
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
@@ -22,6 +23,7 @@ from app.errors import (
 from app.iovox.callback import MESSAGE_ID_HEADER, CallbackHeaders
 from app.model.receipt import Arrival, Receipt, Rejection
 from app.ops.metrics import Metrics
+from app.parts.networks import Network, is_in
 from app.receive.bodies import BodyReader, ClientDisconnected
 from app.receive.inbox import Inbox
 from app.receive.packed import UnpacksTooLargeError, unpack
@@ -29,6 +31,7 @@ from app.receive.recorder import Call
 from app.server.requests import CompleteRequest, Headers, Receive, Scope, Send
 from app.store.clock import Now, utc_now
 from app.store.ids import id_of, new_id
+from app.web.addresses import Callers
 
 PATH = "/dlr"
 PATHS = (PATH, f"{PATH}/")
@@ -58,13 +61,17 @@ class DlrEndpoint:
         metrics: Metrics,
         body_patience: float,
         now: Now = utc_now,
+        callers: Callers | None = None,
+        allowed: Sequence[Network] = (),
     ) -> None:
-        """``body_patience``: seconds for a body to arrive."""
+        """``body_patience``: seconds for a body to arrive. ``allowed``: who may call; () is all."""
         self._inbox = inbox
         self._now = now
         self._bodies = BodyReader(largest=LARGEST_BODY, patience=body_patience)
         self._headers = headers
         self._metrics = metrics
+        self._callers = callers or Callers()
+        self._allowed = allowed
         self._refused_since_warning = 0
         self._warned_at = 0.0
 
@@ -117,17 +124,25 @@ class DlrEndpoint:
         return Arrival(new_id(), self._now(), body, message_id)
 
     def _authenticate(self, headers: Headers, client: tuple[str, int] | None) -> None:
-        if not self._headers.verify(headers):
-            self._warn_of_refused(client)
+        if not self._headers.verify(headers) or not self._may_call(headers, client):
+            self._warn_of_refused(headers, client)
             raise NotAuthenticated("The call does not carry the secret header of our callbacks")
 
-    def _warn_of_refused(self, client: tuple[str, int] | None) -> None:
+    def _may_call(self, headers: Headers, client: tuple[str, int] | None) -> bool:
+        if not self._allowed:
+            return True
+        address = self._callers.address(client[0] if client else None, headers)
+        return address is not None and is_in(address, self._allowed)
+
+    def _warn_of_refused(self, headers: Headers, client: tuple[str, int] | None) -> None:
         self._metrics.callbacks_refused.inc()
         self._refused_since_warning += 1
         now = time.monotonic()
         if now - self._warned_at >= WARN_EVERY:
-            last = client[0] if client else "unknown"
-            log.warning("callbacks_refused", count=self._refused_since_warning, last=last)
+            last = self._callers.address(client[0] if client else None, headers)
+            log.warning(
+                "callbacks_refused", count=self._refused_since_warning, last=str(last or "unknown")
+            )
             self._warned_at, self._refused_since_warning = now, 0
 
 

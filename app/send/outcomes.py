@@ -67,10 +67,11 @@ def not_sent(
     """Back to the queue with backoff; iovox's Retry-After is a lower bound.
 
     While the breaker is open it paces the attempts. The backoff then counts from the message's
-    start, so that a failed probe keeps its place ahead of messages that were never tried.
+    start, so that a failed probe keeps its place ahead of messages that were never tried. (A start
+    in the future is one from before the clock was set back.)
     """
     attempts = 0 if error.busy else message.attempts
-    since = message.starts_at if breaker_open else now
+    since = min(message.starts_at, now) if breaker_open else now
     next_attempt_at = since + backoff(attempts)
     if message.give_up_at is not None:
         final_attempt_at = message.give_up_at - FINAL_ATTEMPT_MARGIN

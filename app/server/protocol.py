@@ -47,8 +47,10 @@ MAX_DISCARDED = 64 * 1024 * 1024
 """Bytes of such a rest that are read at most."""
 WRITE_TIMEOUT = 60.0
 """Seconds that a client may leave a response unread once the buffers for it are full."""
-IDLE_GRACE = 1.0
-"""Seconds that an idle connection stays open on shutdown: far longer than a request is in transit.
+IDLE_GRACE = 3.0
+"""Seconds that an idle connection stays open on shutdown: longer than a proxy keeps it unused
+(deploy/nginx.conf: 2 s), so that it is the proxy which closes it. A request that comes at the very
+moment when we do would be lost, and a proxy repeats no POST that it has sent.
 """
 
 MAX_UNPARSED = 64 * 1024
@@ -395,7 +397,8 @@ class GracefulHttp(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _close_if_idle(self) -> None:
-        if self._is_idle() and not self.transport.is_closing():
+        """Not in the middle of a head: its request is answered, with ``Connection: close``."""
+        if self._is_idle() and not self._in_head and not self.transport.is_closing():
             self.transport.close()
 
     def _time_out(self, response: bytes = _TOO_SLOW) -> None:

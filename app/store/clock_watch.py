@@ -19,6 +19,9 @@ ALLOWED_OFFSET = 2.0
 """Seconds that a host's clock may differ from the database's before it is said."""
 SET_BACK = 2.0
 """Seconds by which a clock moves back at once only if it was set."""
+MENDED_TIMES = 10
+"""How often, at MEASURE_EVERY, what is dated in the future is looked for after that: what was being
+written just then may be committed some seconds later."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,13 +42,13 @@ class ClockWatch:
     async def run(self) -> None:
         """Measure until cancelled."""
         await self._clock.wait_until_known()
-        was_set, to_mend = False, True  # a clock may have been set while nobody ran
+        was_set, to_mend = False, 1  # a clock may have been set while nobody ran
         while True:
             if self._was_set_back():
-                was_set = to_mend = True
+                was_set, to_mend = True, MENDED_TIMES
             self.compare()
             if to_mend and await self._mend(was_set=was_set):
-                was_set = to_mend = False
+                was_set, to_mend = False, to_mend - 1
             await asyncio.sleep(MEASURE_EVERY)
             await self._measure()
 

@@ -11,21 +11,13 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import AsyncResolver
 from yarl import URL
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from app.parts.networks import Address, Network
 
 MAX_URL = 2_000
 LARGEST_PORT = 65_535
@@ -140,11 +132,6 @@ class Targets(AbstractResolver):
                for one in (address, real) for each in self._allowed):  # fmt: skip
             return True
         return not is_internal(real)
-
-
-def read_networks(text: str) -> tuple[Network, ...]:
-    """Networks in CIDR notation with commas between. Raises ValueError."""
-    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 def is_internal(address: Address) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import sqlite3
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,16 @@ class Service:
             self._forked = None
         if self.process is not None:
             self.process.kill()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT at the end: connections stay open, and nothing is answered."""
+        assert self._forked is not None
+        os.kill(self._forked.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._forked.pid, signal.SIGCONT)
 
     async def terminate(self, *, within: float = 20.0) -> float:
         """SIGTERM, as a container's stop; answers the seconds until it had ended."""

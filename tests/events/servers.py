@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
+from tests.support.front import in_front_of
 from tests.support.process import ServerProcess, free_port
 
 from .world import SECRET
@@ -46,7 +47,7 @@ async def replica(
     # Several server processes have to be started by a real one, which they are copies of.
     start = ServerProcess.fork if workers == 1 else ServerProcess.start
     process = await asyncio.to_thread(start, args, env, f"{url}/healthz")
-    started = Replica(process, url)
+    started = Replica(process, f"http://127.0.0.1:{in_front_of(port)}")
     try:
         yield started
     finally:

@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import AsyncResolver
 
 from app.ops.metrics import Metrics
+from app.parts.networks import read_networks
 from app.store.engine import Database
 from app.store.outbox.deliveries import WebhookDeliveryStore
 from app.store.outbox.store import OutboxStore
@@ -19,7 +20,7 @@ from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.requests import NewWebhook
 from app.webhooks.schedule import Schedule
 from app.webhooks.subscriptions import MAX_WEBHOOKS, RESOLVE_TIMEOUT, Subscriptions
-from app.webhooks.targets import Targets, read_networks
+from app.webhooks.targets import Targets
 
 from .name_servers import Silent, silent_name_server
 from .receiver import Answer, Receiver, always, receiving

@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.parts.networks import read_networks
 from app.webhooks.client import WebhookClient
-from app.webhooks.targets import TargetRefused, Targets, read_networks
+from app.webhooks.targets import TargetRefused, Targets
 
 from .name_servers import Answering
 from .receiver import Answer, Receiver, always, receiving

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp.abc import AbstractResolver
 
+from app.parts.networks import read_networks
 from app.webhooks.client import MAX_BODY, DeliveryResult, WebhookClient
-from app.webhooks.targets import Targets, read_networks
+from app.webhooks.targets import Targets
 
 from .name_servers import Answering, Silent
 

@@ -29,6 +29,7 @@ from app.store.receipts import ReceiptStore
 from app.store.wakeups import EVENTS
 from app.store.webhooks import WebhookStore
 from app.web.caller import digest, new_secret
+from tests.support.front import in_front_of
 
 AT_ONCE = 100
 """Messages in one transaction: with many more a slow machine needs longer than the stores allow."""
@@ -201,7 +202,7 @@ async def serving(database_url: str, **changed: object) -> AsyncIterator[World]:
         while not server.started:
             assert not task.done(), "the server did not start"
             await asyncio.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
+        port = in_front_of(server.servers[0].sockets[0].getsockname()[1])
         try:
             async with httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10

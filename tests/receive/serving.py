@@ -20,6 +20,7 @@ import httpx
 from app.store.engine import Database
 from app.store.keys import KeyStore
 from app.web.caller import digest, new_secret
+from tests.support.front import in_front_of
 from tests.support.ports import free_port
 from tests.support.process import ServerProcess
 
@@ -79,7 +80,7 @@ def serve(database_url: str, *, port: int | None = None, **more: str) -> Service
         environment(database_url, **more),
         f"http://127.0.0.1:{port}/healthz",
     )
-    return Service(f"http://127.0.0.1:{port}", database_url, process)
+    return Service(f"http://127.0.0.1:{in_front_of(port)}", database_url, process)
 
 
 @contextmanager

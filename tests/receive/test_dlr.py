@@ -94,7 +94,11 @@ STRANGERS: list[tuple[str, str, dict[str, str], bytes]] = [
 
 
 @pytest.mark.parametrize(
-    ("method", "headers", "sent"), [pytest.param(*row[1:], id=row[0]) for row in STRANGERS]
+    ("method", "headers", "sent"),
+    [
+        pytest.param(*row[1:], id=row[0], marks=[pytest.mark.direct] * (row[0] == "far too much"))
+        for row in STRANGERS
+    ],
 )
 async def test_strangers(
     stranger: httpx.AsyncClient,
@@ -114,12 +118,14 @@ async def test_the_secret_in_the_address_is_none(stranger: httpx.AsyncClient) ->
     assert (await stranger.post(f"/dlr?{AUTH_HEADER}={SECRET}", content=GOOD)).status_code == 401
 
 
+@pytest.mark.direct
 async def test_a_stranger_is_refused_before_the_body(service: Service) -> None:
     with service.connect() as connection:
         connection.sendall(b"POST /dlr HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
         assert read_answer(connection).status == 401
 
 
+@pytest.mark.direct
 async def test_a_stranger_who_asks_first_is_not_told_to_go_on(service: Service) -> None:
     with service.connect() as connection:
         connection.sendall(
@@ -128,6 +134,7 @@ async def test_a_stranger_who_asks_first_is_not_told_to_go_on(service: Service) 
         assert read_answer(connection).status == 401
 
 
+@pytest.mark.direct
 async def test_an_answer_is_seen_however_much_was_sent(service: Service) -> None:
     """A connection that is closed with bytes unread is reset, and takes the answer with it."""
     for headers, status in (({}, 401), (CALLBACK_HEADERS, 413)):
@@ -136,6 +143,7 @@ async def test_an_answer_is_seen_however_much_was_sent(service: Service) -> None
                 assert (await client.post("/dlr", content=b"x" * 8_000_000)).status_code == status
 
 
+@pytest.mark.direct
 async def test_a_stranger_without_a_body_keeps_the_connection(service: Service) -> None:
     request = b"POST /dlr HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
     with service.connect() as connection:
@@ -182,6 +190,7 @@ async def pieces(content: bytes) -> AsyncIterator[bytes]:
         yield content[start : start + 10_000]
 
 
+@pytest.mark.direct
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "chunked"])
 async def test_the_largest_body(
     iovox: httpx.AsyncClient, database: Database, chunked: bool

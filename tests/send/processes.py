@@ -37,8 +37,14 @@ class Stage:
         """Start a replica; its port is appended to ``ports``."""
         port = free_port()
         self.ports.append(port)
+        return self.restart(port, *args, **settings)
+
+    def restart(self, port: int, *args: str, **settings: str) -> ServerProcess:
+        """Start a replica on a port that is free again."""
         env = {**self.env, "DLR_PUBLIC_URL": f"http://127.0.0.1:{port}", **settings}
-        server = ServerProcess.fork(
+        is_one = "LD_PRELOAD" not in env and "--workers" not in args
+        make = ServerProcess.fork if is_one else ServerProcess.start
+        server = make(
             ["serve", "--port", str(port), *args], env, f"http://127.0.0.1:{port}/healthz"
         )
         return self.stack.enter_context(server)

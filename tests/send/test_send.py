@@ -132,6 +132,7 @@ async def test_an_id_that_is_another_messages_is_unconfirmed(
     assert (await scripted_service.look(second.json()["id"]))["sms_activity_id"] is None
 
 
+@pytest.mark.direct  # /metrics
 async def test_credentials_that_iovox_refuses_are_retried_and_counted(
     scripted_service: Service, script: Scripted
 ) -> None:

@@ -21,6 +21,7 @@ from app.simulator.main import create_simulator
 from app.simulator.server import make_server
 from app.store.keys import KeyStore
 from app.web.caller import digest, new_secret
+from tests.support.front import in_front_of
 from tests.support.ports import free_port
 
 SECRET = "a-secret-of-the-tests"
@@ -164,6 +165,7 @@ class World:
 
     async def _client(self, url: str) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
+        url = f"http://127.0.0.1:{in_front_of(int(url.rpartition(':')[2]))}"
         client = httpx.AsyncClient(base_url=url, trust_env=False, timeout=30, limits=limits)
         return await self._stack.enter_async_context(client)
 

@@ -43,12 +43,19 @@ async def answer_ok(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[GracefulServer]:
+class Closing(Hasty):
+    """It keeps idle connections for an instant when it stops, and gives a head its time."""
+
+    head_timeout = 5.0
+    idle_grace = 0.01
+
+
+@pytest_asyncio.fixture(params=[Hasty])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[GracefulServer]:
     config = Config(
         answer_ok,
         port=free_port(),
-        http=Hasty,
+        http=request.param,
         lifespan="off",
         log_config=None,
         timeout_keep_alive=KEEP_ALIVE,
@@ -167,6 +174,18 @@ async def test_an_idle_connection_may_ask_once_more_and_is_then_closed(
     rest, seconds = await until_closed(idle)
     assert rest == b""
     assert seconds < Hasty.idle_grace + 0.7
+
+
+@pytest.mark.parametrize("server", [Closing], indirect=True)
+async def test_a_head_that_has_begun_is_waited_for(server: GracefulServer) -> None:
+    link = await connect(server)
+    assert b"200 OK" in await ask(link)
+    link[1].write(HEAD)
+    await asyncio.sleep(0.05)
+    server.should_exit = True
+    await asyncio.sleep(3 * MOMENT)  # the grace is over
+    assert b"connection: close" in await ask(link, b"Content-Length: 2\r\n\r\n{}")
+    assert (await until_closed(link))[0] == b""
 
 
 async def test_whoever_the_kernel_had_connected_is_answered(server: GracefulServer) -> None:

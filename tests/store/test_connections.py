@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from app.errors import StoreRefused, StoreUnavailable
 from app.store import engine
@@ -491,3 +493,26 @@ async def test_a_notification_to_a_silent_server_is_bounded(
     with pytest.raises(StoreUnavailable):
         await tell()
     assert time.monotonic() - began < 5
+
+
+async def test_a_read_that_is_cancelled_again_and_again_leaves_no_task(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(sqlite_url)
+
+    async def read() -> None:
+        async with database.read() as connection:
+            await connection.execute(text("select count(*) from messages a, messages b"))
+
+    for turns in range(12):
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0.0005 * turns)
+        while not reading.done():  # as anyio's cancel scopes do
+            reading.cancel()
+            await asyncio.sleep(0)
+    await asyncio.sleep(0.1)
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not [each for each in others if "close" in repr(each)]
+    gc.collect()
+    assert "destroyed" not in caplog.text
+    await database.close()

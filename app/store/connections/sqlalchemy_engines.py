@@ -13,6 +13,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from app.store.connections.aiosqlite_connections import connect_sqlite
 from app.store.connections.connect import connect, server_of
 
 BUSY_TIMEOUT = 5.0
@@ -34,7 +35,7 @@ def sqlite_engine(url: URL, *, pool_size: int, begin: str) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=0,
         hide_parameters=True,
-        connect_args={"timeout": BUSY_TIMEOUT},
+        connect_args={"timeout": BUSY_TIMEOUT, "async_creator_fn": connect_sqlite},
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -1,0 +1,36 @@
+"""aiosqlite's connections, which may be stopped while they are being closed."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from functools import partial
+from typing import Any
+
+from aiosqlite import Connection
+
+
+class StoppableConnection(Connection):
+    """A connection that is stopped once.
+
+    SQLAlchemy closes the connection of a read that was cancelled, and stops it if it is cancelled
+    again meanwhile, as the framework does with a response whose reader has left. Closing stops the
+    connection as well, and would wait for ever for a thread that has ended by then.
+    """
+
+    _stopped: asyncio.Future[Any] | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._thread.daemon = True  # as SQLAlchemy has it: a process need not wait for it
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """End the thread after what is queued; the same future for all who ask."""
+        if self._stopped is None:
+            self._stopped = super().stop()
+        return self._stopped
+
+
+def connect_sqlite(*arguments: Any, **options: Any) -> StoppableConnection:
+    """A connection to be awaited, as SQLAlchemy's ``async_creator_fn``."""
+    return StoppableConnection(partial(sqlite3.connect, *arguments, **options), iter_chunk_size=64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -40,10 +41,11 @@ SERVES = {
     ],
 )
 def test_a_start_is_refused_in_words_that_name_the_setting(
-    postgres_url: str, mode: str, settings: dict[str, object], says: str
+    postgres_url: str, tmp_path: Path, mode: str, settings: dict[str, object], says: str
 ) -> None:
     with PgBouncer(postgres_url, mode=mode, **settings) as pooler:
-        env = {**SERVES, "DLR_DATABASE_URL": pooler.through(postgres_url)}
+        places = {"DLR_SPOOL_DIR": str(tmp_path), "DLR_DATABASE_URL": pooler.through(postgres_url)}
+        env = {**SERVES, **places}
         for words in (["migrate"], ["serve", "--port", "0"], ["worker"]):
             done = dlr(words, env)
             assert done.returncode == 2, done

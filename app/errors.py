@@ -13,6 +13,7 @@
     ├── Invalid               422   parsed, but fields are invalid; up to MAX_FAULTS are named
     ├── TooManyRequests       429   the key's rate limit is exceeded; has Retry-After
     ├── Unavailable           503   nothing was stored; a retry helps
+    │   └── KeysWait                what the database has forgotten is being brought back
     ├── SubmissionError             a send without an id from iovox
     │   ├── Refused           422   refused by iovox, in its own words: final
     │   ├── NotSent                 surely not sent: may be retried
@@ -162,6 +163,17 @@ class Unavailable(ServiceError):
 
     def __init__(self, detail: str, *, retry_after: int = 1) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class KeysWait(Unavailable):
+    """The database has forgotten something, and not everything is brought back yet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database was restored or failed over. What was acknowledged before is being "
+            "brought back; until that is done nobody knows what this request would repeat",
+            retry_after=2,
+        )
 
 
 class SubmissionError(ServiceError):

@@ -8,6 +8,7 @@
     ├── MethodNotAllowed      405   no such method at this path
     ├── RequestTimeout        408   the body did not arrive in time
     ├── Conflict              409   the state of the resource does not allow this
+    ├── Gone                  410   a cursor's place is gone; ``next`` is where to go on
     ├── BodyTooLarge          413   the body exceeds the route's limit
     ├── UnsupportedMediaType  415   the body has a Content-Encoding
     ├── Invalid               422   parsed, but fields are invalid; up to MAX_FAULTS are named
@@ -127,6 +128,20 @@ class Conflict(ServiceError):
     """The state of the resource does not allow the request."""
 
     code, status, title = "conflict", 409, "The state does not allow this"
+
+
+class Gone(ServiceError):
+    """A cursor whose place no longer exists; ``go_on`` is the cursor to go on with."""
+
+    code, status, title = "gone", 410, "This place is gone"
+
+    def __init__(self, detail: str, *, go_on: str) -> None:
+        super().__init__(detail)
+        self.go_on = go_on
+
+    def problem(self) -> dict[str, object]:
+        """With the cursor to go on with, as ``next``."""
+        return {**super().problem(), "next": self.go_on}
 
 
 class BodyTooLarge(ServiceError):

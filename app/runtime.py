@@ -176,7 +176,7 @@ class Runtime:
             ),
             host=host,
             keep_for=settings.journal_for,
-            on_forgotten=self._drop_idle_connections,
+            on_forgotten=self._forget,
         )
         self.spool = SpoolQueue(Spool(settings.spool_dir))
         self.inbox = Inbox(
@@ -448,6 +448,11 @@ class Runtime:
         self._writable_server = await require_writable(self.intake)
         await self.schema.check()
         await self.keeper.greet()
+
+    def _forget(self, last_event: int) -> None:
+        """The database has begun a new incarnation."""
+        self._drop_idle_connections()
+        self.hub.rewind(last_event)
 
     def _drop_idle_connections(self) -> None:
         self.intake.drop_idle()

@@ -61,11 +61,12 @@ class Keeper:
         restorer: Restorer,
         host: str,
         keep_for: float,
-        on_forgotten: Callable[[], None],
+        on_forgotten: Callable[[int], None],
     ) -> None:
         """``keep_for``: seconds that facts are kept.
 
-        ``on_forgotten``: no connection of before is to be used any more.
+        ``on_forgotten``: no connection of before is to be used any more, and no event above this
+        number is known any more.
         """
         self._journal = journal
         self._folders = folders
@@ -289,7 +290,7 @@ class Keeper:
         if self._checking is not None:
             self._checking.cancel()
         if not is_first:
-            self._on_forgotten()
+            self._on_forgotten(newest.last_event)
         me = found.processes.get(folder.name)
         start = await asyncio.to_thread(find_start, folder, None if me is None else me.mark)
         others = (start.others | _running(found)) - {folder.name}

@@ -32,8 +32,10 @@ FRESH = 5.0
 """Seconds that a beat is good for: without one, nothing is claimed."""
 SILENT = timedelta(seconds=30)
 """A process that was silent for so long before the moment to which the database went back has lost
-nothing: all that it did is in it. And of a process that is silent now nobody knows whether it will
-be back: whoever starts does not wait until it knows of that."""
+nothing: all that it did is in it."""
+GONE = timedelta(seconds=10)
+"""Of a process that is silent for so long nobody knows whether it will be back: whoever starts does
+not wait until it is known to it."""
 SETTLING = timedelta(seconds=3)
 """For so long after the beginning of an incarnation every process that lives has time to say so."""
 QUEUE = "queue"
@@ -62,6 +64,7 @@ class Incarnation:
     n: int
     nonce: UUID
     generation: str
+    last_event: int
     begun_at: datetime
     is_released: bool
     why: str
@@ -212,7 +215,7 @@ class _Seen(NamedTuple):
     @property
     def is_silent(self) -> bool:
         """Whether the process has not been heard of for a while."""
-        return _moment(self.now) - _moment(self.seen_at) > SILENT
+        return _moment(self.now) - _moment(self.seen_at) > GONE
 
 
 def _is_me(row: _Seen, mine: Claimant) -> bool:
@@ -417,7 +420,13 @@ def _is_current(found: Standing, mine: Claimant) -> bool:
 
 def _incarnation(row: Any) -> Incarnation:
     return Incarnation(
-        row.n, row.nonce, row.generation, row.begun_at, row.released_at is not None, row.why
+        row.n,
+        row.nonce,
+        row.generation,
+        row.last_event,
+        row.begun_at,
+        row.released_at is not None,
+        row.why,
     )
 
 

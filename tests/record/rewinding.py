@@ -11,6 +11,7 @@ from app.store.tables import metadata
 from tests.support.postgresql import PostgresServer
 
 TABLES = [table.name for table in metadata.sorted_tables]
+TRIES = 10
 SEQUENCE = "pg_get_serial_sequence('events', 'id')"
 
 
@@ -86,4 +87,12 @@ class PostgresRewinder(Rewinder):
         self._run([*lines, "commit"])
 
     def _run(self, lines: list[str]) -> None:
-        self._server.execute("; ".join(lines), database=self._database)
+        for _ in range(TRIES):
+            try:
+                self._server.execute("; ".join(lines), database=self._database)
+            except RuntimeError as error:
+                if "deadlock" not in str(error):
+                    raise
+            else:
+                return
+        raise RuntimeError("a deadlock with the running service again and again")

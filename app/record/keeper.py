@@ -21,9 +21,11 @@ import structlog
 
 from app.errors import ServiceError, StoreUnavailable
 from app.model.fact import Held, Mark, Met, Position
+from app.record import beats
+from app.record.beats import Beats
 from app.record.folders import Folders
 from app.record.journal import Journal
-from app.record.reading import Start, find_start, newest_mark
+from app.record.reading import Start, find_start
 from app.record.restorer import Report, Restorer
 from app.record.segments import Lock, Writer
 from app.store.bringing_back import BringingBackStore
@@ -167,6 +169,8 @@ class Keeper:
             self._swap = self._next_swap()
         swap = self._swap
         mine.beats = (mine.beats[0], swap.beat)
+        if self._folder is not None:
+            beats.write(self._folder, Beats(mine.incarnation, *mine.beats))
         found, is_done = await self._presence.beat(
             mine,
             next_beat=swap.beat,
@@ -270,11 +274,11 @@ class Keeper:
             is_same = newest.nonce == self._claimant.incarnation
             has_beat = me is not None and me.beat in self._claimant.beats
             return "it does not have our newest beat" if is_same and not has_beat else None
-        mark = await asyncio.to_thread(newest_mark, folder)
-        if mark is None or mark.incarnation != newest.nonce:
+        kept = beats.read(folder)
+        if kept is None or kept.incarnation != newest.nonce:
             return None
-        has_mark = me is not None and me.mark == mark.nonce
-        return None if has_mark else "it does not have the newest mark of our journal"
+        has_beat = me is not None and me.beat in (kept.last, kept.next)
+        return None if has_beat else "it does not have the newest beat of before our start"
 
     async def _adopt(self, found: Standing) -> None:
         newest, folder = found.newest, self._folder
@@ -296,6 +300,8 @@ class Keeper:
         others = (start.others | _running(found)) - {folder.name}
         self._journal.note(Met(tuple(sorted(others))))
         beat = uuid4()
+        last = beat if me is None else me.beat
+        beats.write(folder, Beats(newest.nonce, last, beat))
         await self._presence.register(folder.name, host=self._host, beat=beat, others=others)
         self._others = others
         self._claimant = Claimant(folder.name, found.generation, newest.nonce, (beat,))

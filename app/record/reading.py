@@ -40,15 +40,6 @@ class Batch:
     is_whole: bool = True
 
 
-def newest_mark(folder: Path) -> Mark | None:
-    """The last one that was written."""
-    for number in reversed(segments(folder)):
-        marks = [one for one in _marks(folder, number) if isinstance(one, Mark)]
-        if marks:
-            return marks[-1]
-    return None
-
-
 def find_start(folder: Path, mark: UUID | None) -> Start:
     """Where the facts begin that a database with this mark may not have; None: with no mark."""
     others: set[str] = set()
@@ -97,7 +88,7 @@ def _decoded(located: Located | None) -> Fact | None:
 
 def _marks(folder: Path, number: int) -> list[Mark | Met]:
     marks = (
-        decode(located.raw)
+        _decoded(located)
         for located in read_segment(folder, number)
         if located is not None and located.raw.kind in (MARK, MET)
     )

@@ -111,7 +111,8 @@ async def read_events(connection: AsyncConnection, which: Select[Any]) -> list[E
 
 def _event(fields: list[Any]) -> Event:
     """From a row whose last column is the newest incarnation's nonce."""
-    return Event(*fields[:-1], _era(fields[-1]))
+    fields[-1] = _era(fields[-1])
+    return Event(*fields)
 
 
 def _era(nonce: UUID | None) -> int:

@@ -8,11 +8,13 @@
     ├── MethodNotAllowed      405   no such method at this path
     ├── RequestTimeout        408   the body did not arrive in time
     ├── Conflict              409   the state of the resource does not allow this
+    ├── Gone                  410   a cursor's place is gone; ``next`` is where to go on
     ├── BodyTooLarge          413   the body exceeds the route's limit
     ├── UnsupportedMediaType  415   the body has a Content-Encoding
     ├── Invalid               422   parsed, but fields are invalid; up to MAX_FAULTS are named
     ├── TooManyRequests       429   the key's rate limit is exceeded; has Retry-After
     ├── Unavailable           503   nothing was stored; a retry helps
+    │   └── KeysWait                what the database has forgotten is being brought back
     ├── SubmissionError             a send without an id from iovox
     │   ├── Refused           422   refused by iovox, in its own words: final
     │   ├── NotSent                 surely not sent: may be retried
@@ -128,6 +130,20 @@ class Conflict(ServiceError):
     code, status, title = "conflict", 409, "The state does not allow this"
 
 
+class Gone(ServiceError):
+    """A cursor whose place no longer exists; ``go_on`` is the cursor to go on with."""
+
+    code, status, title = "gone", 410, "This place is gone"
+
+    def __init__(self, detail: str, *, go_on: str) -> None:
+        super().__init__(detail)
+        self.go_on = go_on
+
+    def problem(self) -> dict[str, object]:
+        """With the cursor to go on with, as ``next``."""
+        return {**super().problem(), "next": self.go_on}
+
+
 class BodyTooLarge(ServiceError):
     """The body exceeds the route's limit."""
 
@@ -162,6 +178,17 @@ class Unavailable(ServiceError):
 
     def __init__(self, detail: str, *, retry_after: int = 1) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class KeysWait(Unavailable):
+    """The database has forgotten something, and not everything is brought back yet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database was restored or failed over. What was acknowledged before is being "
+            "brought back; until that is done nobody knows what this request would repeat",
+            retry_after=2,
+        )
 
 
 class SubmissionError(ServiceError):

@@ -6,6 +6,7 @@ The settings are trusted, as they come from the operator, and validated before a
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,10 @@ from app.receive.inbox import Inbox
 from app.receive.recorder import Recorder
 from app.receive.spool import Spool
 from app.receive.spool_queue import SpoolQueue
+from app.record.folders import Folders
+from app.record.journal import Journal
+from app.record.keeper import Keeper
+from app.record.restorer import Restorer
 from app.send.breaker import CircuitBreaker
 from app.send.gate import POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE, Gate
 from app.send.outcome_recorder import OutcomeRecorder
@@ -44,6 +49,7 @@ from app.send.submitter import Submitter
 from app.send.sweeper import Sweeper
 from app.server.limits import raise_file_limit
 from app.settings import Settings, variable
+from app.store.bringing_back import BringingBackStore
 from app.store.clock import DatabaseClock
 from app.store.clock_watch import ClockWatch
 from app.store.engine import Database
@@ -56,6 +62,8 @@ from app.store.messages import MessageStore
 from app.store.outbox.deliveries import WebhookDeliveryStore
 from app.store.outbox.store import OutboxStore
 from app.store.pace import PaceStore
+from app.store.presence import Permit, PresenceStore
+from app.store.queue import QueueStore
 from app.store.receipts import ReceiptStore
 from app.store.schema import migrate
 from app.store.schema_guard import SchemaGuard
@@ -134,7 +142,10 @@ class Runtime:
         self.authenticator = Authenticator(self.keys)
         self.bodies = Bodies()
         self.history = HistoryStore(self.database)
-        self.messages = MessageStore(self.database)
+        is_on = settings.journal_for > 0
+        self.journal = Journal(is_on=is_on)
+        self.permit = Permit(self.database, is_on=is_on, keys_wait=settings.keys_wait)
+        self.messages = MessageStore(self.database, permit=self.permit)
         self.receipts = ReceiptStore(self.intake)
         self.rejected = ReceiptStore(self.database)  # for operators, so not from the intake's pool
 
@@ -142,7 +153,32 @@ class Runtime:
         settings = self.settings
         self.callback_headers = callback_headers(settings)
         self.recorder = Recorder(
+            store=self.receipts,
+            metrics=self.metrics,
+            announce=self._announce_events,
+            journal=self.journal,
+        )
+        forgotten = Recorder(
             store=self.receipts, metrics=self.metrics, announce=self._announce_events
+        )
+        store, presence = BringingBackStore(self.database), PresenceStore(self.database)
+        host = socket.gethostname()
+        self.keeper = Keeper(
+            journal=self.journal,
+            folders=Folders(settings.spool_dir / "journal"),
+            presence=presence,
+            permit=self.permit,
+            store=store,
+            restorer=Restorer(
+                store=store,
+                presence=presence,
+                queue=QueueStore(self.database),
+                record=forgotten.record,
+                host=host,
+            ),
+            host=host,
+            keep_for=settings.journal_for,
+            on_forgotten=self._forget,
         )
         self.spool = SpoolQueue(Spool(settings.spool_dir))
         self.inbox = Inbox(
@@ -191,11 +227,21 @@ class Runtime:
         breaker = CircuitBreaker(probe_patience=self.client.max_duration)
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
         is_any_due = None if settings.queue_workers else self.messages.is_any_due
-        gate = Gate(breaker=breaker, pace=pace, rate=rate, is_any_due=is_any_due, now=self._now)
+        gate = Gate(
+            breaker=breaker,
+            pace=pace,
+            rate=rate,
+            is_any_due=is_any_due,
+            is_held=lambda: self.keeper.is_held,
+            now=self._now,
+        )
         keys = IdempotencyStore(self.database)
         most = settings.iovox_max_connections
         self.outcomes = OutcomeRecorder(
-            store=self.messages, announce=self._announce_events, now=self._now
+            store=self.messages,
+            announce=self._announce_events,
+            journal=self.journal,
+            now=self._now,
         )
         self.submitter = Submitter(
             client=self.client,
@@ -204,12 +250,14 @@ class Runtime:
             metrics=self.metrics,
             throttle=gate.throttle,
             now=self._now,
+            journal=self.journal,
         )
         self.queue = QueueWorker(
             store=self.messages,
             submitter=self.submitter,
             gate=gate,
             concurrency=max(1, most - most // RESERVED_DIVISOR),
+            journal=self.journal,
             now=self._now,
         )
         self.sweeper = Sweeper(
@@ -230,6 +278,7 @@ class Runtime:
             horizon=timedelta(seconds=settings.schedule_horizon),
             retry_for=timedelta(seconds=settings.retry_for),
             now=self._now,
+            journal=self.journal,
         )
 
     def _build_lookup(self) -> None:
@@ -315,6 +364,7 @@ class Runtime:
             log.error("started_without_database", reason=self.watch.reason)
         self._run(self.watch.run(), "watch")
         self._run(self.schema.run(self.watch), "schema")
+        self._run(self.keeper.run(), "journal")
         self._run(self.wakeups.run(), "wakeups")
         self._run(self.drainer.run(), "drainer")
         self.wakeups.listen(EVENTS, self.status_waiters.wake)
@@ -338,6 +388,7 @@ class Runtime:
             log.error("started_without_database", reason=self.watch.reason)
         self._run(self.watch.run(), "watch")
         self._run(self.schema.run(self.watch), "schema")
+        self._run(self.keeper.run(), "journal")
         self._run(self.wakeups.run(), "wakeups")
         self._start_sending(with_queue=True)
 
@@ -382,7 +433,11 @@ class Runtime:
         }
         receiving: dict[str, Close] = {"inbox": self.inbox.close, "spool": self.spool.close}
         webhooks: dict[str, Close] = {"webhooks": self.dispatcher.close}
-        stores: dict[str, Close] = {"database": self.database.close, "intake": self.intake.close}
+        stores: dict[str, Close] = {
+            "journal": self.keeper.close,
+            "database": self.database.close,
+            "intake": self.intake.close,
+        }
         chains = (sending, receiving, webhooks)
         await asyncio.gather(*(close_in_order(parts, deadline=deadline) for parts in chains))
         await close_in_order(stores, deadline=deadline)
@@ -396,6 +451,12 @@ class Runtime:
     async def _require_usable(self) -> None:
         self._writable_server = await require_writable(self.intake)
         await self.schema.check()
+        await self.keeper.greet()
+
+    def _forget(self, last_event: int) -> None:
+        """The database has begun a new incarnation."""
+        self._drop_idle_connections()
+        self.hub.rewind(last_event)
 
     def _drop_idle_connections(self) -> None:
         self.intake.drop_idle()

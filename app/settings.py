@@ -180,7 +180,20 @@ class Settings(BaseSettings):
         "limit",
     )
     spool_dir: Path = Field(
-        Path("spool"), description="where receipts wait while the database is away"
+        Path("spool"),
+        description="local disk: where receipts wait while the database is away, and the journal",
+    )
+    journal_for: float = Field(
+        86_400.0,
+        ge=0,
+        le=30 * 86_400,
+        description="how long what was acknowledged is kept in the journal, to be brought back if "
+        "the database forgets it; 0 is no journal",
+    )
+    keys_wait: Seconds | None = Field(
+        None,
+        description="how long new idempotency keys wait for a process that does not come back "
+        "after the database forgot something; none is until `dlr queue release`",
     )
     commit_timeout: Seconds = Field(
         2.0, description="how long a receipt waits for the database before it goes to the spool"

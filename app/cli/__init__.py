@@ -30,6 +30,7 @@ MODULES = {
     "demo": "demo.command",
     "keys": "keys",
     "receipts": "receipts",
+    "queue": "queue",
     "send": "send",
     "cancel": "send",
     "resend": "send",

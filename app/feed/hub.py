@@ -97,9 +97,9 @@ class Hub:
         """
         if after is None:
             after = await self._join(stream)
-            yield opening(event_id(after))
+            yield opening(event_id(after, await self._feed.era()))
         else:
-            yield opening(event_id(after))
+            yield opening(event_id(after, await self._feed.era()))
             async for chunk in self._catch_up(stream, after):
                 yield chunk
         while chunk := await stream.take():
@@ -143,6 +143,14 @@ class Hub:
         for stream in tuple(self._open):
             if stream.key_id in gone:
                 stream.end()
+
+    def rewind(self, number: int) -> None:
+        """The database has forgotten the events above this number: read on from there."""
+        if self._position is not None:
+            self._position = min(self._position, number)
+        for stream in self._open:
+            stream.floor = min(stream.floor, number)
+        self.wake()
 
     def close(self) -> None:
         """End every stream, and abort those still open after CLOSE_TIMEOUT. Idempotent."""

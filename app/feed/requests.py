@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from app.web.events import EventNumber, EventStatuses
+from app.web.events import EventCursor, EventStatuses
 from app.web.query import PageSize, Query, ShortText
 
 PAGE = 100
@@ -13,7 +13,7 @@ PAGE = 100
 class FeedQuery(Query):
     """A page of the feed."""
 
-    after: EventNumber | None = Field(None, description="An event's `id`, or `next`")
+    after: EventCursor | None = Field(None, description="An event's `id`, or `next`")
     limit: PageSize = Field(PAGE, description="How many at most")
 
 
@@ -25,4 +25,4 @@ class StreamQuery(Query):
         [], description="Any of these; separated by commas, or the parameter repeated"
     )
     reference: ShortText | None = Field(None, description="Your own name for the message, exactly")
-    after: EventNumber | None = Field(None, description="Like `Last-Event-ID`, which outranks it")
+    after: EventCursor | None = Field(None, description="Like `Last-Event-ID`, which outranks it")

@@ -14,12 +14,12 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from app.errors import Conflict, FieldError, Invalid, NotFound, StoreRefused, StoreUnavailable
+from app.errors import FieldError, Gone, Invalid, NotFound, StoreRefused, StoreUnavailable
 from app.feed.hub import Hub
 from app.feed.requests import FeedQuery, StreamQuery
 from app.feed.streams import Stream
 from app.feed.view import View
-from app.model.event import event_body, event_id, event_number
+from app.model.event import Cursor, event_body, event_cursor
 from app.server.protocol import ABORT_EXTENSION
 from app.store.feed import FeedStore
 from app.web.caller import Caller, ReadCaller
@@ -63,7 +63,7 @@ _STREAM: Responses = {
 @router.get(
     "/v1/events",
     summary="Every status change, in the order of commits",
-    responses=problems(Conflict),
+    responses=problems(Gone),
 )
 async def read_events(
     asked: Annotated[FeedQuery, Query()], caller: ReadCaller, feed: Feed
@@ -71,9 +71,9 @@ async def read_events(
     """Ask again with `after` set to `next`: nothing is missed, and nothing comes twice."""
     start = await _place(feed, "after", asked.after) or 0
     page = await feed.page(after=start, app=caller.sees, limit=asked.limit)
-    end = page[-1].number if page else start
     events = [Event.model_validate(event_body(event)) for event in page]
-    return EventPage(events=events, next=event_id(end))
+    end = page[-1].id if page else str(asked.after or Cursor(0, await feed.era()))
+    return EventPage(events=events, next=end)
 
 
 async def _open_stream(
@@ -109,7 +109,7 @@ async def _open_stream(
     "/v1/events/stream",
     summary="The same events, live",
     response_class=StreamingResponse,
-    responses=_STREAM | problems(NotFound, Conflict),
+    responses=_STREAM | problems(NotFound, Gone),
 )
 async def stream_events(
     opened: Annotated[tuple[Stream, int | None], Depends(_open_stream)],
@@ -156,23 +156,35 @@ def _nothing() -> None:
     """Where the server is not ours."""
 
 
-def _last_seen(text: str) -> int:
+def _last_seen(text: str) -> Cursor:
     """The event that a reader who reconnects goes on after. Raises Invalid."""
     try:
-        return event_number(text)
+        return event_cursor(text)
     except ValueError as error:
         fault = FieldError(LAST_EVENT_ID, str(error))
         raise Invalid("A header is at fault", errors=(fault,)) from None
 
 
-async def _place(feed: FeedStore, name: str, number: int | None) -> int | None:
-    """The place in the log that a cursor names. Raises Conflict where the log does not reach there:
-    after a restore from a backup, say.
+async def _place(feed: FeedStore, name: str, cursor: Cursor | None) -> int | None:
+    """The place in the log that a cursor names.
+
+    Raises Gone where the database has forgotten that place, as after a restore, and Invalid for a
+    cursor that was never given out.
     """
-    if number and not await feed.was_given(number):
-        fault = FieldError(name, "there is no such event yet; was the database restored?")
-        raise Conflict("The log of events does not reach as far as that", errors=(fault,))
-    return number
+    if cursor is None:
+        return None
+    reach = await feed.reach(cursor)
+    if reach.is_forgotten:
+        go_on = Cursor(reach.number, await feed.era())
+        raise Gone(
+            "The database has forgotten this place in the log, as after a restore or a failover. "
+            "Go on after `next`: no event is missed, and some may come again",
+            go_on=str(go_on),
+        )
+    if cursor.number and not await feed.was_given(cursor.number):
+        fault = FieldError(name, "there is no such event yet")
+        raise Invalid("The log of events does not reach as far as that", errors=(fault,))
+    return cursor.number
 
 
 async def _view(feed: FeedStore, caller: Caller, asked: StreamQuery) -> View:

@@ -57,6 +57,7 @@ class Message:
     created_at: datetime
     state: Status
     attempts: int = 0
+    leases: int = 0  # how often it was leased, attempted or not
     announced: bool = False  # the response was 202 QUEUED, and there is an event for it
     lease: UUID | None = None
     lease_until: datetime | None = None

@@ -10,6 +10,7 @@ import structlog
 from app.errors import StoreRefused, StoreUnavailable
 from app.model.receipt import Receipt, Rejection
 from app.ops.metrics import Metrics
+from app.record.journal import Journal
 from app.store.failures import retry_transient
 from app.store.receipts import ReceiptStore
 
@@ -26,10 +27,18 @@ class Recorder:
     """Commits receipts that just arrived, and those from the spool."""
 
     def __init__(
-        self, *, store: ReceiptStore, metrics: Metrics, announce: Callable[[], None]
+        self,
+        *,
+        store: ReceiptStore,
+        metrics: Metrics,
+        announce: Callable[[], None],
+        journal: Journal | None = None,
     ) -> None:
-        """``announce`` is called after every commit that may have written events."""
+        """``announce`` is called after every commit that may have written events. The ``journal``
+        has every call before the database does.
+        """
         self._store = store
+        self._journal = journal or Journal()
         self._metrics = metrics
         self._announce = announce
 
@@ -40,6 +49,13 @@ class Recorder:
         and kept as a rejection with the reason; the others are committed without it. Otherwise it
         would block everything behind it in the spool.
         """
+        operation = self._journal.first_arrivals([call.arrival for call in calls])
+        try:
+            await self._record(calls)
+        finally:
+            operation.close()  # where it failed, the caller has spooled them or does not answer 200
+
+    async def _record(self, calls: Sequence[Call]) -> None:
         try:
             await self._add(calls)
         except StoreUnavailable:
@@ -50,8 +66,8 @@ class Recorder:
                 return
             log.warning("batch_halved", receipts=len(calls), reason=type(error).__name__)
             middle = len(calls) // 2
-            await self.record(calls[:middle])
-            await self.record(calls[middle:])
+            await self._record(calls[:middle])
+            await self._record(calls[middle:])
 
     async def _add(self, calls: Sequence[Call]) -> None:
         receipts = [call for call in calls if isinstance(call, Receipt)]

@@ -60,9 +60,13 @@ class Gate:
         pace: PaceStore | None,
         rate: float | None,
         is_any_due: Callable[[], Awaitable[bool]] | None = None,
+        is_held: Callable[[], bool] = lambda: False,
         now: Now = utc_now,
     ) -> None:
-        """``now``: the clock by which ``pace`` gives out slots."""
+        """``is_held``: whether an operator holds the queue; then new messages join it. ``now``: the
+        clock by which ``pace`` gives out slots.
+        """
+        self._is_held = is_held
         self.breaker = breaker
         self._now = now
         self._is_any_due = is_any_due
@@ -78,6 +82,8 @@ class Gate:
 
         Raises StoreUnavailable, and Unavailable where too many wait for a slot.
         """
+        if self._is_held():
+            return Admission(None)
         if self.breaker.has_backlog and await self._still_has_backlog():
             return Admission(None)
         probing = self.breaker.is_open

@@ -1,8 +1,9 @@
 """Records how sends ended: iovox's acceptances, and all other outcomes.
 
-Promise: an outcome that cannot be recorded in time is retried in the background until it is, and
-its caller is answered UNCONFIRMED. If this process dies first, the lease lapses and the message is
-UNCONFIRMED until a receipt settles it.
+Promise: an outcome is in the journal before anything else is done with it. One that cannot be
+recorded in time is retried in the background until it is, and its caller is answered UNCONFIRMED.
+If this process dies first, the journal has it; without a journal the lease lapses, and the message
+is UNCONFIRMED until a receipt settles it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from uuid import UUID
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
+from app.model.fact import Accepted, Ended
 from app.model.message import Acceptance, Message, Outcome
 from app.model.status import Status
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
+from app.parts.lifecycle import wait_for_event
+from app.record.journal import Journal, Open
 from app.send import outcomes
 from app.send.batching import low_latency_batcher
 from app.send.outcomes import SubmitResult
@@ -40,10 +44,16 @@ class OutcomeRecorder:
     """``accept`` and ``settle`` return the result for the caller; they never raise StoreErrors."""
 
     def __init__(
-        self, *, store: MessageStore, announce: Callable[[], None], now: Now = utc_now
+        self,
+        *,
+        store: MessageStore,
+        announce: Callable[[], None],
+        journal: Journal | None = None,
+        now: Now = utc_now,
     ) -> None:
         """``announce`` is called after every commit that may have written events."""
         self._store = store
+        self._journal = journal or Journal()
         self._now = now
         writers = store.writes_at_once
         self._acceptances = low_latency_batcher(
@@ -59,20 +69,29 @@ class OutcomeRecorder:
     async def accept(self, message: Message, sms_activity_id: str) -> SubmitResult:
         """Record that iovox accepted a message and gave it this id."""
         acceptance = Acceptance(message.id, sms_activity_id, self._now())
-        recorded, bound = await self._record(self._acceptances, acceptance)
+        fact = Accepted(message.id, sms_activity_id, acceptance.at)
+        recorded, bound = await self._record(self._acceptances, acceptance, fact)
+        if recorded and bound is None and not self._journal.is_checked:
+            # The database has forgotten the message, and it is being brought back.
+            await wait_for_event(self._journal.checked, RECORD_TIMEOUT)
+            recorded, bound = await self._record(self._acceptances, acceptance)
         if not recorded:
             return SubmitResult(message.id, Status.UNCONFIRMED)
         if bound is None:
             why = f"iovox answered with an id that is another message's: {sms_activity_id}"
             log.error("iovox_id_in_conflict", message_id=str(message.id))
-            return await self.settle(outcomes.unconfirmed(message, self._now(), why))
+            unconfirmed = outcomes.unconfirmed(message, self._now(), why)
+            return await self.settle(unconfirmed, attempted=message)
         if bound != sms_activity_id:
             log.error("iovox_second_id_ignored", message_id=str(message.id), kept=bound)
         return SubmitResult(message.id, Status.SUBMITTED, bound)
 
-    async def settle(self, outcome: Outcome) -> SubmitResult:
-        """Record any other outcome."""
-        record = await self._record(self._outcomes, outcome)  # unpacked here, mypy loses its type
+    async def settle(self, outcome: Outcome, *, attempted: Message | None = None) -> SubmitResult:
+        """Record any other outcome: of an attempt at a message, or of a decision about one, which
+        would be decided again if the database forgot it.
+        """
+        fact = None if attempted is None else _ended(outcome, attempted)
+        record = await self._record(self._outcomes, outcome, fact)  # mypy loses its type otherwise
         recorded, applied = record
         if not recorded:
             return SubmitResult(outcome.message_id, Status.UNCONFIRMED)
@@ -105,24 +124,32 @@ class OutcomeRecorder:
         return SubmitResult(message_id, Status.SUBMITTED, found.sms_activity_id)
 
     async def _record(
-        self, batcher: Batcher[Item, Result | StoreRefused], item: Item
+        self,
+        batcher: Batcher[Item, Result | StoreRefused],
+        item: Item,
+        fact: Accepted | Ended | None = None,
     ) -> tuple[bool, Result | None]:
         """(True, the store's result) once committed; (False, None) if it is refused or retried."""
+        operation = None if fact is None else self._journal.first([fact])
         try:
             async with asyncio.timeout(RECORD_TIMEOUT):
                 result = await batcher.submit(item)
         except Exception as error:  # noqa: BLE001  whatever it is, the outcome must not be lost
             log.error("outcome_not_recorded", consequence="tried again", reason=str(error))
-            task = asyncio.create_task(self._retry(batcher, item))
+            task = asyncio.create_task(self._retry(batcher, item, operation))
             self._retries.add(task)
             task.add_done_callback(self._retries.discard)
             return False, None
+        if operation is not None:
+            operation.close()
         if isinstance(result, StoreRefused):
             _log_lost(item, result.detail)
             return False, None
         return True, result
 
-    async def _retry(self, batcher: Batcher[Item, Result | StoreRefused], item: Item) -> None:
+    async def _retry(
+        self, batcher: Batcher[Item, Result | StoreRefused], item: Item, operation: Open | None
+    ) -> None:
         """Until it is recorded. Idempotent; after a lapsed lease it has no effect."""
         while True:
             await asyncio.sleep(RETRY_INTERVAL)
@@ -136,9 +163,24 @@ class OutcomeRecorder:
             except Exception:
                 log.exception("outcome_not_recorded", consequence="tried again")
                 continue
+            if operation is not None:
+                operation.close()
             if isinstance(result, StoreRefused):
                 _log_lost(item, result.detail)
             return
+
+
+def _ended(outcome: Outcome, message: Message) -> Ended:
+    return Ended(
+        message_id=outcome.message_id,
+        lease=outcome.lease,
+        leases=message.leases,
+        step=outcome.step,
+        announce=outcome.announce,
+        errors=outcome.errors,
+        next_attempt_at=outcome.next_attempt_at,
+        attempted=outcome.attempted,
+    )
 
 
 def _log_lost(item: object, reason: str) -> None:

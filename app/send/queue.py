@@ -16,8 +16,9 @@ import structlog
 from app.errors import StoreRefused, StoreUnavailable
 from app.model.message import Message
 from app.parts.lifecycle import wait_for_event
+from app.record.journal import Journal
 from app.send.gate import Gate
-from app.send.submitter import Submitter
+from app.send.submitter import Lease, Submitter
 from app.store.clock import Now, utc_now
 from app.store.messages import MessageStore
 
@@ -42,9 +43,11 @@ class QueueWorker:
         submitter: Submitter,
         gate: Gate,
         concurrency: int,
+        journal: Journal | None = None,
         now: Now = utc_now,
     ) -> None:
         self._store = store
+        self._journal = journal or Journal()
         self._now = now
         self._submitter = submitter
         self._gate = gate
@@ -99,13 +102,14 @@ class QueueWorker:
             return pause
         probing = breaker.is_open
         wanted = breaker.allow(free)
+        lease = Lease(self._journal.incarnation)
         claimed = await self._claim(wanted, probing=probing) if wanted else []
         self._more_is_due = len(claimed) == wanted
         if not claimed:
             breaker.release_probe()
             return SHORT_POLL_INTERVAL
         for message, slot in claimed:
-            self._start(message, slot)
+            self._start(message, slot, lease)
         return 0.0
 
     async def _claim(self, wanted: int, *, probing: bool) -> list[tuple[Message, datetime]]:
@@ -129,14 +133,14 @@ class QueueWorker:
             return POLL_INTERVAL
         return min(POLL_INTERVAL, max(0.0, (due_at - self._now()).total_seconds()))
 
-    def _start(self, message: Message, slot: datetime) -> None:
-        task = asyncio.create_task(self._attempt(message, slot))
+    def _start(self, message: Message, slot: datetime, lease: Lease) -> None:
+        task = asyncio.create_task(self._attempt(message, slot, lease))
         self._attempts.add(task)
         task.add_done_callback(self._attempt_done)
 
-    async def _attempt(self, message: Message, slot: datetime) -> None:
+    async def _attempt(self, message: Message, slot: datetime, lease: Lease) -> None:
         await self._gate.wait_until(slot)
-        await self._submitter.attempt(message)
+        await self._submitter.attempt(message, lease)
 
     def _attempt_done(self, task: asyncio.Task[None]) -> None:
         self._attempts.discard(task)

@@ -9,20 +9,28 @@ requests carry an idempotency key. A record that a repeated request was answered
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import structlog
 
-from app.errors import SchemaUnusable, StoreRefused, StoreUnavailable, Unavailable
-from app.model.message import Message
+from app.errors import KeysWait, SchemaUnusable, StoreRefused, StoreUnavailable, Unavailable
+from app.model.fact import ClaimedKey, Ended, Recorded
+from app.model.message import Message, Step
+from app.model.status import Status
 from app.parts.batcher import BatcherClosed, BatcherFull
 from app.parts.lifecycle import wait_for_event
+from app.record.journal import Journal
 from app.send.batching import low_latency_batcher
 from app.store.idempotency import IdempotencyKey
 from app.store.messages import MessageStore, NewMessage
 
 CAPACITY = 2_000
+KEYS_PATIENCE = 4.5
+KEYS_PAUSE = 0.1
+"""Seconds for, and between, tries to record a message with a key while keys wait."""
 RECORD_TIMEOUT = 5.0
 """Seconds that a caller waits for its message to be recorded before it is answered 503."""
 UNDO_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 8.0)
@@ -44,17 +52,33 @@ log = structlog.get_logger(__name__)
 class Recorder:
     """``record`` returns once the message is committed."""
 
-    def __init__(self, store: MessageStore, *, timeout: float = RECORD_TIMEOUT) -> None:
+    def __init__(
+        self,
+        store: MessageStore,
+        *,
+        journal: Journal | None = None,
+        timeout: float = RECORD_TIMEOUT,
+    ) -> None:
+        """Nothing is recorded, as far as a caller is told, that is not in the ``journal``."""
         self._store = store
+        self._journal = journal or Journal()
         self._timeout = timeout
         self._records = low_latency_batcher(
-            store.add, capacity=CAPACITY, writers=store.writes_at_once
+            self._add, capacity=CAPACITY, writers=store.writes_at_once
         )
         self._undoing: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
     async def record(self, new: NewMessage) -> bool:
-        """False if its key was used before. Raises Unavailable or StoreRefused."""
+        """False if its key was used before. Raises Unavailable (KeysWait: it cannot be known just
+        now whether it was) or StoreRefused.
+
+        Keys that wait do so for a second, when another process has just started or the database
+        was restarted: the caller waits with them, within limits.
+        """
+        return await _while_keys_wait(partial(self._record, new))
+
+    async def _record(self, new: NewMessage) -> bool:
         waiter = _Waiter()
         try:
             self._records.enqueue(new, waiter)
@@ -73,20 +97,40 @@ class Recorder:
             log.warning("not_recorded", reason=error.detail, consequence="503")
             self._start_undo([new.message], new.key)
             raise Unavailable(_DATABASE_UNREACHABLE) from error
-        if isinstance(recorded, StoreRefused):
+        if isinstance(recorded, StoreRefused | KeysWait):
             raise recorded
         return recorded
 
     async def record_batch(self, new: Sequence[Message], key: IdempotencyKey | None) -> bool:
-        """Record all messages of one request, or none. False if its key was used before."""
+        """Record all messages of one request, or none. False if its key was used before.
+
+        Raises Unavailable, as ``record`` does.
+        """
+        return await _while_keys_wait(partial(self._record_batch, new, key))
+
+    async def _record_batch(self, new: Sequence[Message], key: IdempotencyKey | None) -> bool:
+        began_in = self._journal.incarnation
         try:
-            return await self._store.add_batch(new, key)
+            recorded = await self._store.add_batch(new, key)
+            if recorded:
+                self._journal.confirm([Recorded(tuple(new), _claimed(key))], began_in)
         except SchemaUnusable:
             raise
         except StoreUnavailable as error:
             log.warning("batch_not_recorded", reason=error.detail, consequence="503")
             self._start_undo(new, key)
             raise Unavailable(_DATABASE_UNREACHABLE) from error
+        return recorded
+
+    async def _add(self, new: Sequence[NewMessage]) -> Sequence[bool | KeysWait]:
+        """Commit, then write to the journal. Raises Forgotten where the commit may not count."""
+        began_in = self._journal.incarnation
+        results = await self._store.add(new)
+        recorded = (one for one, result in zip(new, results, strict=True) if result is True)
+        self._journal.confirm(
+            (Recorded((one.message,), _claimed(one.key)) for one in recorded), began_in
+        )
+        return results
 
     async def close(self) -> None:
         """Write what is waiting, and end each undo after one last query.
@@ -132,13 +176,46 @@ class Recorder:
     async def _undo_recorded(self, new: Sequence[Message], key: IdempotencyKey | None) -> set[UUID]:
         until = asyncio.get_running_loop().time() + UNDO_RETRY_FOR
         while asyncio.get_running_loop().time() < until:
+            began_in = self._journal.incarnation
             try:
-                return await self._store.undo_add(new, key, _UNDO_REASON)
+                undone = await self._store.undo_add(new, key, _UNDO_REASON)
+                self._journal.confirm(_undone(new, undone, key), began_in)
             except StoreUnavailable:
                 if self._closing.is_set():
                     break
                 await wait_for_event(self._closing, UNDO_RETRY_INTERVAL)
+            else:
+                return undone
         return set()
+
+
+async def _while_keys_wait(record: Callable[[], Awaitable[bool]]) -> bool:
+    until = asyncio.get_running_loop().time() + KEYS_PATIENCE
+    while True:
+        try:
+            return await record()
+        except KeysWait:
+            if asyncio.get_running_loop().time() > until:
+                raise
+        await asyncio.sleep(KEYS_PAUSE)
+
+
+def _claimed(key: IdempotencyKey | None) -> ClaimedKey | None:
+    if key is None:
+        return None
+    at = datetime.now(UTC)
+    return ClaimedKey(key.app, key.key, key.fingerprint, at, key.message_id, key.answer)
+
+
+def _undone(
+    new: Sequence[Message], undone: Collection[UUID], key: IdempotencyKey | None
+) -> Iterator[Ended]:
+    step = Step(Status.UNSENT, datetime.now(UTC), (_UNDO_REASON,))
+    frees = _claimed(key)
+    for message in new:
+        if message.id in undone:
+            yield Ended(message.id, message.lease, message.leases, step, announce=False,
+                        attempted=False, message=message, frees=frees)  # fmt: skip
 
 
 class _Waiter:
@@ -148,14 +225,14 @@ class _Waiter:
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
-        self.result: asyncio.Future[bool | StoreRefused] = loop.create_future()
+        self.result: asyncio.Future[bool | StoreRefused | KeysWait] = loop.create_future()
         self.batch_ended: asyncio.Future[None] = loop.create_future()
 
     def done(self) -> bool:
         """Never: an undo may wait for the end of the batch when the caller no longer does."""
         return False
 
-    def set_result(self, recorded: bool | StoreRefused, /) -> None:
+    def set_result(self, recorded: bool | StoreRefused | KeysWait, /) -> None:
         """The batch was written."""
         self.batch_ended.set_result(None)
         if not self.result.done():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from app.errors import Conflict, FieldError, Invalid, Unavailable
+from app.model.fact import Accepted, ClaimedKey, Ended, Fact, Recorded
 from app.model.status import Status
+from app.record.journal import Journal
 from app.send.idempotency import HEADER, KeyedBody
 from app.send.outcomes import SubmitResult
 from app.send.responses import BatchResponse, BatchResult, SendResult
@@ -15,14 +18,28 @@ from app.store.idempotency import IdempotencyKey, IdempotencyStore
 from app.store.message_rows import Tracked
 from app.store.messages import MessageStore
 
+_OF_AN_ATTEMPT = (Status.UNCONFIRMED, Status.REJECTED)
+
 
 class Replayer:
-    """Finds claimed keys and rebuilds the responses of the requests that claimed them."""
+    """Finds claimed keys and rebuilds the responses of the requests that claimed them.
 
-    def __init__(self, *, store: MessageStore, keys: IdempotencyStore, now: Now = utc_now) -> None:
+    What a repetition is told is in this process's journal first, too: the first request may have
+    been another process's, whose disk is gone when the database forgets.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: MessageStore,
+        keys: IdempotencyStore,
+        journal: Journal | None = None,
+        now: Now = utc_now,
+    ) -> None:
         self._store = store
         self._now = now
         self._keys = keys
+        self._journal = journal or Journal()
 
     async def find(self, app: str, key: KeyedBody, now: datetime) -> IdempotencyKey | None:
         """The key's claim, if it was used. Raises Invalid if that was with another body."""
@@ -41,23 +58,50 @@ class Replayer:
 
     async def replay(self, claim: IdempotencyKey) -> SendResult:
         """The first response of a send. Raises Conflict while that request is in flight."""
+        began_in = self._journal.incarnation
         tracked = await self._store.find(claim.message_id) if claim.message_id else None
         if tracked is None:
             fault = FieldError(HEADER, "was used for a message that is deleted")
             raise Invalid("Use a new idempotency key for a new request", errors=(fault,))
         first = first_result(tracked, self._now())
         await self._mark_repeated(claim)
+        self._journal.confirm(_facts(tracked, claim, self._now()), began_in)
         return SendResult(first, tracked.message, replayed=True)
 
     async def replay_batch(self, claim: IdempotencyKey) -> BatchResult:
         """The first response of a batch, which is stored with its claim."""
+        began_in = self._journal.incarnation
         await self._mark_repeated(claim)
-        return BatchResult(BatchResponse.model_validate_json(claim.answer or ""), replayed=True)
+        answer = BatchResponse.model_validate_json(claim.answer or "")
+        if self._journal.is_on:
+            ids = [item.id for item in answer.messages if item.id is not None]
+            found = await self._store.find_many(ids)
+            self._journal.confirm([Recorded(tuple(found), _claimed(claim, self._now()))], began_in)
+        return BatchResult(answer, replayed=True)
 
     async def _mark_repeated(self, claim: IdempotencyKey) -> None:
         """Keep the record from being undone: this caller is about to be given its id."""
         if not await self._keys.mark_repeated(claim, self._now()):
             raise Unavailable("What the first request left has just been undone; send it again")
+
+
+def _facts(tracked: Tracked, claim: IdempotencyKey, now: datetime) -> Iterator[Fact]:
+    """The message as it is by now, with its key."""
+    message = tracked.message
+    ended = message.state not in (Status.QUEUED, Status.SENDING, Status.SUBMITTED)
+    was = Status.SENDING if message.state in _OF_AN_ATTEMPT else Status.QUEUED
+    record = replace(message, state=was) if ended else message
+    yield Recorded((record,), _claimed(claim, now))
+    if tracked.sms_activity_id is not None:
+        yield Accepted(message.id, tracked.sms_activity_id, now)
+    elif ended and tracked.steps:
+        step = tracked.steps[-1]
+        yield Ended(message.id, None, message.leases, step, announce=True, errors=tracked.errors)
+
+
+def _claimed(claim: IdempotencyKey, now: datetime) -> ClaimedKey:
+    at = claim.claimed_at or now
+    return ClaimedKey(claim.app, claim.key, claim.fingerprint, at, claim.message_id, claim.answer)
 
 
 def first_result(tracked: Tracked, now: datetime) -> SubmitResult:

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.errors import Conflict, Invalid, NotFound, SchemaUnusable, StoreUnavailable, Unavailable
-from app.model.message import Message, Request, expiry_time
+from app.model.fact import Ended
+from app.model.message import Message, Request, Step, expiry_time
 from app.model.status import Status
+from app.record.journal import Journal
 from app.send.gate import Admission, Gate
 from app.send.idempotency import KeyedBody
 from app.send.outcomes import SubmitResult
@@ -58,6 +60,7 @@ class Sender:
         horizon: timedelta,
         retry_for: timedelta,
         now: Now = utc_now,
+        journal: Journal | None = None,
     ) -> None:
         """``rates`` is what the routes count messages against.
 
@@ -68,7 +71,8 @@ class Sender:
         """
         self._store = store
         self.now = now
-        self._replayer = Replayer(store=store, keys=keys, now=now)
+        self._journal = journal or Journal()
+        self._replayer = Replayer(store=store, keys=keys, journal=self._journal, now=now)
         self._submitter = submitter
         self._gate = gate
         self.rates = rates
@@ -76,7 +80,7 @@ class Sender:
         self._announce = announce
         self.horizon = horizon
         self._retry_for = retry_for
-        self._recorder = Recorder(store)
+        self._recorder = Recorder(store, journal=self._journal)
         self._validating = asyncio.Lock()
         """One batch at a time: several would take as many times YIELD_AFTER of each iteration."""
         self._attempts: set[asyncio.Task[SubmitResult]] = set()
@@ -115,11 +119,24 @@ class Sender:
         """Cancel a QUEUED message. Raises Conflict if it is not QUEUED."""
         found = await self._find_visible(sees, message_id)
         is_queued = found.state is Status.QUEUED
-        if not (is_queued and await self._store.cancel(found, self.now())):
+        if not (is_queued and await self._cancel(found)):
             status = "being sent just now" if is_queued else await self._store.status(found.id)
             raise Conflict(f"Only a QUEUED message can be cancelled; this one is {status}")
         self._announce()
         return found.id
+
+    async def _cancel(self, message: Message) -> bool:
+        began_in = self._journal.incarnation
+        at = self.now()
+        leases = await self._store.cancel(message, at)
+        if leases is None:
+            return False
+        step = Step(Status.CANCELLED, at)
+        fact = Ended(
+            message.id, None, leases, step, announce=True, attempted=False, message=message
+        )
+        self._journal.confirm([fact], began_in)
+        return True
 
     async def send_batch(
         self, app: str, messages: Sequence[object], key: KeyedBody | None
@@ -189,6 +206,7 @@ class Sender:
         return replace(
             message,
             state=Status.SENDING,
+            leases=1,
             lease=new_id(),
             lease_until=self._submitter.lease_until(admission.slot),
             announced=admission.probe,

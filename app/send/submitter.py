@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -14,9 +15,11 @@ import structlog
 
 from app.errors import NotSent, OutcomeUnknown, SubmissionError
 from app.iovox.client import IovoxClient
+from app.model.fact import OnWire
 from app.model.message import Message, Outcome, Submission
 from app.model.status import Status
 from app.ops.metrics import Metrics
+from app.record.journal import Forgotten, Journal
 from app.send import outcomes
 from app.send.breaker import CircuitBreaker
 from app.send.outcome_recorder import OutcomeRecorder
@@ -30,6 +33,13 @@ and waiting for its slot before the request, and for recording the outcome after
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Of a queued message: the incarnation of the database in which it was taken."""
+
+    taken_in: UUID | None
+
+
 class Submitter:
     """Makes attempts, for the requests of callers and for the queue alike."""
 
@@ -41,9 +51,11 @@ class Submitter:
         breaker: CircuitBreaker,
         metrics: Metrics,
         throttle: Callable[[], Awaitable[None]],
+        journal: Journal | None = None,
         now: Now = utc_now,
     ) -> None:
         """``throttle`` is awaited right before a request is written."""
+        self._journal = journal or Journal()
         self._client = client
         self._recorder = recorder
         self._max_duration = timedelta(seconds=client.max_duration)
@@ -58,11 +70,15 @@ class Submitter:
         """The end of a lease for an attempt that begins at ``start``."""
         return start + self._max_duration + timedelta(seconds=LEASE_MARGIN)
 
-    async def attempt(self, message: Message) -> SubmitResult:
-        """Submit a leased message once, and record the outcome. Never raises an Exception."""
+    async def attempt(self, message: Message, lease: Lease | None = None) -> SubmitResult:
+        """Submit a leased message once, and record the outcome. Never raises an Exception.
+
+        ``lease``: of a message that was queued. One that was recorded with its lease is in the
+        journal as on the wire already.
+        """
         self._under_way.add(message.id)
         try:
-            return await self._attempt(message)
+            return await self._attempt(message, lease)
         except Exception:
             # Whatever it was, iovox may have the text, so no error may invite to send again.
             log.exception("attempt_broke_off", message_id=str(message.id))
@@ -76,32 +92,34 @@ class Submitter:
         """
         return message_id in self._under_way
 
-    async def _attempt(self, message: Message) -> SubmitResult:
+    async def _attempt(self, message: Message, lease: Lease | None) -> SubmitResult:
         now = self._now()
         if skipped := await self._skip(message, now):
             self._breaker.record_nothing()
-            return await self._recorder.settle(skipped)
+            return await self._recorder.settle(skipped, attempted=message)
         try:
             sms_activity_id = await self._client.send(
-                _submission(message, now), throttle=self._before_write()
+                _submission(message, now), throttle=self._before_write(message, lease)
             )
         except SubmissionError as error:
             self._record_failure(message, error)
             breaker_open = self._breaker.is_open
             outcome = outcomes.failed(message, error, self._now(), breaker_open=breaker_open)
-            return await self._recorder.settle(outcome)
+            return await self._recorder.settle(outcome, attempted=message)
         except Exception as error:
             log.exception("send_failed", message_id=str(message.id))
             self._breaker.record_unknown(message.id)
             why = f"the send broke off: {type(error).__name__}"
-            return await self._recorder.settle(outcomes.unconfirmed(message, self._now(), why))
+            unconfirmed = outcomes.unconfirmed(message, self._now(), why)
+            return await self._recorder.settle(unconfirmed, attempted=message)
         self._breaker.record_success()
         self._submitted.inc()
         return await self._recorder.accept(message, sms_activity_id)
 
-    def _before_write(self) -> Callable[[], Awaitable[None]]:
+    def _before_write(self, message: Message, lease: Lease | None) -> Callable[[], Awaitable[None]]:
         """Throttles, and holds an attempt back if the breaker opened while it waited for a
-        connection: those that time out at an iovox that hangs would hand theirs on to it.
+        connection: those that time out at an iovox that hangs would hand theirs on to it. Then the
+        journal gets to know that the message may be on the wire.
         """
         was_open = self._breaker.is_open  # then it is the probe
 
@@ -109,8 +127,19 @@ class Submitter:
             await self._throttle()
             if self._breaker.is_open and not was_open:
                 raise NotSent("iovox gives others no answer just now", reached=False, busy=True)
+            if lease is not None:
+                self._note_on_wire(message, lease)
 
         return throttle
+
+    def _note_on_wire(self, message: Message, lease: Lease) -> None:
+        """From here on the message may be sent: nobody may do that again, whatever the database
+        says later. Raises NotSent if it has forgotten since the lease was taken.
+        """
+        try:
+            self._journal.confirm([OnWire(message)], lease.taken_in)
+        except Forgotten as error:
+            raise NotSent(error.detail, reached=False, busy=True) from None
 
     async def _skip(self, message: Message, now: datetime) -> Outcome | None:
         """The outcome of a message past its deadline, or whose lease is too short by now."""

@@ -42,6 +42,7 @@ fair as materialized (
   from apps cross join lateral (
     select m.id, m.next_attempt_at from messages m
     where m.state = 'QUEUED' and m.app = apps.app and m.next_attempt_at <= $1::timestamptz
+      and ($4::uuid is null or m.incarnation = $4)
     order by m.next_attempt_at, m.id limit $2::int * {CANDIDATES}) due
   order by turn, apps.app <= $3::text, apps.app limit $2::int * {CANDIDATES})
 select m.id from messages m join fair on fair.id = m.id
@@ -60,6 +61,7 @@ due as materialized (
   from apps cross join lateral (
     select m.id, m.attempts, m.next_attempt_at from messages m
     where m.state = 'QUEUED' and m.app = apps.app and m.next_attempt_at <= $1::timestamptz
+      and ($3::uuid is null or m.incarnation = $3)
     order by m.next_attempt_at, m.id limit {PROBED}) each)
 select m.id from messages m join due on due.id = m.id
 where m.state = 'QUEUED'
@@ -70,48 +72,59 @@ for update of m skip locked
 _SQLITE_APPS = f"{_APPS} select app from apps where app is not null"
 _SQLITE_DUE = """
 select id from messages
-where state = 'QUEUED' and app = ? and next_attempt_at <= ?
+where state = 'QUEUED' and app = ? and next_attempt_at <= ? and (? is null or incarnation = ?)
 order by next_attempt_at, id limit ?
 """
 
 
 _SQLITE_PROBES = """
-select id from messages where state = 'QUEUED' and next_attempt_at <= ?
+select id from messages
+where state = 'QUEUED' and next_attempt_at <= ? and (? is null or incarnation = ?)
 order by attempts, next_attempt_at limit ?
 """
 
 
 async def choose(
-    connection: AsyncConnection, *, limit: int, now: datetime, after_app: str
+    connection: AsyncConnection,
+    *,
+    limit: int,
+    now: datetime,
+    after_app: str,
+    only: UUID | None = None,
 ) -> list[UUID]:
     """Up to ``limit`` messages that are due, in the order of their turns; locked until commit.
 
-    ``after_app``: the app that was served last, or an empty string.
+    ``after_app``: the app that was served last, or an empty string. ``only``: those recorded in
+    this incarnation of the database.
     """
     if connection.dialect.name == "sqlite":
-        return await _choose_on_sqlite(connection, limit, now, after_app)
-    rows = await connection.exec_driver_sql(_TURNS, (now, limit, after_app))
+        return await _choose_on_sqlite(connection, limit, now, after_app, only)
+    rows = await connection.exec_driver_sql(_TURNS, (now, limit, after_app, only))
     return [row.id for row in rows]
 
 
-async def choose_probes(connection: AsyncConnection, *, limit: int, now: datetime) -> list[UUID]:
+async def choose_probes(
+    connection: AsyncConnection, *, limit: int, now: datetime, only: UUID | None = None
+) -> list[UUID]:
     """Up to ``limit`` messages that are due, those tried least often first."""
     if connection.dialect.name == "sqlite":
-        rows = await connection.exec_driver_sql(_SQLITE_PROBES, (_sqlite_time(now), limit))
+        within = only and only.hex
+        arguments = (_sqlite_time(now), within, within, limit)
+        rows = await connection.exec_driver_sql(_SQLITE_PROBES, arguments)
         return [UUID(row.id) for row in rows]
-    rows = await connection.exec_driver_sql(_PROBES, (now, limit))
+    rows = await connection.exec_driver_sql(_PROBES, (now, limit, only))
     return [row.id for row in rows]
 
 
 async def _choose_on_sqlite(
-    connection: AsyncConnection, limit: int, now: datetime, after_app: str
+    connection: AsyncConnection, limit: int, now: datetime, after_app: str, only: UUID | None
 ) -> list[UUID]:
     """``choose`` on SQLite: one writer at a time, so there are no locked rows to skip."""
-    moment = _sqlite_time(now)
+    moment, within = _sqlite_time(now), only and only.hex
     apps = await connection.exec_driver_sql(_SQLITE_APPS)
     due: list[tuple[int, bool, str, str]] = []
     for app in apps.scalars().all():
-        rows = await connection.exec_driver_sql(_SQLITE_DUE, (app, moment, limit))
+        rows = await connection.exec_driver_sql(_SQLITE_DUE, (app, moment, within, within, limit))
         due += [(turn, app <= after_app, app, row.id) for turn, row in enumerate(rows)]
     return [UUID(name) for *_, name in sorted(due)[:limit]]
 

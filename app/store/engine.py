@@ -6,6 +6,7 @@ Every failure is ``StoreUnavailable`` or ``StoreRefused`` (see ``failures``).
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from app.store.connections.asyncpg_pool import AsyncpgPool
 from app.store.connections.connect import connect, connect_arguments
 from app.store.connections.sqlalchemy_engines import (
     PooledConnections,
+    ReplaceableConnections,
     postgresql_engine,
     sqlite_engine,
 )
@@ -68,6 +70,10 @@ class Database:
             self.clock.is_the_hosts()
             self._writer = sqlite_engine(address.url, pool_size=1, begin="BEGIN IMMEDIATE")
             self._reader = sqlite_engine(address.url, pool_size=pool_size, begin="BEGIN")
+            self._files = (
+                ReplaceableConnections(self._writer),
+                ReplaceableConnections(self._reader),
+            )
             return
         if pooler and address.has_options:
             raise ValueError(
@@ -181,6 +187,16 @@ class Database:
         if not self.is_sqlite:
             self._direct.drop_elsewhere(server)
             self._pooled.drop_elsewhere(server)
+
+    def inode(self) -> int:
+        """SQLite only: which file is at the path now. Raises StoreUnavailable."""
+        with translated(self.name):
+            return os.stat(self.file or "").st_ino  # noqa: PTH116  one call a second
+
+    def reopen(self) -> None:
+        """SQLite only: use the file that is at the path now, not the one that was."""
+        for connections in self._files:
+            connections.replace()
 
     async def close(self) -> None:
         """Close every idle connection; the ones in use close as they come back."""

@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.activity_id import one_spelling
-from app.model.event import Event
+from app.model.event import Cursor, Event, Reach, era_of, reach
 from app.store.engine import Database
-from app.store.tables import events, messages
+from app.store.tables import events, incarnations, messages
 
 # The last number that was assigned, committed or not.
 _LAST_POSTGRESQL = text(
@@ -61,8 +61,21 @@ class FeedStore:
         async with self._database.read() as connection:
             return (await connection.execute(query.limit(1))).scalar_one_or_none()
 
+    async def era(self) -> int:
+        """The era of what is given out now; 0 before the first incarnation."""
+        query = select(incarnations.c.nonce).order_by(incarnations.c.n.desc()).limit(1)
+        async with self._database.read() as connection:
+            return _era((await connection.execute(query)).scalar_one_or_none())
+
+    async def reach(self, cursor: Cursor) -> Reach:
+        """How far a cursor is valid: the database may have forgotten what it was given out for."""
+        query = select(incarnations.c.nonce, incarnations.c.last_event).order_by(incarnations.c.n)
+        async with self._database.read() as connection:
+            eras = [(era_of(row[0]), row[1]) for row in await connection.execute(query)]
+        return reach(cursor, eras)
+
     async def was_given(self, number: int) -> bool:
-        """Whether this number was assigned: False for a cursor from before a restored backup."""
+        """Whether this number was assigned."""
         query = _LAST_SQLITE if self._database.is_sqlite else _LAST_POSTGRESQL
         async with self._database.read() as connection:
             last = (await connection.execute(query)).scalar_one()
@@ -86,12 +99,24 @@ async def read_events(connection: AsyncConnection, which: Select[Any]) -> list[E
         chosen.c.contradictory,
         chosen.c.status_stays,
     ]
+    newest = select(incarnations.c.nonce).order_by(incarnations.c.n.desc()).limit(1)
     query = (
-        select(*columns)
+        select(*columns, newest.scalar_subquery())
         .join_from(chosen, messages, messages.c.id == chosen.c.message_id, isouter=True)
         .order_by(chosen.c.id)
     )
-    return [Event(*row) for row in await connection.execute(query)]
+    rows = await connection.execute(query)
+    return [_event([*row]) for row in rows]
+
+
+def _event(fields: list[Any]) -> Event:
+    """From a row whose last column is the newest incarnation's nonce."""
+    fields[-1] = _era(fields[-1])
+    return Event(*fields)
+
+
+def _era(nonce: UUID | None) -> int:
+    return 0 if nonce is None else era_of(nonce)
 
 
 def _uuid(name: str) -> UUID | None:

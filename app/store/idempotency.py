@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -31,6 +31,7 @@ class IdempotencyKey:
     message_id: UUID | None = None
     answer: str | None = None
     repeated: bool = False
+    claimed_at: datetime | None = field(default=None, compare=False)
 
 
 async def claim(
@@ -118,7 +119,13 @@ class IdempotencyStore:
             return None
         repeated = row.repeated_at is not None
         return IdempotencyKey(
-            row.app, row.key, row.fingerprint, row.message_id, row.answer, repeated
+            row.app,
+            row.key,
+            row.fingerprint,
+            row.message_id,
+            row.answer,
+            repeated,
+            row.created_at,
         )
 
     async def mark_repeated(self, used: IdempotencyKey, at: datetime) -> bool:

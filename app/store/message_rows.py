@@ -60,6 +60,7 @@ def message_of(row: Row[*tuple[Any, ...]]) -> Message:
         created_at=row.created_at,
         state=Status(row.state),
         attempts=row.attempts,
+        leases=row.leases,
         announced=bool(row.announced),
         lease=row.lease,
         lease_until=row.lease_until,

@@ -11,8 +11,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, literal_column, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.errors import KeysWait
 from app.model.message import Acceptance, Message, Outcome, Step
 from app.model.status import Status
+from app.store.any_of import chunks
 from app.store.claiming import NEXT_DUE, choose, choose_probes
 from app.store.engine import Database
 from app.store.events import NewEvent, append
@@ -21,11 +23,13 @@ from app.store.meeting.accepting import accept_directly
 from app.store.meeting.binding import meet_and_bind
 from app.store.message_rows import Tracked, errors_json, message_of, tracked
 from app.store.pace import PaceStore, Slots
+from app.store.presence import Permit
 from app.store.recording import NewMessage, record, record_directly, step_json
 from app.store.tables import deliveries, messages
 
 __all__ = ["MessageStore", "NewMessage"]
 
+FOUND_AT_ONCE = 500
 PATIENCE = 10.0
 """Seconds for a transaction. It takes milliseconds; beyond this the database counts as away."""
 
@@ -37,31 +41,55 @@ _SENDING = messages.c.state == literal_column("'SENDING'")
 class MessageStore:
     """Messages and their own states. Raises StoreUnavailable or StoreRefused, like all stores."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, permit: Permit | None = None) -> None:
+        """``permit``: what may be done while the database's memory is in doubt; by default all."""
         self._database = database
+        self._permit = permit or Permit(database, is_on=False)
         self.writes_at_once = database.writes_at_once
 
-    async def add(self, new: Sequence[NewMessage]) -> list[bool]:
+    async def add(self, new: Sequence[NewMessage]) -> list[bool | KeysWait]:
         """Record messages, each SENDING with a lease or QUEUED, with their events.
 
-        Returns for each whether it was recorded: False if its idempotency key was used before.
+        Returns for each whether it was recorded: False if its idempotency key was used before,
+        KeysWait if it cannot be known just now whether it was.
         """
         now = self._database.clock.now()
+        incarnation = self._permit.incarnation
+        keyed = self._permit.is_on and any(one.key is not None for one in new)
+        allowed = new
         if self._database.is_sqlite:
             async with self._database.write(patience=PATIENCE) as connection:
-                recorded = await record(connection, new, now)
+                if keyed and not (await self._permit.ask(connection)).keys:
+                    allowed = _without_keys(new)
+                recorded = await record(connection, allowed, now, incarnation)
         else:
             async with self._database.direct(patience=PATIENCE) as connection:
-                recorded = await record_directly(connection, new, now)
-        return [one.message.id in recorded for one in new]
+                if not keyed:
+                    recorded = await record_directly(connection, new, now, incarnation)
+                else:
+                    async with connection.transaction():
+                        if not (await self._permit.ask_directly(connection)).keys:
+                            allowed = _without_keys(new)
+                        recorded = await record_directly(connection, allowed, now, incarnation)
+        waiting = {one.message.id for one in new} - {one.message.id for one in allowed}
+        return [
+            KeysWait() if one.message.id in waiting else one.message.id in recorded for one in new
+        ]
 
     async def add_batch(self, new: Sequence[Message], key: IdempotencyKey | None) -> bool:
-        """Record the messages of one request together; False if its key was used before."""
+        """Record the messages of one request together; False if its key was used before.
+
+        Raises KeysWait if it cannot be known just now whether it was.
+        """
         now = self._database.clock.now()
+        incarnation = self._permit.incarnation
         async with self._database.write(patience=PATIENCE) as connection:
-            if key is not None and not await claim(connection, [key], now):
-                return False
-            await record(connection, [NewMessage(message) for message in new], now)
+            if key is not None:
+                if self._permit.is_on and not (await self._permit.ask(connection)).keys:
+                    raise KeysWait
+                if not await claim(connection, [key], now):
+                    return False
+            await record(connection, [NewMessage(message) for message in new], now, incarnation)
             return True
 
     async def undo_add(
@@ -84,7 +112,7 @@ class MessageStore:
                     outcome = Outcome(
                         message.id, message.lease, step, announce=False, attempted=False
                     )
-                    if await _settle_one(connection, outcome) is not None:
+                    if await settle_one(connection, outcome) is not None:
                         undone.append(message)
                 if key is not None:
                     if len(undone) < len(new):
@@ -122,7 +150,7 @@ class MessageStore:
         new: list[NewEvent] = []
         async with self._database.write(patience=PATIENCE) as connection:
             for outcome in sorted(outcomes, key=lambda o: o.message_id):
-                app = await _settle_one(connection, outcome)
+                app = await settle_one(connection, outcome)
                 if app is None:
                     continue
                 counted.add(outcome.message_id)
@@ -153,6 +181,9 @@ class MessageStore:
         at most ``within`` ahead. Only as many slots are consumed as messages are leased.
         """
         async with self._database.write(patience=PATIENCE) as connection:
+            permission = await self._permit.ask(connection)
+            if not permission.queue:
+                return []
             now = self._database.clock.now()
             slots = Slots([now] * limit, now)
             if pace is not None:
@@ -160,10 +191,13 @@ class MessageStore:
             limit = len(slots.times)
             ids: list[UUID] = []
             if limit:
+                only = permission.only
                 ids = (
-                    await choose_probes(connection, limit=limit, now=now)
+                    await choose_probes(connection, limit=limit, now=now, only=only)
                     if probing
-                    else await choose(connection, limit=limit, now=now, after_app=after_app)
+                    else await choose(
+                        connection, limit=limit, now=now, after_app=after_app, only=only
+                    )
                 )
             leased = await _lease(connection, ids, now, lease, lease_until) if ids else []
             if pace is not None:
@@ -178,7 +212,13 @@ class MessageStore:
         return [one.message for one in found]
 
     async def past_deadline(self, *, now: datetime, limit: int) -> list[Tracked]:
-        """Messages that are QUEUED and past their ``give_up_at``."""
+        """Messages that are QUEUED and past their ``give_up_at``; none while it is in doubt whether
+        they were sent.
+        """
+        async with self._database.read(patience=PATIENCE) as connection:
+            permission = await self._permit.ask(connection)
+        if permission.only is not None or not permission.keys:
+            return []
         late = _QUEUED & (messages.c.give_up_at <= now)
         return await self._find(late, messages.c.give_up_at, limit)
 
@@ -210,11 +250,33 @@ class MessageStore:
         async with self._database.read(patience=PATIENCE) as connection:
             return str((await connection.execute(query)).scalar_one())
 
-    async def cancel(self, message: Message, at: datetime) -> bool:
-        """Cancel a QUEUED message; False if it is no longer QUEUED."""
+    async def cancel(self, message: Message, at: datetime) -> int | None:
+        """Cancel a QUEUED message; returns how often it was leased, None if it is not QUEUED.
+
+        Raises KeysWait while it is in doubt whether it was sent.
+        """
         step = Step(Status.CANCELLED, at)
         outcome = Outcome(message.id, None, step, announce=True, attempted=False)
-        return message.id in await self.settle([outcome])
+        async with self._database.write(patience=PATIENCE) as connection:
+            permission = await self._permit.ask(connection)
+            if permission.only is not None or not permission.keys:
+                raise KeysWait
+            app = await settle_one(connection, outcome)
+            if app is None:
+                return None
+            leases = select(messages.c.leases).where(messages.c.id == message.id)
+            found: int = (await connection.execute(leases)).scalar_one()
+            event = NewEvent(message.id, app, None, step.status, at)
+            await append(connection, [event], self._database.clock.now())
+        return found
+
+    async def find_many(self, ids: Sequence[UUID]) -> list[Message]:
+        """Those of these messages that exist."""
+        found = []
+        for some in chunks(ids, FOUND_AT_ONCE):
+            one_of = messages.c.id.in_(some)
+            found += await self._find(one_of, messages.c.id, FOUND_AT_ONCE)
+        return [one.message for one in found]
 
     async def _bind(self, batch: Sequence[Acceptance]) -> dict[UUID, str]:
         now = self._database.clock.now()
@@ -232,6 +294,10 @@ class MessageStore:
             return [tracked(row) for row in await connection.execute(query)]
 
 
+def _without_keys(new: Sequence[NewMessage]) -> list[NewMessage]:
+    return [one for one in new if one.key is None]
+
+
 class _BeingSentError(Exception):
     """Not all records can be undone."""
 
@@ -247,6 +313,7 @@ async def _lease(
             state_at=now,
             lease=lease,
             lease_until=lease_until,
+            leases=messages.c.leases + 1,
             next_attempt_at=None,
         )
         .returning(*messages.c)
@@ -255,7 +322,7 @@ async def _lease(
     return sorted((message_of(row) for row in rows), key=lambda message: turns[message.id])
 
 
-async def _settle_one(connection: AsyncConnection, outcome: Outcome) -> str | None:
+async def settle_one(connection: AsyncConnection, outcome: Outcome) -> str | None:
     """Update one message under its lease; returns its app, or None if the lease was lost."""
     step = outcome.step
     queued = step.status is Status.QUEUED

@@ -32,7 +32,7 @@ class NewMessage:
 
 
 # The columns that a new message fills, with their PostgreSQL types.
-_COLUMNS = {
+COLUMNS = {
     "id": "uuid",
     "app": "text",
     "reference": "text",
@@ -53,10 +53,12 @@ _COLUMNS = {
     "lease_until": "timestamptz",
     "announced": "int",
     "resend_of": "uuid",
+    "leases": "int",
+    "incarnation": "uuid",
 }
-_NAMES = ", ".join(_COLUMNS)
-_ARRAYS = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_COLUMNS.values(), start=1))
-_NEXT = len(_COLUMNS) + 1
+_NAMES = ", ".join(COLUMNS)
+_ARRAYS = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(COLUMNS.values(), start=1))
+_NEXT = len(COLUMNS) + 1
 
 # Of several messages with one key the first claims it, unless it was used before; the others are
 # not recorded. Keys are claimed in their order, so that two batches never deadlock, and the event
@@ -90,14 +92,21 @@ select id from m
 """
 
 
-async def record_directly(connection: Any, new: Sequence[NewMessage], now: datetime) -> set[UUID]:
+async def record_directly(
+    connection: Any, new: Sequence[NewMessage], now: datetime, incarnation: UUID | None
+) -> set[UUID]:
     """``record`` by an asyncpg connection, as a transaction of its own."""
-    return {row[0] for row in await connection.fetch(RECORD, *record_arguments(new, now))}
+    if not new:
+        return set()
+    arguments = record_arguments(new, now, incarnation)
+    return {row[0] for row in await connection.fetch(RECORD, *arguments)}
 
 
-def record_arguments(new: Sequence[NewMessage], now: datetime) -> list[Any]:
+def record_arguments(
+    new: Sequence[NewMessage], now: datetime, incarnation: UUID | None
+) -> list[Any]:
     """The parameters of RECORD."""
-    columns = list(zip(*(_row(one.message) for one in new), strict=True))
+    columns = list(zip(*(row_of(one.message, incarnation) for one in new), strict=True))
     keys = [one.key for one in new]
     asking = [key.app if key else None for key in keys]
     names = [key.key if key else None for key in keys]
@@ -106,20 +115,29 @@ def record_arguments(new: Sequence[NewMessage], now: datetime) -> list[Any]:
 
 
 async def record(
-    connection: AsyncConnection, new: Sequence[NewMessage], now: datetime
+    connection: AsyncConnection,
+    new: Sequence[NewMessage],
+    now: datetime,
+    incarnation: UUID | None = None,
 ) -> set[UUID]:
     """Record messages as part of a transaction, but for those whose key was used before.
+
+    ``incarnation``: that of the database, as far as this process knows.
 
     Returns the ids of those recorded.
     """
     if not new:
         return set()
     if connection.dialect.name != "sqlite":
-        rows = await connection.exec_driver_sql(RECORD, tuple(record_arguments(new, now)))
+        rows = await connection.exec_driver_sql(
+            RECORD, tuple(record_arguments(new, now, incarnation))
+        )
         return {row.id for row in rows}
     chosen = await _with_free_keys(connection, new, now)
     if chosen:
-        values = [dict(zip(_COLUMNS, _row(message), strict=True)) for message in chosen]
+        values = [
+            dict(zip(COLUMNS, row_of(message, incarnation), strict=True)) for message in chosen
+        ]
         await connection.execute(insert(messages), values)
         await append(connection, _events(chosen), now)
     return {message.id for message in chosen}
@@ -147,8 +165,8 @@ def _events(new: Iterable[Message]) -> list[NewEvent]:
     ]
 
 
-def _row(message: Message) -> tuple[object, ...]:
-    """The values of _COLUMNS."""
+def row_of(message: Message, incarnation: UUID | None) -> tuple[object, ...]:
+    """The values of COLUMNS."""
     request = message.request
     first = Step(Status.QUEUED, message.created_at)
     return (
@@ -172,6 +190,8 @@ def _row(message: Message) -> tuple[object, ...]:
         message.lease_until,
         int(message.announced),
         message.resend_of,
+        message.leases,
+        incarnation,
     )
 
 

@@ -8,11 +8,19 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from app.model.event import EVENT_STATUSES, ID_PATTERN, event_id, event_number, parse_statuses
+from app.model.event import (
+    EVENT_STATUSES,
+    ID_PATTERN,
+    Cursor,
+    event_cursor,
+    event_id,
+    event_number,
+    parse_statuses,
+)
 from app.model.status import Status
 
 EXAMPLE: dict[str, JsonValue] = {
-    "id": event_id(674),
+    "id": event_id(674, 0x2F8A91C4),
     "message_id": "0193e0c4-6d2f-7c3a-9b1e-5f0a4c7d8e21",
     "sms_activity_id": "d454cfe0-a835-11e6-9852-d43d7ed6ce4c",
     "reference": "order-42",
@@ -42,6 +50,17 @@ def _status(value: object) -> Status:
     return parse_statuses([value])[0]
 
 
+def _cursor(value: object) -> Cursor:
+    if not isinstance(value, str):
+        raise ValueError("must be an event's id")  # noqa: TRY004  pydantic's
+    return event_cursor(value)
+
+
+EventCursor = Annotated[
+    Cursor,
+    BeforeValidator(_cursor, json_schema_input_type=Annotated[str, Field(pattern=ID_PATTERN)]),
+]
+"""An event's id, parsed."""
 EventNumber = Annotated[
     int,
     BeforeValidator(_number, json_schema_input_type=Annotated[str, Field(pattern=ID_PATTERN)]),

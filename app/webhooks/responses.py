@@ -10,7 +10,6 @@ from uuid import UUID
 from pydantic import BaseModel, Field, JsonValue
 
 from app.model import webhook as model
-from app.model.event import event_id
 from app.model.webhook import KINDS, DeliveryState, WebhookState
 from app.web.events import Event
 
@@ -153,10 +152,11 @@ def shown_delivery(delivery: model.Delivery) -> Delivery:
     """A delivery, with what is sent. What the receiver answered stays between it and us: else a
     webhook would be a way to read from our network.
     """
+    payload = json.loads(delivery.body)
     return Delivery(
         id=delivery.id,
         type=delivery.type,
-        event_id=None if delivery.event is None else event_id(delivery.event),
+        event_id=None if delivery.event is None else payload["data"]["id"],
         message_id=delivery.message_id,
         state=delivery.state,
         replays=delivery.replays,
@@ -166,5 +166,5 @@ def shown_delivery(delivery: model.Delivery) -> Delivery:
         ended_at=delivery.ended_at,
         status_code=delivery.status_code,
         error=delivery.error,
-        payload=json.loads(delivery.body),
+        payload=payload,
     )

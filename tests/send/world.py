@@ -131,6 +131,12 @@ class World:
         self.database_url = database_url
         self._stack = stack
 
+    @asynccontextmanager
+    async def another(self) -> AsyncIterator[World]:
+        """A world with the same database; what is started in it ends before this one."""
+        async with AsyncExitStack() as stack:
+            yield World(self.database_url, stack)
+
     async def iovox(self, **knobs: object) -> Iovox:
         """A simulator that responds, and sends its receipts, at once."""
         url = await self._stack.enter_async_context(

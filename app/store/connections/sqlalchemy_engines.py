@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import URL, event
 from sqlalchemy.engine import ExceptionContext
@@ -111,6 +112,22 @@ class PooledConnections:
             if connection is not None and server_of(connection) != server:
                 connection.terminate()
                 entry.invalidate(soft=True)
+
+    def _connected(self, _connection: object, entry: ConnectionPoolEntry) -> None:
+        self._entries.add(entry)
+
+
+class ReplaceableConnections:
+    """The SQLite connections of one engine's pool: each is made anew before its next use."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._entries: WeakSet[ConnectionPoolEntry] = WeakSet()
+        event.listen(engine.sync_engine, "connect", self._connected)
+
+    def replace(self) -> None:
+        """Use none of those that exist now again."""
+        for entry in self._entries:
+            entry.invalidate(soft=True)
 
     def _connected(self, _connection: object, entry: ConnectionPoolEntry) -> None:
         self._entries.add(entry)

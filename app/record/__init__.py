@@ -1,0 +1,1 @@
+"""Care of what is known: the journal, and what the database has forgotten brought back from it."""

@@ -1,0 +1,164 @@
+"""The journal of this process: facts are written to local disk before they are acknowledged.
+
+Promise: what is acknowledged stands in the journal, so that it can be brought back if the database
+forgets it (``app.record.keeper``). Two ways to write a fact, for two kinds of it:
+
+- ``first``: the fact is true whatever the database says (a receipt, an answer of iovox). It is
+  written before the transaction, and stays open until that is known to be committed.
+- ``confirm``: the fact is that the database recorded something. It is written after the commit,
+  unless the database is known to have forgotten since the transaction began: then Forgotten is
+  raised, and nothing is acknowledged.
+
+A disk that takes no facts is said loudly and stops nothing: the database has them all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+import structlog
+
+from app.errors import StoreUnavailable
+from app.model.fact import Fact, Position
+from app.model.receipt import Arrival
+from app.record.encoding import encode, encode_arrivals
+from app.record.segments import Writer
+
+_NOT_OPEN = "the journal is not open yet: the database has not been seen since the start"
+
+log = structlog.get_logger(__name__)
+
+
+class Forgotten(StoreUnavailable):
+    """The database may have forgotten what was just committed."""
+
+    def __init__(self) -> None:
+        super().__init__("the database was restored or failed over in the middle of this")
+
+
+class Open:
+    """An operation whose facts the database may not have yet: no mark claims them."""
+
+    __slots__ = ("_journal", "start")
+
+    def __init__(self, journal: Journal, start: Position) -> None:
+        self._journal = journal
+        self.start = start
+
+    def close(self) -> None:
+        """The database has them, or something else is answerable for them."""
+        self._journal._operations.discard(self)  # noqa: SLF001  two halves of one class
+
+
+class Journal:
+    """``is_on`` is False with DLR_JOURNAL_FOR=0: then every method does nothing.
+
+    ``incarnation`` is that of the database, as far as this process knows; ``is_checked`` whether
+    it has brought back everything since it began.
+    """
+
+    def __init__(self, *, is_on: bool = False) -> None:
+        self.is_on = is_on
+        self.incarnation: UUID | None = None
+        self.checked = asyncio.Event()
+        self.failure: str | None = None
+        self.written = 0
+        self._writer: Writer | None = None
+        self._operations: set[Open] = set()
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether nothing is left to be brought back."""
+        return not self.is_on or self.checked.is_set()
+
+    def open(self, writer: Writer) -> None:
+        """Write to this from now on."""
+        self._writer = writer
+
+    def adopt(self, incarnation: UUID) -> None:
+        """Another incarnation has begun: everything since a mark that it has is to be checked."""
+        self.incarnation = incarnation
+        self.checked.clear()
+
+    def first(self, facts: Iterable[Fact]) -> Open:
+        """Write facts before the database has them; close what is returned when it has.
+
+        Raises StoreUnavailable before the database was seen for the first time.
+        """
+        return self._first(b"".join(encode(fact) for fact in facts) if self.is_on else b"")
+
+    def first_arrivals(self, arrivals: Sequence[Arrival]) -> Open:
+        """``first`` for a batch of receipts and rejected calls, as one record."""
+        return self._first(encode_arrivals(arrivals) if self.is_on else b"")
+
+    def confirm(self, facts: Iterable[Fact], began_in: UUID | None) -> None:
+        """Write facts of what was committed in a transaction that began in that incarnation.
+
+        Raises Forgotten if it is not the one of now; then none is written.
+        """
+        if not self.is_on:
+            return
+        if self.incarnation != began_in or self._writer is None:
+            raise Forgotten
+        self._write(b"".join(encode(fact) for fact in facts))
+
+    def holds(self, incarnation: UUID | None) -> bool:
+        """Whether what was leased in that incarnation still counts."""
+        return not self.is_on or incarnation == self.incarnation
+
+    def note(self, fact: Fact) -> bool:
+        """Write a fact about the journal itself; whether the disk took it."""
+        self._write(encode(fact))
+        return self.failure is None
+
+    @property
+    def settled_up_to(self) -> Position:
+        """Before this the database has everything, if it has what is committed."""
+        return min((each.start for each in self._operations), default=self.end)
+
+    @property
+    def has_open(self) -> bool:
+        """Whether any operation is under way whose facts the database may not have."""
+        return bool(self._operations)
+
+    @property
+    def end(self) -> Position:
+        """Where the next fact will stand, or a place before it."""
+        return self._writer.end if self._writer else (0, 0)
+
+    def close(self) -> None:
+        """Write nothing more."""
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
+    def _first(self, records: bytes) -> Open:
+        if self.is_on and self._writer is None:
+            raise StoreUnavailable(_NOT_OPEN)
+        operation = Open(self, self.end)
+        if self.is_on:
+            self._operations.add(operation)
+            self._write(records)
+        return operation
+
+    def _write(self, records: bytes) -> None:
+        if self._writer is None or not records:
+            return
+        try:
+            self._writer.append(records)
+        except OSError as error:
+            if self.failure is None:
+                log.error(
+                    "journal_fails",
+                    reason=str(error),
+                    consequence="what is acknowledged now is in the database alone",
+                    todo="make room on the disk of DLR_SPOOL_DIR",
+                )
+            self.failure = str(error)
+            return
+        self.written += 1
+        if self.failure is not None:
+            log.warning("journal_works", reason=self.failure)
+            self.failure = None

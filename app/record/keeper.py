@@ -1,0 +1,416 @@
+"""Notices when the database has forgotten something, and brings it back from the journal.
+
+Every second it swaps a nonce in the database, its beat, and writes a mark: from then on a database
+that has the mark has everything that the journal holds before it. A database without the newest
+beat, or another generation of it (a restart, a failover), begins a new incarnation; then everything
+since the newest mark that it has is brought back. docs/architecture.md has the rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import structlog
+
+from app.errors import ServiceError, StoreUnavailable
+from app.model.fact import Held, Mark, Met, Position
+from app.record import beats
+from app.record.beats import Beats
+from app.record.folders import Folders
+from app.record.journal import Journal
+from app.record.reading import Start, find_start
+from app.record.restorer import Report, Restorer
+from app.record.segments import Lock, Writer
+from app.store.bringing_back import BringingBackStore
+from app.store.presence import Claimant, Incarnation, Permit, PresenceStore, Standing
+
+BEAT = 1.0
+"""Seconds between two beats."""
+ORPHANS_EVERY = 10.0
+"""Seconds between two looks for journals whose processes have died."""
+TIDY_EVERY = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Swap:
+    """A beat that is to be written. Until it is known to be, no other one is."""
+
+    beat: UUID
+    mark: Position | None
+    others: frozenset[str]
+
+
+class Keeper:
+    """One for each process. Without a journal it only looks whether the queue is held."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        folders: Folders,
+        presence: PresenceStore,
+        permit: Permit,
+        store: BringingBackStore,
+        restorer: Restorer,
+        host: str,
+        keep_for: float,
+        on_forgotten: Callable[[int], None],
+    ) -> None:
+        """``keep_for``: seconds that facts are kept.
+
+        ``on_forgotten``: no connection of before is to be used any more, and no event above this
+        number is known any more.
+        """
+        self._journal = journal
+        self._folders = folders
+        self._presence = presence
+        self._permit = permit
+        self._store = store
+        self._restorer = restorer
+        self._keep_for = keep_for
+        self._on_forgotten = on_forgotten
+        self._host = host
+        self._lock = asyncio.Lock()
+        self._folder: Path | None = None
+        self._file_lock: Lock | None = None
+        self._claimant: Claimant | None = None
+        self._swap: _Swap | None = None
+        self._confirmed: Position | None = None
+        self._marked = (-1, frozenset[str]())
+        self._others: frozenset[str] = frozenset()
+        self._checking: asyncio.Task[None] | None = None
+        self._greeting: asyncio.Task[None] | None = None
+        self._orphans_at = self._tidied_at = 0.0
+        self._brought_back: set[str] = set()
+        self._hold_noted = False
+        self._settled: set[UUID] = set()
+        self.is_held = False
+
+    async def greet(self) -> None:
+        """Before the database is used: which incarnation it is. Raises StoreUnavailable.
+
+        Cancelling it, as by a time limit, does not break it off: a long journal is read once.
+        """
+        if self._journal.is_on:
+            if self._greeting is None or self._greeting.done():
+                self._greeting = asyncio.create_task(self._locked_beat())
+            await asyncio.shield(self._greeting)
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            await asyncio.sleep(BEAT)
+            try:
+                await self._tick()
+            except ServiceError as error:
+                log.debug("beat_missed", reason=error.detail)
+            except Exception:
+                log.exception("beat_failed", consequence="tried again")
+
+    async def close(self) -> None:
+        """Sign off: the database has everything. Not if anything is still open."""
+        for task in (self._greeting, self._checking):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+        if self._journal.is_on and self._journal.is_checked and self._claimant is not None:
+            with suppress(ServiceError):
+                async with self._lock:
+                    await self._swap_beat(stop=not self._journal.has_open)
+        self._journal.close()
+        if self._file_lock is not None:
+            self._file_lock.release()
+
+    async def _tick(self) -> None:
+        if not self._journal.is_on:
+            self.is_held = await self._presence.is_held()
+            return
+        await self._locked_beat()
+        now = time.monotonic()
+        if not self._journal.is_checked:
+            return
+        if now - self._orphans_at > ORPHANS_EVERY:
+            self._orphans_at = now
+            await self._bring_back_orphans()
+        if now - self._tidied_at > TIDY_EVERY:
+            self._tidied_at = now
+            await asyncio.to_thread(self._tidy)
+
+    async def _locked_beat(self) -> None:
+        async with self._lock:
+            await self._beat()
+
+    async def _beat(self) -> None:
+        if self._claimant is None:
+            await self._find_out()
+        elif not await self._swap_beat():
+            await self._find_out()
+            return
+        if self._checking is None or self._checking.done():
+            self._start_check_if_needed()
+
+    # Beats and marks
+
+    async def _swap_beat(self, *, stop: bool = False) -> bool:
+        """Write the next beat, and a mark with it where there is anything new."""
+        mine = self._claimant
+        if mine is None:
+            return False
+        if self._swap is None:
+            self._swap = self._next_swap()
+        swap = self._swap
+        mine.beats = (mine.beats[0], swap.beat)
+        if self._folder is not None:
+            beats.write(self._folder, Beats(mine.incarnation, *mine.beats))
+        found, is_done = await self._presence.beat(
+            mine,
+            next_beat=swap.beat,
+            mark=swap.beat if swap.mark is not None else None,
+            knows=swap.others,
+            checked_in=self._journal.is_checked,
+            stop=stop,
+        )
+        self._see(found)
+        if is_done:
+            mine.beats, mine.beaten_at = (swap.beat,), time.monotonic()
+            self._swap = None
+            if swap.mark is not None:
+                self._confirmed = swap.mark
+        return is_done
+
+    def _next_swap(self) -> _Swap:
+        """A mark goes to the journal first; ``start`` is taken before it is written."""
+        beat, others = uuid4(), self._others
+        is_new = (self._journal.written, others) != self._marked
+        if not self._journal.is_checked or not is_new or self._journal.incarnation is None:
+            return _Swap(beat, None, others)
+        start, end = self._journal.settled_up_to, self._journal.end
+        mark = Mark(beat, start, self._journal.incarnation, tuple(sorted(others)))
+        if not self._journal.note(mark):
+            return _Swap(beat, None, others)
+        self._marked = (self._journal.written if start == end else -1, others)
+        return _Swap(beat, start, others)
+
+    def _see(self, found: Standing) -> None:
+        me = self._folder.name if self._folder else ""
+        self._others = _running(found) - {me}
+        self.is_held = found.hold is not None
+        if self.is_held != self._hold_noted and self._folder is not None:
+            hold = found.hold
+            now = datetime.now(UTC)
+            fact = Held(hold.held_at, hold.held_by, hold.reason) if hold else Held(now, "", None)
+            self._hold_noted = self._journal.note(fact) and self.is_held
+        for settled in found.settlements:
+            if settled.id not in self._settled and self._folder is not None:
+                self._journal.note(settled)
+                self._settled.add(settled.id)
+
+    # Which incarnation it is
+
+    async def _find_out(self) -> None:
+        found = await self._presence.look()
+        if found.newest is None:
+            found = await self._begin(found, "the first start with a journal")
+        if self._folder is None:
+            await self._open(found)
+        why = await self._why_forgotten(found)
+        if why is not None:
+            log.warning(
+                "database_may_have_forgotten",
+                why=why,
+                consequence="what was acknowledged since is brought back from the journals; until "
+                "then nothing that was queued before is sent",
+            )
+            found = await self._begin(found, why)
+        await self._adopt(found)
+
+    async def _begin(self, found: Standing, why: str) -> Standing:
+        me = self._folder.name if self._folder else ""
+        await self._presence.begin(found.newest, me=me, host=self._host, why=why)
+        return await self._presence.look()
+
+    async def _open(self, found: Standing) -> None:
+        """Go on with a journal of this database, or begin one."""
+        if found.database is None:
+            raise StoreUnavailable("the database lost its incarnations again")
+        try:
+            folder, lock, has_foreign = await asyncio.to_thread(self._folders.take, found.database)
+            writer = await asyncio.to_thread(Writer, folder, found.database)
+        except OSError as error:
+            log.error("journal_cannot_be_opened", reason=str(error), consequence="no start")
+            raise StoreUnavailable(f"the journal cannot be opened: {error}") from None
+        self._folder, self._file_lock = folder, lock
+        self._journal.open(writer)
+        if has_foreign:
+            await self._warn_of_foreign()
+
+    async def _warn_of_foreign(self) -> None:
+        log.error(
+            "journal_of_another_database",
+            folder=str(self._folders.root),
+            consequence="nothing of it is brought back into this database",
+        )
+        if await self._store.has_queued():
+            reason = "this database is not the one that the journals here belong to"
+            await self._presence.hold(f"a process on {self._host}", reason)
+
+    async def _why_forgotten(self, found: Standing) -> str | None:
+        newest, folder = found.newest, self._folder
+        if newest is None or folder is None:
+            raise StoreUnavailable("the database lost its incarnations again")
+        if newest.generation != found.generation:
+            return f"it was restarted, restored or failed over: {found.generation}"
+        me = found.processes.get(folder.name)
+        if self._claimant is not None:
+            is_same = newest.nonce == self._claimant.incarnation
+            has_beat = me is not None and me.beat in self._claimant.beats
+            return "it does not have our newest beat" if is_same and not has_beat else None
+        kept = beats.read(folder)
+        if kept is None or kept.incarnation != newest.nonce:
+            return None
+        has_beat = me is not None and me.beat in (kept.last, kept.next)
+        return None if has_beat else "it does not have the newest beat of before our start"
+
+    async def _adopt(self, found: Standing) -> None:
+        newest, folder = found.newest, self._folder
+        if newest is None or folder is None:
+            raise StoreUnavailable("the database lost its incarnations again")
+        is_first = self._claimant is None
+        self._claimant = self._permit.claimant = None
+        self._swap = None
+        self._journal.adopt(newest.nonce)
+        self._confirmed = None
+        self._marked = (-1, frozenset())
+        self._brought_back.clear()
+        if self._checking is not None:
+            self._checking.cancel()
+        if not is_first:
+            self._on_forgotten(newest.last_event)
+        me = found.processes.get(folder.name)
+        start = await asyncio.to_thread(find_start, folder, None if me is None else me.mark)
+        others = (start.others | _running(found)) - {folder.name}
+        self._journal.note(Met(tuple(sorted(others))))
+        beat = uuid4()
+        last = beat if me is None else me.beat
+        beats.write(folder, Beats(newest.nonce, last, beat))
+        await self._presence.register(folder.name, host=self._host, beat=beat, others=others)
+        self._others = others
+        self._claimant = Claimant(folder.name, found.generation, newest.nonce, (beat,))
+        self._permit.claimant = self._claimant
+        self._checking = asyncio.create_task(self._check(newest, found.generation, start))
+
+    # Bringing back
+
+    def _start_check_if_needed(self) -> None:
+        """A check that was broken off, by an outage say, begins again from the start."""
+        if not self._journal.is_checked:
+            self._claimant = self._permit.claimant = None
+
+    async def _check(self, newest: Incarnation, generation: str, start: Start) -> None:
+        try:
+            await self._check_journal(newest, generation, start)
+        except ServiceError as error:
+            log.warning("journal_check_broken_off", reason=error.detail, consequence="tried again")
+        except Exception:
+            log.exception("journal_check_failed", consequence="tried again")
+
+    async def _check_journal(self, newest: Incarnation, generation: str, start: Start) -> None:
+        folder = self._folder
+        if folder is None:
+            return
+        began = time.monotonic()
+        report, position = Report(is_whole=start.is_whole), start.position
+        # Twice: what was written meanwhile may need what was brought back.
+        for _ in range(2):
+            until = self._journal.end
+            await self._restorer.bring_back(
+                folder,
+                position,
+                until,
+                incarnation=newest.nonce,
+                generation=generation,
+                report=report,
+            )
+            position = until
+        await self._restorer.finish(folder, report)
+        async with self._lock:
+            if self._journal.incarnation != newest.nonce or self._claimant is None:
+                return
+            self._journal.checked.set()
+            try:
+                is_known = await self._swap_beat()
+            except BaseException:
+                self._journal.checked.clear()
+                raise
+            if not is_known:
+                self._journal.checked.clear()
+                raise StoreUnavailable("the database has forgotten once more")
+        _log_checked(folder, report, began)
+        self._orphans_at = 0.0
+
+    async def _bring_back_orphans(self) -> None:
+        """Bring back what processes of this machine had that are gone."""
+        mine = self._claimant
+        found = await self._presence.look()
+        if mine is None or found.newest is None or found.database is None:
+            return
+        orphans = await asyncio.to_thread(list, self._folders.orphans(found.database))
+        try:
+            for folder, _ in orphans:
+                if folder.name not in self._brought_back:
+                    await self._bring_back_orphan(folder, found, mine)
+                    self._brought_back.add(folder.name)
+        finally:
+            for _, lock in orphans:
+                lock.release()
+
+    async def _bring_back_orphan(self, folder: Path, found: Standing, mine: Claimant) -> None:
+        there = found.processes.get(folder.name)
+        if there is not None and there.is_stopped:
+            return
+        began = time.monotonic()
+        start = await asyncio.to_thread(find_start, folder, None if there is None else there.mark)
+        report = Report(is_whole=start.is_whole)
+        await self._restorer.bring_back(
+            folder,
+            start.position,
+            None,
+            incarnation=mine.incarnation,
+            generation=mine.generation,
+            report=report,
+        )
+        await self._restorer.finish(folder, report)
+        await self._presence.retire(folder.name, mine.incarnation)
+        _log_checked(folder, report, began)
+
+    def _tidy(self) -> None:
+        """Delete what is older than it is to be kept, and is in this database for sure."""
+        if self._folder is not None and self._confirmed is not None:
+            self._folders.delete_old(self._folder, self._keep_for, self._confirmed[0])
+
+
+def _running(found: Standing) -> frozenset[str]:
+    return frozenset(name for name, one in found.processes.items() if not one.is_stopped)
+
+
+def _log_checked(folder: Path, report: Report, began: float) -> None:
+    done = report.done
+    say = log.warning if done else log.info
+    say(
+        "journal_checked",
+        journal=folder.name,
+        messages=done.messages,
+        outcomes=done.outcomes,
+        idempotency_keys=done.keys,
+        receipts=done.receipts,
+        seconds=round(time.monotonic() - began, 3),
+    )

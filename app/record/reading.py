@@ -1,0 +1,95 @@
+"""Reads journals: where to begin for a database that has forgotten, and the facts from there on.
+
+Everything here blocks, and is run in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from app.model.fact import Arrived, Fact, Gap, Mark, Met, Position, Recorded
+from app.record.encoding import MARK, MET, Damaged, decode
+from app.record.segments import Located, read, read_segment, segments
+
+MOST_FACTS = 500
+MOST_CALLS = 1_000
+"""Of one transaction."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where to begin. ``others`` were there by then or later; ``is_whole``: nothing is missing."""
+
+    position: Position
+    others: frozenset[str]
+    is_whole: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """Facts that are brought back in one transaction."""
+
+    facts: list[Fact] = field(default_factory=list)
+    is_whole: bool = True
+
+
+def find_start(folder: Path, mark: UUID | None) -> Start:
+    """Where the facts begin that a database with this mark may not have; None: with no mark."""
+    others: set[str] = set()
+    for number in reversed(segments(folder)):
+        for found in reversed(_marks(folder, number)):
+            others.update(found.others)
+            if isinstance(found, Mark) and found.nonce == mark:
+                return Start(found.start, frozenset(others), True)
+    # It has none of our marks: everything. Or one that this journal does not know: another disk.
+    return Start((0, 0), frozenset(others), mark is None)
+
+
+def batches(folder: Path, start: Position, until: Position | None) -> Iterator[Batch]:
+    """The facts between two places, in order."""
+    batch, size = Batch(), 0.0
+    for located in read(folder, start, until):
+        fact = _decoded(located)
+        if fact is None or isinstance(fact, Gap):
+            batch.is_whole = batch.is_whole and located is not None and fact is None
+            continue
+        if isinstance(fact, Mark | Met):
+            continue
+        batch.facts.append(fact)
+        size += _size(fact)
+        if size >= MOST_FACTS:
+            yield batch
+            batch, size = Batch(), 0.0
+    yield batch
+
+
+def _size(fact: Fact) -> float:
+    if isinstance(fact, Arrived):
+        return len(fact.arrivals) * MOST_FACTS / MOST_CALLS
+    return len(fact.messages) if isinstance(fact, Recorded) else 1
+
+
+def _decoded(located: Located | None) -> Fact | None:
+    if located is None:
+        return None
+    try:
+        return decode(located.raw)
+    except Damaged as error:
+        log.error("journal_record_damaged", position=located.position, why=str(error))
+        return Gap()
+
+
+def _marks(folder: Path, number: int) -> list[Mark | Met]:
+    marks = (
+        _decoded(located)
+        for located in read_segment(folder, number)
+        if located is not None and located.raw.kind in (MARK, MET)
+    )
+    return [mark for mark in marks if isinstance(mark, Mark | Met)]

@@ -1,0 +1,108 @@
+"""Brings back, from a journal, what a database may have forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from app.model.fact import Accepted, Arrived, Ended, Held, OnWire, Position, Recorded, Settled
+from app.model.receipt import Receipt, Rejection, interpret
+from app.record.reading import Batch, batches
+from app.store.bringing_back import BringingBackStore, BroughtBack
+from app.store.presence import PresenceStore
+from app.store.queue import QueueStore
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found in a journal. ``is_whole``: nothing of it was missing or damaged."""
+
+    done: BroughtBack = field(default_factory=BroughtBack)
+    is_whole: bool = True
+    held: Held | None = None
+    settled: dict[UUID, Settled] = field(default_factory=dict)
+
+
+class Restorer:
+    """Idempotent: what the database has is left alone. Raises StoreUnavailable."""
+
+    def __init__(
+        self,
+        *,
+        store: BringingBackStore,
+        presence: PresenceStore,
+        queue: QueueStore,
+        record: Callable[[Sequence[Receipt | Rejection]], Awaitable[None]],
+        host: str,
+    ) -> None:
+        """``record`` stores calls to /dlr."""
+        self._store = store
+        self._presence = presence
+        self._queue = queue
+        self._record = record
+        self._host = host
+
+    async def bring_back(
+        self,
+        folder: Path,
+        start: Position,
+        until: Position | None,
+        *,
+        incarnation: UUID,
+        generation: str,
+        report: Report,
+    ) -> None:
+        """Everything between two places of a journal, in that incarnation of the database."""
+        reader = batches(folder, start, until)
+        while (batch := await asyncio.to_thread(_next, reader)) is not None:
+            report.is_whole = report.is_whole and batch.is_whole
+            facts = [f for f in batch.facts if isinstance(f, Recorded | OnWire | Ended | Accepted)]
+            if facts:
+                report.done.add(
+                    await self._store.bring_back(
+                        facts, incarnation=incarnation, generation=generation
+                    )
+                )
+            await self._bring_back_calls(batch, report)
+            for fact in batch.facts:
+                if isinstance(fact, Held):
+                    report.held = fact
+                elif isinstance(fact, Settled):
+                    report.settled[fact.id] = fact
+
+    async def finish(self, folder: Path, report: Report) -> None:
+        """What an operator had decided, and what has to be decided now."""
+        for settled in report.settled.values():
+            await self._queue.settle(settled.before, by=settled.by, id_=settled.id)
+        if report.held is not None and report.held.reason is not None:
+            await self._presence.hold(report.held.by, report.held.reason)
+        if not report.is_whole:
+            log.error(
+                "journal_has_a_gap",
+                folder=str(folder),
+                consequence="the queue is held: what is queued may have been sent already",
+                todo="`dlr queue`, `dlr queue settle`, `dlr queue release`",
+            )
+            why = f"the journal {folder.name} on {self._host} does not reach back far enough"
+            await self._presence.hold(f"{folder.name} on {self._host}", why)
+
+    async def _bring_back_calls(self, batch: Batch, report: Report) -> None:
+        calls = [a for fact in batch.facts if isinstance(fact, Arrived) for a in fact.arrivals]
+        if not calls:
+            return
+        read = [interpret(arrival) for arrival in calls]
+        receipts = [call for call in read if isinstance(call, Receipt)]
+        if receipts:
+            report.done.receipts += await self._store.missing(receipts)
+        await self._record(read)
+
+
+def _next(reader: Iterator[Batch]) -> Batch | None:
+    return next(reader, None)

@@ -1,0 +1,259 @@
+"""The files of one journal: append-only segments in a folder of its own.
+
+Written by one process, with one write a batch and no fsync: what was written survives the process,
+and the disk need not survive the database, nor the database the disk. What is read may be damaged,
+or not ours: such a file is set aside under another name, and stops nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+
+from app.model.fact import Gap, Position
+from app.record.encoding import Damaged, Raw, encode, frame, unframe
+
+MAGIC = b"iovox-receipts journal 1\n"
+LARGEST = 64 * 1024 * 1024
+"""Bytes after which a new segment begins."""
+OLDEST = 3600.0
+"""Seconds after which a new segment begins: old facts are deleted by whole segments."""
+LOCK = "lock"
+ASIDE = ".set-aside"
+_NAME = re.compile(r"(\d{10})\.journal")
+_EVER = re.compile(rf"(\d{{10}})\.journal({re.escape(ASIDE)})?")
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
+_HEADER_KIND = 0
+
+log = structlog.get_logger(__name__)
+
+
+class Located(NamedTuple):
+    """A record and where it begins."""
+
+    position: Position
+    raw: Raw
+
+
+class Writer:
+    """Appends to the journal in ``folder``. Opening it begins a new segment."""
+
+    def __init__(self, folder: Path, database: UUID) -> None:
+        """Raises OSError."""
+        self.folder = folder
+        self.database = database
+        self._file = -1
+        self._number = max(_numbers(folder, _EVER), default=0)
+        self._size = 0
+        self._begun_at = 0.0
+        self._is_whole = True
+        self._begin()
+
+    @property
+    def end(self) -> Position:
+        """Where the next fact will stand, or a place before it."""
+        return self._number, self._size
+
+    def append(self, records: bytes) -> None:
+        """Write records at once. Raises OSError; then a new segment will begin by saying so."""
+        if not self._is_whole or self._size >= LARGEST or self._is_old():
+            self._begin()
+        written = 0
+        try:
+            written = os.write(self._file, records)
+        finally:
+            self._is_whole = written == len(records)
+            self._size += written
+        if not self._is_whole:
+            raise OSError(f"{written} of {len(records)} bytes were written")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
+
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._begun_at > OLDEST
+
+    def _begin(self) -> None:
+        file = os.open(self.folder / _file_name(self._number + 1), _NEW, 0o600)
+        header = json.dumps({"database": self.database.hex, "process": self.folder.name})
+        start = MAGIC + frame(_HEADER_KIND, header.encode())
+        if not self._is_whole:
+            start += encode(Gap())
+        try:
+            if os.write(file, start) != len(start):
+                raise OSError("the disk has no room for a new segment")
+        except OSError:
+            os.close(file)
+            (self.folder / _file_name(self._number + 1)).unlink(missing_ok=True)
+            raise
+        self.close()
+        self._file, self._size = file, len(start)
+        self._number += 1
+        self._begun_at = time.monotonic()
+        self._is_whole = True
+
+
+class Lock:
+    """Whoever holds it is the process of this journal. The kernel frees it when that dies."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError where another process holds it."""
+        self._file = os.open(
+            folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise
+
+    def release(self) -> None:
+        """Let another process have it."""
+        os.close(self._file)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for the journals. Raises OSError, also where it is a link or someone else's."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchmod(file, 0o700)
+    finally:
+        os.close(file)
+
+
+def segments(folder: Path) -> list[int]:
+    """The numbers of the segments in a journal's folder, in order. Raises OSError."""
+    return sorted(_numbers(folder, _NAME))
+
+
+def database_of(folder: Path) -> UUID | None:
+    """The database that a journal belongs to; None where no segment says so."""
+    for number in reversed(segments(folder)):
+        try:
+            return _header(_read(folder, number), folder)[0]
+        except (OSError, Damaged) as error:
+            _set_aside(folder, number, str(error))
+    return None
+
+
+def read(folder: Path, start: Position, until: Position | None = None) -> Iterator[Located | None]:
+    """The records from ``start`` on, before ``until``; None stands for what is missing or damaged.
+
+    (0, 0) is the journal's beginning. Raises OSError.
+    """
+    expected = start[0] or 1
+    for number in segments(folder):
+        if number < start[0] or (until is not None and number > until[0]):
+            continue
+        if number != expected:
+            yield None
+        expected = number + 1
+        end = until[1] if until is not None and until[0] == number else None
+        yield from _records(folder, number, start[1] if number == start[0] else 0, end)
+    if until is not None and expected <= until[0]:
+        yield None
+
+
+def read_segment(folder: Path, number: int) -> Iterator[Located | None]:
+    """The records of one segment; None stands for what is damaged."""
+    yield from _records(folder, number, 0, None)
+
+
+def age(folder: Path, number: int) -> float:
+    """Seconds since the segment was last written to."""
+    return time.time() - os.lstat(folder / _file_name(number)).st_mtime
+
+
+def size(folder: Path, number: int) -> int:
+    """Its bytes."""
+    return os.lstat(folder / _file_name(number)).st_size
+
+
+def delete(folder: Path, number: int) -> None:
+    """Delete a segment."""
+    (folder / _file_name(number)).unlink(missing_ok=True)
+
+
+def _records(folder: Path, number: int, start: int, end: int | None) -> Iterator[Located | None]:
+    try:
+        data = _read(folder, number)
+        _, at = _header(data, folder)
+    except (OSError, Damaged) as error:
+        _set_aside(folder, number, str(error))
+        yield None
+        return
+    at = max(at, start)
+    while end is None or at < end:
+        try:
+            raw = unframe(data, at)
+        except Damaged as error:
+            _set_aside(folder, number, str(error))
+            yield None
+            return
+        if raw is None:
+            if at < len(data):
+                log.warning("journal_torn", segment=number, bytes=len(data) - at)
+            return
+        yield Located((number, at), raw)
+        at = raw.end
+
+
+def _header(data: bytes, folder: Path) -> tuple[UUID, int]:
+    """The database of a segment and where its first record begins. Raises Damaged."""
+    if not data.startswith(MAGIC):
+        raise Damaged("it is no segment of a journal")
+    raw = unframe(data, len(MAGIC))
+    if raw is None or raw.kind != _HEADER_KIND:
+        raise Damaged("it has no header")
+    try:
+        fields = json.loads(raw.content)
+        database, process = UUID(fields["database"]), fields["process"]
+    except (ValueError, KeyError, TypeError):
+        raise Damaged("its header cannot be read") from None
+    if process != folder.name:
+        raise Damaged(f"it belongs to the journal {process!r:.50}")
+    return database, raw.end
+
+
+def _read(folder: Path, number: int) -> bytes:
+    file = os.open(folder / _file_name(number), os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(file, "rb") as opened:
+        return opened.read()
+
+
+def _set_aside(folder: Path, number: int, why: str) -> None:
+    path = folder / _file_name(number)
+    aside = path.with_name(path.name + ASIDE)
+    log.error(
+        "journal_segment_set_aside",
+        path=str(path),
+        why=why,
+        now=aside.name,
+        consequence="what stood in it is not brought back if the database forgets it",
+    )
+    try:
+        path.rename(aside)
+    except OSError as error:
+        log.error("journal_segment_not_set_aside", path=str(path), reason=str(error))
+
+
+def _numbers(folder: Path, pattern: re.Pattern[str]) -> list[int]:
+    found = (pattern.fullmatch(each.name) for each in folder.iterdir())
+    return [int(match[1]) for match in found if match]
+
+
+def _file_name(number: int) -> str:
+    return f"{number:010d}.journal"

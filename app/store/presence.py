@@ -1,0 +1,461 @@
+"""Which processes there are, in which incarnation of the database, and what they may do in it.
+
+An incarnation is the database between two moments at which it forgot something, as by a restore or
+a failover. docs/architecture.md has the rules.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.model.fact import Settled
+from app.store.engine import Database
+from app.store.tables import (
+    events,
+    incarnations,
+    processes,
+    queue_holds,
+    queue_settlements,
+)
+
+PATIENCE = 5.0
+"""Seconds for a transaction; beyond this the database counts as away."""
+FRESH = 5.0
+"""Seconds that a beat is good for: without one, nothing is claimed."""
+SILENT = timedelta(seconds=30)
+"""A process that was silent for so long before the moment to which the database went back has lost
+nothing: all that it did is in it."""
+GONE = timedelta(seconds=10)
+"""Of a process that is silent for so long nobody knows whether it will be back: whoever starts does
+not wait until it is known to it."""
+SETTLING = timedelta(seconds=3)
+"""For so long after the beginning of an incarnation every process that lives has time to say so."""
+QUEUE = "queue"
+_LOCK = 7002
+"""The PostgreSQL advisory lock under which an incarnation is begun."""
+
+# Raises on a server in recovery, which is right: nothing is to be read from a standby.
+GENERATION = """
+(select system_identifier from pg_control_system()) || '/'
+|| left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) || '/'
+|| extract(epoch from pg_postmaster_start_time())
+"""
+_PERMISSION = """
+select h.held, {now} as now, {generation} as generation, i.n, i.nonce, i.released_at, i.begun_at,
+  p.name, p.beat, p.incarnation, p.knows, p.is_stopped, p.seen_at
+from (select exists (select 1 from queue_holds) as held) h
+  left join incarnations i on i.n = (select max(n) from incarnations)
+  left join processes p on true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """The database since it last forgot something."""
+
+    n: int
+    nonce: UUID
+    generation: str
+    last_event: int
+    begun_at: datetime
+    is_released: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process with a journal, as the database has it."""
+
+    name: str
+    host: str
+    beat: UUID
+    mark: UUID | None
+    incarnation: UUID | None
+    is_stopped: bool
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing that is queued is sent."""
+
+    held_at: datetime
+    held_by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a process finds in the database. ``database`` is the first incarnation's nonce: it tells
+    a database that has forgotten from another one.
+    """
+
+    generation: str
+    newest: Incarnation | None
+    database: UUID | None
+    processes: Mapping[str, Process]
+    hold: Hold | None
+    settlements: tuple[Settled, ...] = ()
+
+    @property
+    def absent(self) -> list[Process]:
+        """Who has not brought back everything yet."""
+        if self.newest is None:
+            return []
+        nonce = self.newest.nonce
+        return [
+            one
+            for one in self.processes.values()
+            if not one.is_stopped and one.incarnation != nonce
+        ]
+
+
+@dataclass(slots=True)
+class Claimant:
+    """What this process claims to be. ``beats``: one of them is in the database, unless that has
+    forgotten; two while a swap is in doubt.
+    """
+
+    name: str
+    generation: str
+    incarnation: UUID
+    beats: tuple[UUID, ...]
+    beaten_at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What may be done in this transaction. ``only``: messages of this incarnation alone."""
+
+    queue: bool
+    keys: bool
+    only: UUID | None = None
+
+
+class Permit:
+    """Decides, inside of a transaction, what this process may do in it.
+
+    Without a journal only a hold forbids anything. ``keys_wait``: seconds after which new
+    idempotency keys are taken although a process has not come back; None: never.
+    """
+
+    def __init__(self, database: Database, *, is_on: bool, keys_wait: float | None = None) -> None:
+        self.is_on = is_on
+        self.claimant: Claimant | None = None
+        self._keys_wait = None if keys_wait is None else timedelta(seconds=keys_wait)
+        sqlite = {"now": "strftime('%Y-%m-%d %H:%M:%f', 'now')", "generation": "null"}
+        postgresql = {"now": "clock_timestamp()", "generation": GENERATION}
+        self._is_sqlite = database.is_sqlite
+        self._statement = _PERMISSION.format(**(sqlite if database.is_sqlite else postgresql))
+
+    @property
+    def incarnation(self) -> UUID | None:
+        """That of the database, as far as this process knows."""
+        return self.claimant.incarnation if self.claimant else None
+
+    async def ask(self, connection: AsyncConnection) -> Permission:
+        """What is allowed, by what the transaction sees."""
+        rows = (await connection.exec_driver_sql(self._statement)).all()
+        return self._decide([_Seen._make(row) for row in rows])
+
+    async def ask_directly(self, connection: Any) -> Permission:
+        """``ask`` by an asyncpg connection."""
+        rows = await connection.fetch(self._statement)
+        return self._decide([_Seen._make(row) for row in rows])
+
+    def _decide(self, rows: Sequence[_Seen]) -> Permission:
+        is_held = bool(rows[0].held)
+        if not self.is_on:
+            return Permission(queue=not is_held, keys=True)
+        mine = self.claimant
+        if mine is None or not any(_is_me(row, mine) for row in rows):
+            return Permission(queue=False, keys=False)
+        if rows[0].released_at is not None:
+            return Permission(queue=not is_held, keys=True)
+        others = [row for row in rows if row.name != mine.name and not row.is_stopped]
+        know_me = all(mine.name in row.knows.split() or row.is_silent for row in others)
+        are_back = all(_hex(row.incarnation) == mine.incarnation.hex for row in others)
+        age = rows[0].age
+        if know_me and are_back and (rows[0].n == 1 or age > SETTLING):
+            return Permission(queue=not is_held, keys=True)
+        waited = self._keys_wait is not None and age > self._keys_wait
+        return Permission(queue=know_me and not is_held, keys=waited, only=mine.incarnation)
+
+
+class _Seen(NamedTuple):
+    """A row of _PERMISSION: the newest incarnation with one of the processes."""
+
+    held: object
+    now: Any
+    generation: str | None
+    n: int
+    nonce: Any
+    released_at: Any
+    begun_at: Any
+    name: str
+    beat: Any
+    incarnation: Any
+    knows: str
+    is_stopped: int
+    seen_at: Any
+
+    @property
+    def age(self) -> timedelta:
+        """For how long the incarnation has lasted."""
+        return _moment(self.now) - _moment(self.begun_at)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the process has not been heard of for a while."""
+        return _moment(self.now) - _moment(self.seen_at) > GONE
+
+
+def _is_me(row: _Seen, mine: Claimant) -> bool:
+    """Whether the database has my newest beat, and I have brought back everything in it."""
+    return (
+        row.name == mine.name
+        and _hex(row.nonce) == _hex(row.incarnation) == mine.incarnation.hex
+        and _hex(row.beat) in {beat.hex for beat in mine.beats}
+        and row.generation in (None, mine.generation)
+        and time.monotonic() - mine.beaten_at < FRESH
+    )
+
+
+class PresenceStore:
+    """Reads and writes incarnations, processes and holds. Raises StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._inode: int | None = None
+
+    async def look(self) -> Standing:
+        """What there is now."""
+        self._follow_file()
+        async with self._database.write(patience=PATIENCE) as connection:
+            return await self._look(connection)
+
+    async def begin(self, after: Incarnation | None, *, me: str, host: str, why: str) -> None:
+        """Begin an incarnation after that one, unless somebody else was first."""
+        async with self._database.write(patience=PATIENCE) as connection:
+            if not self._database.is_sqlite:
+                await connection.execute(text(f"select pg_advisory_xact_lock({_LOCK})"))
+            found = await self._look(connection)
+            if (found.newest and found.newest.nonce) != (after and after.nonce):
+                return
+            n = found.newest.n + 1 if found.newest else 1
+            values = {
+                "n": n,
+                "nonce": uuid4(),
+                "generation": found.generation,
+                "last_event": await self._last_common_event(connection, found, me),
+                "begun_at": func.now(),
+                "noticed_by": f"{me} on {host}",
+                "why": why,
+            }
+            await connection.execute(insert(incarnations).values(_at_now(values, connection)))
+            await self._strike_silent(connection, found, me)
+
+    async def register(self, me: str, *, host: str, beat: UUID, others: Collection[str]) -> None:
+        """Write this process in, and again the ``others``, which it knows. Its mark stays as it
+        is.
+        """
+        async with self._database.write(patience=PATIENCE) as connection:
+            known = set((await connection.execute(select(processes.c.name))).scalars())
+            last = await _newest_event(connection)
+            row: dict[str, Any] = {"host": host, "beat": beat, "incarnation": None, "is_stopped": 0}
+            row |= {"knows": " ".join(sorted(others)), "last_event": last, "seen_at": func.now()}
+            row = _at_now(row, connection)
+            if me in known:
+                changed = update(processes).where(processes.c.name == me)
+                await connection.execute(changed.values(row))
+            else:
+                await connection.execute(insert(processes).values(name=me, **row))
+            for other in sorted(set(others) - known - {me}):
+                again = row | {"host": "", "beat": uuid4(), "knows": ""}
+                await connection.execute(insert(processes).values(name=other, **again))
+
+    async def beat(
+        self,
+        mine: Claimant,
+        *,
+        next_beat: UUID,
+        mark: UUID | None = None,
+        knows: Collection[str] = (),
+        checked_in: bool = True,
+        stop: bool = False,
+    ) -> tuple[Standing, bool]:
+        """Swap this process's beat; whether that was possible, with what there is now.
+
+        ``mark``: also write a mark, ``knows`` with it. ``checked_in``: it has brought back all.
+        """
+        self._follow_file()
+        async with self._database.write(patience=PATIENCE) as connection:
+            found = await self._look(connection)
+            if not _is_current(found, mine):
+                return found, False
+            values: dict[str, Any] = {"beat": next_beat, "seen_at": func.now()}
+            values["last_event"] = await _newest_event(connection)
+            if mark is not None:
+                values |= {"mark": mark, "knows": " ".join(sorted(knows))}
+            if checked_in:
+                values["incarnation"] = mine.incarnation
+            values["is_stopped"] = int(stop)
+            swapped = (
+                update(processes)
+                .where(processes.c.name == mine.name, processes.c.beat.in_(mine.beats))
+                .values(_at_now(values, connection))
+            )
+            return found, (await connection.execute(swapped)).rowcount == 1
+
+    async def retire(self, name: str, incarnation: UUID) -> None:
+        """What a dead process's journal had is brought back: wait for it no more."""
+        gone = update(processes).where(processes.c.name == name)
+        async with self._database.write(patience=PATIENCE) as connection:
+            await connection.execute(gone.values(is_stopped=1, incarnation=incarnation))
+
+    async def hold(self, by: str, reason: str) -> None:
+        """Hold the queue; the first reason stands."""
+        async with self._database.write(patience=PATIENCE) as connection:
+            there = (await connection.execute(select(queue_holds.c.name))).first()
+            if there is None:
+                row = {"name": QUEUE, "held_at": func.now(), "held_by": by, "reason": reason}
+                await connection.execute(insert(queue_holds).values(_at_now(row, connection)))
+
+    async def release(self) -> None:
+        """End the hold, and wait no more for processes that have not brought back everything: not
+        in this incarnation, nor in a later one, until they are seen again.
+        """
+        async with self._database.write(patience=PATIENCE) as connection:
+            await connection.execute(delete(queue_holds))
+            for one in (await self._look(connection)).absent:
+                gone = update(processes).where(processes.c.name == one.name)
+                await connection.execute(gone.values(is_stopped=1))
+            newest = select(func.max(incarnations.c.n)).scalar_subquery()
+            values = _at_now({"released_at": func.now()}, connection)
+            await connection.execute(
+                update(incarnations).where(incarnations.c.n == newest).values(values)
+            )
+
+    async def is_held(self) -> bool:
+        """Whether the queue is held."""
+        async with self._database.read(patience=PATIENCE) as connection:
+            return (await connection.execute(select(queue_holds.c.name))).first() is not None
+
+    async def _look(self, connection: AsyncConnection) -> Standing:
+        generation = str(self._inode)
+        if not self._database.is_sqlite:
+            generation = str((await connection.execute(text(f"select {GENERATION}"))).scalar_one())
+        order = incarnations.c.n
+        nonces = select(incarnations.c.nonce).order_by(order).limit(1)
+        newest = select(incarnations).order_by(order.desc()).limit(1)
+        row = (await connection.execute(newest)).one_or_none()
+        hold = (await connection.execute(select(queue_holds))).one_or_none()
+        rows = await connection.execute(select(processes))
+        settled = await connection.execute(select(queue_settlements))
+        return Standing(
+            generation=generation,
+            newest=None if row is None else _incarnation(row),
+            database=(await connection.execute(nonces)).scalar_one_or_none(),
+            processes={each.name: _process(each) for each in rows},
+            hold=None if hold is None else Hold(hold.held_at, hold.held_by, hold.reason),
+            settlements=tuple(
+                Settled(each.id, each.before, each.settled_at, each.settled_by) for each in settled
+            ),
+        )
+
+    async def _strike_silent(self, connection: AsyncConnection, found: Standing, me: str) -> None:
+        """Whoever was silent long before the moment to which the database went back, and had
+        nothing left to bring back then, has nothing to bring back now. That moment is not before
+        our own last beat that is in it.
+        """
+        mine = found.processes.get(me)
+        if mine is None or found.newest is None:
+            return
+        is_silent = processes.c.seen_at < mine.seen_at - SILENT
+        was_checked = processes.c.incarnation == found.newest.nonce
+        silent = update(processes).where(is_silent, was_checked).values(is_stopped=1)
+        await connection.execute(silent)
+
+    async def _last_common_event(
+        self, connection: AsyncConnection, found: Standing, me: str
+    ) -> int:
+        """An event that the database had before it forgot, and that no later one shares its number
+        with: the newest at a beat from before. Events may have been written since it forgot.
+        """
+        if found.newest is None:
+            return await _newest_event(connection)
+        rows = await connection.execute(select(processes.c.name, processes.c.last_event))
+        known: dict[str, int] = {row.name: row.last_event for row in rows}
+        return known.get(me, min(known.values(), default=0))
+
+    def _follow_file(self) -> None:
+        """SQLite: go on with the file that is at the path now, if it was put back from a copy."""
+        if self._database.file is None:
+            return
+        inode = self._database.inode()
+        if self._inode not in (None, inode):
+            self._database.reopen()
+        self._inode = inode
+
+
+def _is_current(found: Standing, mine: Claimant) -> bool:
+    newest = found.newest
+    me = found.processes.get(mine.name)
+    return (
+        newest is not None
+        and newest.nonce == mine.incarnation
+        and newest.generation == found.generation == mine.generation
+        and me is not None
+        and me.beat in mine.beats
+    )
+
+
+def _incarnation(row: Any) -> Incarnation:
+    return Incarnation(
+        row.n,
+        row.nonce,
+        row.generation,
+        row.last_event,
+        row.begun_at,
+        row.released_at is not None,
+        row.why,
+    )
+
+
+def _process(row: Any) -> Process:
+    return Process(
+        row.name, row.host, row.beat, row.mark, row.incarnation, bool(row.is_stopped), row.seen_at
+    )
+
+
+async def _newest_event(connection: AsyncConnection) -> int:
+    found: int | None = (await connection.execute(select(func.max(events.c.id)))).scalar_one()
+    return found or 0
+
+
+def _at_now(values: Mapping[str, Any], connection: AsyncConnection) -> dict[str, Any]:
+    """With the time for ``func.now()``: the database's clock; SQLite's has no fraction of a second
+    and is this machine's.
+    """
+    if connection.dialect.name != "sqlite":
+        return dict(values)
+    now = text("strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'")
+    return {n: now if getattr(v, "name", None) == "now" else v for n, v in values.items()}
+
+
+def _hex(id_: UUID | str | None) -> str | None:
+    """SQLite keeps UUIDs as text without dashes."""
+    return id_ if id_ is None or isinstance(id_, str) else id_.hex
+
+
+def _moment(stored: datetime | str) -> datetime:
+    """SQLite keeps times as text in UTC."""
+    return datetime.fromisoformat(stored) if isinstance(stored, str) else stored

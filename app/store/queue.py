@@ -1,0 +1,92 @@
+"""The queue as an operator sees it: what waits and for whom, and what is settled by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, insert, literal_column, select
+
+from app.model.fact import Settled
+from app.model.message import Outcome, Step
+from app.model.status import Status
+from app.store.engine import Database
+from app.store.events import NewEvent, append
+from app.store.messages import settle_one
+from app.store.tables import messages, queue_settlements
+
+AT_ONCE = 500
+WHY = "an operator settled it: the database had forgotten whether it was sent"
+# Literals: a partial index is used only if the statement itself names its state.
+_QUEUED = messages.c.state == literal_column("'QUEUED'")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits of one app. ``since``: when the oldest of it was made."""
+
+    app: str
+    messages: int
+    due: int
+    since: datetime
+
+
+class QueueStore:
+    """Raises StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def waiting(self, now: datetime) -> list[Waiting]:
+        """What waits, by app."""
+        due = func.count().filter(messages.c.next_attempt_at <= now)
+        query = (
+            select(messages.c.app, func.count(), due, func.min(messages.c.created_at))
+            .where(_QUEUED)
+            .group_by(messages.c.app)
+            .order_by(messages.c.app)
+        )
+        async with self._database.read() as connection:
+            return [Waiting(*row) for row in await connection.execute(query)]
+
+    async def settlements(self) -> list[Settled]:
+        """What was settled by hand."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(queue_settlements))
+            return [Settled(row.id, row.before, row.settled_at, row.settled_by) for row in rows]
+
+    async def settle(self, before: datetime, *, by: str, id_: UUID | None = None) -> int:
+        """Make what is QUEUED and was made before that time UNCONFIRMED; returns how many.
+
+        It is recorded first, so that it can be done again where the database forgets it; ``id_``:
+        of a record that was made then.
+        """
+        now = self._database.clock.now()
+        values = {"id": id_ or uuid4(), "before": before, "settled_at": now, "settled_by": by}
+        async with self._database.write() as connection:
+            there = select(queue_settlements.c.id).where(queue_settlements.c.id == values["id"])
+            if (await connection.execute(there)).first() is None:
+                await connection.execute(insert(queue_settlements).values(values))
+        settled = 0
+        while some := await self._settle_some(before, now):
+            settled += some
+        return settled
+
+    async def _settle_some(self, before: datetime, now: datetime) -> int:
+        older = select(messages.c.id).where(_QUEUED, messages.c.created_at < before)
+        async with self._database.write() as connection:
+            rows = await connection.execute(
+                older.order_by(messages.c.id).limit(AT_ONCE).with_for_update(skip_locked=True)
+            )
+            ids: Sequence[UUID] = rows.scalars().all()
+            new = []
+            for id_ in ids:
+                step = Step(Status.UNCONFIRMED, now, (WHY,))
+                outcome = Outcome(id_, None, step, announce=True, attempted=False)
+                app = await settle_one(connection, outcome)
+                if app is not None:
+                    new.append(NewEvent(id_, app, None, step.status, now))
+            await append(connection, new, now)
+        return len(new)

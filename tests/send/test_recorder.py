@@ -7,12 +7,13 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import uuid4
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from app.errors import StoreRefused, StoreUnavailable, Unavailable
+from app.errors import KeysWait, StoreRefused, StoreUnavailable, Unavailable
 from app.model.message import Message, Request
 from app.model.status import Status
 from app.send import recorder as module
@@ -22,6 +23,8 @@ from app.store.idempotency import IdempotencyKey, IdempotencyStore
 from app.store.messages import MessageStore, NewMessage
 from tests.send.world import until
 
+Recorded = TypeVar("Recorded")
+
 
 class Unreliable(MessageStore):
     """Commits, and then responds late or not at all."""
@@ -29,14 +32,14 @@ class Unreliable(MessageStore):
     lost = False
     slow = 0.0
 
-    async def add(self, new: Sequence[NewMessage]) -> list[bool]:
+    async def add(self, new: Sequence[NewMessage]) -> list[bool | KeysWait]:
         return await self._respond(await super().add(new))
 
     async def add_batch(self, new: Sequence[Message], key: IdempotencyKey | None) -> bool:
         (recorded,) = await self._respond([await super().add_batch(new, key)])
         return recorded
 
-    async def _respond(self, recorded: list[bool]) -> list[bool]:
+    async def _respond(self, recorded: list[Recorded]) -> list[Recorded]:
         await asyncio.sleep(self.slow)
         if self.lost:
             self.lost = False
@@ -153,9 +156,9 @@ async def test_a_record_that_commits_after_the_first_query_is_undone(
     """The connection was cut, and the server ran the statement to its end."""
     monkeypatch.setattr(module, "UNDO_DELAYS", (0.0, 0.5, 1.0))
     message = queued()
-    landing: list[asyncio.Task[list[bool]]] = []
+    landing: list[asyncio.Task[list[bool | KeysWait]]] = []
 
-    async def land_later(new: Sequence[NewMessage]) -> list[bool]:
+    async def land_later(new: Sequence[NewMessage]) -> list[bool | KeysWait]:
         await asyncio.sleep(0.3)
         return await MessageStore.add(store, new)
 

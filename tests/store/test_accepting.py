@@ -112,7 +112,7 @@ async def test_a_resend_waits_for_nobody_who_waits_for_its_events(
         await asyncio.sleep(0.2)
         assert not accepted.done()  # it has locked its message, and waits for the event lock
         async with asyncio.timeout(2):
-            assert await record_directly(first, recorded(resend), datetime.now(UTC))
+            assert await record_directly(first, recorded(resend), datetime.now(UTC), None)
         await transaction.commit()
         assert await accepted == {original.id: "a"}
 

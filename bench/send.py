@@ -29,8 +29,10 @@ NOTE = (
     "load on the simulator without the service. What the service adds is the difference of the "
     "two. The {few} callers start within {delay:g} ms, one after the other; in step: at one "
     "instant, after which their messages go on coming in bursts, since iovox takes exactly as long "
-    "for each. (b) validates the same body and does nothing. At few requests a second each costs "
-    "more CPU, whoever answers (compare the two rows of (b)), so CPU is compared where both have "
+    "for each. (b) validates the same body and does nothing; (d) also records it, forwards it and "
+    "notes the answer, without key, deadline or batch: what the libraries alone cost. At few "
+    "requests a second each costs more CPU, whoever answers (compare the two rows of (b)), so CPU "
+    "is compared where both have "
     "as much to do as they can: {many} callers here, {few} at (b). Messages go to a thousand "
     "numbers, which are remembered. Medians of {turns} turns of {seconds:g} s, the contenders one "
     "after the other in each, and of the differences and ratios in each turn."
@@ -56,10 +58,13 @@ def measure_send(stage: Stage) -> Section:
     )
     sends: dict[str, object] = {"first": 0, "count": 10**6}
     to_noop = _load(servers.rival("noop"), "sends", sends, status=200)
+    forward = servers.rival("forward", url, iovox=iovox)
+    to_forward = _load(forward, "sends", sends, status=201)
     to_iovox = _load(iovox, "submissions", {"count": 10**6}, status=201)
     to_service = _load(service, "sends", {**sends, "key": key}, status=201)
     contenders = {
         "noop": to_noop(FEW),
+        "forward": to_forward(MANY, spread=DELAY),
         "full": to_service(MANY, spread=DELAY),
         "slow noop": to_noop(FEW, rate=SLOWLY),
         "direct": to_iovox(FEW, spread=DELAY),
@@ -110,6 +115,7 @@ def _section(stage: Stage, contest: Contest) -> Section:
     found = contest.medians()
     names = {
         "noop": "(b) FastAPI that does nothing, full load",
+        "forward": "(d) FastAPI, aiohttp, two statements, full load",
         "full": "this service, full load",
         "slow noop": f"(b) at {SLOWLY:g} requests/s",
         "direct": f"the simulator directly, {FEW} callers",

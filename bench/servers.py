@@ -40,12 +40,18 @@ def serve(
     return Server(process, port)
 
 
-def rival(name: str, database_url: str = "") -> Server:
+def rival(name: str, database_url: str = "", *, iovox: Server | None = None) -> Server:
     """One of bench/rivals."""
     port = free_port()
     command = [f"bench.rivals.{name}:app", "--port", str(port), *UVICORN]
     url = database_url.replace("postgresql://", "postgresql+asyncpg://")
     env = {"BENCH_DATABASE_URL": url}
+    if iovox is not None:
+        env |= {
+            "BENCH_IOVOX_URL": f"http://127.0.0.1:{iovox.port}",
+            "BENCH_IOVOX_USERNAME": traffic.IOVOX_USERNAME,
+            "BENCH_IOVOX_SECURE_KEY": traffic.IOVOX_SECURE_KEY,
+        }
     ready = f"http://127.0.0.1:{port}/healthz"
     return Server(ServerProcess.start(command, env, ready, module="uvicorn"), port)
 

@@ -21,7 +21,6 @@ REMOVED = (
     ("one timer for all bodies", "35", "receipt in pieces", "2.6 % of CPU"),
     ("the empty 200 kept for a second", "18", "receipt", "0.3 µs, 0.5 % of CPU"),
     ("the usual id and status known at a glance", "14", "receipt", "0.14 µs, 0.2 % of CPU"),
-    ("XML for iovox put together by hand", "10", "send", "4.0 µs, 0.6 % of CPU"),
     ("iovox's usual answer by a regular expression", "8", "send", "6.8 µs, 1.0 % of CPU"),
     ("RECORD_ONLY for messages without key and event", "8", "send", "0.6 % of CPU"),
     ("bounds for a second batch of sends", "8", "send", "nothing: -1.3 % of CPU"),

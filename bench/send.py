@@ -18,6 +18,11 @@ from bench.turns import TURNS, Contender, Contest, in_turns
 FEW = 50
 MANY = 300
 """Callers that keep all cores busy, each with a connection to iovox."""
+STEADY = 2.0
+"""Seconds that a turn of the many takes at least. In a third of a second each sends once, on a new
+connection, and the service opens one to iovox for nearly each, having dropped what was idle for 2 s
+between the turns: that measures connecting.
+"""
 SLOWLY = 450.0
 """Requests a second, about as many as the few callers send."""
 DELAY = 0.1
@@ -92,6 +97,7 @@ class _Load(Protocol):
 def _load(server: Server, source: str, options: dict[str, object], *, status: int) -> _Load:
     def contender(callers: int, *, spread: float = 0.0, rate: float | None = None) -> Contender:
         def job(seconds: float) -> Job:
+            seconds = max(seconds, STEADY) if callers == MANY else seconds
             return Job(server.port, source, options, seconds, callers, rate=rate, spread=spread)
 
         return Contender(server, job, status=status)

@@ -243,7 +243,7 @@ def _recorded(fact: Recorded) -> bytes:
 
 def _recorded_of(content: bytes) -> Recorded:
     fields = json.loads(content)
-    messages = tuple(_message_of(one) for one in fields["messages"])
+    messages = tuple(_message_of(one) for one in fields.get("messages", ()))
     return Recorded(messages, _key_of(fields.get("key")))
 
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 import httpx
 
 PAUSE = 0.03
+TRIES = 100
 REPEATS = 0.3
 """The share of requests that repeat an earlier one."""
 WITHOUT_RECEIPT = "447700900105"
@@ -67,7 +68,9 @@ class KeyedSenders:
         async with self._client() as client:
             for one in self.asked:
                 if one.told:
-                    while (await self._ask(client, one, port)) in (0, 503, 409):
+                    for _ in range(TRIES):
+                        if (await self._ask(client, one, port)) not in (0, 503, 409):
+                            break
                         await asyncio.sleep(0.2)
 
     def _client(self) -> httpx.AsyncClient:

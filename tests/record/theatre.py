@@ -232,9 +232,9 @@ class Theatre:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.pending.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            if not isinstance(error, ServiceError | Killed):
-                self.failures.append(error)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ServiceError | Killed):
+            self.failures.append(error)
 
     failures: list[BaseException] = field(default_factory=list)
 

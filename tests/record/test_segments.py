@@ -1,0 +1,193 @@
+"""A journal's files: what is written is read again; what is damaged or not ours stops nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.model.fact import Arrived, Fact, Gap, Mark, Met
+from app.model.receipt import Arrival
+from app.record.encoding import decode, encode
+from app.record.folders import Folders
+from app.record.reading import batches, find_start
+from app.record.segments import ASIDE, MAGIC, Lock, Writer, make_folder, read, segments
+
+DATABASE = UUID(int=7)
+
+
+def arrived(body: bytes = b"{}") -> Arrived:
+    return Arrived((Arrival(uuid4(), datetime.now(UTC), body),))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "journal" / "a"
+    make_folder(made.parent)
+    make_folder(made)
+    return made
+
+
+def written(folder: Path, *facts: Fact) -> Writer:
+    writer = Writer(folder, DATABASE)
+    for fact in facts:
+        writer.append(encode(fact))
+    return writer
+
+
+def facts_in(folder: Path) -> list[Fact | None]:
+    return [located and decode(located.raw) for located in read(folder, (0, 0))]
+
+
+def test_what_was_written_is_read_in_order(folder: Path) -> None:
+    first, second = arrived(b"one"), arrived(b"two")
+    written(folder, first).close()
+    written(folder, second).close()
+    assert segments(folder) == [1, 2]
+    assert facts_in(folder) == [first, second]
+
+
+def test_only_the_owner_can_read_it(folder: Path) -> None:
+    written(folder, arrived()).close()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert modes == {0o600}
+
+
+def test_no_link_is_followed(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(elsewhere)
+    with pytest.raises(OSError, match=r"."):
+        make_folder(link)
+    (folder / "0000000001.journal").symlink_to(tmp_path / "somewhere")
+    with capture_logs() as logs:
+        assert facts_in(folder) == [None]
+    assert logs[0]["event"] == "journal_segment_set_aside"
+
+
+def test_a_torn_record_at_the_end_is_passed_over(folder: Path) -> None:
+    whole = arrived(b"whole")
+    written(folder, whole, arrived(b"torn")).close()
+    path = folder / "0000000001.journal"
+    os.truncate(path, path.stat().st_size - 3)
+    written(folder, arrived(b"later")).close()
+    found = facts_in(folder)
+    assert found[0] == whole
+    assert len(found) == 2
+    assert None not in found
+
+
+@pytest.mark.parametrize("place", ["header", "record"])
+def test_a_damaged_segment_is_set_aside_and_said_so(folder: Path, place: str) -> None:
+    before, after = arrived(b"before"), arrived(b"after")
+    written(folder, before, arrived(b"damaged" * 20)).close()
+    written(folder, after).close()
+    path = folder / "0000000001.journal"
+    data = bytearray(path.read_bytes())
+    data[3 if place == "header" else -5] ^= 0xFF
+    path.write_bytes(data)
+    with capture_logs() as logs:
+        found = facts_in(folder)
+    assert found == ([None, after] if place == "header" else [before, None, after])
+    assert [line["event"] for line in logs] == ["journal_segment_set_aside"]
+    assert logs[0]["log_level"] == "error"
+    assert (folder / (path.name + ASIDE)).exists()
+    assert not path.exists()
+    written(folder).close()
+    assert segments(folder)[-1] == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"not a journal", MAGIC, MAGIC + b"\xff" * 40])
+def test_a_foreign_file_is_set_aside(folder: Path, content: bytes) -> None:
+    (folder / "0000000001.journal").write_bytes(content)
+    mine = arrived()
+    written(folder, mine).close()
+    with capture_logs() as logs:
+        assert facts_in(folder) == [None, mine]
+    assert logs[0]["event"] == "journal_segment_set_aside"
+
+
+def test_another_journals_segment_is_foreign(folder: Path) -> None:
+    other = folder.parent / "b"
+    make_folder(other)
+    written(other, arrived()).close()
+    (other / "0000000001.journal").rename(folder / "0000000001.journal")
+    with capture_logs() as logs:
+        assert facts_in(folder) == [None]
+    assert "belongs to the journal 'b'" in logs[0]["why"]
+
+
+def test_a_missing_segment_is_noticed(folder: Path) -> None:
+    for _ in range(3):
+        written(folder, arrived()).close()
+    (folder / "0000000002.journal").unlink()
+    assert [found is None for found in facts_in(folder)] == [False, True, False]
+
+
+def test_a_disk_that_takes_nothing_leaves_a_gap_behind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = written(folder, arrived(b"before"))
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:5]))
+    with pytest.raises(OSError, match="5 of"):
+        writer.append(encode(arrived(b"lost")))
+    monkeypatch.setattr(os, "write", real)
+    after = arrived(b"after")
+    writer.append(encode(after))
+    writer.close()
+    assert facts_in(folder)[1:] == [Gap(), after]
+    (batch,) = batches(folder, (0, 0), None)
+    assert not batch.is_whole
+
+
+def test_where_to_begin(folder: Path) -> None:
+    """The newest mark that the database has; whoever was seen since then is waited for."""
+    inc, old, new = uuid4(), uuid4(), uuid4()
+    written(
+        folder,
+        Met(("zero",)),
+        Mark(old, (1, 100), inc, ("one",)),
+        Mark(new, (1, 200), inc, ("one", "two")),
+        Met(("three",)),
+    ).close()
+    start = find_start(folder, new)
+    assert (start.position, start.is_whole) == ((1, 200), True)
+    assert start.others == {"one", "two", "three"}
+    assert find_start(folder, old).position == (1, 100)
+    assert find_start(folder, None).others == {"zero", "one", "two", "three"}
+    unknown = find_start(folder, uuid4())
+    assert (unknown.position, unknown.is_whole) == ((0, 0), False)
+
+
+def test_a_journal_has_one_process_and_is_adopted_when_that_is_gone(tmp_path: Path) -> None:
+    folders = Folders(tmp_path / "journal")
+    first, lock, _ = folders.take(DATABASE)
+    Writer(first, DATABASE).close()
+    second, other_lock, _ = folders.take(DATABASE)
+    assert second != first
+    with pytest.raises(OSError, match=r"."):
+        Lock(first)
+    lock.release()
+    again, lock, has_foreign = folders.take(DATABASE)
+    assert (again, has_foreign) == (first, False)
+    lock.release()
+    other_lock.release()
+
+
+def test_a_journal_of_another_database_is_left_alone(tmp_path: Path) -> None:
+    folders = Folders(tmp_path / "journal")
+    first, lock, _ = folders.take(DATABASE)
+    Writer(first, DATABASE).close()
+    lock.release()
+    second, lock, has_foreign = folders.take(UUID(int=8))
+    assert second != first
+    assert has_foreign
+    lock.release()

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from app.model.status import Status
@@ -33,7 +33,8 @@ ID_PATTERN = f"^(v{_DIGIT}{{{ERA_DIGITS}}})?{_DIGIT}{{{DIGITS}}}$"
 _ID = re.compile(ID_PATTERN.removeprefix("^").removesuffix("$"))
 
 
-class Cursor(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Cursor:
     """A place in the log. ``era`` stands for the incarnation of the database in which it was given
     out; 0 for the first, also before there were any.
     """

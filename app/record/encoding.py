@@ -133,9 +133,16 @@ def _unpack(content: bytes) -> Iterator[Arrival]:
 
 
 def _json(fields: Json) -> bytes:
-    """What is None, empty or False is left out: it is the default on reading."""
-    present = {name: value for name, value in fields.items() if value not in (None, (), [], False)}
-    return json.dumps(present, separators=(",", ":")).encode()
+    return json.dumps(_given(fields), separators=(",", ":")).encode()
+
+
+def _given(fields: Json) -> Json:
+    """Without what is None, empty or False: it is the default on reading."""
+    return {
+        name: value
+        for name, value in fields.items()
+        if value is not None and value is not False and value not in ((), [])
+    }
 
 
 def _time(moment: datetime | None) -> int | None:
@@ -181,7 +188,7 @@ def _message(message: Message) -> Json:
         "give_up": _time(message.give_up_at),
         "again": _hex(message.resend_of),
     }
-    return {name: value for name, value in fields.items() if value not in (None, False)}
+    return _given(fields)
 
 
 def _message_of(fields: Json) -> Message:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator
 
 from app.model.event import (
     EVENT_STATUSES,
@@ -58,7 +58,7 @@ def _cursor(value: object) -> Cursor:
 
 EventCursor = Annotated[
     Cursor,
-    BeforeValidator(_cursor, json_schema_input_type=Annotated[str, Field(pattern=ID_PATTERN)]),
+    PlainValidator(_cursor, json_schema_input_type=Annotated[str, Field(pattern=ID_PATTERN)]),
 ]
 """An event's id, parsed."""
 EventNumber = Annotated[

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -184,6 +185,11 @@ def frozen_garbage() -> None:
     _set(process.GracefulServer, "startup", Server.startup)
 
 
+def journal() -> None:
+    """What is acknowledged is in the database alone."""
+    os.environ["DLR_JOURNAL_FOR"] = "0"
+
+
 def nothing() -> None:
     """The service as it is: by how much two servers of the same program differ is noise."""
 
@@ -195,7 +201,7 @@ DEVICES: dict[str, Callable[[], None]] = {
         remembered_meanings, of_each_one,
         alone, receipts_directly, reset_query, accept, sends_directly, compiled_lookups,
         grouped_lookups, grouped_keys, trusted_keys, remembered_numbers, small_ones,
-        rare_collections, frozen_garbage,
+        rare_collections, frozen_garbage, journal,
     )
 }  # fmt: skip
 

@@ -16,8 +16,11 @@ _SIZE = 16
 
 
 class Beats(NamedTuple):
-    """In which incarnation: the last beat that the database is known to have, and the next one."""
+    """In which incarnation, and its number: the last beat that the database is known to have, and
+    the next one.
+    """
 
+    n: int
     incarnation: UUID
     last: UUID
     next: UUID
@@ -28,7 +31,9 @@ def write(folder: Path, beats: Beats) -> None:
     with suppress(OSError):
         file = os.open(folder / _FILE, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
         try:
-            os.pwrite(file, b"".join(one.bytes for one in beats), 0)
+            ids = (beats.incarnation, beats.last, beats.next)
+            data = beats.n.to_bytes(_SIZE) + b"".join(one.bytes for one in ids)
+            os.pwrite(file, data, 0)
         finally:
             os.close(file)
 
@@ -40,10 +45,10 @@ def read(folder: Path) -> Beats | None:
     except OSError:
         return None
     try:
-        data = os.pread(file, 3 * _SIZE, 0)
+        data = os.pread(file, 4 * _SIZE, 0)
     finally:
         os.close(file)
-    if len(data) < 3 * _SIZE:
+    if len(data) < 4 * _SIZE:
         return None
-    ids = [UUID(bytes=data[at : at + _SIZE]) for at in range(0, 3 * _SIZE, _SIZE)]
-    return Beats(*ids)
+    ids = [UUID(bytes=data[at : at + _SIZE]) for at in range(_SIZE, 4 * _SIZE, _SIZE)]
+    return Beats(int.from_bytes(data[:_SIZE]), *ids)

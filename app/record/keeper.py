@@ -83,6 +83,7 @@ class Keeper:
         self._folder: Path | None = None
         self._file_lock: Lock | None = None
         self._claimant: Claimant | None = None
+        self._newest: Incarnation | None = None
         self._swap: _Swap | None = None
         self._confirmed: Position | None = None
         self._marked = (-1, frozenset[str]())
@@ -126,6 +127,7 @@ class Keeper:
             with suppress(ServiceError):
                 async with self._lock:
                     await self._swap_beat(stop=not self._journal.has_open)
+        self._presence.close()
         self._journal.close()
         if self._file_lock is not None:
             self._file_lock.release()
@@ -169,8 +171,8 @@ class Keeper:
             self._swap = self._next_swap()
         swap = self._swap
         mine.beats = (mine.beats[0], swap.beat)
-        if self._folder is not None:
-            beats.write(self._folder, Beats(mine.incarnation, *mine.beats))
+        if self._folder is not None and self._newest is not None:
+            beats.write(self._folder, Beats(self._newest.n, mine.incarnation, *mine.beats))
         found, is_done = await self._presence.beat(
             mine,
             next_beat=swap.beat,
@@ -179,8 +181,8 @@ class Keeper:
             checked_in=self._journal.is_checked,
             stop=stop,
         )
-        self._see(found)
         if is_done:
+            self._see(found)  # not where it has forgotten: a hold may be among that
             mine.beats, mine.beaten_at = (swap.beat,), time.monotonic()
             self._swap = None
             if swap.mark is not None:
@@ -269,16 +271,19 @@ class Keeper:
             raise StoreUnavailable("the database lost its incarnations again")
         if newest.generation != found.generation:
             return f"it was restarted, restored or failed over: {found.generation}"
+        known = self._newest if self._claimant is not None else None
+        kept = await asyncio.to_thread(beats.read, folder)
+        n, nonce = (
+            (known.n, known.nonce) if known else (kept.n, kept.incarnation) if kept else (0, None)
+        )
+        if nonce is None or newest.n > n:
+            return None  # somebody else has noticed, or there is nothing to compare with
+        if newest.nonce != nonce:
+            return "it has forgotten the incarnation that we know"
         me = found.processes.get(folder.name)
-        if self._claimant is not None:
-            is_same = newest.nonce == self._claimant.incarnation
-            has_beat = me is not None and me.beat in self._claimant.beats
-            return "it does not have our newest beat" if is_same and not has_beat else None
-        kept = beats.read(folder)
-        if kept is None or kept.incarnation != newest.nonce:
-            return None
-        has_beat = me is not None and me.beat in (kept.last, kept.next)
-        return None if has_beat else "it does not have the newest beat of before our start"
+        expected = self._claimant.beats if self._claimant else kept[2:] if kept else ()
+        has_beat = me is not None and me.beat in expected
+        return None if has_beat else "it does not have our newest beat"
 
     async def _adopt(self, found: Standing) -> None:
         newest, folder = found.newest, self._folder
@@ -287,6 +292,7 @@ class Keeper:
         is_first = self._claimant is None
         self._claimant = self._permit.claimant = None
         self._swap = None
+        self._newest = newest
         self._journal.adopt(newest.nonce)
         self._confirmed = None
         self._marked = (-1, frozenset())
@@ -301,7 +307,7 @@ class Keeper:
         self._journal.note(Met(tuple(sorted(others))))
         beat = uuid4()
         last = beat if me is None else me.beat
-        beats.write(folder, Beats(newest.nonce, last, beat))
+        beats.write(folder, Beats(newest.n, newest.nonce, last, beat))
         await self._presence.register(folder.name, host=self._host, beat=beat, others=others)
         self._others = others
         self._claimant = Claimant(folder.name, found.generation, newest.nonce, (beat,))

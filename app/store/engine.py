@@ -6,7 +6,6 @@ Every failure is ``StoreUnavailable`` or ``StoreRefused`` (see ``failures``).
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -187,11 +186,6 @@ class Database:
         if not self.is_sqlite:
             self._direct.drop_elsewhere(server)
             self._pooled.drop_elsewhere(server)
-
-    def inode(self) -> int:
-        """SQLite only: which file is at the path now. Raises StoreUnavailable."""
-        with translated(self.name):
-            return os.stat(self.file or "").st_ino  # noqa: PTH116  one call a second
 
     def reopen(self) -> None:
         """SQLite only: use the file that is at the path now, not the one that was."""

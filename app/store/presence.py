@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.fact import Settled
 from app.store.engine import Database
+from app.store.file_identity import FileIdentity
 from app.store.tables import (
     events,
     incarnations,
@@ -234,7 +235,7 @@ class PresenceStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._inode: int | None = None
+        self._file: FileIdentity | None = None
 
     async def look(self) -> Standing:
         """What there is now."""
@@ -349,8 +350,14 @@ class PresenceStore:
         async with self._database.read(patience=PATIENCE) as connection:
             return (await connection.execute(select(queue_holds.c.name))).first() is not None
 
+    def close(self) -> None:
+        """Hold on to the file of SQLite no longer."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     async def _look(self, connection: AsyncConnection) -> Standing:
-        generation = str(self._inode)
+        generation = "" if self._file is None else self._file.generation
         if not self._database.is_sqlite:
             generation = str((await connection.execute(text(f"select {GENERATION}"))).scalar_one())
         order = incarnations.c.n
@@ -398,12 +405,13 @@ class PresenceStore:
 
     def _follow_file(self) -> None:
         """SQLite: go on with the file that is at the path now, if it was put back from a copy."""
-        if self._database.file is None:
+        file = self._database.file
+        if file is None or (self._file is not None and self._file.is_at(file)):
             return
-        inode = self._database.inode()
-        if self._inode not in (None, inode):
+        if self._file is not None:
             self._database.reopen()
-        self._inode = inode
+            self._file.close()
+        self._file = FileIdentity(file, self._database.name)
 
 
 def _is_current(found: Standing, mine: Claimant) -> bool:

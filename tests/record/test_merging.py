@@ -43,7 +43,7 @@ def state(*facts: Message | Ended) -> Status | None:
     return known and known.message.state
 
 
-HISTORIES = {
+HISTORIES: dict[str, tuple[list[Message | Ended], Status]] = {
     "on the wire": ([QUEUED, on_wire(1, FIRST)], Status.SENDING),
     "not sent": (
         [QUEUED, on_wire(1, FIRST), ended(Status.QUEUED, 1, FIRST)],

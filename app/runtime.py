@@ -62,7 +62,8 @@ from app.store.messages import MessageStore
 from app.store.outbox.deliveries import WebhookDeliveryStore
 from app.store.outbox.store import OutboxStore
 from app.store.pace import PaceStore
-from app.store.presence import Permit, PresenceStore
+from app.store.permission import Permit
+from app.store.presence import PresenceStore
 from app.store.queue import QueueStore
 from app.store.receipts import ReceiptStore
 from app.store.schema import migrate

@@ -29,7 +29,8 @@ from app.record.reading import Start, find_start
 from app.record.restorer import Report, Restorer
 from app.record.segments import Lock, Writer
 from app.store.bringing_back import BringingBackStore
-from app.store.presence import Claimant, Incarnation, Permit, PresenceStore, Standing
+from app.store.permission import Permit
+from app.store.presence import Claimant, Incarnation, PresenceStore, Standing
 
 BEAT = 1.0
 """Seconds between two beats."""

@@ -23,7 +23,7 @@ from app.store.meeting.accepting import accept_directly
 from app.store.meeting.binding import meet_and_bind
 from app.store.message_rows import Tracked, errors_json, message_of, tracked
 from app.store.pace import PaceStore, Slots
-from app.store.presence import Permit
+from app.store.permission import Permit
 from app.store.recording import NewMessage, record, record_directly, step_json
 from app.store.tables import deliveries, messages
 

@@ -40,7 +40,7 @@ def merged(*facts: Message | Ended) -> Known | None:
 
 def state(*facts: Message | Ended) -> Status | None:
     known = merged(*facts)
-    return known and known.message.state
+    return None if known is None else known.message.state
 
 
 HISTORIES: dict[str, tuple[list[Message | Ended], Status]] = {

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from app.model.status import Status
-from app.store import presence
+from app.store import permission
 from app.store.engine import Database
 from tests.record.rewinding import PostgresRewinder, Rewinder, SqliteRewinder
 from tests.record.theatre import Theatre
@@ -288,8 +288,8 @@ def _id(stored: object) -> UUID:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is a matter of seconds between machines is none in one event loop."""
-    monkeypatch.setattr(presence, "SETTLING", timedelta(0))
-    monkeypatch.setattr(presence, "FRESH", 60.0)
+    monkeypatch.setattr(permission, "SETTLING", timedelta(0))
+    monkeypatch.setattr(permission, "FRESH", 60.0)
 
 
 def play(make_database: Any, examples: int) -> None:

@@ -6,13 +6,26 @@ died is brought back by any other on the same machine.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import structlog
 
-from app.record.segments import Lock, age, database_of, delete, make_folder, segments, size
+from app.record.segments import (
+    Lock,
+    age,
+    database_of,
+    delete,
+    make_folder,
+    segments,
+    set_aside_in,
+    size,
+)
+
+NEVER = 10**10
+"""No segment has this number."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,10 +71,28 @@ class Folders:
         return sum(size(folder, number) for folder in self._all() for number in segments(folder))
 
     def delete_old(self, folder: Path, older_than: float, before: int) -> None:
-        """Delete segments last written to so many seconds ago, with a number below ``before``."""
+        """Delete segments last written to so many seconds ago, with a number below ``before``; and
+        what was set aside.
+        """
         for number in segments(folder):
             if number < before and age(folder, number) > older_than:
                 delete(folder, number)
+        for path in set_aside_in(folder):
+            if time.time() - path.lstat().st_mtime > older_than:
+                path.unlink(missing_ok=True)
+
+    def tidy(self, older_than: float) -> None:
+        """Delete what is so old in journals that nobody writes, and those with nothing left."""
+        for folder in self._all():
+            lock = _lock(folder)
+            if lock is None:
+                continue
+            self.delete_old(folder, older_than, NEVER)
+            if not segments(folder) and not set_aside_in(folder):
+                for path in folder.iterdir():
+                    path.unlink(missing_ok=True)
+                folder.rmdir()
+            lock.release()
 
     def _all(self) -> list[Path]:
         if not self.root.is_dir():

@@ -28,6 +28,9 @@ from app.record.segments import Writer
 
 _NOT_OPEN = "the journal is not open yet: the database has not been seen since the start"
 
+_DATABASE_ALONE = "what is acknowledged now is in the database alone"
+_MAKE_ROOM = "let this process write to the disk of DLR_SPOOL_DIR, and make room there"
+
 log = structlog.get_logger(__name__)
 
 
@@ -64,6 +67,8 @@ class Journal:
         self.incarnation: UUID | None = None
         self.checked = asyncio.Event()
         self.failure: str | None = None
+        self.is_suspended = False
+        """The disk does not take a journal: everything goes on as without one."""
         self.written = 0
         self._writer: Writer | None = None
         self._operations: set[Open] = set()
@@ -71,11 +76,19 @@ class Journal:
     @property
     def is_checked(self) -> bool:
         """Whether nothing is left to be brought back."""
-        return not self.is_on or self.checked.is_set()
+        return not self.is_on or self.is_suspended or self.checked.is_set()
 
     def open(self, writer: Writer) -> None:
         """Write to this from now on."""
         self._writer = writer
+        self.is_suspended = False
+
+    def suspend(self, reason: str) -> None:
+        """Do without, until it can be opened."""
+        if not self.is_suspended:
+            log.error("journal_cannot_be_opened", reason=reason, consequence=_DATABASE_ALONE,
+                      todo=_MAKE_ROOM)  # fmt: skip
+        self.is_suspended = True
 
     def adopt(self, incarnation: UUID) -> None:
         """Another incarnation has begun: everything since a mark that it has is to be checked."""
@@ -98,7 +111,7 @@ class Journal:
 
         Raises Forgotten if it is not the one of now; then none is written.
         """
-        if not self.is_on:
+        if not self.is_on or self.is_suspended:
             return
         if self.incarnation != began_in or self._writer is None:
             raise Forgotten
@@ -106,7 +119,7 @@ class Journal:
 
     def holds(self, incarnation: UUID | None) -> bool:
         """Whether what was leased in that incarnation still counts."""
-        return not self.is_on or incarnation == self.incarnation
+        return not self.is_on or self.is_suspended or incarnation == self.incarnation
 
     def note(self, fact: Fact) -> bool:
         """Write a fact about the journal itself; whether the disk took it."""
@@ -135,7 +148,7 @@ class Journal:
         self._writer = None
 
     def _first(self, records: bytes) -> Open:
-        if self.is_on and self._writer is None:
+        if self.is_on and self._writer is None and not self.is_suspended:
             raise StoreUnavailable(_NOT_OPEN)
         operation = Open(self, self.end)
         if self.is_on:
@@ -153,8 +166,8 @@ class Journal:
                 log.error(
                     "journal_fails",
                     reason=str(error),
-                    consequence="what is acknowledged now is in the database alone",
-                    todo="make room on the disk of DLR_SPOOL_DIR",
+                    consequence=_DATABASE_ALONE,
+                    todo=_MAKE_ROOM,
                 )
             self.failure = str(error)
             return

@@ -25,6 +25,7 @@ from app.record import beats
 from app.record.beats import Beats
 from app.record.folders import Folders
 from app.record.journal import Journal
+from app.record.orphans import Orphans
 from app.record.reading import Start, find_start
 from app.record.restorer import Report, Restorer
 from app.record.segments import Lock, Writer
@@ -92,7 +93,7 @@ class Keeper:
         self._checking: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
         self._orphans_at = self._tidied_at = 0.0
-        self._brought_back: set[str] = set()
+        self._orphans = Orphans(folders=folders, presence=presence, restorer=restorer)
         self._hold_noted = False
         self._settled: set[UUID] = set()
         self.is_held = False
@@ -105,6 +106,7 @@ class Keeper:
         if self._journal.is_on:
             if self._greeting is None or self._greeting.done():
                 self._greeting = asyncio.create_task(self._locked_beat())
+                self._greeting.add_done_callback(_retrieve)
             await asyncio.shield(self._greeting)
 
     async def run(self) -> None:
@@ -139,14 +141,15 @@ class Keeper:
             return
         await self._locked_beat()
         now = time.monotonic()
-        if not self._journal.is_checked:
+        if not self._journal.is_checked or self._claimant is None:
             return
         if now - self._orphans_at > ORPHANS_EVERY:
             self._orphans_at = now
-            await self._bring_back_orphans()
+            await self._orphans.bring_back(self._claimant)
         if now - self._tidied_at > TIDY_EVERY:
             self._tidied_at = now
             await asyncio.to_thread(self._tidy)
+            await self._presence.forget_stopped(self._keep_for)
 
     async def _locked_beat(self) -> None:
         async with self._lock:
@@ -225,6 +228,8 @@ class Keeper:
             found = await self._begin(found, "the first start with a journal")
         if self._folder is None:
             await self._open(found)
+        if self._folder is None:
+            return
         why = await self._why_forgotten(found)
         if why is not None:
             log.warning(
@@ -249,10 +254,12 @@ class Keeper:
             folder, lock, has_foreign = await asyncio.to_thread(self._folders.take, found.database)
             writer = await asyncio.to_thread(Writer, folder, found.database)
         except OSError as error:
-            log.error("journal_cannot_be_opened", reason=str(error), consequence="no start")
-            raise StoreUnavailable(f"the journal cannot be opened: {error}") from None
+            self._journal.suspend(str(error))
+            self._permit.is_on = False
+            return
         self._folder, self._file_lock = folder, lock
         self._journal.open(writer)
+        self._permit.is_on = True
         if has_foreign:
             await self._warn_of_foreign()
 
@@ -297,7 +304,7 @@ class Keeper:
         self._journal.adopt(newest.nonce)
         self._confirmed = None
         self._marked = (-1, frozenset())
-        self._brought_back.clear()
+        self._orphans.begin()
         if self._checking is not None:
             self._checking.cancel()
         if not is_first:
@@ -361,63 +368,21 @@ class Keeper:
             if not is_known:
                 self._journal.checked.clear()
                 raise StoreUnavailable("the database has forgotten once more")
-        _log_checked(folder, report, began)
+        report.log(folder, began)
         self._orphans_at = 0.0
-
-    async def _bring_back_orphans(self) -> None:
-        """Bring back what processes of this machine had that are gone."""
-        mine = self._claimant
-        found = await self._presence.look()
-        if mine is None or found.newest is None or found.database is None:
-            return
-        orphans = await asyncio.to_thread(list, self._folders.orphans(found.database))
-        try:
-            for folder, _ in orphans:
-                if folder.name not in self._brought_back:
-                    await self._bring_back_orphan(folder, found, mine)
-                    self._brought_back.add(folder.name)
-        finally:
-            for _, lock in orphans:
-                lock.release()
-
-    async def _bring_back_orphan(self, folder: Path, found: Standing, mine: Claimant) -> None:
-        there = found.processes.get(folder.name)
-        if there is not None and there.is_stopped:
-            return
-        began = time.monotonic()
-        start = await asyncio.to_thread(find_start, folder, None if there is None else there.mark)
-        report = Report(is_whole=start.is_whole)
-        await self._restorer.bring_back(
-            folder,
-            start.position,
-            None,
-            incarnation=mine.incarnation,
-            generation=mine.generation,
-            report=report,
-        )
-        await self._restorer.finish(folder, report)
-        await self._presence.retire(folder.name, mine.incarnation)
-        _log_checked(folder, report, began)
 
     def _tidy(self) -> None:
         """Delete what is older than it is to be kept, and is in this database for sure."""
         if self._folder is not None and self._confirmed is not None:
             self._folders.delete_old(self._folder, self._keep_for, self._confirmed[0])
+            self._folders.tidy(self._keep_for)
 
 
 def _running(found: Standing) -> frozenset[str]:
     return frozenset(name for name, one in found.processes.items() if not one.is_stopped)
 
 
-def _log_checked(folder: Path, report: Report, began: float) -> None:
-    done = report.done
-    say = log.warning if done else log.info
-    say(
-        "journal_checked",
-        journal=folder.name,
-        messages=done.messages,
-        outcomes=done.outcomes,
-        idempotency_keys=done.keys,
-        receipts=done.receipts,
-        seconds=round(time.monotonic() - began, 3),
-    )
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Whoever asked may be gone by now, and asyncio logs what nobody retrieves."""
+    if not task.cancelled():
+        task.exception()

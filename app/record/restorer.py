@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,20 @@ class Report:
     is_whole: bool = True
     held: Held | None = None
     settled: dict[UUID, Settled] = field(default_factory=dict)
+
+    def log(self, folder: Path, began: float) -> None:
+        """Say what was missing. ``began``: by ``time.monotonic``."""
+        done = self.done
+        say = log.warning if done else log.info
+        say(
+            "journal_checked",
+            journal=folder.name,
+            messages=done.messages,
+            outcomes=done.outcomes,
+            idempotency_keys=done.keys,
+            receipts=done.receipts,
+            seconds=round(time.monotonic() - began, 3),
+        )
 
 
 class Restorer:

@@ -172,6 +172,11 @@ def read_segment(folder: Path, number: int) -> Iterator[Located | None]:
     yield from _records(folder, number, 0, None)
 
 
+def set_aside_in(folder: Path) -> list[Path]:
+    """The files that were set aside."""
+    return [each for each in folder.iterdir() if each.name.endswith(ASIDE)]
+
+
 def age(folder: Path, number: int) -> float:
     """Seconds since the segment was last written to."""
     return time.time() - os.lstat(folder / _file_name(number)).st_mtime

@@ -210,6 +210,13 @@ class PresenceStore:
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(gone.values(is_stopped=1, incarnation=incarnation))
 
+    async def forget_stopped(self, after: float) -> None:
+        """Delete the rows of processes that stopped so many seconds ago: no backup is so old."""
+        before = self._database.clock.now() - timedelta(seconds=after) - SILENT
+        gone = (processes.c.is_stopped == 1) & (processes.c.seen_at < before)
+        async with self._database.write(patience=PATIENCE) as connection:
+            await connection.execute(delete(processes).where(gone))
+
     async def hold(self, by: str, reason: str) -> None:
         """Hold the queue; the first reason stands."""
         async with self._database.write(patience=PATIENCE) as connection:

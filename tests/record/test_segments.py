@@ -191,3 +191,35 @@ def test_a_journal_of_another_database_is_left_alone(tmp_path: Path) -> None:
     assert second != first
     assert has_foreign
     lock.release()
+
+
+def test_what_is_old_is_deleted_by_whole_segments(folder: Path) -> None:
+    folders = Folders(folder.parent)
+    writer = written(folder, arrived(b"old"))
+    writer._begin()
+    writer.append(encode(arrived(b"new")))
+    os.utime(folder / "0000000001.journal", (0, 0))
+    folders.delete_old(folder, 60, 1)
+    assert segments(folder) == [1, 2]  # not before the mark that was confirmed
+    folders.delete_old(folder, 60, 2)
+    assert segments(folder) == [2]
+    writer.close()
+
+
+def test_a_journal_that_nobody_writes_goes_when_it_is_old(folder: Path) -> None:
+    folders = Folders(folder.parent)
+    written(folder, arrived()).close()
+    folders.tidy(60)
+    assert segments(folder) == [1]
+    os.utime(folder / "0000000001.journal", (0, 0))
+    folders.tidy(60)
+    assert not folder.exists()
+
+
+def test_a_journal_under_a_lock_is_left_alone(folder: Path) -> None:
+    lock = Lock(folder)
+    written(folder, arrived()).close()
+    os.utime(folder / "0000000001.journal", (0, 0))
+    Folders(folder.parent).tidy(60)
+    assert segments(folder) == [1]
+    lock.release()

@@ -56,7 +56,9 @@ MESSAGES = st.builds(
 )
 CLAIMS = st.builds(ClaimedKey, WORDS, WORDS, st.binary(max_size=16), TIMES, st.none() | IDS, SOME)
 STEPS = st.builds(Step, st.sampled_from(Status), TIMES, st.lists(WORDS, max_size=2).map(tuple))
-ARRIVALS = st.builds(Arrival, IDS, TIMES, st.binary(max_size=300), st.none() | IDS)
+ARRIVALS = st.builds(
+    Arrival, IDS, TIMES, st.binary(max_size=300), st.none() | IDS.filter(lambda id_: id_.int != 0)
+)
 NAMES = st.lists(WORDS, max_size=3).map(tuple)
 FACTS: st.SearchStrategy[Fact] = st.one_of(
     st.builds(Recorded, st.lists(MESSAGES, max_size=3).map(tuple), st.none() | CLAIMS),

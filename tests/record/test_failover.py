@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -53,8 +54,7 @@ class Stage:
     services: list[Service] = field(default_factory=list)
 
     async def replica(self) -> Service:
-        folder = self.folder / f"replica-{len(self.services)}"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="replica-", dir=self.folder))
         service = Service(folder, self.url, settings={"DLR_IOVOX_URL": self.iovox.url})
         self.stack.callback(service.close)
         self.stack.callback(lambda: sys.stdout.write(service.output()[-6_000:]))

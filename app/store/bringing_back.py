@@ -32,7 +32,6 @@ from app.store.idempotency import KEPT, IdempotencyKey, release
 from app.store.meeting import postgresql, sqlite
 from app.store.meeting.binding import bind, meet_and_bind
 from app.store.message_rows import errors_json, errors_of, message_of, steps_of
-from app.store.presence import GENERATION
 from app.store.recording import COLUMNS, row_of, step_json
 from app.store.tables import idempotency_keys, incarnations, messages, receipts
 
@@ -146,8 +145,7 @@ class BringingBackStore:
         newest = select(incarnations.c.nonce).order_by(incarnations.c.n.desc()).limit(1)
         is_same = (await connection.execute(newest)).scalar_one_or_none() == incarnation
         if is_same and not self._database.is_sqlite:
-            found = await connection.execute(text(f"select {GENERATION}"))
-            is_same = found.scalar_one() == generation
+            is_same = await self._database.generation.read(connection) == generation
         if not is_same:
             raise StoreUnavailable("the database was restored or failed over once more")
 

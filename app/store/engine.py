@@ -24,6 +24,7 @@ from app.store.connections.sqlalchemy_engines import (
     sqlite_engine,
 )
 from app.store.failures import translated
+from app.store.generation import Generation
 
 NOTIFY_TIMEOUT = 5.0
 """Seconds for a notification, which takes a millisecond."""
@@ -65,6 +66,7 @@ class Database:
         self.failover_time = 0.0
         """Seconds that may pass at hosts that are gone before the last one is tried."""
         self._refused: str | None = None
+        self.generation = Generation()
         if isinstance(address, SqliteAddress):
             self.clock.is_the_hosts()
             self._writer = sqlite_engine(address.url, pool_size=1, begin="BEGIN IMMEDIATE")

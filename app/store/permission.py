@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
-from app.store.presence import GENERATION, Claimant
+from app.store.presence import Claimant
 
 FRESH = 5.0
 """Seconds that a beat is good for: without one, nothing is claimed."""
@@ -55,15 +55,18 @@ class Permit:
         self.is_on = is_on
         self.claimant: Claimant | None = None
         self._keys_wait = None if keys_wait is None else timedelta(seconds=keys_wait)
-        sqlite = {"now": "strftime('%Y-%m-%d %H:%M:%f', 'now')", "generation": "null"}
-        postgresql = {"now": "clock_timestamp()", "generation": GENERATION}
-        self._is_sqlite = database.is_sqlite
-        self._statement = _PERMISSION.format(**(sqlite if database.is_sqlite else postgresql))
+        self._database = database
 
     @property
     def incarnation(self) -> UUID | None:
         """That of the database, as far as this process knows."""
         return self.claimant.incarnation if self.claimant else None
+
+    @property
+    def _statement(self) -> str:
+        if self._database.is_sqlite:
+            return _PERMISSION.format(now="strftime('%Y-%m-%d %H:%M:%f', 'now')", generation="null")
+        return _PERMISSION.format(now="clock_timestamp()", generation=self._database.generation.sql)
 
     async def ask(self, connection: AsyncConnection) -> Permission:
         """What is allowed, by what the transaction sees."""

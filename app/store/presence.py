@@ -36,13 +36,6 @@ QUEUE = "queue"
 _LOCK = 7002
 """The PostgreSQL advisory lock under which an incarnation is begun."""
 
-# Raises on a server in recovery, which is right: nothing is to be read from a standby.
-GENERATION = """
-(select system_identifier from pg_control_system()) || '/'
-|| left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) || '/'
-|| extract(epoch from pg_postmaster_start_time())
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
@@ -123,6 +116,7 @@ class PresenceStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._generation = database.generation
         self._file: FileIdentity | None = None
 
     async def look(self) -> Standing:
@@ -254,7 +248,7 @@ class PresenceStore:
     async def _look(self, connection: AsyncConnection) -> Standing:
         generation = "" if self._file is None else self._file.generation
         if not self._database.is_sqlite:
-            generation = str((await connection.execute(text(f"select {GENERATION}"))).scalar_one())
+            generation = await self._generation.read(connection)
         order = incarnations.c.n
         nonces = select(incarnations.c.nonce).order_by(order).limit(1)
         newest = select(incarnations).order_by(order.desc()).limit(1)

@@ -90,6 +90,6 @@ def _marks(folder: Path, number: int) -> list[Mark | Met]:
     marks = (
         _decoded(located)
         for located in read_segment(folder, number)
-        if located is not None and located.raw.kind in (MARK, MET)
+        if located.raw.kind in (MARK, MET)
     )
     return [mark for mark in marks if isinstance(mark, Mark | Met)]

@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -142,10 +143,8 @@ def segments(folder: Path) -> list[int]:
 def database_of(folder: Path) -> UUID | None:
     """The database that a journal belongs to; None where no segment says so."""
     for number in reversed(segments(folder)):
-        try:
+        with suppress(OSError, Damaged):  # set aside when its facts are read
             return _header(_read(folder, number), folder)[0]
-        except (OSError, Damaged) as error:
-            _set_aside(folder, number, str(error))
     return None
 
 
@@ -167,9 +166,14 @@ def read(folder: Path, start: Position, until: Position | None = None) -> Iterat
         yield None
 
 
-def read_segment(folder: Path, number: int) -> Iterator[Located | None]:
-    """The records of one segment; None stands for what is damaged."""
-    yield from _records(folder, number, 0, None)
+def read_segment(folder: Path, number: int) -> Iterator[Located]:
+    """The records of one segment as far as it can be read, which is left as it is."""
+    with suppress(OSError, Damaged):
+        data = _read(folder, number)
+        _, at = _header(data, folder)
+        while (raw := unframe(data, at)) is not None:
+            yield Located((number, at), raw)
+            at = raw.end
 
 
 def set_aside_in(folder: Path) -> list[Path]:

@@ -56,8 +56,12 @@ def _cursor(value: object) -> Cursor:
     return event_cursor(value)
 
 
+if TYPE_CHECKING:
+    _Parsed = Cursor
+else:
+    _Parsed = object  # in the document it is text
 EventCursor = Annotated[
-    Cursor,
+    _Parsed,
     PlainValidator(_cursor, json_schema_input_type=Annotated[str, Field(pattern=ID_PATTERN)]),
 ]
 """An event's id, parsed."""

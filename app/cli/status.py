@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Annotated
@@ -21,11 +20,11 @@ from app.cli.output import (
     show,
 )
 from app.cli.service import connect
+from app.model.numbers import looks_like_number
 from iovox_receipts import Client, Message, NotFound
 
 LATEST = 10
 """Messages that are shown for a phone number."""
-_NUMBER = re.compile(r"\+?[\d\s()./-]{7,}")
 COLUMNS = ("created (UTC)", "status", "id", "origin", "reference", "why")
 
 FACTS = (
@@ -66,7 +65,7 @@ def status(
 ) -> None:
     """Tell what became of a message, with its whole history; or of a number's last messages."""
     with connect() as client:
-        if _NUMBER.fullmatch(message_id.strip()) and not _is_id(client, message_id):
+        if looks_like_number(message_id) and not _is_id(client, message_id):
             _print_latest(client, message_id, as_json=as_json)
             return
         if not watch:

@@ -5,13 +5,10 @@ The ends of a range may be dates, which are London's, as in the API.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any
 
 import typer
-
-from app.model.london import end_of, midnight
 
 
 def time_option(*names: str, help: str) -> Any:  # noqa: A002  as typer has it
@@ -19,14 +16,9 @@ def time_option(*names: str, help: str) -> Any:  # noqa: A002  as typer has it
     return typer.Option(*names, parser=_moment, metavar="TIME", help=help)
 
 
-def since_option(*names: str, help: str) -> Any:  # noqa: A002  as typer has it
-    """The beginning of a range: a time, or a date from its midnight in London on."""
-    return typer.Option(*names, parser=_or_date(midnight), metavar="TIME|DATE", help=help)
-
-
-def until_option(*names: str, help: str) -> Any:  # noqa: A002  as typer has it
-    """The end of a range: a time, or a date with its whole day."""
-    return typer.Option(*names, parser=_or_date(end_of), metavar="TIME|DATE", help=help)
+def range_option(*names: str, help: str) -> Any:  # noqa: A002  as typer has it
+    """The beginning or the end of a range: a time, or a date, which the service reads."""
+    return typer.Option(*names, parser=_moment_or_date, metavar="TIME|DATE", help=help)
 
 
 def _moment(text: str) -> datetime:
@@ -39,13 +31,8 @@ def _moment(text: str) -> datetime:
     return found
 
 
-def _or_date(of_date: Callable[[date], datetime]) -> Callable[[str], datetime]:
-    def moment_or_date(text: str) -> datetime:
-        try:
-            return of_date(date.fromisoformat(text))
-        except OverflowError:
-            raise typer.BadParameter("is no time that exists") from None
-        except ValueError:
-            return _moment(text)
-
-    return moment_or_date
+def _moment_or_date(text: str) -> datetime | date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return _moment(text)

@@ -25,6 +25,8 @@ from phonenumbers import (
 
 WRITE_IT = "write it in international form, such as +447700900123"
 MAX_E164_DIGITS = 15
+MIN_DIGITS = 7
+"""Of what is taken for a number where it may be something else."""
 MAX_RAW_DIGITS = 25
 """Of a number before it is read: with prefixes and zeros that are not dialled from abroad."""
 MAX_WRITTEN = 255
@@ -58,6 +60,15 @@ def read_number(text: str, region: str | None = None) -> str:
         if match and len(match[2]) <= MAX_RAW_DIGITS and (e164 := _e164(*match.groups(), region)):
             return e164
     raise ValueError(WRITE_IT)
+
+
+def looks_like_number(text: str) -> bool:
+    """Whether it is written as a number with enough digits for one; it may be an id, too."""
+    if len(text) > MAX_WRITTEN:
+        return False
+    shown = _PUNCTUATION.sub("", _without_invisible(text).translate(_FULL_WIDTH))
+    match = _WRITTEN.fullmatch(shown)
+    return match is not None and len(match[2]) >= MIN_DIGITS
 
 
 def read_origin(text: str, region: str | None = None) -> str:

@@ -19,7 +19,7 @@ from app.receive.models import (
 from app.receive.rejected import replay, show
 from app.store.receipts import ReceiptStore
 from app.web.caller import AdminCaller
-from app.web.problems import problems
+from app.web.problems import BODY_ERRORS, problems
 from app.web.routing import KeyedRoute
 from app.web.state import from_state
 
@@ -44,7 +44,9 @@ async def list_rejected(
     return RejectedPage(rejected=calls, next=end)
 
 
-@router.post("/replay", summary="Put them through again, after a fix", responses=problems())
+@router.post(
+    "/replay", summary="Put them through again, after a fix", responses=problems(*BODY_ERRORS)
+)
 async def replay_rejected(
     asked: Annotated[ReplayQuery, Query()], _caller: AdminCaller, store: Store
 ) -> ReplayResult:

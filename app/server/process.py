@@ -11,6 +11,8 @@ from typing import Any
 
 from uvicorn import Server
 
+from app.server.garbage import QuietCollector
+
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes lets another one compute. With Python's own 5 ms each
 hand-over between the event loop and the threads of SQLite or the spool takes that long while the
@@ -45,7 +47,13 @@ class GracefulServer(Server):
         gc.freeze()
         self._gc_threshold = gc.get_threshold()
         gc.set_threshold(OBJECTS_A_COLLECTION, *self._gc_threshold[1:])
+        self._collector = QuietCollector()
         await super().startup(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every tenth of a second, by uvicorn: whether to exit."""
+        self._collector.look()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, accept what is still queued, and finish the requests under way."""

@@ -113,7 +113,7 @@ class GracefulHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected. Its first request has the keep-alive time-out to begin."""
         super().connection_made(transport)
-        self.flow = HeldFlow(transport)
+        self.flow = HeldFlow(transport, self._turns)
         self._timer = self.loop.call_later(self.timeout_keep_alive, self._time_out)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -128,6 +128,7 @@ class GracefulHttp(HttpToolsProtocol):
         """Parse what arrived, or as much of it as is one request."""
         if self._is_lingering:
             self._discard(len(data))
+            self.flow.yield_turn()
             return
         if not self._backlog and self._may_parse() and data.count(HEAD_END) <= 2:
             self._parse(data)  # nearly always: the end of a head, and of a chunked body
@@ -245,6 +246,7 @@ class GracefulHttp(HttpToolsProtocol):
             super().on_body(body)
             if self.cycle.response_complete:
                 self._discarded += len(body)
+                self.flow.yield_turn()
                 if self._discarded > MAX_DISCARDED:
                     self.transport.close()
         else:
@@ -264,14 +266,14 @@ class GracefulHttp(HttpToolsProtocol):
         request = CompleteRequest(self, b"".join(self._buffered), keep_alive=keep_alive)
         self._buffered = None
         self.cycle = request  # type: ignore[assignment]
-        self._turns.receipts += 1
+        self._turns.receipt_begins()
         self._complete_posts[self.url](request)
 
     def write_response(
         self, request: CompleteRequest, status: int, headers: Headers, body: bytes
     ) -> None:
         """Write the response to a complete request."""
-        self._turns.receipts -= 1
+        self._turns.receipt_ends()
         if request.disconnected or self.transport.is_closing():
             return
         lines = [STATUS_LINE[status]]
@@ -349,7 +351,10 @@ class GracefulHttp(HttpToolsProtocol):
         if cycle.scope["http_version"] != "1.1":
             app = without_chunks(app, cycle)
         start = super()._start_asgi_task
-        self._turns.begin(partial(start, cycle, app))
+        if cycle.scope["method"] == "POST" and cycle.scope["raw_path"] in self._complete_posts:
+            start(cycle, self._turns.as_receipt(app))
+        else:
+            self._turns.begin(partial(start, cycle, app))
 
     def _begin_cycle(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue

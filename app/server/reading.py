@@ -7,7 +7,11 @@ a time, and nothing more is read while some are left.
 
 from __future__ import annotations
 
+import asyncio
+
 from uvicorn.protocols.http.flow_control import FlowControl
+
+from app.server.turns import Turns
 
 HEAD_END = b"\r\n\r\n"
 SMALLEST_HEAD = 14
@@ -54,9 +58,18 @@ class Backlog:
 
 
 class HeldFlow(FlowControl):
-    """uvicorn's flow control, which resumes reading for each request, unless it is held."""
+    """uvicorn's flow control, which resumes reading for each request, unless it is held.
+
+    Reading is resumed in turn: a large body is read in pieces, with a pause after each, and those
+    of hundreds of clients would hold up everybody else as their requests would.
+    """
 
     is_held = False
+    _is_resuming = False
+
+    def __init__(self, transport: asyncio.Transport, turns: Turns) -> None:
+        super().__init__(transport)
+        self._turns = turns
 
     def hold(self, *, held: bool) -> None:
         """Pause reading until further notice, or resume it."""
@@ -68,6 +81,18 @@ class HeldFlow(FlowControl):
                 self.resume_reading()
 
     def resume_reading(self) -> None:
-        """Resume reading, unless held."""
-        if not self.is_held:
+        """Resume reading, unless held, when it is this connection's turn."""
+        if self.read_paused and not self.is_held and not self._is_resuming:
+            self._is_resuming = True
+            self._turns.begin(self._resume)
+
+    def yield_turn(self) -> None:
+        """Read no more before it is this connection's turn again."""
+        if not self._transport.is_closing():
+            self.pause_reading()
+            self.resume_reading()
+
+    def _resume(self) -> None:
+        self._is_resuming = False
+        if not self.is_held and not self._transport.is_closing():
             super().resume_reading()

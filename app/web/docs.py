@@ -9,7 +9,6 @@ FastAPI's own page loads its scripts from a CDN. Here they come from the static 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from functools import cache
 from importlib.util import find_spec
@@ -39,8 +38,7 @@ def add_docs(app: FastAPI) -> None:
     if assets is not None:
         app.mount(ASSETS, StaticFiles(directory=assets), name="docs assets")
 
-    made: list[asyncio.Task[bytes]] = []
-
+    @cache
     def document() -> bytes:
         return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -60,9 +58,7 @@ def add_docs(app: FastAPI) -> None:
     @app.head(DOCUMENT_PATH, include_in_schema=False)
     @app.get(DOCUMENT_PATH, include_in_schema=False)
     async def openapi() -> Response:
-        if not made:  # in a thread, where its tenth of a second holds up nobody
-            made.append(asyncio.create_task(asyncio.to_thread(document)))
-        return Response(await asyncio.shield(made[0]), media_type="application/json")
+        return Response(document(), media_type="application/json")
 
     @app.head(PATH, include_in_schema=False)
     @app.get(PATH, include_in_schema=False)

@@ -16,13 +16,14 @@ from typing import Annotated, Any
 from fastapi import Request
 from fastapi.datastructures import QueryParams
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
 )
 
@@ -126,12 +127,6 @@ def rfc3339(text: str) -> datetime:
         raise ValueError("is no time that exists") from None
 
 
-def _timestamp(value: object) -> datetime:
-    if not isinstance(value, str):
-        raise ValueError("must be a time such as 2026-11-22T09:00:00Z")  # noqa: TRY004  pydantic's
-    return rfc3339(value)
-
-
 def _or_date(of_date: Callable[[date], datetime]) -> BeforeValidator:
     """A time, or a date."""
 
@@ -168,23 +163,30 @@ def _boolean(text: object) -> bool:
     return text == "true"
 
 
-Timestamp = Annotated[datetime, BeforeValidator(_timestamp)]
-"""A time in a body."""
 Since = Annotated[datetime, _or_date(midnight)]
 Until = Annotated[datetime, _or_date(end_of)]
-"""The ends of a range in a filter: a date is London's, from its midnight and until its end."""
+"""The ends of a range: a date is London's, from its midnight and until its end."""
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE), whole_number(MAX_PAGE_SIZE)]
 ShortText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]
 
 
-def not_before(start: str) -> AfterValidator:
-    """The end of a range: not before the field ``start``, which has to be declared above it."""
+def not_before(start: str) -> WrapValidator:
+    """The end of a range: not before the field ``start``, which has to be declared above it.
 
-    def check(value: datetime | None, info: ValidationInfo) -> datetime | None:
-        first = info.data.get(start)
-        if value is not None and first is not None and value < first:
-            raise ValueError(f"lies before {start.removesuffix('_')}")
-        return value
+    An end that is a date includes its day, so it reads as the midnight after it; a range that only
+    begins there is reversed, although its two times are the same.
+    """
 
-    return AfterValidator(check)
+    def check(
+        value: object, read: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> datetime | None:
+        end: datetime | None = read(value)
+        first: datetime | None = info.data.get(start)
+        if end is not None and first is not None:
+            is_date = isinstance(value, str) and _DATE.fullmatch(value) is not None
+            if end < first or (is_date and end == first):
+                raise ValueError(f"lies before {start.removesuffix('_')}")
+        return end
+
+    return WrapValidator(check)

@@ -2,7 +2,8 @@
 
 FastAPI reads the body before it solves dependencies. A custom route class, FastAPI's documented way
 to run code before that, checks the key and its scopes first, then the query parameters, then reads
-the body with its limits. The scopes are those of the caller in the endpoint's signature (see
+the body with its limits. A POST that asks for no body refuses one, rather than to do something else
+than was wanted. The scopes are those of the caller in the endpoint's signature (see
 `app.web.caller`). It also sets the region whose national phone numbers are read.
 """
 
@@ -21,7 +22,7 @@ from app.web.caller import Authenticator, authorization_of
 from app.web.numbers import read_national_forms
 from app.web.problems import ERRORS_LEFT_OUT
 from app.web.query import check_parameters
-from app.web.strict_json import require_distinct, without_surplus
+from app.web.strict_json import require_distinct, require_nothing, without_surplus
 
 
 class KeyedRoute(APIRoute):
@@ -43,6 +44,7 @@ class KeyedRoute(APIRoute):
         limit = getattr(self.endpoint, "body_limit", DEFAULT_LIMIT)
         known = names_of(body_field.field_info.annotation) if body_field else frozenset()
         is_required = body_field is not None and body_field.field_info.is_required()
+        reads_body = body_field is not None or "POST" in (self.methods or ())
 
         async def keyed(request: Request) -> Response:
             authenticator: Authenticator = request.app.state.authenticator
@@ -52,12 +54,14 @@ class KeyedRoute(APIRoute):
             read_national_forms(request.app.state.default_region)
             if request.scope["query_string"]:
                 check_parameters(request, models)
-            if body_field is None:
+            if not reads_body:
                 return await handle(request)
             bodies: Bodies = request.app.state.bodies
             with bodies.reserve(request.state.caller.key_id) as reservation:
                 read = await bodies.json(request, reservation, limit, is_required=is_required)
                 require_distinct(read.value)
+                if body_field is None:
+                    require_nothing(read.value)
                 read.value, left_out = without_surplus(read.value, known)
                 setattr(request.state, ERRORS_LEFT_OUT, left_out)
                 return await handle(read)

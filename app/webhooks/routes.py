@@ -110,7 +110,7 @@ async def delete_webhook(
     await subscriptions.remove(id, sees=caller.changes)
 
 
-@router.post("/{id}/secret", summary="A new secret", responses=problems(NotFound))
+@router.post("/{id}/secret", summary="A new secret", responses=problems(NotFound, *BODY_ERRORS))
 async def rotate_webhook_secret(
     id: WebhookId,
     caller: WebhooksCaller,
@@ -124,7 +124,7 @@ async def rotate_webhook_secret(
     "/{id}/test",
     status_code=202,
     summary="Send a test event",
-    responses=problems(NotFound, Conflict),
+    responses=problems(NotFound, *BODY_ERRORS, Conflict),
 )
 async def send_test_event(
     id: WebhookId,
@@ -169,7 +169,7 @@ async def look_up_delivery(
     "/{id}/deliveries/{delivery_id}/replay",
     status_code=202,
     summary="Send it again",
-    responses=problems(NotFound, Conflict),
+    responses=problems(NotFound, *BODY_ERRORS, Conflict),
 )
 async def replay_delivery(
     id: WebhookId,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Self, Unpack
 from urllib.parse import quote
 from uuid import uuid4
@@ -211,15 +211,15 @@ class AsyncClient:
         self,
         *,
         by: Grouping | None = None,
-        from_: datetime | None = None,
-        to: datetime | None = None,
+        from_: datetime | date | None = None,
+        to: datetime | date | None = None,
         app: str | None = None,
         patience: float | None = None,
     ) -> dict[str, Any]:
         """Counts, delivery rate and times to delivery of the messages created in a time.
 
-        ``from_`` is a day before ``to`` if left out, and ``to`` is now; ``by`` is what the groups
-        have in common; ``app`` needs an admin's key.
+        ``from_`` is a day before ``to`` if left out, and ``to`` is now; a date is London's.
+        ``by`` is what the groups have in common; ``app`` needs an admin's key.
         """
         query = params({"by": by, "from_": from_, "to": to, "app": app})
         call = Call("GET", "/v1/stats", params=query)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, TypedDict, cast
 
 from iovox_receipts.models import rfc3339
 
 Params = Mapping[str, str | Sequence[str]]
 Grouping = Literal["hour", "day", "status", "reason", "origin", "app"]
-Value = str | bool | int | datetime | Sequence[str] | None
+Value = str | bool | int | date | Sequence[str] | None
 
 
 class Filters(TypedDict, total=False):
@@ -18,8 +18,8 @@ class Filters(TypedDict, total=False):
 
     ``status`` is one or any of several. ``destination`` and ``origin`` may be written as people
     write numbers. ``from_`` and ``to``: created then or later, and before; ``status_from`` and
-    ``status_to``: the same for when the status was reached. ``app`` needs an admin's key. None is
-    the same as left out.
+    ``status_to``: the same for when the status was reached; a date is London's, from its midnight
+    and until its end. ``app`` needs an admin's key. None is the same as left out.
     """
 
     status: str | Sequence[str] | None
@@ -30,10 +30,10 @@ class Filters(TypedDict, total=False):
     origin: str | None
     reference: str | None
     app: str | None
-    from_: datetime | None
-    to: datetime | None
-    status_from: datetime | None
-    status_to: datetime | None
+    from_: datetime | date | None
+    to: datetime | date | None
+    status_from: datetime | date | None
+    status_to: datetime | date | None
 
 
 def filter_params(filters: Filters) -> dict[str, str | Sequence[str]]:
@@ -56,4 +56,6 @@ def _text(value: Value) -> str | Sequence[str]:
         return "true" if value else "false"
     if isinstance(value, datetime):
         return rfc3339(value)
+    if isinstance(value, date):
+        return value.isoformat()
     return str(value) if isinstance(value, str | int) or value is None else list(value)

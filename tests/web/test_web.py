@@ -95,7 +95,7 @@ def test_there_are_routes_to_test() -> None:
 
 def test_a_number_too_long_is_told_in_our_words(client: httpx.Client) -> None:
     answer = client.post("/v1/messages", content=b'{"expiry": ' + b"9" * 5_000 + b"}")
-    assert answer.json()["detail"] == "The body is not JSON: a number is too long"
+    assert answer.json()["detail"] == "The body is not JSON: a number has more than 100 characters"
 
 
 @pytest.mark.parametrize("route", [route for route in offered() if route.scopes], ids=str)

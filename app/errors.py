@@ -14,6 +14,7 @@
     ├── Invalid               422   parsed, but fields are invalid; up to MAX_FAULTS are named
     ├── TooManyRequests       429   the key's rate limit is exceeded; has Retry-After
     ├── Unavailable           503   nothing was stored; a retry helps
+    │   └── SpoolUnavailable  503   the spool cannot be read or written
     │   └── KeysWait                what the database has forgotten is being brought back
     ├── SubmissionError             a send without an id from iovox
     │   ├── Refused           422   refused by iovox, in its own words: final
@@ -189,6 +190,20 @@ class KeysWait(Unavailable):
             "brought back; until that is done nobody knows what this request would repeat",
             retry_after=2,
         )
+
+
+class SpoolUnavailable(Unavailable):
+    """The spool cannot be read or written.
+
+    ``detail`` is for the log, as it may name paths; ``problem`` leaves it out.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The spool cannot be used: {reason}")
+
+    def problem(self) -> dict[str, object]:
+        """The RFC 9457 body, without the reason."""
+        return super().problem() | {"detail": "Nothing was stored; try again shortly"}
 
 
 class SubmissionError(ServiceError):

@@ -22,6 +22,7 @@ from app.receive.routes import router as rejected
 from app.runtime import Runtime
 from app.send.routes import router as send
 from app.server.exits import on_exit
+from app.server.hangups import on_hangup
 from app.server.requests import CompleteRequest
 from app.settings import NEEDED_TO_SERVE, Settings, load
 from app.web.cors import add_cors
@@ -29,6 +30,7 @@ from app.web.docs import add_docs
 from app.web.openapi import DESCRIPTION, TAGS, complete
 from app.web.problems import add_error_handlers
 from app.web.routing import operation_id
+from app.web.security import with_security_headers
 from app.webhooks.routes import payloads
 from app.webhooks.routes import router as webhooks
 
@@ -48,7 +50,7 @@ class Service(FastAPI):
         if scope["type"] == "http" and scope["path"] in DLR_PATHS:
             await self.runtime.dlr(scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, with_security_headers(send))
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, with the operation of `/dlr`."""
@@ -70,7 +72,7 @@ def create_app(settings: Settings) -> Service:
         _prepare(app)
         await runtime.start()
         try:
-            with on_exit(runtime.end_streams):
+            with on_exit(runtime.end_streams), on_hangup(runtime.secrets.ask):
                 yield
         finally:
             await runtime.stop()
@@ -119,6 +121,7 @@ def _prepare(app: FastAPI) -> None:
 def _provide(state: State, runtime: Runtime) -> None:
     """Set the objects that the routes' dependencies read from ``app.state``."""
     state.authenticator = runtime.authenticator
+    state.callers = runtime.callers
     state.bodies = runtime.bodies
     state.default_region = runtime.settings.default_region
     state.sender = runtime.sender

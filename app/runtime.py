@@ -28,6 +28,9 @@ from app.lookup.waiters import StatusWaiters
 from app.ops.metrics import Metrics
 from app.parts.lifecycle import Background, Close, close_in_order
 from app.parts.networks import read_networks
+from app.parts.rereading import Rereader
+from app.parts.sealing import Sealer
+from app.parts.throttle import Throttle
 from app.receive.drainer import Drainer
 from app.receive.endpoint import PATH as DLR_PATH
 from app.receive.endpoint import DlrEndpoint
@@ -48,7 +51,7 @@ from app.send.sender import Sender
 from app.send.submitter import Submitter
 from app.send.sweeper import Sweeper
 from app.server.limits import raise_file_limit
-from app.settings import Settings, variable
+from app.settings import Settings, read_secrets_again, variable
 from app.store.bringing_back import BringingBackStore
 from app.store.clock import DatabaseClock
 from app.store.clock_watch import ClockWatch
@@ -90,6 +93,8 @@ INTAKE_CONNECTIONS = 6
 INTAKE_ASYNCPG_CONNECTIONS = 4
 """Of these, in asyncpg's pool, for batches of receipts: two in parallel, the drainer, and one that
 hangs. The others are SQLAlchemy's, for rejected calls and for health checks."""
+SHORTEST_SECRET = 16
+"""Characters of a callback secret, under which the log warns of it."""
 COMPONENTS_SHARE = 0.3
 """The share of DLR_SHUTDOWN_TIMEOUT for stopping the components; the rest is for open requests."""
 
@@ -112,6 +117,7 @@ class Runtime:
         self._build_send()
         self._build_lookup()
         self._build_feed_and_webhooks()
+        self._build_secrets()
 
     def _build_store(self) -> None:
         settings = self.settings
@@ -140,7 +146,9 @@ class Runtime:
         self.wakeups = Wakeups(self.database)
         self._announce_events = partial(self.wakeups.announce, EVENTS)
         self.keys = KeyStore(self.database)
-        self.authenticator = Authenticator(self.keys)
+        self.authenticator = Authenticator(self.keys, failures=Throttle(settings.failed_logins))
+        self.callers = Callers(read_networks(settings.trusted_proxies))
+        self.sealer = sealer(settings)
         self.bodies = Bodies()
         self.history = HistoryStore(self.database)
         is_on = settings.journal_for > 0
@@ -203,7 +211,7 @@ class Runtime:
             metrics=self.metrics,
             body_patience=settings.body_timeout,
             now=self._now,
-            callers=Callers(read_networks(settings.trusted_proxies)),
+            callers=self.callers,
             allowed=read_networks(settings.allowed_callers),
         )
 
@@ -284,7 +292,11 @@ class Runtime:
 
     def _build_lookup(self) -> None:
         overdue_after = timedelta(seconds=self.settings.overdue_after)
-        self.status_waiters = StatusWaiters(self.history.statuses)
+        self.status_waiters = StatusWaiters(
+            self.history.statuses,
+            capacity=self.settings.max_waits,
+            max_of_a_caller=self.settings.waits_per_key,
+        )
         self.lookups = Lookups(
             history=self.history,
             lists=ListStore(self.database, overdue_after=overdue_after),
@@ -301,7 +313,9 @@ class Runtime:
         self.hub = Hub(
             feed=self.feed,
             metrics=self.metrics,
-            max_streams=files // 2,  # the other half is for other connections
+            # The other half is for other connections.
+            max_streams=self.settings.max_streams or files // 2,
+            max_of_a_key=self.settings.streams_per_key,
             heartbeat=self.settings.stream_heartbeat,
             valid_keys=self.keys.valid,
         )
@@ -311,7 +325,7 @@ class Runtime:
             allowed=read_networks(settings.webhook_allowed_networks),
         )
         self.subscriptions = Subscriptions(
-            store=WebhookStore(self.database),
+            store=WebhookStore(self.database, self.sealer),
             deliveries=WebhookDeliveryStore(self.database),
             targets=targets,
             on_change=partial(self.wakeups.announce, WEBHOOKS),
@@ -325,7 +339,7 @@ class Runtime:
             concurrency=settings.webhook_concurrency,
         )
         self.dispatcher = Dispatcher(
-            outbox=OutboxStore(self.database),
+            outbox=OutboxStore(self.database, self.sealer),
             schedule=schedule,
             targets=targets,
             metrics=self.metrics,
@@ -343,6 +357,42 @@ class Runtime:
             ),
             on_mended=self._wake_senders,
         )
+
+    def _build_secrets(self) -> None:
+        """What is given to whom where a secret's file says something new (SIGHUP)."""
+        self.secrets = Rereader(
+            self.settings,
+            read=read_secrets_again,
+            refusals=(ValueError, ConfigurationError),
+            uses={
+                ("database_url",): self._use_database_url,
+                ("callback_url_headers", "callback_previous_secrets"): self._use_callback_headers,
+                ("iovox_secure_key",): lambda new: self.client.use_key(
+                    _plain(new.iovox_secure_key) or ""
+                ),
+                ("iovox_proxy",): lambda new: self.client.use_proxy(iovox_proxy(new)),
+                ("encryption_key",): lambda new: self.sealer.use(_plain(new.encryption_key) or ""),
+            },
+        )
+
+    def _use_database_url(self, new: Settings) -> None:
+        for database in (self.database, self.intake):
+            database.use_url(new.database_url)
+
+    def _use_callback_headers(self, new: Settings) -> None:
+        headers = callback_headers(new)
+        if headers.auth_header != self.callback_headers.auth_header:
+            raise ValueError("another header would carry the secret: that needs a restart")
+        if self.callback_headers.secrets[0] not in headers.secrets:
+            log.warning(
+                "callback_secret_dropped",
+                consequence="receipts of messages that were sent with it are refused",
+                remedy=f"leave it in {variable('callback_previous_secrets')} for some days",
+            )
+        warn_of_short_secret(headers)
+        self.callback_headers = headers
+        self.dlr.use_headers(headers)
+        self.client.use_callback_headers(headers)
 
     def _wake_senders(self) -> None:
         self.wakeups.announce(QUEUE)
@@ -367,6 +417,7 @@ class Runtime:
         self._run(self.schema.run(self.watch), "schema")
         self._run(self.keeper.run(), "journal")
         self._run(self.wakeups.run(), "wakeups")
+        self._run(self.authenticator.run(), "use of keys")
         self._run(self.drainer.run(), "drainer")
         self.wakeups.listen(EVENTS, self.status_waiters.wake)
         self._run(self.status_waiters.run(), "status waiters")
@@ -395,6 +446,8 @@ class Runtime:
 
     def _start_sending(self, *, with_queue: bool) -> None:
         """Every process runs the sweeper, which handles the expired leases of crashed processes."""
+        warn_of_short_secret(self.callback_headers)
+        self._run(self.secrets.run(), "secrets")
         if (proxy := self.iovox_proxy) is not None:
             # Logged, since HTTPS_PROXY may have been set for other programs.
             log.info("iovox_through_proxy", proxy=f"{proxy.host}:{proxy.port}")
@@ -435,6 +488,7 @@ class Runtime:
         receiving: dict[str, Close] = {"inbox": self.inbox.close, "spool": self.spool.close}
         webhooks: dict[str, Close] = {"webhooks": self.dispatcher.close}
         stores: dict[str, Close] = {
+            "use of keys": self.authenticator.note_used,
             "journal": self.keeper.close,
             "database": self.database.close,
             "intake": self.intake.close,
@@ -497,6 +551,23 @@ def callback_headers(settings: Settings) -> CallbackHeaders:
             auth_header=settings.callback_auth_header,
             previous_secrets=[value.strip() for value in previous.split(",") if value.strip()],
         )
+
+
+def warn_of_short_secret(headers: CallbackHeaders) -> None:
+    """Say so where the callback secret can be guessed."""
+    if headers.shortest < SHORTEST_SECRET:
+        log.warning(
+            "callback_secret_short",
+            characters=headers.shortest,
+            consequence="whoever guesses it can say that texts were delivered",
+            remedy="`openssl rand -hex 24` makes a good one",
+        )
+
+
+def sealer(settings: Settings) -> Sealer:
+    """What encrypts webhooks' secrets. Raises ConfigurationError, without quoting a key."""
+    with _configuration_errors("encryption_key"):
+        return Sealer(_plain(settings.encryption_key) or "")
 
 
 def iovox_proxy(settings: Settings) -> URL | None:

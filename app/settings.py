@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from phonenumbers import SUPPORTED_REGIONS
@@ -127,6 +127,11 @@ class Settings(BaseSettings):
     callback_previous_secrets: SecretStr = Field(
         SecretStr(""), description="comma-separated values of that header that are still accepted"
     )
+    encryption_key: SecretStr | None = Field(
+        None,
+        description="what webhooks' secrets are encrypted by in the database: a key that `dlr "
+        "secrets key` prints; with commas, older ones that still decrypt",
+    )
     iovox_url: BaseUrl = Field(
         "https://api.iovox.com:444",
         description="iovox's API; the sandbox is https://sandboxapi.iovox.com:444",
@@ -222,6 +227,31 @@ class Settings(BaseSettings):
         description="networks that may call /dlr, seen through DLR_TRUSTED_PROXIES; others get "
         "the 401 of a wrong secret; none is everybody",
     )
+    failed_logins: int = Field(
+        60,
+        ge=1,
+        le=100_000,
+        description="requests with a wrong key that an address may make a minute, and then gets "
+        "429; keys that were valid before still are",
+    )
+    max_streams: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
+        None,
+        description="event streams open at once, of each process; none is half the files that it "
+        "may open",
+    )
+    streams_per_key: int = Field(
+        2_000, ge=1, le=65_536, description="of these, with one API key; more are answered 429"
+    )
+    max_waits: int = Field(
+        10_000,
+        ge=1,
+        le=65_536,
+        description="requests with ?wait= that wait at once, of each process; more are answered "
+        "at once with what is known",
+    )
+    waits_per_key: int = Field(
+        2_000, ge=1, le=65_536, description="of these, with one API key; more are answered 429"
+    )
     docs: bool = Field(True, description="whether /docs and /openapi.json are served")
     stream_heartbeat: Seconds = Field(
         15.0, description="how long an event stream may be silent before it gets a comment"
@@ -257,6 +287,17 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field("json", description="json or console")
 
 
+SECRETS = tuple(
+    name
+    for name, field in Settings.model_fields.items()
+    if not field.repr or "SecretStr" in str(field.annotation)
+)
+"""The fields that can also be given as a file, whose name stands in the variable with FILE."""
+FILE = "_FILE"
+LARGEST_SECRET = 64 * 1024
+"""Bytes: a file that is larger was named by mistake."""
+
+
 class SettingsError(Exception):
     """Settings are missing or invalid; the text names each variable and how to set it."""
 
@@ -276,12 +317,15 @@ def read(*, needs: Iterable[str] = ()) -> tuple[Settings, dict[str, str]]:
     variable that is not known is an error where it looks like a field that is not set.
     """
     errors = misspelt(os.environ)
+    from_files, unreadable = _secrets_in_files(os.environ)
+    errors |= unreadable
     try:
-        settings = Settings()
+        settings = Settings(**from_files)
     except ValidationError as invalid:
         for found in invalid.errors(include_input=False, include_url=False):
             errors[str(found["loc"][0])] = found["msg"].removeprefix("Value error, ")
-        settings = Settings(**{name: Settings.model_fields[name].default for name in errors})
+        defaults = {name: Settings.model_fields[name].default for name in errors}
+        settings = Settings(**(from_files | defaults))
     for name in needs:
         value = getattr(settings, name)
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
@@ -290,14 +334,76 @@ def read(*, needs: Iterable[str] = ()) -> tuple[Settings, dict[str, str]]:
     return settings, errors
 
 
+def read_secrets_again(settings: Settings) -> tuple[Settings, dict[str, str]]:
+    """``settings`` with what the files of its secrets say now, and what is wrong with the others,
+    by variable: these keep their value.
+    """
+    given = {name for name in SECRETS if _given(os.environ, variable(name) + FILE)}
+    found, errors = read()
+    good = {name: getattr(found, name) for name in given - errors.keys()}
+    wrong = {variable(name) + FILE: errors[name] for name in sorted(given & errors.keys())}
+    return settings.model_copy(update=good), wrong
+
+
+def _secrets_in_files(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The secrets that are given as files, and what is wrong with those that cannot be read."""
+    found: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    for name in SECRETS:
+        path = _given(environment, variable(name) + FILE)
+        if not path:
+            continue
+        if _given(environment, variable(name)):
+            errors[name] = f"is set, and {variable(name)}{FILE} too: leave one of them out"
+            continue
+        try:
+            found[name] = _read_secret(Path(path))
+        except ValueError as error:
+            errors[name] = f"{variable(name)}{FILE}: {path} {error}"
+    return found, errors
+
+
+def _read_secret(path: Path) -> str:
+    """What a file holds, without line breaks at its end. Links are followed: an orchestrator's
+    secrets are links. Raises ValueError in words that follow the file's name.
+    """
+    try:
+        if not path.is_file():  # a pipe without a writer would hold up the start for ever
+            raise ValueError("is no file")
+        with path.open("rb") as file:
+            text = file.read(LARGEST_SECRET + 1).decode().rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("is not text") from None
+    if not text.strip():
+        raise ValueError("is empty")
+    if len(text) > LARGEST_SECRET:
+        raise ValueError(f"is larger than {LARGEST_SECRET // 1024} KiB")
+    return text
+
+
+def _given(environment: Mapping[str, str], name: str) -> str:
+    values = (value for given, value in environment.items() if given.upper() == name)
+    return next(values, "").strip()
+
+
+def _known() -> dict[str, str]:
+    """The fields by each variable that gives them."""
+    return {variable(name): name for name in Settings.model_fields} | {
+        variable(name) + FILE: name for name in SECRETS
+    }
+
+
 def unknown_variables(environment: Iterable[str]) -> list[str]:
     """The names that begin with PREFIX and are not known, in order."""
+    known = _known()
     return sorted(
         name
         for name in environment
         if name.upper().startswith(PREFIX)
         and not name.upper().startswith(_OF_OTHERS)
-        and name.upper().removeprefix(PREFIX).lower() not in Settings.model_fields
+        and name.upper() not in known
     )
 
 
@@ -306,8 +412,9 @@ def misspelt(environment: Iterable[str]) -> dict[str, str]:
     given = {name.upper() for name in environment}
     errors: dict[str, str] = {}
     for unknown in unknown_variables(environment):
-        for name in Settings.model_fields:
-            if variable(name) not in given and _edits(unknown.upper(), variable(name)) <= _TYPO:
+        for meant, name in _known().items():
+            is_set = variable(name) in given or variable(name) + FILE in given
+            if not is_set and _edits(unknown.upper(), meant) <= _TYPO:
                 errors[name] = f"is not set, but {unknown} is, which is not known: a typing error?"
     return errors
 

@@ -7,6 +7,7 @@ not wait for the server's libraries. Exit codes: 0 done, 1 failed, 2 wrong input
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,6 +20,7 @@ import typer
 from app.cli.output import complain
 from app.cli.service import in_words, is_wrong_address
 from app.errors import ConfigurationError, SchemaBehind, ServiceError, StoreUnsuitable
+from app.server import hangups
 from app.settings import SettingsError
 from iovox_receipts import ClientError
 
@@ -29,6 +31,7 @@ MODULES = {
     "simulator": "simulator",
     "demo": "demo.command",
     "keys": "keys",
+    "secrets": "secrets",
     "receipts": "receipts",
     "queue": "queue",
     "send": "send",
@@ -41,6 +44,9 @@ MODULES = {
     "webhooks": "webhooks",
 }
 
+READ_SECRETS_AGAIN = ("serve", "worker")
+"""The commands that SIGHUP tells to; it must not end them before they listen for it either."""
+
 WRONG_INPUT = (ConfigurationError, SchemaBehind, StoreUnsuitable)
 
 
@@ -50,6 +56,9 @@ def main(words: Sequence[str] | None = None) -> None:
     Ends in SystemExit. ``words`` are those of the command line if left out.
     """
     words = sys.argv[1:] if words is None else words
+    os.umask(0o077)  # what it writes holds texts and numbers: a database, a spool, a journal
+    if words and words[0] in READ_SECRETS_AGAIN:
+        hangups.hold()
     try:
         command(words)(list(words), prog_name="dlr")
     except ServiceError as error:
@@ -73,9 +82,9 @@ def command(words: Sequence[str]) -> typer.Typer:
         rich_markup_mode="rich",
         add_completion=False,
         help="Sends texts through iovox and knows, provably, what became of each one.\n\n"
-        "serve, worker, migrate, keys and receipts take their settings from DLR_ variables; "
-        "the README lists them. The commands that ask a running service (send, status, list, "
-        "tail, ...) take its address from DLR_API_URL and a key from DLR_API_KEY.",
+        "serve, worker, migrate, keys, secrets and receipts take their settings from DLR_ "
+        "variables; the README lists them. The commands that ask a running service (send, status, "
+        "list, tail, ...) take its address from DLR_API_URL and a key from DLR_API_KEY.",
     )
     cli.callback()(_options)
     for module in _modules(words):

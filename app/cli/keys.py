@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from app.cli.database import with_database
 from app.cli.output import AsJson, show
+from app.cli.times import lifetime_option
 from app.errors import NotFound
 from app.settings import load
 from app.store.engine import Database
@@ -34,6 +36,10 @@ def create_key(
             "app's, texts only on request, change nothing. admin: everything."
         ),
     ],
+    expires: Annotated[
+        datetime | None,
+        lifetime_option("--expires", help="When it ends: a time, a date, or 90d, 12h from now."),
+    ] = None,
 ) -> None:
     """Create a key and print it, once, on the last line. Two keys of one app see the same."""
     if not name.strip() or len(name) > 100 or not name.isprintable():
@@ -46,6 +52,7 @@ def create_key(
             app=name,
             digest=digest(secret),
             scopes=frozenset(str(one) for one in scope),
+            expires_at=expires,
         )
 
     with_database(load(), add, makes_file=True)
@@ -55,19 +62,27 @@ def create_key(
 
 @keys.command("list", epilog="Example: dlr keys list --json")
 def list_keys(as_json: AsJson = False) -> None:
-    """List the keys. Secrets are not stored, so none are shown."""
+    """List the keys. Secrets are not stored, so none are shown; `last_used_at` is exact to a minute
+    or two.
+    """
     found = with_database(load(), lambda database: KeyStore(database).all())
     rows = [
         {
             "id": key.id,
             "app": key.app,
             "scopes": " ".join(sorted(key.scopes)),
-            "created_at": key.created_at.isoformat(timespec="seconds"),
-            "revoked_at": key.revoked_at.isoformat(timespec="seconds") if key.revoked_at else None,
+            "created_at": _shown(key.created_at),
+            "last_used_at": _shown(key.last_used_at),
+            "expires_at": _shown(key.expires_at),
+            "revoked_at": _shown(key.revoked_at),
         }
         for key in found
     ]
     show(rows, as_json=as_json)
+
+
+def _shown(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds") if at else None
 
 
 @keys.command("revoke", epilog="Example: dlr keys revoke 3f2a9c11")

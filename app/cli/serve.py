@@ -23,7 +23,9 @@ from app.runtime import (
     iovox_proxy,
     iovox_tls,
     open_database,
+    sealer,
 )
+from app.server.hangups import on_hangup
 from app.server.process import GracefulServer
 from app.server.supervisor import Supervisor
 from app.settings import (
@@ -129,6 +131,7 @@ _CHECKS: Checks = {
     "callback_url_headers": callback_headers,
     "iovox_proxy": iovox_proxy,
     "iovox_ca_file": iovox_tls,
+    "encryption_key": sealer,
 }
 CHECKS_TO_RECEIVE: Checks = {**_CHECKS, "spool_dir": _check_spool}
 
@@ -175,6 +178,7 @@ async def _work(runtime: Runtime) -> None:
         loop.add_signal_handler(number, told_to_stop.set)
     try:
         await runtime.start_worker()
-        await told_to_stop.wait()
+        with on_hangup(runtime.secrets.ask):
+            await told_to_stop.wait()
     finally:
         await runtime.stop()

@@ -7,11 +7,12 @@ read while no stream is live.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import structlog
 
-from app.errors import StoreRefused, StoreUnavailable, Unavailable
+from app.errors import StoreRefused, StoreUnavailable, TooManyRequests, Unavailable
 from app.feed.streams import HEARTBEAT, QUEUE, Stream, encode, opening
 from app.model.event import Event, event_id
 from app.ops.metrics import Metrics
@@ -35,9 +36,10 @@ log = structlog.get_logger(__name__)
 class Hub:
     """The open streams, and the reader that ``run`` feeds them with.
 
-    ``max_streams`` may be open. ``heartbeat``: seconds without an event after which a stream is
-    sent a comment. ``valid_keys`` returns which of these key ids are still valid: streams of
-    revoked keys are ended within CHECK_KEYS_EVERY.
+    ``max_streams`` may be open, ``max_of_a_key`` of them with one key (None is no limit).
+    ``heartbeat``: seconds without an event after which a stream is sent a comment. ``valid_keys``
+    returns which of these key ids are still valid: streams of revoked
+    keys are ended within CHECK_KEYS_EVERY.
     """
 
     def __init__(
@@ -46,15 +48,18 @@ class Hub:
         feed: FeedStore,
         metrics: Metrics,
         max_streams: int,
+        max_of_a_key: int | None = None,
         heartbeat: float,
         valid_keys: Callable[[set[str]], Awaitable[set[str]]],
     ) -> None:
         self._feed = feed
         self._metrics = metrics
         self._max_streams = max_streams
+        self._max_of_a_key = max_of_a_key
         self._heartbeat = heartbeat
         self._valid_keys = valid_keys
         self._open: set[Stream] = set()
+        self._of_keys: Counter[str] = Counter()
         self._live: dict[str | None, set[Stream]] = {}
         self._position: int | None = None
         self._wake = asyncio.Event()
@@ -71,15 +76,25 @@ class Hub:
             self._wake.set()
 
     def enter(self, stream: Stream) -> None:
-        """Register a stream. Raises Unavailable while shutting down, or with too many open."""
+        """Register a stream. Raises Unavailable while shutting down, or with too many open, and
+        TooManyRequests where its key has too many.
+        """
         if self._is_closed or len(self._open) >= self._max_streams:
             raise Unavailable("This server takes no further stream now; try again")
+        if self._max_of_a_key and self._of_keys[stream.key_id] >= self._max_of_a_key:
+            raise TooManyRequests(
+                f"This key has {self._max_of_a_key} streams open here", retry_after=1
+            )
+        self._of_keys[stream.key_id] += 1
         self._open.add(stream)
         self._metrics.streams_open.set(len(self._open))
 
     def leave(self, stream: Stream) -> None:
-        """Unregister a stream."""
+        """Unregister a stream that is open."""
         self._open.discard(stream)
+        self._of_keys[stream.key_id] -= 1
+        if not self._of_keys[stream.key_id]:
+            del self._of_keys[stream.key_id]
         self._metrics.streams_open.set(len(self._open))
         same_app = self._live.get(stream.view.app, set())
         same_app.discard(stream)

@@ -78,6 +78,11 @@ class CallbackHeaders:
                     known |= hmac.compare_digest(offered, secret)
         return known
 
+    @property
+    def shortest(self) -> int:
+        """The characters of its shortest secret."""
+        return min(len(secret) for secret in self.secrets)
+
     def redact(self, text: str) -> str:
         """``text`` without the secrets: iovox may quote invalid headers in its errors."""
         for secret in self.secrets:

@@ -58,8 +58,8 @@ class IovoxClient:
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._url = _send_url(base_url)
-        self._headers = _headers(username, secure_key)
-        self._secure_key = secure_key
+        self._username = username
+        self.use_key(secure_key)
         self._callback_url = callback_url
         self._callback_headers = callback_headers
         self._pool_timeout = pool_timeout
@@ -75,6 +75,19 @@ class IovoxClient:
 
     def __repr__(self) -> str:
         return f"IovoxClient({self._url.host})"
+
+    def use_key(self, secure_key: str) -> None:
+        """Send with this key from now on. Raises ValueError for what no header can hold."""
+        self._headers = _headers(self._username, secure_key)
+        self._secure_key = secure_key
+
+    def use_callback_headers(self, headers: CallbackHeaders) -> None:
+        """Ask iovox for these with each message from now on."""
+        self._callback_headers = headers
+
+    def use_proxy(self, proxy: URL | None) -> None:
+        """Go through this proxy from now on; what is under way ends as it began."""
+        self._proxy = proxy
 
     @property
     def max_duration(self) -> float:
@@ -147,6 +160,7 @@ class IovoxClient:
                     self._url,
                     headers=self._headers,
                     data=request,
+                    proxy=self._proxy,
                     allow_redirects=False,
                 ) as response,
             ):
@@ -167,7 +181,6 @@ class IovoxClient:
         if self._session is None:
             self._session = open_session(
                 tls=self._tls,
-                proxy=self._proxy,
                 resolver=self._resolver,
                 connect_timeout=self._connect_timeout,
             )

@@ -19,7 +19,6 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
-from yarl import URL
 
 KEEPALIVE_TIMEOUT = 2.0
 """Seconds that an idle connection is kept. Short: a request on a connection that the server is just
@@ -38,7 +37,6 @@ aiohttp hands nothing of the caller's to its connector; its traces would cost 4 
 def open_session(
     *,
     tls: ssl.SSLContext | None,
-    proxy: URL | None,
     resolver: AbstractResolver | None,
     connect_timeout: float,
 ) -> aiohttp.ClientSession:
@@ -58,7 +56,6 @@ def open_session(
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
-        proxy=proxy,
         auto_decompress=False,
         max_line_size=MAX_HEADER_SIZE,
         max_field_size=MAX_HEADER_SIZE,

@@ -58,13 +58,22 @@ class Lookups:
             raise NotFound("There is no message with this id")
         return record
 
-    async def wait_for_change(self, record: Record, timeout: float) -> None:  # noqa: ASYNC109
-        """Return when the status has changed, or after ``timeout`` seconds; at once if final."""
+    async def wait_for_change(
+        self,
+        record: Record,
+        timeout: float,  # noqa: ASYNC109
+        *,
+        caller: str = "",
+    ) -> None:
+        """Return when the status has changed, or after ``timeout`` seconds; at once if final.
+
+        Raises TooManyRequests where too many are waiting for this caller.
+        """
         if record.final or not timeout:
             return
         key = record.message.id if record.message else record.sms_activity_id
         if key is not None:
-            await self._waiters.wait_for_change(key, record.status, timeout)
+            await self._waiters.wait_for_change(key, record.status, timeout, caller=caller)
 
     async def find_many(
         self, names: Sequence[str], sees: str | None

@@ -137,7 +137,7 @@ async def look_up_message(
     record = await lookups.find(id, caller.sees)
     response = _message(lookups.description(record, texts=texts), if_none_match)
     if query.wait and not record.final and (if_none_match is None or response.status_code == 304):
-        await lookups.wait_for_change(record, query.wait)
+        await lookups.wait_for_change(record, query.wait, caller=caller.key_id)
         await require_valid_key(request)  # it may have been revoked meanwhile
         record = await lookups.find(id, caller.sees)
         response = _message(lookups.description(record, texts=texts), if_none_match)

@@ -7,13 +7,14 @@ may be lost, so the statuses are also polled every second.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Generic, TypeVar
 
 import structlog
 
-from app.errors import StoreRefused, StoreUnavailable
+from app.errors import StoreRefused, StoreUnavailable, TooManyRequests
 from app.parts.lifecycle import wait_for_event
 
 POLL_INTERVAL = 1.0
@@ -37,20 +38,36 @@ class StatusWaiters(Generic[Key]):
         self,
         statuses: Callable[[Collection[Key]], Awaitable[Mapping[Key, str]]],
         capacity: int = MAX_WAITERS,
+        max_of_a_caller: int | None = None,
     ) -> None:
+        """``capacity`` may wait at once, ``max_of_a_caller`` of them for one (None: all)."""
         self._statuses = statuses
         self._capacity = capacity
+        self._max_of_a_caller = max_of_a_caller or capacity
+        self._of_callers: Counter[str] = Counter()
         self._waiting: dict[asyncio.Future[None], tuple[Key, str]] = {}
         self._wake = asyncio.Event()
         self.is_closed = False
 
-    async def wait_for_change(self, key: Key, status: str, timeout: float) -> None:  # noqa: ASYNC109
+    async def wait_for_change(
+        self,
+        key: Key,
+        status: str,
+        timeout: float,  # noqa: ASYNC109
+        *,
+        caller: str = "",
+    ) -> None:
         """Return when the status is not ``status``, after ``timeout`` seconds, or at shutdown.
 
         Returns at once if there are too many waiters: clients of long polling repeat the request.
+        Raises TooManyRequests where too many are this caller's.
         """
         if self.is_closed or len(self._waiting) >= self._capacity:
             return
+        if self._of_callers[caller] >= self._max_of_a_caller:
+            why = f"{self._max_of_a_caller} requests with this key wait already"
+            raise TooManyRequests(why, retry_after=1)
+        self._of_callers[caller] += 1
         changed = asyncio.get_running_loop().create_future()
         self._waiting[changed] = key, status
         self._wake.set()  # the status may have changed since the caller read it
@@ -60,6 +77,9 @@ class StatusWaiters(Generic[Key]):
                     await changed
         finally:
             del self._waiting[changed]
+            self._of_callers[caller] -= 1
+            if not self._of_callers[caller]:
+                del self._of_callers[caller]
 
     def wake(self) -> None:
         """Check the statuses: some message has changed."""

@@ -38,6 +38,7 @@ class DeliveryState(StrEnum):
 class Webhook:
     """A subscription: a URL and the KINDS it wants. ``app`` is None for the events of all apps.
 
+    ``secret`` is None where it cannot be decrypted.
     ``failures`` counts the consecutive rounds of attempts without a success. ``key_id`` is the API
     key that made it, None where that was not recorded; ``key_revoked`` is whether that key is
     revoked or, where it is not known, whether no key that could have made it is valid.
@@ -47,7 +48,7 @@ class Webhook:
     app: str | None
     url: str
     statuses: tuple[str, ...]
-    secret: str
+    secret: str | None
     previous_secret: str | None
     previous_secret_until: datetime | None
     state: WebhookState
@@ -64,8 +65,9 @@ class Webhook:
 
     def secrets_at(self, now: datetime) -> tuple[str, ...]:
         """The secrets to sign with: for a time after a rotation, also the previous one."""
-        old, until = self.previous_secret, self.previous_secret_until
-        return (self.secret, old) if old and until and now < until else (self.secret,)
+        until = self.previous_secret_until
+        old = self.previous_secret if until and now < until else None
+        return tuple(secret for secret in (self.secret, old) if secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,8 @@ async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
         reasons.append(f"database: {watch.public_reason}")
     try:
         depth = await spool.depth()
-    except Unavailable as error:
-        reasons.append(f"spool: {error.detail}")
+    except Unavailable:
+        reasons.append("spool: it cannot be read; the log says why")
     else:
         reasons += [f"spool: {spool.reason}"] if spool.reason is not None else []
     response.status_code = 503 if reasons else 200

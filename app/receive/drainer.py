@@ -14,6 +14,7 @@ from app.errors import StoreUnavailable, Unavailable
 from app.model.receipt import interpret
 from app.ops.metrics import Metrics
 from app.parts.lifecycle import wait_for_event
+from app.parts.private_files import make_private_folder, open_private
 from app.receive.recorder import Call, Recorder
 from app.receive.spool_queue import SpoolQueue
 from app.store.watch import DatabaseWatch
@@ -115,8 +116,8 @@ class Drainer:
 @contextmanager
 def _exclusive(lock: Path) -> Iterator[bool]:
     """Whether this process holds the lock; the kernel releases it if the process is killed."""
-    lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been deleted
-    with lock.open("w") as file:
+    make_private_folder(lock.parent)  # it may have been deleted
+    with open(open_private(lock), "rb") as file:  # noqa: PTH123  it is open already
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -75,6 +75,10 @@ class DlrEndpoint:
         self._refused_since_warning = 0
         self._warned_at = 0.0
 
+    def use_headers(self, headers: CallbackHeaders) -> None:
+        """Authenticate by these from now on."""
+        self._headers = headers
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one call, as an ASGI application."""
         try:

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import structlog
 
-from app.errors import ConfigurationError, Unavailable
+from app.errors import ConfigurationError, SpoolUnavailable
 from app.model.receipt import Arrival
+from app.parts.private_files import make_private, make_private_folder, open_private
 from app.receive.spool_file import (
     SUFFIXES,
     connect,
@@ -87,7 +88,7 @@ class Spool:
                     insert(connection, arrivals)
                 if self._is_verified():
                     return
-        raise Unavailable(f"The spool cannot be used: {self._fault}")
+        raise SpoolUnavailable(self._fault)
 
     def oldest(self, limit: int) -> list[tuple[int, Arrival]]:
         """Up to ``limit`` arrivals with their sequence numbers, oldest first.
@@ -163,10 +164,10 @@ class Spool:
         self.close()
         self._committed_up_to = 0
         if not self._folder.is_dir():
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self._folder)
             _sync(self._folder.parent)
         with exclusive(self._folder / LOCK):
-            self.path.touch(exist_ok=True)
+            make_private(self.path)
             self._file = _identity(self.path)
             self._connection = connect(self.path)
             self._verifier = connect(self.path)
@@ -229,14 +230,14 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             self._fault = str(error)
             if is_transient(error):
-                raise Unavailable(f"The spool cannot be used: {error}") from error
+                raise SpoolUnavailable(str(error)) from error
             try:
                 if is_damage(error):
                     self._set_aside(error)
                 else:
                     self._connect()  # the fault may be the open file's alone
             except (sqlite3.Error, OSError) as failure:
-                raise Unavailable(f"The spool cannot be used: {failure}") from failure
+                raise SpoolUnavailable(str(failure)) from failure
 
     def _set_aside(self, damage: Exception) -> None:
         """Rename a damaged file, for people to examine, and copy what is readable to a new one."""
@@ -272,7 +273,8 @@ class Spool:
             last = connection.execute("select max(seq) from arrivals").fetchone()[0]
             if last == self._committed_up_to and self._is_in_place():
                 empty = self.path.with_name(f"{FILE}.new")
-                empty.write_bytes(b"")
+                empty.unlink(missing_ok=True)  # what a killed process left, or somebody planted
+                make_private(empty)
                 for suffix in SUFFIXES[1:]:
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
                 empty.replace(self.path)  # never missing: that would look like a deleted file
@@ -285,13 +287,13 @@ class Spool:
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
     """Hold a lock between processes; the kernel frees it should this one be killed."""
-    with lock.open("w") as file:
+    with open(open_private(lock), "rb") as file:  # noqa: PTH123  it is open already
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
+    found = path.lstat()  # a link in its place is another file
     return found.st_dev, found.st_ino
 
 

@@ -35,7 +35,7 @@ class SpoolQueue:
         self.filled = asyncio.Event()
         """Set whenever something was appended; the drainer clears it."""
         self.reason: str | None = None
-        """Why the last append failed; None where it did not."""
+        """What strangers are told if the last append failed; None where it did not."""
 
     def open(self) -> None:
         """Create the file. A failure is logged, and every append retries.
@@ -93,7 +93,7 @@ class SpoolQueue:
     def _report(self, reason: str | None) -> None:
         if (reason is None) != (self.reason is None):  # only on a change
             log.error("spool_fails" if reason else "spool_works", reason=reason)
-        self.reason = reason
+        self.reason = "it cannot be written; the log says why" if reason else None
 
     async def _call(self, function: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)

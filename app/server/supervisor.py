@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import SpawnProcess
 from types import FrameType
@@ -19,6 +20,7 @@ from types import FrameType
 import structlog
 from uvicorn import Config
 
+from app.server.hangups import held, release
 from app.server.process import GracefulServer
 
 LOOK_EVERY = 0.2
@@ -50,6 +52,8 @@ class Supervisor:
         """Run until SIGTERM or SIGINT; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._pass_on)
+        release()
         started_at = time.monotonic()
         self._fill()
         while not self._is_stopping:
@@ -72,11 +76,18 @@ class Supervisor:
             process = get_context("spawn").Process(
                 target=_serve, args=(self._config, self._socket), name="server"
             )
-            process.start()
-            self._processes.append(process)
+            with held():  # and so in the process, until it handles it
+                process.start()
+                self._processes.append(process)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._is_stopping = True
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        for process in self._processes:
+            if process.pid is not None and process.is_alive():
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, number)
 
     def _end(self) -> None:
         # First: while the port is open, the kernel completes connections that nobody accepts.

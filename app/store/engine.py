@@ -96,6 +96,17 @@ class Database:
         self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
         self._direct = AsyncpgPool(self._arguments, size=direct_size)
 
+    def use_url(self, url: str) -> None:
+        """Make new connections by this URL, as with another password; those there are go on.
+
+        Raises ValueError where it cannot be used, or is of another database.
+        """
+        address = read_address(url)
+        if address.name != self.name or isinstance(address, SqliteAddress):
+            raise ValueError("it is of another database: that needs a restart")
+        self._arguments["dsn"] = address.dsn
+        self._direct.use(self._arguments)
+
     @property
     def writes_at_once(self) -> int:
         """How many transactions of one kind are worth running at once: while PostgreSQL flushes

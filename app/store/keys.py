@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 
 from app.errors import StoreUnavailable
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
@@ -19,6 +19,8 @@ from app.store.tables import api_keys
 LARGEST_BATCH = 200
 CAPACITY = 10_000
 AT_ONCE = 2
+USED_EVERY = timedelta(minutes=1)
+"""What ``last_used_at`` is exact to: a key in use costs one update in that time."""
 PATIENCE = 10.0
 """Seconds for the database to find keys; after that a caller is answered 503."""
 
@@ -32,6 +34,12 @@ class ApiKey:
     scopes: frozenset[str]
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+    def has_expired(self, now: datetime) -> bool:
+        """Whether it is over by then."""
+        return self.expires_at is not None and self.expires_at <= now
 
 
 class KeyStore:
@@ -49,7 +57,15 @@ class KeyStore:
         )
         self._by_hash = Compiled(database, by_hash)
 
-    async def add(self, *, key_id: str, app: str, digest: bytes, scopes: frozenset[str]) -> None:
+    async def add(
+        self,
+        *,
+        key_id: str,
+        app: str,
+        digest: bytes,
+        scopes: frozenset[str],
+        expires_at: datetime | None = None,
+    ) -> None:
         """Record a new key."""
         async with self._database.write() as connection:
             await connection.execute(
@@ -59,6 +75,7 @@ class KeyStore:
                     hash=digest,
                     scopes=" ".join(sorted(scopes)),
                     created_at=self._database.clock.now(),
+                    expires_at=expires_at,
                 )
             )
 
@@ -71,16 +88,35 @@ class KeyStore:
 
     async def _find_all(self, digests: Sequence[bytes]) -> list[ApiKey | None]:
         rows = await self._by_hash.rows({"hashes": list(set(digests))}, patience=PATIENCE)
+        now = self._now()
         found = {bytes(row.hash): _key(row) for row in rows}
-        return [found.get(digest) for digest in digests]
+        valid = {each: key for each, key in found.items() if not key.has_expired(now)}
+        return [valid.get(digest) for digest in digests]
+
+    async def note_used(self, key_ids: Collection[str]) -> None:
+        """These keys were used a moment ago. One that another process has just noted is left.
+
+        Raises StoreUnavailable.
+        """
+        now = self._now()
+        last = api_keys.c.last_used_at
+        async with self._database.write(patience=PATIENCE) as connection:
+            await connection.execute(
+                update(api_keys)
+                .where(api_keys.c.id.in_(key_ids), last.is_(None) | (last < now - USED_EVERY / 2))
+                .values(last_used_at=now)
+            )
 
     async def valid(self, key_ids: Collection[str]) -> set[str]:
         """Which of these keys are valid now."""
         query = select(api_keys.c.id).where(
-            api_keys.c.id.in_(key_ids), api_keys.c.revoked_at.is_(None)
+            api_keys.c.id.in_(key_ids), api_keys.c.revoked_at.is_(None), not_expired(self._now())
         )
         async with self._database.read() as connection:
             return set((await connection.execute(query)).scalars())
+
+    def _now(self) -> datetime:
+        return self._database.clock.now()
 
     async def all(self) -> list[ApiKey]:
         """Every key, also revoked ones, by app."""
@@ -102,6 +138,12 @@ class KeyStore:
             return changed.one_or_none() is not None
 
 
+def not_expired(now: datetime) -> ColumnElement[bool]:
+    """The condition that a key is not over by then."""
+    expires = api_keys.c.expires_at
+    return expires.is_(None) | (expires > now)
+
+
 def _key(row: Any) -> ApiKey:
     return ApiKey(
         id=row.id,
@@ -109,4 +151,6 @@ def _key(row: Any) -> ApiKey:
         scopes=frozenset(row.scopes.split()),
         created_at=row.created_at,
         revoked_at=row.revoked_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
     )

@@ -244,6 +244,8 @@ api_keys = Table(
     Column("scopes", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("revoked_at", UtcTime),
+    Column("expires_at", UtcTime),
+    Column("last_used_at", UtcTime),
 )
 
 idempotency_keys = Table(
@@ -267,7 +269,8 @@ pace = Table(
     Column("next_at", UtcTime, nullable=False),
 )
 
-# Subscribers to events. A signature needs the secret itself, so it is stored in plain text.
+# Subscribers to events. A signature needs the secret itself, so it is stored: encrypted where the
+# operator has given a key for it, else in plain text (see `app.parts.sealing`).
 webhooks = Table(
     "webhooks",
     metadata,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -21,6 +22,9 @@ STEADY = 10.0
 LONGEST_REST = 5.0
 """Seconds at most before the next check when checks succeed and writes fail: each such return costs
 some receipts their whole timeout."""
+
+_NAMES = re.compile(r"""\"[^"]*\"|'[^']*'|\([^)]*\)|(?<!\w)/[^\s,;:]+|\b\d+(?:\.\d+){3}\b""")
+"""What drivers name in their errors: users, databases, addresses and paths."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +67,10 @@ class DatabaseWatch:
 
     @property
     def public_reason(self) -> str | None:
-        """``reason`` for strangers: without the hosts and the name of the database."""
-        return self.reason and self.reason.removeprefix(f"{self._name}: ")
+        """``reason`` for strangers: without hosts, paths, users and the name of the database."""
+        if self.reason is None:
+            return None
+        return _NAMES.sub("…", self.reason.removeprefix(f"{self._name}: "))
 
     def report_down(self, reason: str) -> None:
         """A write failed or was too slow: none is tried again before a check has succeeded."""

@@ -1,6 +1,6 @@
 """Subscriptions of webhooks. A caller of one app sees that app's subscriptions only.
 
-Secrets are stored as they are, because a signature cannot be made from a digest.
+Secrets are stored, because a signature cannot be made from a digest: sealed where there is a key.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import ColumnElement, Label, Row, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.webhook import DeliveryState, Webhook, WebhookState
+from app.parts.sealing import CannotOpen, Sealer
 from app.store.engine import Database
 from app.store.tables import api_keys, events, webhook_deliveries, webhooks
+
+log = structlog.get_logger(__name__)
 
 
 def _key_revoked() -> Label[bool]:
@@ -49,8 +53,9 @@ _HEALTHY = {"failures": 0, "failing_since": None, "not_before": None}
 class WebhookStore:
     """``sees`` is the app whose subscriptions the caller may see, or None for all."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sealer: Sealer | None = None) -> None:
         self._database = database
+        self._sealer = sealer or Sealer()
 
     async def add(self, new: Webhook, *, most: int) -> bool:
         """Record a subscription to events from now on; False if the app has ``most`` already."""
@@ -68,7 +73,7 @@ class WebhookStore:
                     app=new.app,
                     url=new.url,
                     statuses=" ".join(new.statuses),
-                    secret=new.secret,
+                    secret=self._sealer.seal(new.secret or ""),
                     state=new.state,
                     created_at=new.created_at,
                     position=newest,
@@ -83,14 +88,14 @@ class WebhookStore:
         if sees is not None:
             query = query.where(webhooks.c.app == sees)
         async with self._database.read() as connection:
-            return [webhook_of(row) for row in await connection.execute(query)]
+            return [self._webhook(row) for row in await connection.execute(query)]
 
     async def find(self, webhook_id: UUID, *, sees: str | None) -> Webhook | None:
         """One subscription."""
         query = select(*_SHOWN).where(_visible(webhook_id, sees))
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
-        return None if row is None else webhook_of(row)
+        return None if row is None else self._webhook(row)
 
     async def change(
         self,
@@ -109,7 +114,7 @@ class WebhookStore:
         """
         which = _visible(webhook_id, sees) & (webhooks.c.state != WebhookState.ENDED)
         async with self._database.write() as connection:
-            changed = await _update(
+            changed = await self._update(
                 connection, which, _changes(url=url, statuses=statuses, paused=paused)
             )
             if changed is not None and paused is False:
@@ -130,10 +135,10 @@ class WebhookStore:
         values = {
             "previous_secret": webhooks.c.secret,
             "previous_secret_until": previous_until,
-            "secret": secret,
+            "secret": self._sealer.seal(secret),
         }
         async with self._database.write() as connection:
-            return await _update(connection, _visible(webhook_id, sees), values)
+            return await self._update(connection, _visible(webhook_id, sees), values)
 
     async def remove(self, webhook_id: UUID, *, sees: str | None) -> bool:
         """Delete a subscription and its deliveries; False if there is none."""
@@ -143,16 +148,57 @@ class WebhookStore:
             )
             return removed.one_or_none() is not None
 
+    async def reseal(self, *, plain: bool = False) -> tuple[int, int]:
+        """Encrypt every secret by the newest key, or decrypt it where ``plain``.
 
-def webhook_of(row: Row[*tuple[Any, ...]]) -> Webhook:
+        Returns how many webhooks were changed, and how many have a secret that no key opens.
+        """
+        seal = Sealer().seal if plain else self._sealer.seal
+        changed = unreadable = 0
+        columns = webhooks.c.id, webhooks.c.secret, webhooks.c.previous_secret
+        async with self._database.read() as connection:
+            rows = (await connection.execute(select(*columns))).all()
+        for row in rows:
+            try:
+                new = [each and seal(self._sealer.open(each)) for each in row[1:]]
+            except CannotOpen:
+                unreadable += 1
+                continue
+            # Unless it was replaced meanwhile: the new one was sealed as it was made.
+            still = (webhooks.c.id == row.id) & (webhooks.c.secret == row.secret)
+            async with self._database.write() as connection:
+                await connection.execute(
+                    update(webhooks).where(still).values(secret=new[0], previous_secret=new[1])
+                )
+            changed += 1
+        return changed, unreadable
+
+    def _webhook(self, row: Row[*tuple[Any, ...]]) -> Webhook:
+        return webhook_of(row, self._sealer)
+
+    async def _update(
+        self,
+        connection: AsyncConnection,
+        which: ColumnElement[bool],
+        values: Mapping[str, object],
+    ) -> Webhook | None:
+        changed = await connection.execute(
+            # The id too, since an UPDATE without values is an error.
+            update(webhooks).where(which).values(id=webhooks.c.id, **values).returning(*_SHOWN)
+        )
+        row = changed.one_or_none()
+        return None if row is None else self._webhook(row)
+
+
+def webhook_of(row: Row[*tuple[Any, ...]], sealer: Sealer) -> Webhook:
     """A subscription from a row that has COLUMNS, or those and more."""
     return Webhook(
         id=row.id,
         app=row.app,
         url=row.url,
         statuses=tuple(row.statuses.split()),
-        secret=row.secret,
-        previous_secret=row.previous_secret,
+        secret=_opened(row.secret, sealer, row.id),
+        previous_secret=_opened(row.previous_secret, sealer, row.id),
         previous_secret_until=row.previous_secret_until,
         state=WebhookState(row.state),
         reason=row.reason,
@@ -163,6 +209,14 @@ def webhook_of(row: Row[*tuple[Any, ...]]) -> Webhook:
         key_id=row.key_id,
         key_revoked=getattr(row, "key_revoked", False),
     )
+
+
+def _opened(secret: str | None, sealer: Sealer, webhook_id: UUID) -> str | None:
+    try:
+        return None if secret is None else sealer.open(secret)
+    except CannotOpen as error:
+        log.error("webhook_secret_unreadable", webhook_id=str(webhook_id), reason=str(error))
+        return None
 
 
 def _visible(webhook_id: UUID, sees: str | None) -> ColumnElement[bool]:
@@ -183,14 +237,3 @@ def _changes(
     if paused is False:
         values |= {"state": WebhookState.ACTIVE, "reason": None, **_HEALTHY}
     return values
-
-
-async def _update(
-    connection: AsyncConnection, which: ColumnElement[bool], values: Mapping[str, object]
-) -> Webhook | None:
-    changed = await connection.execute(
-        # The id too, since an UPDATE without values is an error.
-        update(webhooks).where(which).values(id=webhooks.c.id, **values).returning(*_SHOWN)
-    )
-    row = changed.one_or_none()
-    return None if row is None else webhook_of(row)

@@ -13,19 +13,31 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
+from ipaddress import IPv6Address
 from typing import Annotated
 
 from fastapi import Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
-from app.errors import BadRequest, NotAllowed, NotAuthenticated
+from app.errors import (
+    BadRequest,
+    NotAllowed,
+    NotAuthenticated,
+    StoreRefused,
+    StoreUnavailable,
+    TooManyRequests,
+)
+from app.parts.networks import Address
+from app.parts.throttle import Throttle
 from app.store.keys import KeyStore
 
 KEY_PREFIX = "dlr_"
 TRUSTED_FOR = 0.05
 """Seconds for which a key that was found is not looked up again: shorter than `dlr keys revoke`
 takes to exit after its commit."""
+NOTE_USED_EVERY = 60.0
+"""Seconds between two updates of when keys were last used."""
 
 
 class Scope(StrEnum):
@@ -83,31 +95,79 @@ class Authenticator:
     while it is being found share that lookup if it began no longer ago (docs/performance.md).
     """
 
-    def __init__(self, keys: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        keys: KeyStore,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        failures: Throttle | None = None,
+    ) -> None:
+        """``failures``: how often keys of an address may be wrong; None is no limit."""
         self._keys = keys
         self._clock = clock
+        self._failures = failures
+        self._used: set[str] = set()  # ids of keys, since this was last recorded
+        self._valid: set[bytes] = set()  # digests of keys when they were last looked up
         self._cache: dict[bytes, tuple[float, Caller]] = {}  # no larger than the table of keys
         self._lookups: dict[bytes, tuple[float, asyncio.Task[Caller]]] = {}
 
-    async def authenticate(self, authorization: str | None, scopes: Collection[str]) -> Caller:
-        """The caller, who needs one of these scopes.
+    async def authenticate(
+        self,
+        authorization: str | None,
+        scopes: Collection[str],
+        address: Callable[[], Address | None] = lambda: None,
+    ) -> Caller:
+        """The caller, who needs one of these scopes. ``address``: where the call comes from.
 
-        Raises NotAuthenticated, NotAllowed or StoreUnavailable.
+        Raises NotAuthenticated, NotAllowed, TooManyRequests or StoreUnavailable.
         """
-        caller = await self.find(authorization)
+        caller = await self.find(authorization, address)
         if not caller.has_any(scopes):
             needed = " or ".join(scope for scope in Scope if scope in scopes)
             has = ", ".join(sorted(caller.scopes))
             raise NotAllowed(f"This needs a key with the scope {needed}; yours has: {has}")
         return caller
 
-    async def find(self, authorization: str | None) -> Caller:
-        """Whose key it is, whatever its scopes. Raises NotAuthenticated or StoreUnavailable."""
+    async def find(
+        self, authorization: str | None, address: Callable[[], Address | None] = lambda: None
+    ) -> Caller:
+        """Whose key it is, whatever its scopes.
+
+        Raises NotAuthenticated, TooManyRequests or StoreUnavailable. A key that was valid before is
+        looked up also where an address has failed too often: many apps may share one.
+        """
         scheme, _, secret = (authorization or "").partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:
             raise NotAuthenticated("Send your API key as `Authorization: Bearer <key>`")
-        return await self._find(digest(secret))
+        key_digest = digest(secret)
+        if self._failures is None or key_digest in self._valid:
+            return await self._find(key_digest)
+        network = _network(address())
+        if wait := self._failures.wait(network):
+            raise TooManyRequests(
+                "Too many requests with a wrong key came from your address", retry_after=wait
+            )
+        try:
+            return await self._find(key_digest)
+        except NotAuthenticated:
+            self._failures.failed(network)
+            raise
+
+    async def run(self) -> None:
+        """Record when keys were used, until cancelled."""
+        while True:
+            await asyncio.sleep(NOTE_USED_EVERY)
+            await self.note_used()
+
+    async def note_used(self) -> None:
+        """Record the use of the keys that were used since the last time."""
+        used, self._used = self._used, set()
+        try:
+            if used:
+                await self._keys.note_used(used)
+        except (StoreUnavailable, StoreRefused):
+            self._used |= used
 
     async def _find(self, key_digest: bytes) -> Caller:
         now = self._clock()
@@ -128,10 +188,18 @@ class Authenticator:
                 del self._lookups[key_digest]  # else it was replaced by a later one
         if key is None:
             self._cache.pop(key_digest, None)
-            raise NotAuthenticated("This API key is not known, or it is revoked")
+            self._valid.discard(key_digest)
+            raise NotAuthenticated("This API key is not known, or it is revoked or has expired")
         caller = Caller(key.id, key.app, key.scopes)
+        self._used.add(key.id)
+        self._valid.add(key_digest)
         self._cache[key_digest] = (now, caller)
         return caller
+
+
+def _network(address: Address | None) -> object:
+    """Whose failures count together: an IPv6 host has a whole /64 of addresses."""
+    return int(address) >> 64 if isinstance(address, IPv6Address) else address
 
 
 def authorization_of(request: Request) -> str | None:

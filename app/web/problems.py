@@ -87,6 +87,10 @@ HEADERS = {
         "description": 'The next page, as `rel="next"`, if there is one',
         "schema": {"type": "string"},
     },
+    "Cache-Control": {
+        "description": "`no-store`, since it holds a secret",
+        "schema": {"type": "string"},
+    },
     "Vary": {"description": "Always `Accept`", "schema": {"type": "string"}},
     "Content-Disposition": {
         "description": "The name of the file, for exports",
@@ -96,7 +100,15 @@ HEADERS = {
 """The descriptions of response headers, see ``headers``."""
 
 _HEADER_OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
-_COMMON_ERRORS = (BadRequest, NotAuthenticated, NotAllowed, Invalid, ServiceError, Unavailable)
+_COMMON_ERRORS = (
+    BadRequest,
+    NotAuthenticated,
+    NotAllowed,
+    Invalid,
+    TooManyRequests,
+    ServiceError,
+    Unavailable,
+)
 BODY_ERRORS = (RequestTimeout, BodyTooLarge, UnsupportedMediaType, TooManyRequests)
 """The errors of reading a JSON body."""
 

@@ -10,6 +10,7 @@ than was wanted. The scopes are those of the caller in the endpoint's signature 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any, get_args
 
 from fastapi import APIRouter, Request, Response
@@ -17,6 +18,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from app.parts.networks import Address
+from app.web.addresses import Callers
 from app.web.body import DEFAULT_LIMIT, Bodies
 from app.web.caller import Authenticator, authorization_of
 from app.web.numbers import read_national_forms
@@ -49,7 +52,7 @@ class KeyedRoute(APIRoute):
         async def keyed(request: Request) -> Response:
             authenticator: Authenticator = request.app.state.authenticator
             request.state.caller = await authenticator.authenticate(
-                authorization_of(request), scopes
+                authorization_of(request), scopes, partial(address_of, request)
             )
             read_national_forms(request.app.state.default_region)
             if request.scope["query_string"]:
@@ -67,6 +70,13 @@ class KeyedRoute(APIRoute):
                 return await handle(read)
 
         return keyed
+
+
+def address_of(request: Request) -> Address | None:
+    """Who calls, seen through the proxies that are trusted."""
+    callers: Callers = request.app.state.callers
+    peer = request.client
+    return callers.address(peer.host if peer else None, request.scope["headers"])
 
 
 def operation_id(route: APIRoute) -> str:

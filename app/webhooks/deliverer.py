@@ -156,6 +156,8 @@ class Deliverer:
 
     async def _attempt(self, webhook: Webhook, delivery: Delivery) -> DeliveryResult:
         now = self._now()
+        if webhook.secret is None:  # nobody is to get a call that is not signed
+            return DeliveryResult(None, "its secret cannot be decrypted: see DLR_ENCRYPTION_KEY")
         body = delivery.body.encode()
         signed = signed_headers(
             delivery_id=str(delivery.id),

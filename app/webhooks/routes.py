@@ -15,6 +15,7 @@ from app.web.caller import ReadCaller, WebhooksCaller
 from app.web.paths import DeliveryId, WebhookId
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
 from app.web.routing import KeyedRoute
+from app.web.security import NO_STORE
 from app.web.state import from_state
 from app.webhooks.requests import DeliveryQuery, NewWebhook, ReplayRequest, WebhookChange
 from app.webhooks.responses import (
@@ -42,7 +43,7 @@ TheSubscriptions = Annotated[Subscriptions, from_state("subscriptions")]
 _CREATED: Responses = {
     201: {
         "description": "With its secret, which is never shown again",
-        "headers": headers("Location"),
+        "headers": headers("Location", "Cache-Control"),
     }
 }
 
@@ -59,6 +60,7 @@ async def create_webhook(
     """To what happens from now on."""
     webhook = await subscriptions.create(asked, sees=caller.changes, key_id=caller.key_id)
     response.headers["Location"] = f"/v1/webhooks/{webhook.id}"
+    response.headers.update(NO_STORE)
     return shown_with_secret(webhook)
 
 
@@ -115,8 +117,10 @@ async def rotate_webhook_secret(
     id: WebhookId,
     caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
+    response: Response,
 ) -> WebhookWithSecret:
     """Deliveries are signed with both for a day, so that there is time to change over."""
+    response.headers.update(NO_STORE)
     return shown_with_secret(await subscriptions.rotate(id, sees=caller.changes))
 
 

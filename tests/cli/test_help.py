@@ -15,6 +15,7 @@ from tests.support.process import clean_environment, run_dlr
 GROUPS = {
     "keys": ("create", "list", "revoke"),
     "receipts": ("rejected", "replay"),
+    "secrets": ("key", "encrypt"),
     "webhooks": (
         "create",
         "list",

@@ -53,6 +53,12 @@ class AsyncpgPool:
         if generation != self._generation:  # dropped while it was being released
             _terminate_idle(pool)
 
+    def use(self, arguments: Mapping[str, Any]) -> None:
+        """Make new connections with these arguments; those that there are go on."""
+        self._arguments = arguments
+        if self._pool is not None:
+            self._pool.set_connect_args(**arguments)
+
     def drop_idle(self) -> None:
         """Terminate what is idle now; what is in use is terminated when it comes back.
 

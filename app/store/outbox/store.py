@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.event import Event
 from app.model.webhook import AttemptResult, Delivery, DeliveryState, Health, Payload, Webhook
+from app.parts.sealing import Sealer
 from app.store.engine import Database
 from app.store.feed import read_events
 from app.store.outbox import statements as sql
@@ -41,8 +42,9 @@ class Waiting:
 class OutboxStore:
     """``lease`` is the id of the calling process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sealer: Sealer | None = None) -> None:
         self._database = database
+        self._sealer = sealer or Sealer()
 
     async def waiting(self, *, lease: UUID, now: datetime) -> list[Waiting]:
         """The active webhooks that no other process has a lease on."""
@@ -56,14 +58,15 @@ class OutboxStore:
         """Take leases; returns the webhooks that no other process has taken meanwhile."""
         values = {"ids": [*webhook_ids], "ours": lease, "now": now, "until": until}
         async with self._database.write() as connection:
-            return [webhook_of(row) for row in await connection.execute(sql.CLAIM, values)]
+            rows = await connection.execute(sql.CLAIM, values)
+            return [webhook_of(row, self._sealer) for row in rows]
 
     async def held(self, webhook_id: UUID, *, lease: UUID) -> Webhook | None:
         """The webhook as it is now; None if the lease is lost or the webhook was removed."""
         async with self._database.read() as connection:
             found = await connection.execute(sql.HELD, {"webhook": webhook_id, "ours": lease})
             row = found.one_or_none()
-        return None if row is None else webhook_of(row)
+        return None if row is None else webhook_of(row, self._sealer)
 
     async def keep(self, *, lease: UUID, until: datetime) -> None:
         """Renew every lease of this process."""

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from app.feed.routes import router as feed
 from app.lookup.routes import router as lookup
 from app.ops import logs
+from app.ops.alarms.routes import router as alarms
 from app.ops.health import exposition
 from app.ops.health import router as health
 from app.receive.documentation import OPERATION, SECURITY, SECURITY_SCHEME
@@ -27,6 +28,7 @@ from app.server.requests import CompleteRequest
 from app.settings import NEEDED_TO_SERVE, Settings, load
 from app.web.cors import add_cors
 from app.web.docs import add_docs
+from app.web.observed import ObservedRequests, series_of
 from app.web.openapi import DESCRIPTION, TAGS, complete
 from app.web.problems import add_error_handlers
 from app.web.routing import operation_id
@@ -39,6 +41,7 @@ class Service(FastAPI):
     """FastAPI, except for `/dlr`, which bypasses it because of the cost per receipt."""
 
     runtime: Runtime
+    observed: ObservedRequests
 
     @property
     def complete_posts(self) -> Mapping[bytes, Callable[[CompleteRequest], None]]:
@@ -49,8 +52,11 @@ class Service(FastAPI):
         """Dispatch one request."""
         if scope["type"] == "http" and scope["path"] in DLR_PATHS:
             await self.runtime.dlr(scope, receive, send)
+        elif scope["type"] == "http":
+            send = with_security_headers(send)
+            await self.observed.serve(super().__call__, scope, receive, send)
         else:
-            await super().__call__(scope, receive, with_security_headers(send))
+            await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, with the operation of `/dlr`."""
@@ -72,8 +78,9 @@ def create_app(settings: Settings) -> Service:
         _prepare(app)
         await runtime.start()
         try:
-            with on_exit(runtime.end_streams), on_hangup(runtime.secrets.ask):
-                yield
+            async with runtime.listen_for_operators():
+                with on_exit(runtime.end_streams), on_hangup(runtime.secrets.ask):
+                    yield
         finally:
             await runtime.stop()
 
@@ -92,6 +99,7 @@ def create_app(settings: Settings) -> Service:
         generate_unique_id_function=operation_id,
     )
     app.runtime = runtime
+    app.observed = ObservedRequests(runtime.metrics)
     _provide(app.state, runtime)
     add_error_handlers(app, has_docs=settings.docs)
     if settings.cors_origins:
@@ -99,10 +107,12 @@ def create_app(settings: Settings) -> Service:
     # In the order of their traffic: the routes before one are matched as well.
     for router in (send, lookup):
         app.router.routes.extend(router.routes)
-    for router in (feed, webhooks, rejected, health):
+    for router in (feed, webhooks, rejected, alarms, health):
         app.include_router(router)
     if settings.docs:
         add_docs(app)
+    for router in (send, lookup, feed, webhooks, rejected, alarms, health):
+        runtime.metrics.prepare_routes(series_of(router.routes))
     app.webhooks.include_router(payloads)
     return app
 
@@ -131,11 +141,10 @@ def _provide(state: State, runtime: Runtime) -> None:
     state.subscriptions = runtime.subscriptions
     state.rejected = runtime.rejected
     state.watch = runtime.watch
-    state.clock = runtime.clock
+    state.gauges = runtime.gauges
     state.spool = runtime.spool
-    state.exposition = exposition(
-        watch=runtime.watch, spool=runtime.spool, clock=runtime.clock, metrics=runtime.metrics
-    )
+    state.exposition = exposition(gauges=runtime.gauges, metrics=runtime.metrics)
+    state.operations = runtime.operations
 
 
 def from_environment() -> Service:

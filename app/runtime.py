@@ -25,7 +25,13 @@ from app.iovox.proxy import find_proxy
 from app.iovox.tls import tls_context
 from app.lookup.lookups import Lookups
 from app.lookup.waiters import StatusWaiters
+from app.ops.alarms.watch import AlarmWatch
+from app.ops.gauges import Gauges
+from app.ops.health import exposition
+from app.ops.listener import OpsListener, operators_app
+from app.ops.logs import StepLog
 from app.ops.metrics import Metrics
+from app.ops.recent import Recent
 from app.parts.lifecycle import Background, Close, close_in_order
 from app.parts.networks import read_networks
 from app.parts.rereading import Rereader
@@ -38,6 +44,7 @@ from app.receive.inbox import Inbox
 from app.receive.recorder import Recorder
 from app.receive.spool import Spool
 from app.receive.spool_queue import SpoolQueue
+from app.receive.tally import Tally
 from app.record.folders import Folders
 from app.record.journal import Journal
 from app.record.keeper import Keeper
@@ -62,6 +69,7 @@ from app.store.idempotency import IdempotencyStore
 from app.store.keys import KeyStore
 from app.store.lists.store import ListStore
 from app.store.messages import MessageStore
+from app.store.operations import OperationsStore
 from app.store.outbox.deliveries import WebhookDeliveryStore
 from app.store.outbox.store import OutboxStore
 from app.store.pace import PaceStore
@@ -118,6 +126,7 @@ class Runtime:
         self._build_lookup()
         self._build_feed_and_webhooks()
         self._build_secrets()
+        self._build_operations()
 
     def _build_store(self) -> None:
         settings = self.settings
@@ -157,6 +166,8 @@ class Runtime:
         self.messages = MessageStore(self.database, permit=self.permit)
         self.receipts = ReceiptStore(self.intake)
         self.rejected = ReceiptStore(self.database)  # for operators, so not from the intake's pool
+        self.recent = Recent(lambda: self._now().timestamp())
+        self.steps = StepLog(level=settings.log_level, as_json=settings.log_format == "json")
 
     def _build_receive(self) -> None:
         settings = self.settings
@@ -208,7 +219,7 @@ class Runtime:
         self.dlr = DlrEndpoint(
             inbox=self.inbox,
             headers=self.callback_headers,
-            metrics=self.metrics,
+            tally=Tally(metrics=self.metrics, recent=self.recent, steps=self.steps),
             body_patience=settings.body_timeout,
             now=self._now,
             callers=self.callers,
@@ -233,7 +244,7 @@ class Runtime:
             tls=iovox_tls(settings),
             proxy=self.iovox_proxy,
         )
-        breaker = CircuitBreaker(probe_patience=self.client.max_duration)
+        breaker = self.breaker = CircuitBreaker(probe_patience=self.client.max_duration)
         pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
         is_any_due = None if settings.queue_workers else self.messages.is_any_due
         gate = Gate(
@@ -250,6 +261,7 @@ class Runtime:
             store=self.messages,
             announce=self._announce_events,
             journal=self.journal,
+            steps=self.steps,
             now=self._now,
         )
         self.submitter = Submitter(
@@ -257,6 +269,7 @@ class Runtime:
             recorder=self.outcomes,
             breaker=breaker,
             metrics=self.metrics,
+            recent=self.recent,
             throttle=gate.throttle,
             now=self._now,
             journal=self.journal,
@@ -286,6 +299,7 @@ class Runtime:
             announce=self._announce_events,
             horizon=timedelta(seconds=settings.schedule_horizon),
             retry_for=timedelta(seconds=settings.retry_for),
+            steps=self.steps,
             now=self._now,
             journal=self.journal,
         )
@@ -394,6 +408,31 @@ class Runtime:
         self.dlr.use_headers(headers)
         self.client.use_callback_headers(headers)
 
+    def _build_operations(self) -> None:
+        settings = self.settings
+        databases = {id(one): one for one in (self.database, self.intake)}
+        self.operations = OperationsStore(self.database)
+        self.gauges = Gauges(
+            metrics=self.metrics,
+            watch=self.watch,
+            clock=self.clock,
+            databases=tuple(databases.values()),
+            is_circuit_open=lambda: self.breaker.is_open,
+            spool=self.spool,
+            folder=settings.spool_dir,
+        )
+        self.alarms = AlarmWatch(
+            store=self.operations,
+            database=self.database,
+            gauges=self.gauges,
+            recent=self.recent,
+            clock=self.clock,
+            every=settings.ops_interval,
+            silence_after=settings.silence_after,
+            overdue_after=timedelta(seconds=settings.overdue_after),
+            on_told=partial(self.wakeups.announce, WEBHOOKS),
+        )
+
     def _wake_senders(self) -> None:
         self.wakeups.announce(QUEUE)
         self.wakeups.announce(WEBHOOKS)
@@ -442,6 +481,7 @@ class Runtime:
         self._run(self.schema.run(self.watch), "schema")
         self._run(self.keeper.run(), "journal")
         self._run(self.wakeups.run(), "wakeups")
+        self.gauges.has_spool = False
         self._start_sending(with_queue=True)
 
     def _start_sending(self, *, with_queue: bool) -> None:
@@ -451,6 +491,9 @@ class Runtime:
         if (proxy := self.iovox_proxy) is not None:
             # Logged, since HTTPS_PROXY may have been set for other programs.
             log.info("iovox_through_proxy", proxy=f"{proxy.host}:{proxy.port}")
+        self.alarms.works = with_queue
+        self._run(self.gauges.run(), "gauges")
+        self._run(self._by_the_clock(self.alarms.run), "alarms")
         self._run(self.clock_watch.run(), "clock")
         self._run(self._by_the_clock(self.sweeper.run), "sweeper")
         self._run(self._by_the_clock(self.sweeper.run_key_expiry), "idempotency keys")
@@ -490,6 +533,7 @@ class Runtime:
         stores: dict[str, Close] = {
             "use of keys": self.authenticator.note_used,
             "journal": self.keeper.close,
+            "alarms": self.alarms.close,
             "database": self.database.close,
             "intake": self.intake.close,
         }
@@ -502,6 +546,15 @@ class Runtime:
         """End streams and long polls, which would otherwise delay the server's exit."""
         self.status_waiters.close()
         self.hub.close()
+
+    def listen_for_operators(self, *, with_spool: bool = True) -> OpsListener:
+        """DLR_OPS_PORT, while it is entered."""
+        app = operators_app(
+            watch=self.watch,
+            spool=self.spool if with_spool else None,
+            exposition=exposition(gauges=self.gauges, metrics=self.metrics),
+        )
+        return OpsListener(app, self.settings.ops_address)
 
     async def _require_usable(self) -> None:
         self._writable_server = await require_writable(self.intake)

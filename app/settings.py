@@ -281,10 +281,30 @@ class Settings(BaseSettings):
     webhook_keep_for: LongDuration = Field(
         30 * 86_400.0, description="how long ended deliveries can be looked up and replayed"
     )
+    ops_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="where /metrics, /healthz and /readyz are served as well; `dlr worker` serves "
+        "them there alone",
+    )
+    ops_host: str = Field("127.0.0.1", description="the address for DLR_OPS_PORT")
+    ops_interval: Seconds = Field(
+        10.0, description="between two looks at the tables, for metrics and alarms"
+    )
+    silence_after: LongDuration = Field(
+        3600.0,
+        description="how long no receipt may come after a message was accepted, before the alarm",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"
     )
     log_format: Literal["json", "console"] = Field("json", description="json or console")
+
+    @property
+    def ops_address(self) -> tuple[str, int] | None:
+        """Where metrics are served as well, if anywhere."""
+        return (self.ops_host, self.ops_port) if self.ops_port else None
 
 
 SECRETS = tuple(

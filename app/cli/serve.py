@@ -6,15 +6,19 @@ import asyncio
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated
 
 import structlog
 import typer
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
 
 from app.errors import ConfigurationError, StoreUnavailable, StoreUnsuitable
 from app.ops import logs
+from app.ops.metrics import SHARED
 from app.receive.spool import Spool
 from app.runtime import (
     COMPONENTS_SHARE,
@@ -87,8 +91,16 @@ def serve(
     if workers == 1:
         GracefulServer(config).run()
         return
-    supervisor = Supervisor(config, workers=workers, stop_patience=settings.shutdown_timeout)
-    raise typer.Exit(supervisor.run())
+    with tempfile.TemporaryDirectory(prefix="dlr-metrics-") as folder:
+        os.environ[SHARED] = folder  # for the processes, which all answer for all of them
+        supervisor = Supervisor(
+            config,
+            workers=workers,
+            stop_patience=settings.shutdown_timeout,
+            on_death=partial(mark_process_dead, path=folder),
+        )
+        code = supervisor.run()
+    raise typer.Exit(code)
 
 
 def worker() -> None:
@@ -179,6 +191,7 @@ async def _work(runtime: Runtime) -> None:
     try:
         await runtime.start_worker()
         with on_hangup(runtime.secrets.ask):
-            await told_to_stop.wait()
+            async with runtime.listen_for_operators(with_spool=False):
+                await told_to_stop.wait()
     finally:
         await runtime.stop()

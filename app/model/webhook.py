@@ -13,7 +13,10 @@ from app.model.event import EVENT_STATUSES, Event, event_body, rfc3339
 TRIAL = "webhook.test"
 CONTRADICTED = "CONTRADICTED"
 """What a webhook may want besides statuses: every event of a message that is contradictory."""
-KINDS = (*EVENT_STATUSES, CONTRADICTED)
+ALARM = "ALARM"
+"""What a webhook of an admin over all apps may want besides: alarms that begin and end."""
+MESSAGE_KINDS = (*EVENT_STATUSES, CONTRADICTED)
+KINDS = (*MESSAGE_KINDS, ALARM)
 """What a webhook may want. Who wants DELIVERED is also told that such a message is contradicted."""
 
 

@@ -9,10 +9,10 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
 from app.errors import Unavailable
+from app.ops.gauges import Gauges
 from app.ops.metrics import Metrics
 from app.parts.shared import Shared
 from app.receive.spool_queue import SpoolQueue
-from app.store.clock import DatabaseClock
 from app.store.watch import DatabaseWatch
 from app.web.problems import Responses
 from app.web.state import from_state
@@ -33,7 +33,7 @@ class Readiness(BaseModel):
     reasons: list[str]
     spooled: int | None = Field(
         description="Receipts in the spool, not yet in the database; null if the spool "
-        "cannot be read"
+        "cannot be read, or the process has none"
     )
 
 
@@ -41,7 +41,7 @@ RENDER_EVERY = 0.05
 """Seconds between two renderings of the metrics, each of which takes milliseconds."""
 
 Watch = Annotated[DatabaseWatch, from_state("watch")]
-Spool = Annotated[SpoolQueue, from_state("spool")]
+Spool = Annotated[SpoolQueue | None, from_state("spool")]
 
 _NOT_READY: Responses = {503: {"model": Readiness, "description": "Degraded, with the reasons"}}
 _COUNTERS: Responses = {
@@ -70,12 +70,13 @@ async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
     await watch.check_if_old()
     if watch.public_reason is not None:
         reasons.append(f"database: {watch.public_reason}")
-    try:
-        depth = await spool.depth()
-    except Unavailable:
-        reasons.append("spool: it cannot be read; the log says why")
-    else:
-        reasons += [f"spool: {spool.reason}"] if spool.reason is not None else []
+    if spool is not None:
+        try:
+            depth = await spool.depth()
+        except Unavailable:
+            reasons.append("spool: it cannot be read; the log says why")
+        else:
+            reasons += [] if spool.reason is None else [f"spool: {spool.reason}"]
     response.status_code = 503 if reasons else 200
     return Readiness(status="degraded" if reasons else "ready", reasons=reasons, spooled=depth)
 
@@ -90,25 +91,18 @@ async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
 async def prometheus(
     exposition: Annotated[Shared[bytes], from_state("exposition")],
 ) -> Response:
-    """The metrics of this process, in Prometheus' text format."""
+    """The metrics of all processes of this server, in Prometheus' text format."""
     return Response(await exposition.get(), media_type="text/plain; version=0.0.4")
 
 
-def exposition(
-    *, watch: DatabaseWatch, spool: SpoolQueue, clock: DatabaseClock, metrics: Metrics
-) -> Shared[bytes]:
+def exposition(*, gauges: Gauges, metrics: Metrics) -> Shared[bytes]:
     """The text of the metrics, made once for all who ask within RENDER_EVERY.
 
     Rendered for each request, it would let anybody who pipelines requests occupy the process.
     """
 
     async def render() -> bytes:
-        metrics.database_up.set(1 if watch.is_up else 0)
-        metrics.clock_offset.set(clock.host_ahead)
-        try:
-            metrics.spool_depth.set(await spool.depth())
-        except Unavailable:
-            metrics.spool_depth.set(float("nan"))
+        await gauges.refresh()
         return metrics.render()
 
     return Shared(render, every=RENDER_EVERY)

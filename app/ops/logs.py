@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 
 import structlog
+
+LONGEST_REQUEST_ID = 64
 
 WARNING_INTERVAL = 10.0
 """Seconds between two equal warnings of the HTTP server, which any client can cause, and of a loop
@@ -84,6 +88,41 @@ class RecurringLimiter:
         if suppressed := self._suppressed.pop(kind, 0):
             event["suppressed"] = suppressed
         return event
+
+
+def is_request_id(value: bytes) -> bool:
+    """Whether an X-Request-Id is taken: letters, digits and dashes only, as it is logged."""
+    return 0 < len(value) <= LONGEST_REQUEST_ID and value.replace(b"-", b"x").isalnum()
+
+
+class StepLog:
+    """One line at info for each step of a message: recorded, submitted, receipt, ...
+
+    Written past the loggers, many lines in one call: a line of theirs costs as much as a receipt.
+    """
+
+    def __init__(self, *, level: str, as_json: bool) -> None:
+        self.is_on = getattr(logging, level.upper()) <= logging.INFO
+        self._as_json = as_json
+
+    def log(self, event: str, **fields: str | int | None) -> None:
+        """One step, with what the request's context has: its id, and its trace."""
+        if self.is_on:
+            self.log_all(event, [fields | structlog.contextvars.get_contextvars()])
+
+    def log_all(self, event: str, steps: Iterable[Mapping[str, object]]) -> None:
+        """The same step of several messages. Fields that are None are left out."""
+        at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        last = {"event": event, "level": "info", "timestamp": at}
+        lines = []
+        for fields in steps:
+            given = {name: value for name, value in fields.items() if value is not None}
+            if self._as_json:
+                lines.append(json.dumps(given | last))
+            else:
+                words = " ".join(f"{name}={json.dumps(value)}" for name, value in given.items())
+                lines.append(f"{at} [info     ] {event:<30} {words}")
+        sys.stderr.write("\n".join([*lines, ""]))
 
 
 def configure(*, level: str, as_json: bool) -> None:

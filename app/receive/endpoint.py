@@ -22,12 +22,12 @@ from app.errors import (
 )
 from app.iovox.callback import MESSAGE_ID_HEADER, CallbackHeaders
 from app.model.receipt import Arrival, Receipt, Rejection
-from app.ops.metrics import Metrics
 from app.parts.networks import Network, is_in
 from app.receive.bodies import BodyReader, ClientDisconnected
 from app.receive.inbox import Inbox
 from app.receive.packed import UnpacksTooLargeError, unpack
 from app.receive.recorder import Call
+from app.receive.tally import Tally, answered_headers, request_id_of
 from app.server.requests import CompleteRequest, Headers, Receive, Scope, Send
 from app.store.clock import Now, utc_now
 from app.store.ids import id_of, new_id
@@ -40,11 +40,7 @@ LARGEST_BODY = 64 * 1024
 WARN_EVERY = 10.0
 """Seconds between log lines about refused calls: a flood of calls must not fill the disk."""
 
-_STORED = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [(b"content-length", b"0")],
-}
+_STORED_HEADERS = [(b"content-length", b"0")]
 _EMPTY = {"type": "http.response.body", "body": b""}
 
 log = structlog.get_logger(__name__)
@@ -58,7 +54,7 @@ class DlrEndpoint:
         *,
         inbox: Inbox,
         headers: CallbackHeaders,
-        metrics: Metrics,
+        tally: Tally,
         body_patience: float,
         now: Now = utc_now,
         callers: Callers | None = None,
@@ -69,7 +65,7 @@ class DlrEndpoint:
         self._now = now
         self._bodies = BodyReader(largest=LARGEST_BODY, patience=body_patience)
         self._headers = headers
-        self._metrics = metrics
+        self._tally = tally
         self._callers = callers or Callers()
         self._allowed = allowed
         self._refused_since_warning = 0
@@ -81,14 +77,19 @@ class DlrEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one call, as an ASGI application."""
+        began = time.monotonic()
         try:
-            await self._take(scope, receive)
+            receipt = await self._take(scope, receive)
         except ClientDisconnected:
             return
         except ServiceError as error:
+            self._tally.refused(error, scope["method"])
             await _answer_problem(send, error)
         else:
-            await send(_STORED)
+            request_id = request_id_of(scope["headers"])
+            self._tally.taken(receipt, began, request_id)
+            headers = [*_STORED_HEADERS, *answered_headers(request_id)]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send(_EMPTY)
 
     def answer_complete(self, request: CompleteRequest) -> None:
@@ -97,12 +98,13 @@ class DlrEndpoint:
             self._authenticate(request.headers, request.client)
             if len(request.body) > LARGEST_BODY:
                 raise self._bodies.too_large()
-            waiter = _ResponseWaiter(request)
+            waiter = _ResponseWaiter(request, self._tally)
             waiter.call = self._inbox.submit(self._arrival(request.headers, request.body), waiter)
         except ServiceError as error:
+            self._tally.refused(error)
             request.respond(error.status, *_problem(error))
 
-    async def _take(self, scope: Scope, receive: Receive) -> None:
+    async def _take(self, scope: Scope, receive: Receive) -> Receipt:
         headers: Headers = scope["headers"]
         self._authenticate(headers, scope.get("client"))
         if scope["method"] != "POST":
@@ -113,6 +115,7 @@ class DlrEndpoint:
         call = await self._inbox.accept(self._arrival(headers, body))
         if not isinstance(call, Receipt):
             raise _refusal(call)
+        return call
 
     def _arrival(self, headers: Headers, body: bytes) -> Arrival:
         """The call as it is kept: unpacked if it came packed. Raises BodyTooLarge."""
@@ -139,7 +142,6 @@ class DlrEndpoint:
         return address is not None and is_in(address, self._allowed)
 
     def _warn_of_refused(self, headers: Headers, client: tuple[str, int] | None) -> None:
-        self._metrics.callbacks_refused.inc()
         self._refused_since_warning += 1
         now = time.monotonic()
         if now - self._warned_at >= WARN_EVERY:
@@ -153,11 +155,13 @@ class DlrEndpoint:
 class _ResponseWaiter:
     """A batcher's waiter that responds to a request once its call is durable, and not before."""
 
-    __slots__ = ("_request", "call")
+    __slots__ = ("_began", "_request", "_tally", "call")
     call: Call
 
-    def __init__(self, request: CompleteRequest) -> None:
+    def __init__(self, request: CompleteRequest, tally: Tally) -> None:
         self._request = request
+        self._tally = tally
+        self._began = time.monotonic()
 
     def done(self) -> bool:
         """Never: the request is still to be responded to."""
@@ -166,7 +170,9 @@ class _ResponseWaiter:
     def set_result(self, _result: None, /) -> None:
         """The call is durable."""
         if isinstance(self.call, Receipt):
-            self._request.respond(200, [], b"")
+            request_id = request_id_of(self._request.headers)
+            self._request.respond(200, answered_headers(request_id), b"")
+            self._tally.taken(self.call, self._began, request_id)
         else:
             self.set_exception(_refusal(self.call))
 
@@ -175,6 +181,7 @@ class _ResponseWaiter:
         if not isinstance(exception, ServiceError):
             log.error("receipt_not_kept", exc_info=exception)
             exception = ServiceError("The failure is logged. Nothing is known of its effects.")
+        self._tally.refused(exception)
         self._request.respond(exception.status, *_problem(exception))
 
 

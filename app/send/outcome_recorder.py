@@ -19,6 +19,7 @@ from app.errors import StoreRefused, StoreUnavailable
 from app.model.fact import Accepted, Ended
 from app.model.message import Acceptance, Message, Outcome
 from app.model.status import Status
+from app.ops.logs import StepLog
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.parts.lifecycle import wait_for_event
 from app.record.journal import Journal, Open
@@ -49,11 +50,13 @@ class OutcomeRecorder:
         store: MessageStore,
         announce: Callable[[], None],
         journal: Journal | None = None,
+        steps: StepLog,
         now: Now = utc_now,
     ) -> None:
         """``announce`` is called after every commit that may have written events."""
         self._store = store
         self._journal = journal or Journal()
+        self._steps = steps
         self._now = now
         writers = store.writes_at_once
         self._acceptances = low_latency_batcher(
@@ -84,6 +87,7 @@ class OutcomeRecorder:
             return await self.settle(unconfirmed, attempted=message)
         if bound != sms_activity_id:
             log.error("iovox_second_id_ignored", message_id=str(message.id), kept=bound)
+        self._steps.log("submitted", message_id=str(message.id), sms_activity_id=bound)
         return SubmitResult(message.id, Status.SUBMITTED, bound)
 
     async def settle(self, outcome: Outcome, *, attempted: Message | None = None) -> SubmitResult:
@@ -98,6 +102,7 @@ class OutcomeRecorder:
         step = outcome.step
         if not applied and step.status is not Status.UNCONFIRMED:
             return await self._stored_result(outcome.message_id)
+        self._steps.log(step.status.lower(), message_id=str(outcome.message_id))
         return SubmitResult(outcome.message_id, step.status, None, outcome.errors, step.reasons)
 
     async def find(self, message_id: UUID) -> Tracked | None:

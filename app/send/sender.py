@@ -13,6 +13,7 @@ from app.errors import Conflict, Invalid, NotFound, SchemaUnusable, StoreUnavail
 from app.model.fact import Ended
 from app.model.message import Message, Request, Step, expiry_time
 from app.model.status import Status
+from app.ops.logs import StepLog
 from app.record.journal import Journal
 from app.send.gate import Admission, Gate
 from app.send.idempotency import KeyedBody
@@ -59,6 +60,7 @@ class Sender:
         announce: Callable[[], None],
         horizon: timedelta,
         retry_for: timedelta,
+        steps: StepLog,
         now: Now = utc_now,
         journal: Journal | None = None,
     ) -> None:
@@ -70,6 +72,7 @@ class Sender:
         ``retry_for`` is the deadline of a message without an expiry.
         """
         self._store = store
+        self._steps = steps
         self.now = now
         self._journal = journal or Journal()
         self._replayer = Replayer(store=store, keys=keys, journal=self._journal, now=now)
@@ -122,6 +125,7 @@ class Sender:
         if not (is_queued and await self._cancel(found)):
             status = "being sent just now" if is_queued else await self._store.status(found.id)
             raise Conflict(f"Only a QUEUED message can be cancelled; this one is {status}")
+        self._steps.log("cancelled", message_id=str(found.id))
         self._announce()
         return found.id
 
@@ -154,6 +158,8 @@ class Sender:
             return await self._replayer.replay_batch(
                 await self._replayer.find_conflicting(app, key)
             )
+        for message in new:
+            self._steps.log("recorded", message_id=str(message.id), status=message.state)
         self._notify_queued()
         return BatchResult(response)
 
@@ -179,6 +185,7 @@ class Sender:
                 self._gate.breaker.release_probe()
         if not recorded and key is not None:
             return await self._replayer.replay(await self._replayer.find_conflicting(key_app, key))
+        self._steps.log("recorded", message_id=str(message.id), status=message.state)
         if message.announced:
             self._notify_queued()
         if admission.slot is None:

@@ -6,6 +6,7 @@ Promise: once the request may have been written, no failure here makes the messa
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from app.model.fact import OnWire
 from app.model.message import Message, Outcome, Submission
 from app.model.status import Status
 from app.ops.metrics import Metrics
+from app.ops.recent import Recent
 from app.record.journal import Forgotten, Journal
 from app.send import outcomes
 from app.send.breaker import CircuitBreaker
@@ -50,6 +52,7 @@ class Submitter:
         recorder: OutcomeRecorder,
         breaker: CircuitBreaker,
         metrics: Metrics,
+        recent: Recent,
         throttle: Callable[[], Awaitable[None]],
         journal: Journal | None = None,
         now: Now = utc_now,
@@ -61,10 +64,10 @@ class Submitter:
         self._max_duration = timedelta(seconds=client.max_duration)
         self._breaker = breaker
         self._metrics = metrics
+        self._recent = recent
         self._throttle = throttle
         self._now = now
         self._under_way: set[UUID] = set()
-        self._submitted = metrics.sends.labels("submitted")
 
     def lease_until(self, start: datetime) -> datetime:
         """The end of a lease for an attempt that begins at ``start``."""
@@ -97,23 +100,27 @@ class Submitter:
         if skipped := await self._skip(message, now):
             self._breaker.record_nothing()
             return await self._recorder.settle(skipped, attempted=message)
+        began = time.monotonic()
         try:
             sms_activity_id = await self._client.send(
                 _submission(message, now), throttle=self._before_write(message, lease)
             )
         except SubmissionError as error:
-            self._record_failure(message, error)
+            self._record_failure(message, error, began)
             breaker_open = self._breaker.is_open
             outcome = outcomes.failed(message, error, self._now(), breaker_open=breaker_open)
             return await self._recorder.settle(outcome, attempted=message)
         except Exception as error:
             log.exception("send_failed", message_id=str(message.id))
+            self._count(OutcomeUnknown.code, began)
             self._breaker.record_unknown(message.id)
             why = f"the send broke off: {type(error).__name__}"
             unconfirmed = outcomes.unconfirmed(message, self._now(), why)
             return await self._recorder.settle(unconfirmed, attempted=message)
         self._breaker.record_success()
-        self._submitted.inc()
+        self._count("submitted", began)
+        self._metrics.last_submission.set_to_current_time()
+        self._recent.submitted()
         return await self._recorder.accept(message, sms_activity_id)
 
     def _before_write(self, message: Message, lease: Lease | None) -> Callable[[], Awaitable[None]]:
@@ -150,9 +157,13 @@ class Submitter:
             return outcomes.requeued(message, now, "our own database took too long")
         return None
 
-    def _record_failure(self, message: Message, error: SubmissionError) -> None:
+    def _count(self, outcome: str, began: float) -> None:
+        self._metrics.sends.labels(outcome).inc()
+        self._metrics.iovox_seconds.labels(outcome).observe(time.monotonic() - began)
+
+    def _record_failure(self, message: Message, error: SubmissionError, began: float) -> None:
         """Count it, and tell the breaker."""
-        self._metrics.sends.labels(error.code).inc()
+        self._count(error.code, began)
         if isinstance(error, OutcomeUnknown):
             self._breaker.record_unknown(message.id)
         elif not isinstance(error, NotSent):
@@ -163,6 +174,7 @@ class Submitter:
             self._breaker.record_failure(message.id)
         if isinstance(error, NotSent) and error.credentials:
             self._metrics.credentials_refused.inc()
+            self._recent.credentials_were_refused()
             log.critical(
                 "iovox_refuses_our_credentials",
                 todo="check DLR_IOVOX_USERNAME, DLR_IOVOX_SECURE_KEY and our source address",

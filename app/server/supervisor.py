@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import SpawnProcess
@@ -38,8 +39,18 @@ log = structlog.get_logger(__name__)
 class Supervisor:
     """Starts the processes, replaces those that die, and stops them on SIGTERM or SIGINT."""
 
-    def __init__(self, config: Config, *, workers: int, stop_patience: float) -> None:
-        """``stop_patience``: seconds that a process may take to stop."""
+    def __init__(
+        self,
+        config: Config,
+        *,
+        workers: int,
+        stop_patience: float,
+        on_death: Callable[[int], None] = lambda _pid: None,
+    ) -> None:
+        """``stop_patience``: seconds that a process may take to stop. ``on_death`` is called with
+        the id of each process that has died.
+        """
+        self._on_death = on_death
         self._config = config
         self._workers = workers
         self._stop_patience = stop_patience
@@ -62,6 +73,8 @@ class Supervisor:
             dead = [each for each in self._processes if not each.is_alive()]
             if dead and not self._is_stopping:
                 log.error("worker_died", exit_codes=[each.exitcode for each in dead])
+                for each in dead:
+                    self._on_death(each.pid or 0)
                 gave_up = any((each.exitcode or 0) > 0 for each in dead)  # not killed
                 if gave_up and not self._is_stable:
                     break

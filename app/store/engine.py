@@ -205,6 +205,14 @@ class Database:
         for connections in self._files:
             connections.replace()
 
+    @property
+    def connections_in_use(self) -> int:
+        """How many of the pools' connections are in use."""
+        engines = {id(one.sync_engine.pool): one for one in (self._writer, self._reader)}
+        pools: list[Any] = [one.sync_engine.pool for one in engines.values()]
+        direct: int = 0 if self.is_sqlite else self._direct.in_use
+        return sum((int(pool.checkedout()) for pool in pools), start=direct)
+
     async def close(self) -> None:
         """Close every idle connection; the ones in use close as they come back."""
         if self.is_sqlite:

@@ -405,3 +405,29 @@ queue_settlements = Table(
     Column("settled_at", UtcTime, nullable=False),
     Column("settled_by", Text, nullable=False),
 )
+
+# One row: what all processes together knew last, and whose turn it was to find out.
+operations = Table(
+    "operations",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("turn", BigInteger, nullable=False),  # only grows, unless the database forgets
+    Column("at", UtcTime, nullable=False),
+    Column("state", Text, nullable=False),  # JSON
+)
+process_reports = Table(
+    "process_reports",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # of the process
+    Column("at", UtcTime, nullable=False),
+    Column("report", Text, nullable=False),  # JSON
+)
+# The last time of each alarm.
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("detail", Text, nullable=False),
+    Column("began_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+)

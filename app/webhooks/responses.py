@@ -10,14 +10,15 @@ from uuid import UUID
 from pydantic import BaseModel, Field, JsonValue
 
 from app.model import webhook as model
-from app.model.webhook import KINDS, DeliveryState, WebhookState
+from app.model.alarm import AlarmName
+from app.model.webhook import KINDS, MESSAGE_KINDS, DeliveryState, WebhookState
 from app.web.events import Event
 
 if TYPE_CHECKING:  # made of a table, which type checkers do not follow
     EventType = str
     Kind = str
 else:
-    EventType = Literal[tuple(f"message.{kind.lower()}" for kind in KINDS)]
+    EventType = Literal[tuple(f"message.{kind.lower()}" for kind in MESSAGE_KINDS)]
     Kind = Literal[KINDS]
 
 
@@ -29,7 +30,8 @@ class Webhook(BaseModel):
     url: str = Field(description="Where they are delivered")
     statuses: list[Kind] = Field(
         description="What it is told of. CONTRADICTED: every event of a message that receipts "
-        "contradict each other about; DELIVERED is told of these, too"
+        "contradict each other about; DELIVERED is told of these, too. ALARM: alarms, for an "
+        "admin's webhook over all apps"
     )
     paused: bool
     state: WebhookState = Field(description="ENDED is for good")
@@ -66,10 +68,11 @@ class Delivery(BaseModel):
 
     id: UUID = Field(description="The header `webhook-id`, however often it is sent")
     type: str = Field(
-        description="`message.` and the status, `message.contradicted` or `webhook.test`"
+        description="`message.` and the status, `message.contradicted`, `alarm.began`, "
+        "`alarm.ended` or `webhook.test`"
     )
-    event_id: str | None = Field(description="The event's; null for a test")
-    message_id: UUID | None = Field(description="The message's; null for a test")
+    event_id: str | None = Field(description="The event's; null for a test and an alarm")
+    message_id: UUID | None = Field(description="The message's; null for a test and an alarm")
     state: DeliveryState = Field(description="What became of it")
     replays: int = Field(description="How often it was asked for again")
     attempts: int = Field(description="Since it was last asked for")
@@ -104,6 +107,23 @@ class MessageEvent(BaseModel):
     )
     timestamp: datetime = Field(description="When it happened")
     data: Event
+
+
+class AlarmData(BaseModel):
+    """An alarm that has begun or ended."""
+
+    alarm: AlarmName
+    detail: str = Field(description="What is the matter, as it was when it began")
+    began_at: datetime
+    ended_at: datetime | None = Field(description="null when it begins")
+
+
+class AlarmEvent(BaseModel):
+    """What a webhook's receiver is sent when an alarm begins or ends; it is about no message."""
+
+    type: Literal["alarm.began", "alarm.ended"]
+    timestamp: datetime = Field(description="When it began or ended")
+    data: AlarmData
 
 
 class TestData(BaseModel):

@@ -19,6 +19,7 @@ from app.web.security import NO_STORE
 from app.web.state import from_state
 from app.webhooks.requests import DeliveryQuery, NewWebhook, ReplayRequest, WebhookChange
 from app.webhooks.responses import (
+    AlarmEvent,
     Delivery,
     DeliveryPage,
     MessageEvent,
@@ -223,6 +224,13 @@ async def message_event(
     event: MessageEvent, id: DeliveryHeader, time: TimeHeader, signature: SignatureHeader
 ) -> None:
     """Signed by the Standard Webhooks specification; any 2xx takes it, and 410 ends the webhook."""
+
+
+@payloads.post("alarm", summary="An alarm has begun or ended")
+async def alarm_event(
+    event: AlarmEvent, id: DeliveryHeader, time: TimeHeader, signature: SignatureHeader
+) -> None:
+    """For an admin's webhook over all apps. Sent and signed like any other."""
 
 
 @payloads.post("test", summary="A test was asked for")

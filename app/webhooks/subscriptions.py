@@ -7,7 +7,7 @@ app's webhook is answered as one that does not exist.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,7 +16,15 @@ from uuid_utils.compat import uuid7
 
 from app.errors import Conflict, FieldError, Invalid, NotAllowed, NotFound
 from app.model.event import event_id
-from app.model.webhook import Delivery, DeliveryState, Replay, Webhook, WebhookState, trial_payload
+from app.model.webhook import (
+    ALARM,
+    Delivery,
+    DeliveryState,
+    Replay,
+    Webhook,
+    WebhookState,
+    trial_payload,
+)
 from app.store.clock import Now, utc_now
 from app.store.outbox.deliveries import WebhookDeliveryStore
 from app.store.webhooks import WebhookStore
@@ -61,8 +69,10 @@ class Subscriptions:
         """
         if asked.app is not None and sees not in (None, asked.app):
             raise NotAllowed("Only an admin's key may have another app's events sent somewhere")
+        app = sees or asked.app
+        _require_alarms_allowed(asked.statuses, app)
         await self._check(asked.url)
-        webhook = _new(asked, app=sees or asked.app, key_id=key_id, now=self._now())
+        webhook = _new(asked, app=app, key_id=key_id, now=self._now())
         if not await self._store.add(webhook, most=MAX_WEBHOOKS):
             raise Conflict(f"There are {MAX_WEBHOOKS} webhooks already; delete one first")
         self._on_change()
@@ -81,6 +91,7 @@ class Subscriptions:
         webhook = await self.find(webhook_id, sees=sees)
         if webhook.state is WebhookState.ENDED:
             raise Conflict("The webhook has ended for good: create another one")
+        _require_alarms_allowed(asked.statuses or (), webhook.app)
         if asked.url is not None:
             await self._check(asked.url)
         changed = await self._store.change(
@@ -174,11 +185,12 @@ class Subscriptions:
 
 
 def _new(asked: NewWebhook, *, app: str | None, key_id: str, now: datetime) -> Webhook:
+    wants_all = app is None and "statuses" not in asked.model_fields_set
     return Webhook(
         id=uuid7(),
         app=app,
         url=asked.url,
-        statuses=tuple(asked.statuses),
+        statuses=(*asked.statuses, ALARM) if wants_all else tuple(asked.statuses),
         secret=new_secret(),
         previous_secret=None,
         previous_secret_until=None,
@@ -190,6 +202,11 @@ def _new(asked: NewWebhook, *, app: str | None, key_id: str, now: datetime) -> W
         not_before=None,
         key_id=key_id,
     )
+
+
+def _require_alarms_allowed(statuses: Sequence[str], app: str | None) -> None:
+    if ALARM in statuses and app is not None:
+        raise _at_fault("statuses", "ALARM is for a webhook of an admin over all apps")
 
 
 def _found(webhook: Webhook | None) -> Webhook:

@@ -59,6 +59,11 @@ class AsyncpgPool:
         if self._pool is not None:
             self._pool.set_connect_args(**arguments)
 
+    @property
+    def in_use(self) -> int:
+        """How many connections are in use."""
+        return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
+
     def drop_idle(self) -> None:
         """Terminate what is idle now; what is in use is terminated when it comes back.
 

@@ -1,0 +1,1 @@
+"""Alarms: raised from what all processes report, told by log, API, metrics and webhooks."""

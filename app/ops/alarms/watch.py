@@ -1,0 +1,158 @@
+"""Reports how this process is, and in its turn looks at how all are, and raises the alarms.
+
+Any process may look; the database gives out the turns. An alarm is raised and ended once, whoever
+sees it: what is up is in the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from app.errors import StoreRefused, StoreUnavailable
+from app.model.alarm import Alarm, AlarmName, Counts, Report
+from app.ops.alarms.rules import Memory, Situation, evaluate
+from app.ops.gauges import Gauges
+from app.ops.recent import Recent
+from app.store.clock import DatabaseClock
+from app.store.engine import Database
+from app.store.operations import OperationsStore, Standing
+from app.store.table_counts import count_tables
+
+MISSED = 2.5
+"""Intervals after which a process that has not reported counts as gone."""
+
+log = structlog.get_logger(__name__)
+
+
+class AlarmWatch:
+    """Runs in every process. ``every``: seconds between two looks."""
+
+    def __init__(
+        self,
+        *,
+        store: OperationsStore,
+        database: Database,
+        gauges: Gauges,
+        recent: Recent,
+        clock: DatabaseClock,
+        every: float,
+        silence_after: float,
+        overdue_after: timedelta,
+        on_told: Callable[[], None],
+    ) -> None:
+        """``on_told``: webhooks have something to deliver."""
+        self._store = store
+        self._database = database
+        self._gauges = gauges
+        self._recent = recent
+        self._clock = clock
+        self._every = timedelta(seconds=every)
+        self._silence_after = silence_after
+        self._overdue_after = overdue_after
+        self._on_told = on_told
+        self._process = uuid4()
+        self._host = socket.gethostname()
+        self._turn = -1
+        self._forgot_at = 0.0
+        self.works = False
+        """Whether this process sends what is queued."""
+
+    async def run(self) -> None:
+        """Report and look until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except (StoreUnavailable, StoreRefused) as error:
+                log.warning("alarms_wait", reason=error.detail)
+            except Exception:
+                log.exception("alarms_failed")
+            await asyncio.sleep(self._every.total_seconds())
+
+    async def close(self) -> None:
+        """Withdraw the report: this process does nothing any more."""
+        with suppress(StoreUnavailable, StoreRefused):
+            await self._store.sign_off(self._process)
+
+    async def look(self) -> None:
+        """One report; where it is this process's turn, all alarms anew. Raises StoreUnavailable."""
+        now = self._clock.now()
+        await self._gauges.refresh()
+        standing = await self._store.report(
+            self._process, self._report(), now=now, every=self._every
+        )
+        self._notice_loss(standing, now)
+        memory = _memory_of(standing.state)
+        alarms = list(standing.alarms)
+        if standing.is_mine:
+            alarms = await self._evaluate(memory, alarms, now)
+        self._gauges.show(Counts(**memory.counts), alarms)
+
+    async def _evaluate(self, memory: Memory, before: list[Alarm], now: datetime) -> list[Alarm]:
+        counts = await count_tables(self._database, now=now, overdue_after=self._overdue_after)
+        reports = await self._store.reports(since=now - MISSED * self._every)
+        memory.learn(now.timestamp(), reports, counts)
+        up = evaluate(Situation(now.timestamp(), reports, counts, memory, self._silence_after))
+        changed = changes(before, up, now)
+        if await self._store.conclude(asdict(memory), changed, now=now):
+            self._on_told()
+        for alarm in changed:
+            if alarm.ended_at is None:
+                log.error("alarm_began", alarm=alarm.name, detail=alarm.detail)
+            else:
+                log.info("alarm_ended", alarm=alarm.name)
+        anew = {alarm.name for alarm in changed}
+        return [*changed, *(alarm for alarm in before if alarm.name not in anew)]
+
+    def _report(self) -> Report:
+        recent, spool = self._recent, self._gauges.spool
+        lags, lag = recent.lag()
+        return Report(
+            host=self._host,
+            works=self.works,
+            last_receipt_at=recent.last_receipt_at,
+            last_submission_at=recent.last_submission_at,
+            credentials_refused_at=recent.credentials_refused_at,
+            forgot_at=self._forgot_at,
+            refusals=recent.refusals(),
+            lags=lags,
+            lag=lag,
+            spooled=spool.depth or 0,
+            spool_oldest=spool.oldest,
+            spool_free=spool.free,
+            clock_ahead=self._clock.host_ahead,
+        )
+
+    def _notice_loss(self, standing: Standing, now: datetime) -> None:
+        """The turns only grow: fewer of them are those of a database that went back."""
+        if standing.turn < self._turn:
+            self._forgot_at = now.timestamp()
+            log.error("database_forgot", consequence="see docs/operations.md, database-forgot")
+        self._turn = standing.turn
+
+
+def changes(before: list[Alarm], up: Mapping[AlarmName, str], now: datetime) -> list[Alarm]:
+    """The alarms that begin or end now."""
+    lasting = {alarm.name: alarm for alarm in before if alarm.ended_at is None}
+    began = [Alarm(name, detail, now) for name, detail in up.items() if name not in lasting]
+    ended = [replace(alarm, ended_at=now) for name, alarm in lasting.items() if name not in up]
+    return began + ended
+
+
+def _memory_of(state: dict[str, Any]) -> Memory:
+    """What was remembered; nothing where another release remembered something else."""
+    try:
+        memory = Memory(**state)
+        memory.history = [(at, one, other) for at, one, other in memory.history]
+        Counts(**memory.counts)
+    except (TypeError, ValueError):
+        return Memory()
+    return memory

@@ -1,0 +1,86 @@
+"""What is done for every request but those of ``/dlr``: it is counted, timed, and has an id.
+
+The caller is the open internet: an id or a trace that has not the form it should is left out.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from prometheus_client import Counter, Histogram
+from starlette.routing import BaseRoute
+from starlette.types import Message, Receive, Scope, Send
+
+from app.ops.logs import is_request_id
+from app.ops.metrics import METHODS, OTHER, Metrics
+
+REQUEST_ID, TRACEPARENT = b"x-request-id", b"traceparent"
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+Headers = list[tuple[bytes, bytes]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class ObservedRequests:
+    """Wraps the framework's application."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    async def serve(self, app: Application, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let ``app`` answer one HTTP request."""
+        began = time.perf_counter()
+        answered = _identify(scope)
+        status = 500
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *answered]
+                self._count(scope, status, time.perf_counter() - began)
+            await send(message)
+
+        await app(scope, receive, sending)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", OTHER)
+        method = scope["method"] if scope["method"] in METHODS else OTHER
+        series = self._series.get((route, method, status))
+        if series is None:  # finding them costs more than what they count by
+            series = self._series[route, method, status] = (
+                self._metrics.http_requests.labels(route, method, str(status)),
+                self._metrics.http_seconds.labels(route),
+            )
+        series[0].inc()
+        series[1].observe(seconds)
+
+
+def _identify(scope: Scope) -> Headers:
+    """Put the request's id and its trace into the log's context; returns them as headers."""
+    request_id, answered = uuid4().hex.encode(), []
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID and is_request_id(value):
+            request_id = value
+        elif name == TRACEPARENT and (trace := _TRACEPARENT.fullmatch(value)):
+            answered = [(TRACEPARENT, value)]
+            structlog.contextvars.bind_contextvars(trace_id=trace[1].decode())
+    structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+    return [*answered, (REQUEST_ID, request_id)]
+
+
+def series_of(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, str, int]]:
+    """Each route with its methods and the codes that it declares."""
+    for route in routes:
+        each: Any = route
+        codes = [getattr(each, "status_code", None) or 200, *getattr(each, "responses", ())]
+        for method in sorted(getattr(each, "methods", None) or ()):
+            for code in codes:
+                if str(code).isdigit():
+                    yield each.path, method, int(code)

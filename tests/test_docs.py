@@ -98,9 +98,7 @@ def test_the_overview_of_the_api_has_every_route() -> None:
 
 
 def metrics_table() -> str:
-    found = sorted(Metrics().registry.collect(), key=lambda metric: metric.name)
-    names = [f"{one.name}_total" if one.type == "counter" else one.name for one in found]
-    rows = [f"| `{name}` | {one.documentation} |" for name, one in zip(names, found, strict=True)]
+    rows = [f"| `{name}` | {says} |" for name, says in Metrics().documentation()]
     return "\n".join(["| metric | |", "|---|---|", *rows])
 
 

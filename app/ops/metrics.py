@@ -20,6 +20,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -67,6 +68,7 @@ class Metrics:
     """Counters, gauges and histograms of one process, or of all that share a folder."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the shared files have none
         self.registry = CollectorRegistry()
         self._shared = os.environ.get(SHARED)
         self._make_receiving()
@@ -203,6 +205,13 @@ class Metrics:
         self.webhook_backlog = self._gauge("webhook_backlog", "Deliveries that wait for webhooks")
         self.webhooks_paused = self._gauge(
             "webhooks_paused", "Webhooks that were paused because their receivers fail"
+        )
+
+    def documentation(self) -> list[tuple[str, str]]:
+        """Every metric's name, as Prometheus writes it, and what it says."""
+        return sorted(
+            (f"{one.name}_total" if one.type == "counter" else one.name, one.documentation)
+            for one in self.registry.collect()
         )
 
     def prepare_routes(self, routes: Iterable[tuple[str, str, int]]) -> None:

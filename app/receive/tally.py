@@ -42,6 +42,8 @@ class Tally:
         self._taken: list[tuple[Receipt, float, str | None]] = []
         self._statuses = {name: metrics.receipts.labels(name) for name in RECEIPT_STATUSES}
         self._other = metrics.receipts.labels(OTHER)
+        for code in CODES:
+            metrics.http_requests.labels(ROUTE, "POST", str(code))
         self._answered = metrics.http_requests.labels(ROUTE, "POST", "200")
 
     def taken(self, receipt: Receipt, began: float, request_id: str | None) -> None:
@@ -102,6 +104,6 @@ def _line(receipt: Receipt, request_id: str | None) -> dict[str, str | None]:
     return {
         "message_id": str(hint) if hint else None,
         "sms_activity_id": receipt.sms_activity_id,
-        "status": receipt.content.status,
+        "status": status if (status := receipt.content.status) in RECEIPT_STATUSES else OTHER,
         "request_id": request_id,
     }

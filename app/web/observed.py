@@ -22,6 +22,8 @@ from app.ops.metrics import METHODS, OTHER, Metrics
 REQUEST_ID, TRACEPARENT = b"x-request-id", b"traceparent"
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
+_CONVERTER = re.compile(r":[^}/]*}")
+
 Headers = list[tuple[bytes, bytes]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -54,12 +56,18 @@ class ObservedRequests:
         method = scope["method"] if scope["method"] in METHODS else OTHER
         series = self._series.get((route, method, status))
         if series is None:  # finding them costs more than what they count by
+            name = _label_of(route)
             series = self._series[route, method, status] = (
-                self._metrics.http_requests.labels(route, method, str(status)),
-                self._metrics.http_seconds.labels(route),
+                self._metrics.http_requests.labels(name, method, str(status)),
+                self._metrics.http_seconds.labels(name),
             )
         series[0].inc()
         series[1].observe(seconds)
+
+
+def _label_of(path: str) -> str:
+    """A route's path as the document has it, without the converters of parameters."""
+    return _CONVERTER.sub("}", path)
 
 
 def _identify(scope: Scope) -> Headers:
@@ -83,4 +91,4 @@ def series_of(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, str, int]]:
         for method in sorted(getattr(each, "methods", None) or ()):
             for code in codes:
                 if str(code).isdigit():
-                    yield each.path, method, int(code)
+                    yield _label_of(each.path), method, int(code)

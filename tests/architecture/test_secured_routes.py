@@ -93,7 +93,7 @@ def test_the_matrix_of_scopes(route: Offered) -> None:
     if route.path.startswith(ADMINS_ONLY):
         assert route.scopes == {Scope.ADMIN}
     elif route.method == "GET" or route.path == READS_BY_POST:
-        of_apps = set() if resource == "receipts" else {Scope.READ}
+        of_apps = set() if resource in ("receipts", "alarms") else {Scope.READ}
         assert route.scopes == {*of_apps, Scope.SUPPORT}
     else:
         assert route.scopes == {CHANGED_BY[resource]}

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from jsonschema import Draft202012Validator, ValidationError
 
+from app.model.alarm import Alarm, AlarmName, alarm_payload
 from app.model.event import Event, event_id
 from app.model.status import Status
 from app.model.webhook import event_payload, trial_payload
@@ -248,7 +249,11 @@ async def test_what_webhooks_are_sent_is_a_schema(document: Json) -> None:
         at=NOW,
         recorded_at=NOW,
     )
-    sent = {"message": event_payload(event), "test": trial_payload(uuid4(), NOW)}
+    sent = {
+        "message": event_payload(event),
+        "alarm": alarm_payload(Alarm(AlarmName.SILENCE, "nothing came", NOW)),
+        "test": trial_payload(uuid4(), NOW),
+    }
     assert set(document["webhooks"]) == set(sent)
     signed = set(signed_headers(delivery_id="", timestamp=0, body=b"", secrets=[]))
     for name, payload in sent.items():

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from app.model.alarm import AlarmName
 from app.store.operations import OperationsStore
 from app.web.caller import SupportCaller
+from app.web.problems import problems
 from app.web.routing import KeyedRoute
 from app.web.state import from_state
 
@@ -32,7 +33,7 @@ class AlarmList(BaseModel):
     alarms: list[Alarm]
 
 
-@router.get("", summary="What is the matter with the service")
+@router.get("", summary="What is the matter with the service", responses=problems())
 async def list_alarms(
     _caller: SupportCaller, store: Annotated[OperationsStore, from_state("operations")]
 ) -> AlarmList:

@@ -41,6 +41,7 @@ MODULES = {
     "list": "listing",
     "stats": "listing",
     "tail": "tail",
+    "alarms": "alarms",
     "webhooks": "webhooks",
 }
 

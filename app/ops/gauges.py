@@ -54,6 +54,7 @@ class Gauges:
         self.has_spool = True
         self._folder = folder
         self.spool = SpoolState()
+        self.show(Counts(), [])
 
     async def run(self) -> None:
         """Refresh until cancelled."""

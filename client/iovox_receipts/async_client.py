@@ -27,6 +27,7 @@ PATIENCE = 30.0
 """Seconds for a whole call."""
 
 Outcomes = list[Outcome]
+Alarms = list[dict[str, Any]]
 
 
 class AsyncClient:
@@ -226,6 +227,13 @@ class AsyncClient:
         response = await self._caller.ask(call, deadline=self._caller.deadline(patience))
         with understood(response):
             return dict(response.json())
+
+    async def alarms(self, *, patience: float | None = None) -> Alarms:
+        """What is the matter with the service: those that last first; for support and admins."""
+        call = Call("GET", "/v1/alarms")
+        response = await self._caller.ask(call, deadline=self._caller.deadline(patience))
+        with understood(response):
+            return [dict(alarm) for alarm in response.json()["alarms"]]
 
     def events(
         self, after: str | None = None, *, follow: bool = True, limit: int = 500

@@ -80,5 +80,6 @@ class Client(Blocking[AsyncClient]):
     all = iterating(AsyncClient.all)
     lookup = blocking(AsyncClient.lookup)
     stats = blocking(AsyncClient.stats)
+    alarms = blocking(AsyncClient.alarms)
     events = iterating(AsyncClient.events)
     stream = iterating(AsyncClient.stream)

@@ -7,6 +7,7 @@ import fcntl
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from app.model.receipt import Arrival
@@ -18,7 +19,11 @@ from tests.ops.scraping import Meter, names, post_receipt, receipt, scrape
 from tests.send.world import ACCEPTED, LOST, REFUSED, UNAUTHORIZED, Service, World, to, until
 from tests.support.ports import free_port
 
-QUICK = {"ops_interval": 0.1, "webhook_allow_http": True, "webhook_allowed_networks": "127.0.0.0/8"}
+QUICK: dict[str, Any] = {
+    "ops_interval": 0.1,
+    "webhook_allow_http": True,
+    "webhook_allowed_networks": "127.0.0.0/8",
+}
 NOT_MOVED_HERE = {
     "dlr_alarm",  # tests/ops/test_alarms.py
     "dlr_build_info",

@@ -22,7 +22,7 @@ from app.store.engine import Database
 from app.store.messages import MessageStore
 from app.store.receipts import ReceiptStore
 from app.store.tables import deliveries, events, metadata, receipts, rejected_receipts
-from tests.receive.conftest import OF_THE_JOURNAL
+from tests.receive.conftest import OF_PROCESSES
 from tests.receive.serving import (
     AUTH_HEADER,
     CALLBACK_HEADERS,
@@ -68,7 +68,7 @@ async def rows(database: Database) -> dict[str, int]:
                 await connection.execute(select(func.count()).select_from(table))
             ).scalar_one()
             for table in metadata.sorted_tables
-            if table.name not in OF_THE_JOURNAL
+            if table.name not in OF_PROCESSES
         }
     return {name: number for name, number in found.items() if number}
 

@@ -430,6 +430,7 @@ class Runtime:
             every=settings.ops_interval,
             silence_after=settings.silence_after,
             overdue_after=timedelta(seconds=settings.overdue_after),
+            marks=lambda salt: self.callback_headers.marks(salt),
             on_told=partial(self.wakeups.announce, WEBHOOKS),
         )
 

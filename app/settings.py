@@ -43,6 +43,13 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _public_url(value: str) -> str:
+    url = _base_url(value)
+    if urlsplit(url).path.lower().endswith("/dlr"):
+        raise ValueError("must be the base URL: the service adds /dlr itself")
+    return url
+
+
 def _header_value(value: str) -> str:
     if value.strip() and not _HEADER_VALUE.fullmatch(value):
         raise ValueError("must be visible ASCII, without spaces around it")
@@ -114,7 +121,7 @@ class Settings(BaseSettings):
             "transaction mode",
         )
     )
-    public_url: BaseUrl | None = Field(
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
         None, description="our public base URL, such as https://sms.example.com; iovox calls /dlr"
     )
     callback_url_headers: SecretStr | None = Field(

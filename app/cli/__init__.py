@@ -42,6 +42,7 @@ MODULES = {
     "stats": "listing",
     "tail": "tail",
     "alarms": "alarms",
+    "doctor": "doctor",
     "webhooks": "webhooks",
 }
 
@@ -83,7 +84,7 @@ def command(words: Sequence[str]) -> typer.Typer:
         rich_markup_mode="rich",
         add_completion=False,
         help="Sends texts through iovox and knows, provably, what became of each one.\n\n"
-        "serve, worker, migrate, keys, secrets and receipts take their settings from DLR_ "
+        "serve, worker, migrate, doctor, keys, secrets and receipts take their settings from DLR_ "
         "variables; the README lists them. The commands that ask a running service (send, status, "
         "list, tail, ...) take its address from DLR_API_URL and a key from DLR_API_KEY.",
     )

@@ -123,6 +123,16 @@ class IovoxClient:
             raise response
         return read_outcome(response, retry_on_500=self._retry_on_500, redact=self._redact)
 
+    async def ask_nothing(self) -> HttpResponse:
+        """An empty request, which iovox answers 400, or 401 where it does not know our credentials.
+
+        Raises NotSent.
+        """
+        response = await self._exchange(b"")
+        if isinstance(response, NotSent):
+            raise response
+        return response
+
     async def aclose(self) -> None:
         """Close every connection: running sends raise OutcomeUnknown, later ones NotSent."""
         self._is_closed = True

@@ -59,6 +59,11 @@ class Report:
     spool_oldest: float = 0.0
     spool_free: int | None = None
     clock_ahead: float = 0.0
+    receives: bool = False
+    """Whether it takes receipts."""
+    salt: str = ""
+    secrets: list[str] = field(default_factory=list)
+    """The marks of the secrets of callbacks that it knows, see ``CallbackHeaders.marks``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from app.parts.networks import Network, is_in
 from app.receive.bodies import BodyReader, ClientDisconnected
 from app.receive.inbox import Inbox
 from app.receive.packed import UnpacksTooLargeError, unpack
+from app.receive.probe import probe_answer
 from app.receive.recorder import Call
 from app.receive.tally import Tally, answered_headers, request_id_of
 from app.server.requests import CompleteRequest, Headers, Receive, Scope, Send
@@ -80,6 +81,8 @@ class DlrEndpoint:
         began = time.monotonic()
         try:
             receipt = await self._take(scope, receive)
+        except _ProbedError as probe:
+            await _answer(send, 200, [(b"content-type", b"application/json")], probe.answer)
         except ClientDisconnected:
             return
         except ServiceError as error:
@@ -98,6 +101,9 @@ class DlrEndpoint:
             self._authenticate(request.headers, request.client)
             if len(request.body) > LARGEST_BODY:
                 raise self._bodies.too_large()
+            if not request.body and (answer := self._probe(request.headers)):
+                request.respond(200, [(b"content-type", b"application/json")], answer)
+                return
             waiter = _ResponseWaiter(request, self._tally)
             waiter.call = self._inbox.submit(self._arrival(request.headers, request.body), waiter)
         except ServiceError as error:
@@ -112,6 +118,8 @@ class DlrEndpoint:
         if _declared_size(headers) > LARGEST_BODY:
             raise self._bodies.too_large()  # before 100 Continue is sent
         body = await self._bodies.read(receive)
+        if not body and (answer := self._probe(headers)):
+            raise _ProbedError(answer)
         call = await self._inbox.accept(self._arrival(headers, body))
         if not isinstance(call, Receipt):
             raise _refusal(call)
@@ -129,6 +137,9 @@ class DlrEndpoint:
                 except UnpacksTooLargeError:
                     raise self._bodies.too_large() from None
         return Arrival(new_id(), self._now(), body, message_id)
+
+    def _probe(self, headers: Headers) -> bytes | None:
+        return probe_answer(headers, self._headers.auth_header)
 
     def _authenticate(self, headers: Headers, client: tuple[str, int] | None) -> None:
         if not self._headers.verify(headers) or not self._may_call(headers, client):
@@ -150,6 +161,14 @@ class DlrEndpoint:
                 "callbacks_refused", count=self._refused_since_warning, last=str(last or "unknown")
             )
             self._warned_at, self._refused_since_warning = now, 0
+
+
+class _ProbedError(Exception):
+    """The call is a probe, which has this answer; nothing is stored."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 class _ResponseWaiter:
@@ -209,9 +228,12 @@ def _refusal(rejection: Rejection) -> ServiceError:
 
 
 async def _answer_problem(send: Send, error: ServiceError) -> None:
-    headers, body = _problem(error)
+    await _answer(send, error.status, *_problem(error))
+
+
+async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
     headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

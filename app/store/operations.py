@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -80,7 +80,7 @@ class OperationsStore:
         """What processes have reported since then."""
         query = select(process_reports.c.report).where(process_reports.c.at >= since)
         async with self._database.read(patience=PATIENCE) as connection:
-            return [Report(**json.loads(row.report)) for row in await connection.execute(query)]
+            return [_report_of(row.report) for row in await connection.execute(query)]
 
     async def alarms(self) -> list[Alarm]:
         """The last time of each alarm, those that last first, then the newest."""
@@ -104,6 +104,12 @@ class OperationsStore:
                     .on_conflict_do_update(index_elements=["name"], set_=values)
                 )
             return bool(changed) and await _tell(connection, changed, now)
+
+
+def _report_of(text: str) -> Report:
+    """Without what another release says besides."""
+    known = {field.name for field in fields(Report)}
+    return Report(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 async def _alarms(connection: AsyncConnection) -> list[Alarm]:

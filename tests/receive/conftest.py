@@ -44,7 +44,6 @@ async def stranger(service: Service) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-OF_THE_JOURNAL = ("incarnations", "processes")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

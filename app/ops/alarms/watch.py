@@ -47,6 +47,7 @@ class AlarmWatch:
         every: float,
         silence_after: float,
         overdue_after: timedelta,
+        marks: Callable[[str], list[str]],
         on_told: Callable[[], None],
     ) -> None:
         """``on_told``: webhooks have something to deliver."""
@@ -58,6 +59,7 @@ class AlarmWatch:
         self._every = timedelta(seconds=every)
         self._silence_after = silence_after
         self._overdue_after = overdue_after
+        self._marks = marks
         self._on_told = on_told
         self._process = uuid4()
         self._host = socket.gethostname()
@@ -129,6 +131,9 @@ class AlarmWatch:
             spool_oldest=spool.oldest,
             spool_free=spool.free,
             clock_ahead=self._clock.host_ahead,
+            receives=self._gauges.has_spool,
+            salt=self._process.hex,
+            secrets=self._marks(self._process.hex),
         )
 
     def _notice_loss(self, standing: Standing, now: datetime) -> None:

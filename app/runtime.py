@@ -430,9 +430,12 @@ class Runtime:
             every=settings.ops_interval,
             silence_after=settings.silence_after,
             overdue_after=timedelta(seconds=settings.overdue_after),
-            marks=lambda salt: self.callback_headers.marks(salt),
+            marks=self._marks,
             on_told=partial(self.wakeups.announce, WEBHOOKS),
         )
+
+    def _marks(self, salt: str) -> list[str]:
+        return self.callback_headers.marks(salt)
 
     def _wake_senders(self) -> None:
         self.wakeups.announce(QUEUE)

@@ -23,7 +23,7 @@ from uvicorn import Server
 from app import cli, main
 from app.model import numbers, receipt
 from app.parts import batcher
-from app.receive import endpoint, inbox
+from app.receive import endpoint, inbox, tally
 from app.send import sender
 from app.server import process
 from app.store import compiled, engine, history, ids, keys, messages, receipts, recording
@@ -190,6 +190,25 @@ def journal() -> None:
     os.environ["DLR_JOURNAL_FOR"] = "0"
 
 
+def metrics_and_logs() -> None:
+    """Receipts are neither counted, nor timed, nor logged."""
+    _set(tally.Tally, "taken", lambda *_: None)
+
+
+def lines_of_steps() -> None:
+    """Messages' steps are not logged."""
+    os.environ["DLR_LOG_LEVEL"] = "warning"
+
+
+def observed() -> None:
+    """Requests but those of /dlr are neither counted nor timed, and have no id."""
+
+    async def serve(_self: object, app: Any, scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+
+    _set(main.ObservedRequests, "serve", serve)
+
+
 def nothing() -> None:
     """The service as it is: by how much two servers of the same program differ is noise."""
 
@@ -201,7 +220,7 @@ DEVICES: dict[str, Callable[[], None]] = {
         remembered_meanings, of_each_one,
         alone, receipts_directly, reset_query, accept, sends_directly, compiled_lookups,
         grouped_lookups, grouped_keys, trusted_keys, remembered_numbers, small_ones,
-        rare_collections, frozen_garbage, journal,
+        rare_collections, frozen_garbage, journal, metrics_and_logs, lines_of_steps, observed,
     )
 }  # fmt: skip
 

@@ -30,6 +30,7 @@ from app.store import compiled, engine, history, ids, keys, messages, receipts, 
 from app.store.connections import asyncpg_pool
 from app.store.meeting import binding, postgresql
 from app.web import caller
+from app.web import observed as observed_requests
 
 
 def complete_requests() -> None:
@@ -206,7 +207,7 @@ def observed() -> None:
     async def serve(_self: object, app: Any, scope: Any, receive: Any, send: Any) -> None:
         await app(scope, receive, send)
 
-    _set(main.ObservedRequests, "serve", serve)
+    _set(observed_requests.ObservedRequests, "serve", serve)
 
 
 def nothing() -> None:

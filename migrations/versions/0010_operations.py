@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0010_operations"
-down_revision = "0007_journal"
+down_revision = "0008_keys"
 branch_labels = None
 depends_on = None
 

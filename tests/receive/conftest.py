@@ -44,8 +44,6 @@ async def stranger(service: Service) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_database(service: Service) -> AsyncIterator[Database]:
     opened = Database(service.database_url)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from itertools import islice
 from typing import Annotated
 
@@ -124,11 +124,11 @@ def replay(
     webhook_id: WebhookId,
     delivery: Annotated[str | None, typer.Option(help="This one alone.")] = None,
     from_: Annotated[
-        date | None,
+        datetime | date | None,
         range_option("--from", help="Recorded then or later, or on a London day."),
     ] = None,
     to: Annotated[
-        date | None, range_option("--to", help="Recorded before; a day is included.")
+        datetime | date | None, range_option("--to", help="Recorded before; a day is included.")
     ] = None,
     after: Annotated[str | None, typer.Option(help="After this event's id.")] = None,
     until: Annotated[str | None, typer.Option(help="Up to this event's id.")] = None,

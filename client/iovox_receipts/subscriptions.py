@@ -137,8 +137,8 @@ class AsyncWebhooks:
         *,
         after: str | None = None,
         until: str | None = None,
-        from_: date | None = None,
-        to: date | None = None,
+        from_: datetime | date | None = None,
+        to: datetime | date | None = None,
         state: str | None = None,
     ) -> int:
         """Send many again, in order; answers how many. At least one bound is needed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from itertools import islice
 from typing import Annotated, Any
 
@@ -16,12 +16,10 @@ from app.cli.times import range_option
 from iovox_receipts import Filters, Grouping, Message
 
 Since = Annotated[
-    datetime | date | None,
+    date | None,
     range_option("--from", help="Created then or later: 2026-11-22T09:00:00Z, or a London day."),
 ]
-Until = Annotated[
-    datetime | date | None, range_option("--to", help="Created before; a day is included.")
-]
+Until = Annotated[date | None, range_option("--to", help="Created before; a day is included.")]
 OfApp = Annotated[str | None, typer.Option("--app", help="Of this app; needs an admin's key.")]
 YesNo = bool | None
 PERCENTILES = ("p50", "p90", "p99")
@@ -53,11 +51,11 @@ def list_messages(
     since: Since = None,
     until: Until = None,
     status_since: Annotated[
-        datetime | date | None,
+        date | None,
         range_option("--status-from", help="Has its status since then or later."),
     ] = None,
     status_until: Annotated[
-        datetime | date | None, range_option("--status-to", help="Has its status since before.")
+        date | None, range_option("--status-to", help="Has its status since before.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show, newest first.")] = 50,
     as_json: AsJson = False,

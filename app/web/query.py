@@ -127,6 +127,12 @@ def rfc3339(text: str) -> datetime:
         raise ValueError("is no time that exists") from None
 
 
+def _timestamp(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("must be a time such as 2026-11-22T09:00:00Z")  # noqa: TRY004  pydantic's
+    return rfc3339(value)
+
+
 def _or_date(of_date: Callable[[date], datetime]) -> BeforeValidator:
     """A time, or a date."""
 
@@ -163,9 +169,11 @@ def _boolean(text: object) -> bool:
     return text == "true"
 
 
+Timestamp = Annotated[datetime, BeforeValidator(_timestamp)]
+"""A time in a body."""
 Since = Annotated[datetime, _or_date(midnight)]
 Until = Annotated[datetime, _or_date(end_of)]
-"""The ends of a range: a date is London's, from its midnight and until its end."""
+"""The ends of a range in a filter: a date is London's, from its midnight and until its end."""
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE), whole_number(MAX_PAGE_SIZE)]
 ShortText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]

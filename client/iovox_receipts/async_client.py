@@ -212,8 +212,8 @@ class AsyncClient:
         self,
         *,
         by: Grouping | None = None,
-        from_: datetime | date | None = None,
-        to: datetime | date | None = None,
+        from_: date | None = None,
+        to: date | None = None,
         app: str | None = None,
         patience: float | None = None,
     ) -> dict[str, Any]:

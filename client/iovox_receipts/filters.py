@@ -30,10 +30,10 @@ class Filters(TypedDict, total=False):
     origin: str | None
     reference: str | None
     app: str | None
-    from_: datetime | date | None
-    to: datetime | date | None
-    status_from: datetime | date | None
-    status_to: datetime | date | None
+    from_: date | None
+    to: date | None
+    status_from: date | None
+    status_to: date | None
 
 
 def filter_params(filters: Filters) -> dict[str, str | Sequence[str]]:

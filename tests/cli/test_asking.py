@@ -73,6 +73,9 @@ def test_the_status_of_a_number_is_that_of_its_last_messages(service: Running) -
     shown = dlr(["status", "+44 7700 900500"], service.env)
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.index("last") < shown.stdout.index("first")
+    written = ("+44 [0] 7700\u2011900~500", "\u202a+447700900500\u202c", "\uff0b447700900500")
+    for number in written:
+        assert dlr(["status", number], service.env).stdout == shown.stdout
     as_json = dlr(["status", "447700900500", "--json"], service.env).stdout
     assert last["id"] in as_json
     assert first["id"] in as_json
@@ -130,6 +133,10 @@ def test_lists_with_filters(service: Running) -> None:
     assert shown.returncode == 0
     assert "SUBMITTED" in shown.stdout
     assert "REJECTED" not in shown.stdout
+    reversed_ = dlr(["list", "--from", "2026-11-28", "--to", "2026-11-27"], service.env)
+    assert (reversed_.returncode, "to: lies before from" in reversed_.stderr) == (2, True)
+    today = dlr(["list", "--from", "2020-01-01", "--to", "2999-12-31", "--limit", "1"], service.env)
+    assert (today.returncode, today.stdout.count("listed-")) == (0, 1)
     empty = dlr(["list", "--reference", "nobody's"], service.env)
     assert (empty.returncode, empty.stdout) == (0, "Nothing to show.\n")
 

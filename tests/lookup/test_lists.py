@@ -228,6 +228,10 @@ async def test_the_next_page_is_linked(world: World) -> None:
         ("from=2026-02-30", "from", "no time that exists"),
         ("to=9999-12-31", "to", "no time that exists"),
         ("from=2026-11-22&to=2026-11-20", "to", "before from"),
+        ("from=2026-11-22&to=2026-11-21", "to", "before from"),
+        ("from=2026-11-22T00:00:00Z&to=2026-11-21", "to", "before from"),
+        ("from=2026-10-26&to=2026-10-25", "to", "before from"),
+        ("status_from=2026-11-22&status_to=2026-11-21", "status_to", "before status_from"),
         ("from=2026-11-22T09:00:00", "from", "offset"),
         ("from=2026-02-30T09:00:00Z", "from", "no time that exists"),
         ("from=0001-01-01T00:00:00%2B14:00", "from", "no time that exists"),
@@ -249,6 +253,19 @@ async def test_the_next_page_is_linked(world: World) -> None:
 async def test_bad_parameters_are_named(world: World, query: str, field: str, says: str) -> None:
     found = faults(await world.admin.get(f"/v1/messages?{query}"))
     assert says in found[field]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=2026-11-22&to=2026-11-22",
+        "from=2026-11-22T23:59:59Z&to=2026-11-22",
+        "from=2026-11-22&to=2026-11-22T00:00:00Z",
+        "status_from=2026-11-22&status_to=2026-11-22",
+    ],
+)
+async def test_a_range_of_a_day_or_less_is_none_that_is_reversed(world: World, query: str) -> None:
+    assert (await world.admin.get(f"/v1/messages?{query}")).status_code == 200
 
 
 async def test_all_faults_are_named_at_once(world: World) -> None:

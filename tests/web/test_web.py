@@ -26,6 +26,13 @@ TAKES_A_BODY = [
     if str(route) in {"POST /v1/messages", "POST /v1/messages/batch", "POST /v1/messages/lookup"}
 ]
 
+WITHOUT_FIELDS = ("/replay", "/secret", "/test", "/resend")
+TAKES_NO_BODY = [
+    route
+    for route in offered()
+    if route.path.endswith(WITHOUT_FIELDS) and route.path != "/v1/webhooks/{id}/replay"
+]
+
 
 @pytest.fixture(scope="module")
 def service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
@@ -89,7 +96,21 @@ def test_who_hangs_up_half_way_is_no_news(
     assert service.process.output() == before
 
 
+@pytest.mark.parametrize("route", TAKES_NO_BODY, ids=str)
+def test_a_body_is_refused_where_there_is_none(service: Service, route: Offered) -> None:
+    headers = bearer(service.key("admin"))
+    with httpx.Client(base_url=service.url, headers=headers, timeout=10) as client:
+        refused = client.post(route.target, content=b'{"limit": 10}')
+        assert refused.status_code == 422
+        assert [fault["field"] for fault in refused.json()["errors"]] == ["limit"]
+        for content, status in ((b"[]", 422), (b"limit=10", 400), (b" " * 65 * KIB, 413)):
+            assert client.post(route.target, content=content).status_code == status
+        for content in (b"", b"{}"):
+            assert client.post(route.target, content=content).status_code in (200, 404)
+
+
 def test_there_are_routes_to_test() -> None:
+    assert len(TAKES_NO_BODY) >= 5
     assert len(TAKES_A_BODY) == 3
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-_FILE = "beats"
+FILE = "beats"
 _SIZE = 16
+# O_NONBLOCK: a pipe in its place is not waited for.
+_WRITE = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Beats(NamedTuple):
@@ -29,7 +32,7 @@ class Beats(NamedTuple):
 def write(folder: Path, beats: Beats) -> None:
     """Keep these. A disk that does not take them leaves older ones: that costs a needless check."""
     with suppress(OSError):
-        file = os.open(folder / _FILE, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        file = os.open(folder / FILE, _WRITE, 0o600)
         try:
             ids = (beats.incarnation, beats.last, beats.next)
             data = beats.n.to_bytes(_SIZE) + b"".join(one.bytes for one in ids)
@@ -41,11 +44,13 @@ def write(folder: Path, beats: Beats) -> None:
 def read(folder: Path) -> Beats | None:
     """What was kept last; None where nothing was."""
     try:
-        file = os.open(folder / _FILE, os.O_RDONLY | os.O_NOFOLLOW)
+        file = os.open(folder / FILE, _READ)
     except OSError:
         return None
     try:
         data = os.pread(file, 4 * _SIZE, 0)
+    except OSError:  # a directory, a pipe
+        return None
     finally:
         os.close(file)
     if len(data) < 4 * _SIZE:

@@ -6,8 +6,10 @@ died is brought back by any other on the same machine.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -18,6 +20,9 @@ from app.record.segments import (
     age,
     database_of,
     delete,
+    delete_file,
+    delete_folder,
+    is_given_up,
     make_folder,
     segments,
     set_aside_in,
@@ -26,6 +31,8 @@ from app.record.segments import (
 
 NEVER = 10**10
 """No segment has this number."""
+_NAME = re.compile(r"[0-9a-f]{32}")
+"""Of a journal's folder. Whatever else an operator keeps there is left alone."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +42,7 @@ class Folders:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._complained: set[Path] = set()
 
     def take(self, database: UUID) -> tuple[Path, Lock, bool]:
         """A journal of this database that nobody writes, or a new one; whether there are others
@@ -43,7 +51,7 @@ class Folders:
         make_folder(self.root)
         has_foreign = False
         for folder in self._all():
-            lock = _lock(folder)
+            lock = self._lock(folder)
             if lock is None:
                 continue
             of = database_of(folder)
@@ -58,7 +66,7 @@ class Folders:
     def orphans(self, database: UUID) -> Iterator[tuple[Path, Lock]]:
         """Journals of this database whose processes are gone; the caller releases the locks."""
         for folder in self._all():
-            lock = _lock(folder)
+            lock = self._lock(folder)
             if lock is None:
                 continue
             if database_of(folder) == database:
@@ -72,36 +80,49 @@ class Folders:
 
     def delete_old(self, folder: Path, older_than: float, before: int) -> None:
         """Delete segments last written to so many seconds ago, with a number below ``before``; and
-        what was set aside.
+        what was set aside. What cannot be deleted, as a folder in place of a file, stays.
         """
         for number in segments(folder):
             if number < before and age(folder, number) > older_than:
                 delete(folder, number)
         for path in set_aside_in(folder):
             if time.time() - path.lstat().st_mtime > older_than:
-                path.unlink(missing_ok=True)
+                delete_file(path)
 
     def tidy(self, older_than: float) -> None:
         """Delete what is so old in journals that nobody writes, and those with nothing left."""
         for folder in self._all():
-            lock = _lock(folder)
+            lock = self._lock(folder)
             if lock is None:
                 continue
-            self.delete_old(folder, older_than, NEVER)
-            if not segments(folder) and not set_aside_in(folder):
-                for path in folder.iterdir():
-                    path.unlink(missing_ok=True)
-                folder.rmdir()
-            lock.release()
+            with closing(lock):
+                self.delete_old(folder, older_than, NEVER)
+                if is_given_up(folder):
+                    delete_folder(folder)
 
     def _all(self) -> list[Path]:
         if not self.root.is_dir():
             return []
-        return sorted(one for one in self.root.iterdir() if one.is_dir() and not one.is_symlink())
+        return sorted(
+            one
+            for one in self.root.iterdir()
+            if _NAME.fullmatch(one.name) and one.is_dir() and not one.is_symlink()
+        )
 
-
-def _lock(folder: Path) -> Lock | None:
-    try:
-        return Lock(folder)
-    except OSError:
-        return None
+    def _lock(self, folder: Path) -> Lock | None:
+        """None where another process has it, and where it may not be read, which is said once."""
+        try:
+            return Lock(folder)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if folder not in self._complained:
+                self._complained.add(folder)
+                log.error(
+                    "journal_cannot_be_read",
+                    folder=str(folder),
+                    reason=str(error),
+                    consequence="what stands in it is not brought back if the database forgets it",
+                    todo="let the user of this process read and write it",
+                )
+            return None

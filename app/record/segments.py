@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,9 +22,10 @@ from uuid import UUID
 import structlog
 
 from app.model.fact import Gap, Position
+from app.record.beats import FILE as BEATS
 from app.record.encoding import Damaged, Raw, encode, frame, unframe
 
-MAGIC = b"iovox-receipts journal 1\n"
+MAGIC = b"iovox-receipts journal 2\n"
 LARGEST = 64 * 1024 * 1024
 """Bytes after which a new segment begins."""
 OLDEST = 3600.0
@@ -32,6 +34,7 @@ LOCK = "lock"
 ASIDE = ".set-aside"
 _NAME = re.compile(r"(\d{10})\.journal")
 _EVER = re.compile(rf"(\d{{10}})\.journal({re.escape(ASIDE)})?")
+_ASIDE_NAME = re.compile(rf"(\d{{10}})\.journal{re.escape(ASIDE)}")
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
 _HEADER_KIND = 0
 
@@ -124,6 +127,8 @@ class Lock:
         """Let another process have it."""
         os.close(self._file)
 
+    close = release
+
 
 def make_folder(folder: Path) -> None:
     """Make a folder for the journals. Raises OSError, also where it is a link or someone else's."""
@@ -151,10 +156,11 @@ def database_of(folder: Path) -> UUID | None:
 def read(folder: Path, start: Position, until: Position | None = None) -> Iterator[Located | None]:
     """The records from ``start`` on, before ``until``; None stands for what is missing or damaged.
 
-    (0, 0) is the journal's beginning. Raises OSError.
+    (0, 0) is the journal's beginning. What can be read of a segment that was set aside is read
+    again each time: the database may forget it once more. Raises OSError.
     """
     expected = start[0] or 1
-    for number in segments(folder):
+    for number in sorted(set(_numbers(folder, _EVER))):
         if number < start[0] or (until is not None and number > until[0]):
             continue
         if number != expected:
@@ -171,14 +177,14 @@ def read_segment(folder: Path, number: int) -> Iterator[Located]:
     with suppress(OSError, Damaged):
         data = _read(folder, number)
         _, at = _header(data, folder)
-        while (raw := unframe(data, at)) is not None:
-            yield Located((number, at), raw)
-            at = raw.end
+        for start, found in _scan(data, at):
+            if isinstance(found, Raw):
+                yield Located((number, start), found)
 
 
 def set_aside_in(folder: Path) -> list[Path]:
     """The files that were set aside."""
-    return [each for each in folder.iterdir() if each.name.endswith(ASIDE)]
+    return [each for each in folder.iterdir() if _ASIDE_NAME.fullmatch(each.name)]
 
 
 def age(folder: Path, number: int) -> float:
@@ -193,31 +199,65 @@ def size(folder: Path, number: int) -> int:
 
 def delete(folder: Path, number: int) -> None:
     """Delete a segment."""
-    (folder / _file_name(number)).unlink(missing_ok=True)
+    delete_file(folder / _file_name(number))
+
+
+def delete_file(path: Path) -> None:
+    """Delete a file of a journal. One that cannot be is logged, and stays."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("journal_file_stays", path=str(path), reason=str(error))
+
+
+def is_given_up(folder: Path) -> bool:
+    """Whether nothing is left in a journal but the files that say whose it is."""
+    return {each.name for each in folder.iterdir()} <= {LOCK, BEATS}
+
+
+def delete_folder(folder: Path) -> None:
+    """Delete a journal in which nothing is left."""
+    for name in (LOCK, BEATS):
+        (folder / name).unlink(missing_ok=True)
+    folder.rmdir()
 
 
 def _records(folder: Path, number: int, start: int, end: int | None) -> Iterator[Located | None]:
+    """Damage costs the record in which it is, and where its end is not known what follows it."""
     try:
         data = _read(folder, number)
-        _, at = _header(data, folder)
+        _, first = _header(data, folder)
     except (OSError, Damaged) as error:
         _set_aside(folder, number, str(error))
         yield None
         return
-    at = max(at, start)
-    while end is None or at < end:
-        try:
-            raw = unframe(data, at)
-        except Damaged as error:
-            _set_aside(folder, number, str(error))
+    why = ""
+    for at, found in _scan(data, max(first, start)):
+        if end is not None and at >= end:
+            break
+        if found is None:
+            log.warning("journal_torn", segment=number, bytes=len(data) - at)
+        elif isinstance(found, Damaged):
+            why = why or str(found)
             yield None
+        else:
+            yield Located((number, at), found)
+    if why:
+        _set_aside(folder, number, why)
+
+
+def _scan(data: bytes, at: int) -> Iterator[tuple[int, Raw | Damaged | None]]:
+    """The records from a place on; None in the end where the last one is cut off."""
+    while at < len(data):
+        found: Raw | Damaged | None
+        try:
+            found = unframe(data, at)
+        except Damaged as error:
+            found = error
+        yield at, found
+        if found is None or found.end is None:
             return
-        if raw is None:
-            if at < len(data):
-                log.warning("journal_torn", segment=number, bytes=len(data) - at)
-            return
-        yield Located((number, at), raw)
-        at = raw.end
+        at = found.end
 
 
 def _header(data: bytes, folder: Path) -> tuple[UUID, int]:
@@ -238,20 +278,36 @@ def _header(data: bytes, folder: Path) -> tuple[UUID, int]:
 
 
 def _read(folder: Path, number: int) -> bytes:
-    file = os.open(folder / _file_name(number), os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(file, "rb") as opened:
-        return opened.read()
+    """Also of one that was set aside. Raises OSError, also for what is no file of its own."""
+    path = folder / _file_name(number)
+    if not os.path.lexists(path):
+        path = _aside(path)
+    # O_NONBLOCK: a pipe would be waited for.
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError("it is no file")
+        with os.fdopen(file, "rb", closefd=False) as opened:
+            return opened.read()
+    finally:
+        os.close(file)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(path.name + ASIDE)
 
 
 def _set_aside(folder: Path, number: int, why: str) -> None:
     path = folder / _file_name(number)
-    aside = path.with_name(path.name + ASIDE)
+    aside = _aside(path)
+    if not os.path.lexists(path):
+        return  # it was said when it was found
     log.error(
         "journal_segment_set_aside",
         path=str(path),
         why=why,
         now=aside.name,
-        consequence="what stood in it is not brought back if the database forgets it",
+        consequence="what cannot be read of it is not brought back if the database forgets it",
     )
     try:
         path.rename(aside)

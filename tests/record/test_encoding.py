@@ -27,7 +27,16 @@ from app.model.fact import (
 from app.model.message import Message, Request, Step
 from app.model.receipt import Arrival
 from app.model.status import Status
-from app.record.encoding import Damaged, Raw, decode, encode, encode_arrivals, frame, unframe
+from app.record.encoding import (
+    HEADER_SIZE,
+    Damaged,
+    Raw,
+    decode,
+    encode,
+    encode_arrivals,
+    frame,
+    unframe,
+)
 
 TIMES = st.integers(0, 4_000_000_000_000_000).map(
     lambda us: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
@@ -104,17 +113,24 @@ def test_a_fact_is_read_as_it_was_written(fact: Fact) -> None:
 def test_one_wrong_bit_is_noticed(fact: Fact, data: st.DataObject) -> None:
     record = bytearray(encode(fact))
     record[data.draw(st.integers(0, len(record) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    try:
-        raw = unframe(bytes(record), 0)
-    except Damaged:
-        return
-    assert raw is None  # a length that reaches beyond the end: torn
+    with pytest.raises(Damaged):
+        unframe(bytes(record), 0)
 
 
 @given(FACTS, st.data())
 def test_a_record_that_is_cut_off_is_none(fact: Fact, data: st.DataObject) -> None:
     record = encode(fact)
     assert unframe(record[: data.draw(st.integers(0, len(record) - 1))], 0) is None
+
+
+@given(FACTS)
+def test_damage_of_the_content_leaves_the_next_record_findable(fact: Fact) -> None:
+    record = bytearray(encode(fact) + encode(Gap()))
+    end = len(encode(fact))
+    record[end - 1] ^= 1
+    with pytest.raises(Damaged) as damage:
+        unframe(bytes(record), 0)
+    assert damage.value.end == (end if len(encode(fact)) > HEADER_SIZE else None)
 
 
 @given(st.lists(ARRIVALS, max_size=3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -13,12 +14,14 @@ from structlog.testing import capture_logs
 
 from app.model.fact import Arrived, Fact, Gap, Mark, Met
 from app.model.receipt import Arrival
+from app.record import beats
 from app.record.encoding import decode, encode
 from app.record.folders import Folders
 from app.record.reading import batches, find_start
 from app.record.segments import ASIDE, MAGIC, Lock, Writer, make_folder, read, segments
 
 DATABASE = UUID(int=7)
+NAME, OTHER = "a" * 32, "b" * 32
 
 
 def arrived(body: bytes = b"{}") -> Arrived:
@@ -27,7 +30,7 @@ def arrived(body: bytes = b"{}") -> Arrived:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "journal" / "a"
+    made = tmp_path / "journal" / NAME
     make_folder(made.parent)
     make_folder(made)
     return made
@@ -84,24 +87,89 @@ def test_a_torn_record_at_the_end_is_passed_over(folder: Path) -> None:
     assert None not in found
 
 
-@pytest.mark.parametrize("place", ["header", "record"])
-def test_a_damaged_segment_is_set_aside_and_said_so(folder: Path, place: str) -> None:
-    before, after = arrived(b"before"), arrived(b"after")
-    written(folder, before, arrived(b"damaged" * 20)).close()
-    written(folder, after).close()
+def damaged(folder: Path, at: int) -> Path:
+    """One bit of the first segment is wrong, counted from the end where ``at`` is negative."""
     path = folder / "0000000001.journal"
     data = bytearray(path.read_bytes())
-    data[3 if place == "header" else -5] ^= 0xFF
+    data[at] ^= 0x10
     path.write_bytes(data)
-    with capture_logs() as logs:
-        found = facts_in(folder)
-    assert found == ([None, after] if place == "header" else [before, None, after])
-    assert [line["event"] for line in logs] == ["journal_segment_set_aside"]
-    assert logs[0]["log_level"] == "error"
+    return path
+
+
+BEFORE, WRONG, SAME_FILE = arrived(b"before"), arrived(b"wrong" * 20), arrived(b"behind it")
+BEHIND = len(encode(SAME_FILE))
+
+
+@pytest.mark.parametrize(
+    ("at", "is_left"),
+    [
+        pytest.param(3, (), id="the file's name"),
+        pytest.param(len(MAGIC) + 2, (), id="the file's header"),
+        pytest.param(-len(encode(WRONG)) - BEHIND, (BEFORE,), id="a length"),
+        pytest.param(-len(encode(WRONG)) - BEHIND + 2, (BEFORE,), id="a length, by much"),
+        pytest.param(-len(encode(WRONG)) - BEHIND + 5, (BEFORE,), id="a checksum"),
+        pytest.param(-len(encode(WRONG)) - BEHIND + 8, (BEFORE,), id="a kind"),
+        pytest.param(-BEHIND - 5, (BEFORE, SAME_FILE), id="a record"),
+    ],
+)
+def test_a_damaged_segment_is_set_aside_and_said_so(
+    folder: Path, at: int, is_left: tuple[Fact, ...]
+) -> None:
+    """What can be read of it is, also when the database forgets once more."""
+    after = arrived(b"after")
+    written(folder, BEFORE, WRONG, SAME_FILE).close()
+    written(folder, after).close()
+    path = damaged(folder, at)
+    for _ in range(2):
+        with capture_logs() as logs:
+            found = facts_in(folder)
+        assert None in found
+        assert [fact for fact in found if fact is not None] == [*is_left, after]
+    assert not logs  # it was said the first time
     assert (folder / (path.name + ASIDE)).exists()
     assert not path.exists()
     written(folder).close()
     assert segments(folder)[-1] == 3
+
+
+def test_damage_is_an_error_in_the_log(folder: Path) -> None:
+    written(folder, BEFORE).close()
+    damaged(folder, -1)
+    with capture_logs() as logs:
+        facts_in(folder)
+    assert [(line["event"], line["log_level"]) for line in logs] == [
+        ("journal_segment_set_aside", "error")
+    ]
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_link(path: Path) -> None:
+    path.symlink_to("/etc/hostname")
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("make", [a_folder, a_link, os.mkfifo])
+def test_what_is_no_file_is_set_aside(folder: Path, make: Callable[[Path], None]) -> None:
+    """Nothing waits for a pipe; and nothing is deleted that was somebody's."""
+    make(folder / "0000000001.journal")
+    mine = arrived()
+    written(folder, mine).close()
+    assert find_start(folder, uuid4()).position == (0, 0)
+    assert facts_in(folder) == [None, mine]
+    assert facts_in(folder) == [None, mine]
+    Folders(folder.parent).delete_old(folder, 60, 9)
+    assert segments(folder) == [2]
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("make", [a_folder, a_link, os.mkfifo])
+def test_beats_that_are_no_file_are_none(folder: Path, make: Callable[[Path], None]) -> None:
+    make(folder / beats.FILE)
+    beats.write(folder, beats.Beats(1, uuid4(), uuid4(), uuid4()))
+    assert beats.read(folder) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"not a journal", MAGIC, MAGIC + b"\xff" * 40])
@@ -115,13 +183,13 @@ def test_a_foreign_file_is_set_aside(folder: Path, content: bytes) -> None:
 
 
 def test_another_journals_segment_is_foreign(folder: Path) -> None:
-    other = folder.parent / "b"
+    other = folder.parent / OTHER
     make_folder(other)
     written(other, arrived()).close()
     (other / "0000000001.journal").rename(folder / "0000000001.journal")
     with capture_logs() as logs:
         assert facts_in(folder) == [None]
-    assert "belongs to the journal 'b'" in logs[0]["why"]
+    assert f"belongs to the journal '{OTHER}'" in logs[0]["why"]
 
 
 def test_a_missing_segment_is_noticed(folder: Path) -> None:
@@ -223,3 +291,31 @@ def test_a_journal_under_a_lock_is_left_alone(folder: Path) -> None:
     Folders(folder.parent).tidy(60)
     assert segments(folder) == [1]
     lock.release()
+
+
+def test_what_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+    root = tmp_path / "journal"
+    kept = root / "copies of last week" / "0000000001.journal"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("precious")
+    os.utime(kept, (0, 0))
+    (root / NAME).mkdir()
+    (root / NAME / "notes").write_text("of an operator")
+    folders = Folders(root)
+    folders.tidy(60)
+    assert kept.read_text() == "precious"
+    assert (root / NAME / "notes").exists()
+    taken, lock, has_foreign = folders.take(DATABASE)
+    assert taken not in {kept.parent, root / NAME}
+    assert not has_foreign
+    lock.release()
+
+
+def test_a_journal_that_may_not_be_read_is_said_once(tmp_path: Path) -> None:
+    folders = Folders(tmp_path / "journal")
+    (folders.root / NAME / "lock").mkdir(parents=True)
+    with capture_logs() as logs:
+        for _ in range(2):
+            folders.tidy(60)
+            folders.take(DATABASE)[1].release()
+    assert [line["event"] for line in logs] == ["journal_cannot_be_read"]

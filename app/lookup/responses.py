@@ -30,6 +30,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "send_at": "2020-05-06T17:37:36Z",
     "expires_at": "2020-05-06T17:40:36.120432Z",
     "resend_of": "0193e0c4-0c1b-7a44-8f0e-2b1f6c9d5a10",
+    "erased_at": None,
     "sms_activity_id": "d454cfe0-a835-11e6-9852-d43d7ed6ce4c",
     "status": "DELIVERED",
     "status_at": "2020-05-06T17:37:46Z",
@@ -88,8 +89,10 @@ class MessageSummary(BaseModel):
     app: str | None = Field(description="The app that sent it")
     reference: str | None = Field(description="The app's own name for it")
     origin: str | None = Field(description="The sender shown on the handset")
-    destination: str | None = Field(description="E.164 digits")
-    message: str | None = Field(description="The text; null for `support` without `reveal=text`")
+    destination: str | None = Field(description="E.164 digits; null once it is erased")
+    message: str | None = Field(
+        description="The text; null for `support` without `reveal=text`, and once it is not kept"
+    )
     expiry: int | None = Field(description="Minutes")
     c2c_failover_link_id: str | None = Field(description="iovox's call flow for a text that fails")
     failover: Failover | None = Field(description="The state of that call flow")
@@ -97,6 +100,9 @@ class MessageSummary(BaseModel):
     send_at: datetime | None = Field(description="When it is to be sent, if not at once")
     expires_at: datetime | None = Field(description="The end of its expiry")
     resend_of: UUID | None = Field(description="The message that it resends")
+    erased_at: datetime | None = Field(
+        description="When its number, text and reference were erased; null if they were not"
+    )
     sms_activity_id: str | None = Field(description="iovox's id; null until it is known")
     status: Status = Field(description="See the description of the API")
     status_at: datetime | None = Field(description="When the status was reached")

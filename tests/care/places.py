@@ -74,6 +74,8 @@ KEPT = {
     "erasures.app": "an app's name",
     "erasures.digest": "of the number, under a key of its own: the proof",
     "erasures.counts": "numbers",
+    "schema_releases.revision": "ours",
+    "schema_releases.breaking": "ours",
     "erased.sms_activity_id": "iovox's id",
     "disks.host": "a host's name",
 }

@@ -40,6 +40,8 @@ from app.store.tables import (
 
 TEXTS, RECORD, EVENTS = "texts", "record", "events"
 """Names of rows: what there is to do, and how far the log of events is deleted."""
+EVENTS_TO_A_MESSAGE = 5
+"""That many cost as much: nothing hangs on them."""
 PATIENCE = 30.0
 """Seconds for a batch, which takes milliseconds."""
 LEASE = timedelta(minutes=1)
@@ -178,7 +180,7 @@ class RetentionStore:
 
     async def purge_events(self, *, before: datetime, entry: Entry | None = None) -> Batch:
         """Delete events, oldest first, and note how far."""
-        size = self.batch_size
+        size = EVENTS_TO_A_MESSAGE * self.batch_size
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(_insert(connection, retention).values(name=EVENTS))
             this = retention.c.name == EVENTS

@@ -30,7 +30,6 @@ _EXAMPLE: dict[str, JsonValue] = {
     "send_at": "2020-05-06T17:37:36Z",
     "expires_at": "2020-05-06T17:40:36.120432Z",
     "resend_of": "0193e0c4-0c1b-7a44-8f0e-2b1f6c9d5a10",
-    "erased_at": None,
     "sms_activity_id": "d454cfe0-a835-11e6-9852-d43d7ed6ce4c",
     "status": "DELIVERED",
     "status_at": "2020-05-06T17:37:46Z",
@@ -101,7 +100,8 @@ class MessageSummary(BaseModel):
     expires_at: datetime | None = Field(description="The end of its expiry")
     resend_of: UUID | None = Field(description="The message that it resends")
     erased_at: datetime | None = Field(
-        description="When its number, text and reference were erased; null if they were not"
+        None,  # always there, and null in the example, which has no room for nulls
+        description="When its number, text and reference were erased; null if they were not",
     )
     sms_activity_id: str | None = Field(description="iovox's id; null until it is known")
     status: Status = Field(description="See the description of the API")

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from app.model.event import Event, event_id
 from app.model.status import Status
-from app.model.webhook import event_payload, trial_payload
+from app.model.webhook import erased_payload, event_payload, trial_payload
 from app.web.caller import Scope
 from app.web.docs import PACKAGE, find_assets
 from app.webhooks.signing import signed_headers
@@ -248,7 +248,11 @@ async def test_what_webhooks_are_sent_is_a_schema(document: Json) -> None:
         at=NOW,
         recorded_at=NOW,
     )
-    sent = {"message": event_payload(event), "test": trial_payload(uuid4(), NOW)}
+    sent = {
+        "message": event_payload(event),
+        "test": trial_payload(uuid4(), NOW),
+        "erased": erased_payload(uuid4(), None, NOW),
+    }
     assert set(document["webhooks"]) == set(sent)
     signed = set(signed_headers(delivery_id="", timestamp=0, body=b"", secrets=[]))
     for name, payload in sent.items():

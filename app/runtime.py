@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -45,7 +45,7 @@ from app.record.folders import Folders
 from app.record.journal import Journal
 from app.record.keeper import Keeper
 from app.record.restorer import Restorer
-from app.record.retention import Retention
+from app.record.retention import SERVICE, Purger, Retention
 from app.send.breaker import CircuitBreaker
 from app.send.gate import POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE, Gate
 from app.send.outcome_recorder import OutcomeRecorder
@@ -75,6 +75,7 @@ from app.store.permission import Permit
 from app.store.presence import PresenceStore
 from app.store.queue import QueueStore
 from app.store.receipts import ReceiptStore
+from app.store.removals import RemovalStore
 from app.store.retention import RetentionStore
 from app.store.schema import migrate
 from app.store.schema_guard import SchemaGuard
@@ -196,6 +197,8 @@ class Runtime:
                 queue=QueueStore(self.database),
                 record=forgotten.record,
                 host=host,
+                removals=RemovalStore(self.database),
+                purge=self._purge_again,
             ),
             host=host,
             keep_for=settings.journal_for,
@@ -425,7 +428,17 @@ class Runtime:
             announce=self._announce_events,
             wake=partial(self.wakeups.announce, WEBHOOKS),
         )
-        self.disk = DiskKeeper(store, settings.spool_dir, cleanse=self.spool.cleanse)
+        keep_texts_for = settings.keep_texts_for
+        self.disk = DiskKeeper(
+            store=store,
+            removals=RemovalStore(self.database),
+            folder=settings.spool_dir,
+            journal=self.journal,
+            cleanse_spool=self.spool.cleanse,
+            keep_for=settings.journal_for,
+            drops_texts=keep_texts_for is not None
+            and timedelta(days=keep_texts_for).total_seconds() < settings.journal_for,
+        )
 
     async def start(self) -> None:
         """Ready to receive on return, with or without a database.
@@ -472,6 +485,8 @@ class Runtime:
         self._run(self.watch.run(), "watch")
         self._run(self.schema.run(self.watch), "schema")
         self._run(self.keeper.run(), "journal")
+        self.disk.has_spool = False
+        self._run(self._by_the_clock(self.disk.run), "disk")
         self._run(self.wakeups.run(), "wakeups")
         self._start_sending(with_queue=True)
 
@@ -531,6 +546,14 @@ class Runtime:
         await asyncio.gather(*(close_in_order(parts, deadline=deadline) for parts in chains))
         await close_in_order(stores, deadline=deadline)
         self.bodies.close()
+
+    def _purge_again(self, before: datetime) -> None:
+        """The database was set back to before a purge."""
+
+        async def purge() -> None:
+            await Purger(RetentionStore(self.database)).purge(before, actor=SERVICE)
+
+        self._run(purge(), "purge again")
 
     def end_streams(self) -> None:
         """End streams and long polls, which would otherwise delay the server's exit."""

@@ -7,7 +7,7 @@ died is brought back by any other on the same machine.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -93,6 +93,24 @@ class Folders:
                     path.unlink(missing_ok=True)
                 folder.rmdir()
             lock.release()
+
+    def names(self) -> list[str]:
+        """The names of all journals. Raises OSError."""
+        return [folder.name for folder in self._all()]
+
+    def rewrite_abandoned(self, rewrite: Callable[[Path], None]) -> list[Path]:
+        """Rewrite the journals that nobody writes; returns their folders. Raises OSError."""
+        done = []
+        for folder in self._all():
+            lock = _lock(folder)
+            if lock is None:
+                continue
+            try:
+                rewrite(folder)
+                done.append(folder)
+            finally:
+                lock.release()
+        return done
 
     def _all(self) -> list[Path]:
         if not self.root.is_dir():

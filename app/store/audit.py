@@ -24,7 +24,7 @@ async def append(connection: AsyncConnection, entries: Sequence[Entry | None]) -
     """Append entries as part of a transaction; of those with one ``once`` the first is kept."""
     rows = [_row(entry) for entry in entries if entry is not None]
     if rows:
-        statement = _insert(connection).on_conflict_do_nothing(index_elements=["once"])
+        statement = _insert(connection).on_conflict_do_nothing()  # the same id, or the same once
         await connection.execute(statement, rows)
 
 
@@ -58,7 +58,7 @@ class AuditStore:
             query = query.where(audit.c.id < before)
         async with self._database.read(patience=PATIENCE) as connection:
             rows = await connection.execute(query.order_by(audit.c.id.desc()).limit(limit))
-            return [_entry(row) for row in rows]
+            return [entry_of(row) for row in rows]
 
 
 def _insert(connection: AsyncConnection) -> Any:
@@ -97,7 +97,8 @@ def _row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _entry(row: Row[*tuple[Any, ...]]) -> Entry:
+def entry_of(row: Row[*tuple[Any, ...]]) -> Entry:
+    """An entry from a row of the audit."""
     return Entry(
         id=row.id,
         at=row.at,

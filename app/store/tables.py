@@ -480,11 +480,12 @@ Index(
 )
 Index("erasures_by_digest", erasures.c.digest)
 
-# The messages that were erased: the bodies of receipts that come later are not kept.
+# What was erased: messages, rejected calls, entries of the audit, receipts of nobody. A database
+# that was set back is erased once more by it, and bodies of receipts that come later are not kept.
 erased = Table(
     "erased",
     metadata,
-    Column("message_id", Uuid, primary_key=True),
+    Column("id", Uuid, primary_key=True),
     Column("sms_activity_id", Text),
     Column("erased_at", UtcTime, nullable=False),
 )
@@ -498,6 +499,7 @@ disks = Table(
     Column("id", Uuid, primary_key=True),
     Column("host", Text, nullable=False),
     Column("seen_at", UtcTime, nullable=False),
+    Column("root", Uuid),  # the folder that it is in, with those of other processes
 )
 erasure_confirmations = Table(
     "erasure_confirmations",

@@ -82,7 +82,7 @@ def _erasures() -> None:
     op.create_index("erasures_by_digest", "erasures", ["digest"])
     op.create_table(
         "erased",
-        sa.Column("message_id", sa.Uuid(), primary_key=True),
+        sa.Column("id", sa.Uuid(), primary_key=True),
         sa.Column("sms_activity_id", sa.Text()),
         sa.Column("erased_at", _time, nullable=False),
     )
@@ -93,6 +93,7 @@ def _erasures() -> None:
         sa.Column("id", sa.Uuid(), primary_key=True),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("seen_at", _time, nullable=False),
+        sa.Column("root", sa.Uuid()),
     )
     op.create_table(
         "erasure_confirmations",

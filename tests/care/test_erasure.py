@@ -330,7 +330,7 @@ async def test_the_spool_is_emptied_before_its_disk_confirms(world: World) -> No
     runtime.drainer._watch.report_down("as the test says")
     await runtime.spool.append(waiting)
     folder = runtime.settings.spool_dir
-    assert NUMBER.encode() in b"".join(path.read_bytes() for path in folder.iterdir())
+    assert NUMBER.encode() in read_all(folder)
     found = await erased(world)
     await runtime.watch.check_now()
     for _ in range(100):
@@ -339,8 +339,14 @@ async def test_the_spool_is_emptied_before_its_disk_confirms(world: World) -> No
         await asyncio.sleep(0.1)
     done = await completed(world, found["id"])
     assert done["completed_at"] is not None
-    assert NUMBER.encode() not in b"".join(path.read_bytes() for path in folder.iterdir())
+    assert NUMBER.encode() not in read_all(folder)
     assert await left_of_her(world) == []
+
+
+def read_all(folder: Path) -> bytes:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return b"".join(path.read_bytes() for path in files)
 
 
 async def test_a_spool_with_something_in_it_confirms_nothing(tmp_path: Path) -> None:
@@ -350,9 +356,7 @@ async def test_a_spool_with_something_in_it_confirms_nothing(tmp_path: Path) -> 
     assert not spool.cleanse()
     spool.forget(spool.oldest(1)[0][0])
     assert spool.cleanse()
-    files = [*(tmp_path / "spool").iterdir()]
-    assert files
-    assert NUMBER.encode() not in b"".join(path.read_bytes() for path in files)
+    assert NUMBER.encode() not in read_all(tmp_path / "spool")
     spool.close()
 
 

@@ -7,7 +7,7 @@ tables that is classified in none of its lists.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,7 @@ from app.store.tables import (
     idempotency_keys,
     messages,
     receipts,
+    rejected_receipts,
     webhook_deliveries,
     webhooks,
 )
@@ -138,15 +139,17 @@ async def _tell(
 
 
 async def _erase_keys(
-    connection: AsyncConnection, ids: Sequence[UUID], references: Collection[str]
+    connection: AsyncConnection,
+    ids: Sequence[UUID],
+    references: Collection[str],
+    mentions: Mentions,
 ) -> int:
-    """Delete the idempotency keys of erased messages that are their references: the others tell
-    nothing, and keep a repeated request from becoming a second text.
+    """Delete the idempotency keys of erased messages that are their references or the number: the
+    others tell nothing, and keep a repeated request from becoming a second text.
     """
     column = idempotency_keys.c
-    if not references:
-        return 0
-    theirs = column.message_id.in_(ids) & column.key.in_(references)
+    tells = or_(column.key.in_(references), column.key.like(f"%{mentions.national}%"))
+    theirs = column.message_id.in_(ids) & tells
     return (await connection.execute(delete_from(idempotency_keys).where(theirs))).rowcount
 
 
@@ -168,19 +171,40 @@ async def erase_answers(connection: AsyncConnection, mentions: Mentions, like: s
 
 async def erase_searches(
     connection: AsyncConnection, number: str, mentions: Mentions, like: str
-) -> int:
-    """Erase the number from what was searched for, and from other details of the audit."""
+) -> set[UUID]:
+    """Erase the number from what was searched for, and from other details of the audit; returns the
+    ids of the entries.
+    """
     column = audit.c
-    searched = update(audit).where(column.destination == number)
+    searched = update(audit).where(column.destination == number).returning(column.id)
     changed = await connection.execute(searched.values(destination=None, once=None))
-    count = changed.rowcount
+    found = set(changed.scalars())
     query = select(column.id, column.details).where(column.details.like(like))
     for row in (await connection.execute(query)).all():
         details = mentions.erased_from_json(row.details)
         this = update(audit).where(column.id == row.id)
         await connection.execute(this.values(details=details, once=None))
-        count += 1
-    return count
+        found.add(row.id)
+    return found
+
+
+async def note_erased(
+    connection: AsyncConnection, found: Mapping[UUID, str | None], now: datetime
+) -> None:
+    """Note ids of what is erased, with iovox's where there is one."""
+    if not found:
+        return
+    new = _insert(connection, erased)
+    await connection.execute(
+        new.on_conflict_do_update(
+            index_elements=["id"],
+            set_={"sms_activity_id": new.excluded.sms_activity_id, "erased_at": now},
+        ),
+        [
+            {"id": id_, "sms_activity_id": sms_activity_id, "erased_at": now}
+            for id_, sms_activity_id in sorted(found.items())
+        ],
+    )
 
 
 async def erase_all(
@@ -193,34 +217,51 @@ async def erase_all(
     ids = [row.id for row in rows]
     names = [row.sms_activity_id for row in rows if row.sms_activity_id is not None]
     references = {row.reference for row in rows if row.reference is not None}
-    bodies = await erase_receipts(connection, names, Mentions(number))
+    mentions = Mentions(number)
+    bodies = await erase_receipts(connection, names, mentions)
     for row in rows:
         await connection.execute(
             update(messages).where(messages.c.id == row.id).values(_erased_values(row, now))
         )
-    new = _insert(connection, erased)
-    await connection.execute(
-        new.on_conflict_do_update(
-            index_elements=["message_id"],
-            set_={"sms_activity_id": new.excluded.sms_activity_id, "erased_at": now},
-        ),
-        [
-            {"message_id": row.id, "sms_activity_id": row.sms_activity_id, "erased_at": now}
-            for row in rows
-        ],
-    )
+    await note_erased(connection, {row.id: row.sms_activity_id for row in rows}, now)
     told = await _erase_deliveries(connection, rows)
     await _tell(connection, rows, now)
-    searched = (
-        update(audit).where(audit.c.reference.in_(references)).values(reference=None, once=None)
-    )
+    searched: set[UUID] = set()
+    if references:
+        entries = update(audit).where(audit.c.reference.in_(references)).returning(audit.c.id)
+        changed = await connection.execute(entries.values(reference=None, once=None))
+        searched = set(changed.scalars())
+        await note_erased(connection, dict.fromkeys(searched), now)
     return {
         "messages": len(rows),
         "receipts": bodies,
         "webhook_deliveries": told,
-        "idempotency_keys": await _erase_keys(connection, ids, references),
-        "audit_entries": ((await connection.execute(searched)).rowcount if references else 0),
+        "idempotency_keys": await _erase_keys(connection, ids, references, mentions),
+        "audit_entries": len(searched),
     }
+
+
+async def erase_again(
+    connection: AsyncConnection, found: Mapping[UUID, str | None], now: datetime
+) -> None:
+    """Erase what a database that was set back has again, by the ids that were noted."""
+    rows = await locked(connection, found)
+    for row in rows:
+        if row.erased_at is None:
+            await erase_all(connection, row.destination, [row], now)
+    names = [name for name in found.values() if name is not None]
+    if names:
+        these = receipts.c.sms_activity_id.in_(names)
+        await connection.execute(update(receipts).where(these).values(body=b""))
+    await connection.execute(
+        update(rejected_receipts).where(rejected_receipts.c.id.in_(found)).values(body=b"")
+    )
+    await connection.execute(
+        update(audit)
+        .where(audit.c.id.in_(found))
+        .values(destination=None, reference=None, once=None, details=None)
+    )
+    await note_erased(connection, found, now)
 
 
 def _insert(connection: AsyncConnection, table: Any) -> Any:

@@ -7,6 +7,7 @@ for a text column that nobody has classified.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,8 +33,10 @@ from app.store.erasing.places import (
     erase_receipts,
     erase_searches,
     locked,
+    note_erased,
     to_number,
 )
+from app.store.ids import new_id
 from app.store.lists.store import APPS
 from app.store.message_rows import message_of
 from app.store.tables import (
@@ -43,11 +46,13 @@ from app.store.tables import (
     erasure_confirmations,
     erasures,
     messages,
+    processes,
     receipts,
     rejected_receipts,
 )
 
 PATIENCE = 30.0
+_JOURNAL = re.compile("[0-9a-f]{32}")
 BATCH = 200
 LEASE = timedelta(minutes=2)
 LATE = timedelta(days=7)
@@ -172,11 +177,11 @@ class ErasureStore:
         await self._erase_unmatched(erasure, mentions)
         like = f"%{mentions.national}%"
         async with self._database.write(patience=PATIENCE) as connection:
+            searched = await erase_searches(connection, erasure.number or "", mentions, like)
+            await note_erased(connection, dict.fromkeys(searched), self.now())
             counts = {
                 "idempotency_keys": await erase_answers(connection, mentions, like),
-                "audit_entries": await erase_searches(
-                    connection, erasure.number or "", mentions, like
-                ),
+                "audit_entries": len(searched),
             }
             await _count(connection, erasure.id, counts)
 
@@ -185,8 +190,8 @@ class ErasureStore:
         lately = erased.c.erased_at > self.now() - LATE
         async with self._database.write(patience=PATIENCE) as connection:
             unknown = (
-                select(erased.c.message_id, messages.c.sms_activity_id)
-                .join(messages, messages.c.id == erased.c.message_id)
+                select(erased.c.id, messages.c.sms_activity_id)
+                .join(messages, messages.c.id == erased.c.id)
                 .where(
                     lately,
                     erased.c.sms_activity_id.is_(None),
@@ -196,7 +201,7 @@ class ErasureStore:
             for row in (await connection.execute(unknown)).all():
                 await connection.execute(
                     update(erased)
-                    .where(erased.c.message_id == row.message_id)
+                    .where(erased.c.id == row.id)
                     .values(sms_activity_id=row.sms_activity_id)
                 )
             names = select(erased.c.sms_activity_id).where(
@@ -220,18 +225,39 @@ class ErasureStore:
         open_ = column.completed_at.is_(None)
         await self._mark(column.id == erasure_id, open_, completed_at=self.now(), number=None)
 
-    async def see_disk(self, disk: UUID, host: str) -> None:
-        """A process writes to this disk."""
-        values = {"host": host, "seen_at": self.now()}
+    async def see_disk(self, disk: UUID, host: str, *, root: UUID | None = None) -> None:
+        """A process writes to this disk, in this folder."""
+        values = {"host": host, "seen_at": self.now(), "root": root}
         async with self._database.write(patience=PATIENCE) as connection:
             new = _insert(connection, disks).values(id=disk, **values)
             await connection.execute(new.on_conflict_do_update(index_elements=["id"], set_=values))
 
-    async def strike_disk(self, disk: UUID) -> bool:
-        """A disk is gone for good; False if there is none with this id."""
+    async def forget_disks(self, root: UUID, *, but: Collection[UUID]) -> None:
+        """Those in this folder that are not there any more, deleted with all that was in them."""
+        gone = (disks.c.root == root) & disks.c.id.not_in(but)
         async with self._database.write(patience=PATIENCE) as connection:
-            gone = await connection.execute(delete_from(disks).where(disks.c.id == disk))
-            return gone.rowcount > 0
+            await connection.execute(delete_from(disks).where(gone))
+
+    async def strike_disk(self, disk: UUID) -> bool:
+        """A disk is gone for good; False if there is none with this id.
+
+        A process that was not told to stop may be back, so its disk is left out of what is open now
+        alone.
+        """
+        open_ = select(erasures.c.id).where(erasures.c.completed_at.is_(None))
+        async with self._database.write(patience=PATIENCE) as connection:
+            process = next((row for row in await _running(connection) if row.id == disk.hex), None)
+            if process is None:
+                gone = await connection.execute(delete_from(disks).where(disks.c.id == disk))
+                return gone.rowcount > 0
+            new = _insert(connection, disks).on_conflict_do_nothing()
+            row = {"id": disk, "host": process.host, "seen_at": process.seen_at}
+            await connection.execute(new, row)
+            new = _insert(connection, erasure_confirmations).on_conflict_do_nothing()
+            for erasure_id in (await connection.execute(open_)).scalars().all():
+                row = {"erasure_id": erasure_id, "disk_id": disk, "confirmed_at": self.now()}
+                await connection.execute(new, row)
+        return True
 
     async def confirm(self, erasure_id: UUID, disk: UUID) -> None:
         """This disk has nothing of it any more."""
@@ -252,12 +278,13 @@ class ErasureStore:
         async with self._database.read(patience=PATIENCE) as connection:
             found = []
             for row in (await connection.execute(query)).all():
-                waiting: Sequence[Any] = ()
+                waiting: list[Any] = []
                 if row.completed_at is None:
                     of_it = confirmed.where(erasure_confirmations.c.erasure_id == row.id)
                     missing = select(*disks.c).where(disks.c.id.not_in(of_it))
-                    waiting = (await connection.execute(missing)).all()
-                found.append(_erasure(row, waiting))
+                    waiting += (await connection.execute(missing)).all()
+                    waiting += await _unregistered(connection)
+                found.append(erasure_of(row, waiting))
             return found
 
     async def _erase_rejected(self, erasure: Erasure, mentions: Mentions) -> None:
@@ -267,16 +294,17 @@ class ErasureStore:
             query = select(column.id, column.body, column.reason).where(column.id > after)
             async with self._database.write(patience=PATIENCE) as connection:
                 rows = (await connection.execute(query.order_by(column.id).limit(BATCH))).all()
-                count = 0
+                found: dict[UUID, None] = {}
                 for row in rows:
                     if mentions.are_in_bytes(row.body) or mentions.are_in(row.reason):
-                        count += 1
+                        found[row.id] = None
                         await connection.execute(
                             update(rejected_receipts)
                             .where(column.id == row.id)
                             .values(body=b"", reason=mentions.erased_from(row.reason))
                         )
-                await _count(connection, erasure.id, {"rejected_calls": count})
+                await note_erased(connection, found, self.now())
+                await _count(connection, erasure.id, {"rejected_calls": len(found)})
             if len(rows) < BATCH:
                 return
             after = rows[-1].id
@@ -307,6 +335,7 @@ class ErasureStore:
                 )
                 found = {row[0] for row in rows if mentions.are_in_bytes(row.body)}
                 count = await erase_receipts(connection, sorted(found), mentions)
+                await note_erased(connection, {new_id(): name for name in found}, self.now())
                 await _count(connection, erasure.id, {"receipts": count})
             after = names[-1]
 
@@ -322,11 +351,26 @@ async def _count(connection: AsyncConnection, erasure_id: UUID, found: Mapping[s
     await connection.execute(update(erasures).where(this).values(counts=json.dumps(counts)))
 
 
+async def _running(connection: AsyncConnection) -> list[Row[*tuple[Any, ...]]]:
+    """Processes that have a journal, whose name is its id, and were not stopped."""
+    column = processes.c
+    running = select(column.name.label("id"), column.host, column.seen_at)
+    rows = await connection.execute(running.where(column.is_stopped == 0))
+    return [row for row in rows if _JOURNAL.fullmatch(row.id)]
+
+
+async def _unregistered(connection: AsyncConnection) -> list[Row[*tuple[Any, ...]]]:
+    """Those that have only begun, and not told of their disk yet."""
+    known = {one.hex for one in (await connection.execute(select(disks.c.id))).scalars()}
+    return [row for row in await _running(connection) if row.id not in known]
+
+
 def _insert(connection: AsyncConnection, table: Any) -> Any:
     return (lite if connection.dialect.name == "sqlite" else pg).insert(table)
 
 
-def _erasure(row: Row[*tuple[Any, ...]], waiting: Sequence[Any]) -> Erasure:
+def erasure_of(row: Row[*tuple[Any, ...]], waiting: Sequence[Any]) -> Erasure:
+    """An erasure from its row and those of the disks that it waits for."""
     counts = dict.fromkeys(KINDS, 0) | json.loads(row.counts)
     return Erasure(
         id=row.id,
@@ -338,5 +382,5 @@ def _erasure(row: Row[*tuple[Any, ...]], waiting: Sequence[Any]) -> Erasure:
         counts=counts,
         erased_at=row.erased_at,
         completed_at=row.completed_at,
-        waiting_for=tuple(Disk(one.id, one.host, one.seen_at) for one in waiting),
+        waiting_for=tuple(Disk(UUID(str(one.id)), one.host, one.seen_at) for one in waiting),
     )

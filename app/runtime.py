@@ -61,6 +61,7 @@ from app.store.bringing_back import BringingBackStore
 from app.store.clock import DatabaseClock
 from app.store.clock_watch import ClockWatch
 from app.store.engine import Database
+from app.store.erasing.disks import DiskStore
 from app.store.erasing.store import ErasureStore
 from app.store.feed import FeedStore
 from app.store.history import HistoryStore
@@ -431,6 +432,7 @@ class Runtime:
         keep_texts_for = settings.keep_texts_for
         self.disk = DiskKeeper(
             store=store,
+            disks=DiskStore(self.database),
             removals=RemovalStore(self.database),
             folder=settings.spool_dir,
             journal=self.journal,

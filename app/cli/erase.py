@@ -21,6 +21,7 @@ from app.record.erasure import Eraser
 from app.record.erasure_models import shown_erasure
 from app.settings import Settings, erasure_key, load
 from app.store.engine import Database
+from app.store.erasing.disks import DiskStore
 from app.store.erasing.store import ErasureStore
 from app.store.messages import MessageStore
 
@@ -74,7 +75,7 @@ def _strike(settings: Settings, disk: str) -> None:
         raise typer.BadParameter("must be a disk's id, as the erasure names it") from None
 
     async def strike_and_go_on(database: Database) -> bool:
-        is_struck = await ErasureStore(database).strike_disk(disk_id)
+        is_struck = await DiskStore(database).strike_disk(disk_id)
         await _eraser(settings, database).run_once()
         return is_struck
 

@@ -28,6 +28,7 @@ from app.record.encoding import Damaged, decode
 from app.record.folders import Folders
 from app.record.journal import Journal
 from app.record.segments import read_segment, rewrite, segments
+from app.store.erasing.disks import DiskStore
 from app.store.erasing.store import ErasureStore
 from app.store.removals import RemovalStore
 
@@ -53,6 +54,7 @@ class DiskKeeper:
         self,
         *,
         store: ErasureStore,
+        disks: DiskStore,
         removals: RemovalStore,
         folder: Path,
         journal: Journal,
@@ -62,6 +64,7 @@ class DiskKeeper:
     ) -> None:
         """``drops_texts``: whether texts are kept for a shorter time than the journal."""
         self._store = store
+        self._disks = disks
         self._removals = removals
         self._folder = folder
         self._folders = Folders(folder / "journal")
@@ -96,10 +99,10 @@ class DiskKeeper:
         now = asyncio.get_running_loop().time()
         if now - self._seen_at >= SEEN_EVERY:
             root = identity(self._folder)
-            await self._store.see_disk(disk, socket.gethostname(), root=root)
+            await self._disks.see_disk(disk, socket.gethostname(), root=root)
             if self._journal.is_on:
                 there = [UUID(name) for name in self._folders.names()]
-                await self._store.forget_disks(root, but=there)
+                await self._disks.forget_disks(root, but=there)
             self._seen_at = now
         await self._tell_journal()
         open_ = [one for one in await self._store.open() if one.erased_at is not None]
@@ -154,7 +157,7 @@ class DiskKeeper:
         for erasure in erasures:
             waiting = {one.id for one in erasure.waiting_for}
             for one in confirmed & waiting:
-                await self._store.confirm(erasure.id, one)
+                await self._disks.confirm(erasure.id, one)
 
     async def _rewrite_journals(self, change: Change) -> set[UUID]:
         """Rewrite our own journal up to now, and those of processes that are gone; their ids."""

@@ -1,7 +1,7 @@
 """How long the record is kept: texts, then everything, are deleted in small batches.
 
-A batch is one short transaction, and between two of them the database rests at least as long as
-the batch took: whoever writes receipts meanwhile has it for himself half of the time. What was
+A batch is one short transaction, and between two of them the database rests for longer than the
+batch took: whoever writes receipts meanwhile has it for himself most of the time. What was
 deleted stays deleted when the process is killed, and the next run goes on from there.
 """
 
@@ -26,7 +26,7 @@ AT_ONCE = timedelta(seconds=15)
 JUST_ANSWERED = timedelta(seconds=10)
 """Where texts are not kept at all, they go this long after iovox has answered."""
 LOOK_EVERY = 5.0
-REST = 1.0
+REST = 2.0
 """How long the pause after a batch is, in times of the batch."""
 SHORTEST_REST = 0.005
 SERVICE = Actor("service")

@@ -68,7 +68,7 @@ class RetentionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.now = database.clock.now
-        self.batch_size = 200 if database.is_sqlite else 500
+        self.batch_size = 200
         """On SQLite a receipt waits for the whole batch."""
 
     async def claim(self, name: str, *, lease: UUID, every: timedelta) -> bool:

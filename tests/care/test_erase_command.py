@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from app.model.status import Status
 from app.store.engine import Database
-from app.store.erasing.store import ErasureStore
+from app.store.erasing.disks import DiskStore
 from tests.cli.here import dlr
 from tests.lookup.world import living
 from tests.support.external import ExternalPostgres
@@ -79,7 +79,7 @@ def test_the_disk_of_a_service_that_ran_is_waited_for_or_struck(env: dict[str, s
 
 async def _see(url: str, disk: str) -> None:
     database = Database(url)
-    await ErasureStore(database).see_disk(UUID(disk), "gone-host")
+    await DiskStore(database).see_disk(UUID(disk), "gone-host")
     await database.close()
 
 

@@ -25,6 +25,7 @@ from app.model.webhook import event_payload
 from app.receive.spool import Spool
 from app.store.column_types import UtcTime
 from app.store.engine import Database
+from app.store.erasing.disks import DiskStore
 from app.store.outbox.store import OutboxStore
 from app.store.tables import messages, metadata, receipts, webhook_deliveries
 from tests.care.places import ERASED, KEPT
@@ -298,7 +299,7 @@ async def test_what_is_being_sent_makes_it_a_conflict(world: World) -> None:
 
 async def test_it_waits_for_every_disk(world: World) -> None:
     runtime = world.service.runtime
-    store, elsewhere = runtime.eraser._store, uuid4()
+    store, elsewhere = DiskStore(runtime.database), uuid4()
     await store.see_disk(elsewhere, "another-host")
     await world.message(Status.SUBMITTED, destination=NUMBER, text=TEXT)
     found = await erased(world)
@@ -314,7 +315,7 @@ async def test_it_waits_for_every_disk(world: World) -> None:
 
 async def test_a_disk_that_is_gone_for_good_is_struck(world: World) -> None:
     runtime = world.service.runtime
-    store, gone = runtime.eraser._store, uuid4()
+    store, gone = DiskStore(runtime.database), uuid4()
     await store.see_disk(gone, "gone-host")
     found = await erased(world)
     assert await store.strike_disk(gone)

@@ -7,7 +7,6 @@ for a text column that nobody has classified.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,9 +14,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
-from sqlalchemy import delete as delete_from
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.audit import Entry
@@ -27,6 +23,7 @@ from app.model.message import Message
 from app.model.status import Status
 from app.store.audit import append
 from app.store.engine import Database
+from app.store.erasing.disks import unregistered
 from app.store.erasing.places import (
     erase_all,
     erase_answers,
@@ -46,13 +43,11 @@ from app.store.tables import (
     erasure_confirmations,
     erasures,
     messages,
-    processes,
     receipts,
     rejected_receipts,
 )
 
 PATIENCE = 30.0
-_JOURNAL = re.compile("[0-9a-f]{32}")
 BATCH = 200
 LEASE = timedelta(minutes=2)
 LATE = timedelta(days=7)
@@ -225,49 +220,6 @@ class ErasureStore:
         open_ = column.completed_at.is_(None)
         await self._mark(column.id == erasure_id, open_, completed_at=self.now(), number=None)
 
-    async def see_disk(self, disk: UUID, host: str, *, root: UUID | None = None) -> None:
-        """A process writes to this disk, in this folder."""
-        values = {"host": host, "seen_at": self.now(), "root": root}
-        async with self._database.write(patience=PATIENCE) as connection:
-            new = _insert(connection, disks).values(id=disk, **values)
-            await connection.execute(new.on_conflict_do_update(index_elements=["id"], set_=values))
-
-    async def forget_disks(self, root: UUID, *, but: Collection[UUID]) -> None:
-        """Those in this folder that are not there any more, deleted with all that was in them."""
-        gone = (disks.c.root == root) & disks.c.id.not_in(but)
-        async with self._database.write(patience=PATIENCE) as connection:
-            await connection.execute(delete_from(disks).where(gone))
-
-    async def strike_disk(self, disk: UUID) -> bool:
-        """A disk is gone for good; False if there is none with this id.
-
-        A process that was not told to stop may be back, so its disk is left out of what is open now
-        alone.
-        """
-        open_ = select(erasures.c.id).where(erasures.c.completed_at.is_(None))
-        async with self._database.write(patience=PATIENCE) as connection:
-            process = next((row for row in await _running(connection) if row.id == disk.hex), None)
-            if process is None:
-                gone = await connection.execute(delete_from(disks).where(disks.c.id == disk))
-                return gone.rowcount > 0
-            new = _insert(connection, disks).on_conflict_do_nothing()
-            row = {"id": disk, "host": process.host, "seen_at": process.seen_at}
-            await connection.execute(new, row)
-            new = _insert(connection, erasure_confirmations).on_conflict_do_nothing()
-            for erasure_id in (await connection.execute(open_)).scalars().all():
-                row = {"erasure_id": erasure_id, "disk_id": disk, "confirmed_at": self.now()}
-                await connection.execute(new, row)
-        return True
-
-    async def confirm(self, erasure_id: UUID, disk: UUID) -> None:
-        """This disk has nothing of it any more."""
-        async with self._database.write(patience=PATIENCE) as connection:
-            new = _insert(connection, erasure_confirmations)
-            await connection.execute(
-                new.on_conflict_do_nothing(),
-                {"erasure_id": erasure_id, "disk_id": disk, "confirmed_at": self.now()},
-            )
-
     async def _mark(self, *which: ColumnElement[bool], **values: Any) -> None:
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(update(erasures).where(*which).values(**values))
@@ -283,7 +235,7 @@ class ErasureStore:
                     of_it = confirmed.where(erasure_confirmations.c.erasure_id == row.id)
                     missing = select(*disks.c).where(disks.c.id.not_in(of_it))
                     waiting += (await connection.execute(missing)).all()
-                    waiting += await _unregistered(connection)
+                    waiting += await unregistered(connection)
                 found.append(erasure_of(row, waiting))
             return found
 
@@ -349,24 +301,6 @@ async def _count(connection: AsyncConnection, erasure_id: UUID, found: Mapping[s
     counts = json.loads((await connection.execute(stored)).scalar_one())
     counts |= {name: counts.get(name, 0) + number for name, number in found.items()}
     await connection.execute(update(erasures).where(this).values(counts=json.dumps(counts)))
-
-
-async def _running(connection: AsyncConnection) -> list[Row[*tuple[Any, ...]]]:
-    """Processes that have a journal, whose name is its id, and were not stopped."""
-    column = processes.c
-    running = select(column.name.label("id"), column.host, column.seen_at)
-    rows = await connection.execute(running.where(column.is_stopped == 0))
-    return [row for row in rows if _JOURNAL.fullmatch(row.id)]
-
-
-async def _unregistered(connection: AsyncConnection) -> list[Row[*tuple[Any, ...]]]:
-    """Those that have only begun, and not told of their disk yet."""
-    known = {one.hex for one in (await connection.execute(select(disks.c.id))).scalars()}
-    return [row for row in await _running(connection) if row.id not in known]
-
-
-def _insert(connection: AsyncConnection, table: Any) -> Any:
-    return (lite if connection.dialect.name == "sqlite" else pg).insert(table)
 
 
 def erasure_of(row: Row[*tuple[Any, ...]], waiting: Sequence[Any]) -> Erasure:

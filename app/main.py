@@ -20,6 +20,7 @@ from app.receive.documentation import OPERATION, SECURITY, SECURITY_SCHEME
 from app.receive.endpoint import PATH as DLR_PATH
 from app.receive.endpoint import PATHS as DLR_PATHS
 from app.receive.routes import router as rejected
+from app.record.routes import router as record
 from app.runtime import Runtime
 from app.send.routes import router as send
 from app.server.exits import on_exit
@@ -107,7 +108,7 @@ def create_app(settings: Settings) -> Service:
     # In the order of their traffic: the routes before one are matched as well.
     for router in (send, lookup):
         app.router.routes.extend(router.routes)
-    for router in (feed, webhooks, rejected, alarms, health):
+    for router in (feed, webhooks, rejected, record, alarms, health):
         app.include_router(router)
     if settings.docs:
         add_docs(app)
@@ -140,6 +141,9 @@ def _provide(state: State, runtime: Runtime) -> None:
     state.hub = runtime.hub
     state.subscriptions = runtime.subscriptions
     state.rejected = runtime.rejected
+    state.auditor = runtime.auditor
+    state.failures = runtime.failures
+    state.eraser = runtime.eraser
     state.watch = runtime.watch
     state.gauges = runtime.gauges
     state.spool = runtime.spool

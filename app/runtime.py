@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -45,10 +45,14 @@ from app.receive.recorder import Recorder
 from app.receive.spool import Spool
 from app.receive.spool_queue import SpoolQueue
 from app.receive.tally import Tally
+from app.record.audit import Auditor
+from app.record.disks import DiskKeeper
+from app.record.erasure import Eraser
 from app.record.folders import Folders
 from app.record.journal import Journal
 from app.record.keeper import Keeper
 from app.record.restorer import Restorer
+from app.record.retention import SERVICE, Purger, Retention
 from app.send.breaker import CircuitBreaker
 from app.send.gate import POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE, Gate
 from app.send.outcome_recorder import OutcomeRecorder
@@ -58,11 +62,14 @@ from app.send.sender import Sender
 from app.send.submitter import Submitter
 from app.send.sweeper import Sweeper
 from app.server.limits import raise_file_limit
-from app.settings import Settings, read_secrets_again, variable
+from app.settings import Settings, erasure_key, read_secrets_again, variable
+from app.store.audit import AuditStore
 from app.store.bringing_back import BringingBackStore
 from app.store.clock import DatabaseClock
 from app.store.clock_watch import ClockWatch
 from app.store.engine import Database
+from app.store.erasing.disks import DiskStore
+from app.store.erasing.store import ErasureStore
 from app.store.feed import FeedStore
 from app.store.history import HistoryStore
 from app.store.idempotency import IdempotencyStore
@@ -77,6 +84,8 @@ from app.store.permission import Permit
 from app.store.presence import PresenceStore
 from app.store.queue import QueueStore
 from app.store.receipts import ReceiptStore
+from app.store.removals import RemovalStore
+from app.store.retention import RetentionStore
 from app.store.schema import migrate
 from app.store.schema_guard import SchemaGuard
 from app.store.setback import SetbackStore
@@ -89,6 +98,7 @@ from app.store.writable import require_writable
 from app.web.addresses import Callers
 from app.web.body import Bodies
 from app.web.caller import Authenticator
+from app.web.failures import Failures
 from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.schedule import Schedule
 from app.webhooks.subscriptions import Subscriptions
@@ -127,6 +137,7 @@ class Runtime:
         self._build_feed_and_webhooks()
         self._build_secrets()
         self._build_operations()
+        self._build_record()
 
     def _build_store(self) -> None:
         settings = self.settings
@@ -159,6 +170,9 @@ class Runtime:
         self.callers = Callers(read_networks(settings.trusted_proxies))
         self.sealer = sealer(settings)
         self.bodies = Bodies()
+        audit = AuditStore(self.database)
+        self.auditor = Auditor(audit)
+        self.failures = Failures(audit)
         self.history = HistoryStore(self.database)
         is_on = settings.journal_for > 0
         self.journal = Journal(is_on=is_on)
@@ -195,6 +209,8 @@ class Runtime:
                 queue=QueueStore(self.database),
                 record=forgotten.record,
                 host=host,
+                removals=RemovalStore(self.database),
+                purge=self._purge_again,
             ),
             host=host,
             keep_for=settings.journal_for,
@@ -441,6 +457,34 @@ class Runtime:
         self.wakeups.announce(QUEUE)
         self.wakeups.announce(WEBHOOKS)
 
+    def _build_record(self) -> None:
+        settings = self.settings
+        self.retention = Retention(
+            RetentionStore(self.database),
+            keep_texts_for=_days(settings.keep_texts_for),
+            keep_for=_days(settings.keep_for),
+        )
+        store = ErasureStore(self.database)
+        self.eraser = Eraser(
+            store,
+            cancel=self.sender.take_back,
+            key=erasure_key(settings),
+            announce=self._announce_events,
+            wake=partial(self.wakeups.announce, WEBHOOKS),
+        )
+        keep_texts_for = settings.keep_texts_for
+        self.disk = DiskKeeper(
+            store=store,
+            disks=DiskStore(self.database),
+            removals=RemovalStore(self.database),
+            folder=settings.spool_dir,
+            journal=self.journal,
+            cleanse_spool=self.spool.cleanse,
+            keep_for=settings.journal_for,
+            drops_texts=keep_texts_for is not None
+            and timedelta(days=keep_texts_for).total_seconds() < settings.journal_for,
+        )
+
     async def start(self) -> None:
         """Ready to receive on return, with or without a database.
 
@@ -458,6 +502,8 @@ class Runtime:
             log.error("started_without_database", reason=self.watch.reason)
         self._run(self.watch.run(), "watch")
         self._run(self.schema.run(self.watch), "schema")
+        self._run(self.failures.run(), "failures")
+        self._run(self._by_the_clock(self.disk.run), "disk")
         self._run(self.keeper.run(), "journal")
         self._run(self.wakeups.run(), "wakeups")
         self._run(self.authenticator.run(), "use of keys")
@@ -484,6 +530,8 @@ class Runtime:
         self._run(self.watch.run(), "watch")
         self._run(self.schema.run(self.watch), "schema")
         self._run(self.keeper.run(), "journal")
+        self.disk.has_spool = False
+        self._run(self._by_the_clock(self.disk.run), "disk")
         self._run(self.wakeups.run(), "wakeups")
         self.gauges.has_spool = False
         self._start_sending(with_queue=True)
@@ -509,6 +557,8 @@ class Runtime:
             self._run(self._by_the_clock(self.dispatcher.run), "webhooks")
             self._run(self._by_the_clock(self.dispatcher.renew_leases), "webhook leases")
             self._run(self._by_the_clock(self.dispatcher.purge_history), "webhook history")
+            self._run(self._by_the_clock(self.retention.run), "retention")
+            self._run(self._by_the_clock(self.eraser.run), "erasures")
 
     async def _by_the_clock(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` once the database's clock is known: by the host's, which may be wrong, it
@@ -536,6 +586,7 @@ class Runtime:
         webhooks: dict[str, Close] = {"webhooks": self.dispatcher.close}
         stores: dict[str, Close] = {
             "use of keys": self.authenticator.note_used,
+            "audit": self.failures.flush,
             "journal": self.keeper.close,
             "alarms": self.alarms.close,
             "database": self.database.close,
@@ -545,6 +596,14 @@ class Runtime:
         await asyncio.gather(*(close_in_order(parts, deadline=deadline) for parts in chains))
         await close_in_order(stores, deadline=deadline)
         self.bodies.close()
+
+    def _purge_again(self, before: datetime) -> None:
+        """The database was set back to before a purge."""
+
+        async def purge() -> None:
+            await Purger(RetentionStore(self.database)).purge(before, actor=SERVICE)
+
+        self._run(purge(), "purge again")
 
     def end_streams(self) -> None:
         """End streams and long polls, which would otherwise delay the server's exit."""
@@ -649,6 +708,10 @@ def _configuration_errors(field: str | None = None) -> Iterator[None]:
     except ValueError as error:
         where = f"{variable(field)}: " if field else ""
         raise ConfigurationError(f"A setting cannot be used.\n  {where}{error}") from error
+
+
+def _days(number: float | None) -> timedelta | None:
+    return None if number is None else timedelta(days=number)
 
 
 def _plain(secret: SecretStr | None) -> str | None:

@@ -25,6 +25,8 @@ _OF_OTHERS = ("DLR_API_", "DLR_TEST_")
 """What else begins with PREFIX: the variables of the commands that ask a service, and of tests."""
 _TYPO = 2
 """Edits at most that a misspelt name is away from the one that was meant."""
+SHORTEST_KEY = 16
+"""Characters of a key that protects digests."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _VISIBLE = re.compile("[!-~]+")
 _HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
@@ -303,6 +305,24 @@ class Settings(BaseSettings):
         3600.0,
         description="how long no receipt may come after a message was accepted, before the alarm",
     )
+    keep_texts_for: float | None = Field(
+        None,
+        ge=0,
+        le=36_500,
+        description="days that the text of a message is kept after it was sent; none is as long as "
+        "the message",
+    )
+    keep_for: float | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="days that messages are kept, and all that hangs on them; none is for ever",
+    )
+    erasure_key: SecretStr | None = Field(
+        None,
+        description="at least 16 characters: the key of the digests by which an erasure is shown "
+        "later; keep it, it cannot be changed for what was erased",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"
     )
@@ -420,6 +440,14 @@ def _known() -> dict[str, str]:
     return {variable(name): name for name in Settings.model_fields} | {
         variable(name) + FILE: name for name in SECRETS
     }
+
+
+def erasure_key(settings: Settings) -> bytes | None:
+    """The key of erasures' digests; None where none is set. Raises SettingsError."""
+    text = (settings.erasure_key.get_secret_value() if settings.erasure_key else "").strip()
+    if text and len(text) < SHORTEST_KEY:
+        raise SettingsError(report({"erasure_key": f"is shorter than {SHORTEST_KEY} characters"}))
+    return text.encode() or None
 
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:

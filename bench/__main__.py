@@ -19,6 +19,7 @@ from bench import (
     lists,
     lookup,
     machine,
+    purge,
     receive,
     removed,
     send,
@@ -46,6 +47,7 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "send-devices": ("sends without each of theirs", ablation.of_sends),
     "lookup-devices": ("lookups without each of theirs", ablation.of_lookups),
     "removed-devices": ("which devices were taken out, and why", removed.list_removed),
+    "purge": ("purging a big table beside receipts", purge.measure_purge),
     "big": ("lookups and receipts in a small table and a big one", big.compare),
 }
 BIG, BIG_QUICK = 20_000_000, 100_000

@@ -34,6 +34,9 @@ MODULES = {
     "secrets": "secrets",
     "receipts": "receipts",
     "queue": "queue",
+    "audit": "audit",
+    "purge": "purge",
+    "erase": "erase",
     "send": "send",
     "cancel": "send",
     "resend": "send",
@@ -84,9 +87,10 @@ def command(words: Sequence[str]) -> typer.Typer:
         rich_markup_mode="rich",
         add_completion=False,
         help="Sends texts through iovox and knows, provably, what became of each one.\n\n"
-        "serve, worker, migrate, doctor, keys, secrets and receipts take their settings from DLR_ "
-        "variables; the README lists them. The commands that ask a running service (send, status, "
-        "list, tail, ...) take its address from DLR_API_URL and a key from DLR_API_KEY.",
+        "serve, worker, migrate, doctor, keys, secrets, receipts, queue, audit, purge and erase "
+        "take their settings from DLR_ variables; the README lists them. The commands that ask a "
+        "running service (send, status, list, tail, ...) take its address from DLR_API_URL and a "
+        "key from DLR_API_KEY.",
     )
     cli.callback()(_options)
     for module in _modules(words):

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from app.cli.actor import os_actor
 from app.cli.database import with_database
 from app.cli.output import AsJson, show
 from app.cli.times import lifetime_option
 from app.errors import NotFound
+from app.model.audit import Action
 from app.settings import load
 from app.store.engine import Database
 from app.store.keys import KeyStore
@@ -45,14 +47,17 @@ def create_key(
     if not name.strip() or len(name) > 100 or not name.isprintable():
         raise typer.BadParameter("an app's name has 1 to 100 printable characters")
     secret, key_id = new_secret(), secrets.token_hex(4)
+    scopes = sorted(str(one) for one in scope)
+    about = {"app": name, "scopes": scopes}
 
     async def add(database: Database) -> None:
         await KeyStore(database).add(
             key_id=key_id,
             app=name,
             digest=digest(secret),
-            scopes=frozenset(str(one) for one in scope),
+            scopes=frozenset(scopes),
             expires_at=expires,
+            entry=os_actor().did(Action.CREATE_KEY, key_id, details=about),
         )
 
     with_database(load(), add, makes_file=True)
@@ -90,6 +95,7 @@ def revoke_key(
     key_id: Annotated[str, typer.Argument(help="The id that `keys list` shows.")],
 ) -> None:
     """End a key at once."""
-    if not with_database(load(), lambda database: KeyStore(database).revoke(key_id)):
+    entry = os_actor().did(Action.REVOKE_KEY, key_id)
+    if not with_database(load(), lambda db: KeyStore(db).revoke(key_id, entry=entry)):
         raise NotFound(f"There is no valid key {key_id}; `dlr keys list` shows them.")
     typer.echo(f"Key {key_id} is revoked.")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from app.cli.actor import os_actor
 from app.cli.database import with_database
 from app.cli.output import AsJson, show
 from app.receive.rejected import replay
 from app.receive.rejected import show as describe
+from app.record.audit import Auditor
 from app.settings import load
-from app.store.receipts import ReceiptStore
+from app.store.audit import AuditStore
+from app.store.engine import Database
+from app.store.receipts import KeptRejection, ReceiptStore
 
 COLUMNS = ("id", "received_at", "reason", "body")
 
@@ -29,7 +34,7 @@ def rejected_receipts(
     as_json: AsJson = False,
 ) -> None:
     """List authenticated calls that could not be understood; their bytes are kept word for word."""
-    found = with_database(load(), lambda db: ReceiptStore(db).rejected(limit=limit))
+    found = with_database(load(), partial(_rejected, limit=limit))
     rows = [{name: describe(kept)[name] for name in COLUMNS} for kept in found]
     show(rows, as_json=as_json)
 
@@ -39,5 +44,11 @@ def replay_receipts(
     limit: Annotated[int, typer.Option(min=1, help="How many to try, oldest first.")] = 10_000,
 ) -> None:
     """Put the rejected calls through again, after a fix. What is understood now is stored."""
-    done = with_database(load(), lambda database: replay(ReceiptStore(database), limit=limit))
+    actor = os_actor()
+    done = with_database(load(), lambda db: replay(ReceiptStore(db), limit=limit, actor=actor))
     typer.echo(f"{done.stored} of {done.tried} rejected calls were understood and are stored now.")
+
+
+async def _rejected(database: Database, limit: int) -> list[KeptRejection]:
+    await Auditor(AuditStore(database)).saw_rejected(os_actor())
+    return await ReceiptStore(database).rejected(limit=limit)

@@ -71,6 +71,8 @@ async def read_events(
     """Ask again with `after` set to `next`: nothing is missed, and nothing comes twice."""
     start = await _place(feed, "after", asked.after) or 0
     page = await feed.page(after=start, app=caller.sees, limit=asked.limit)
+    if not page or page[0].number != start + 1:  # after the page: what it skipped may be deleted
+        await _require_kept(feed, start)
     events = [Event.model_validate(event_body(event)) for event in page]
     end = page[-1].id if page else str(asked.after or Cursor(0, await feed.era()))
     return EventPage(events=events, next=end)
@@ -96,6 +98,7 @@ async def _open_stream(
         after = await _place(feed, LAST_EVENT_ID, _last_seen(last_event_id))
     else:
         after = await _place(feed, "after", asked.after)
+    await _require_kept(feed, after)
     view = await _view(feed, caller, asked)
     stream = Stream(view, key_id=caller.key_id, abort=_abort_of(request))
     hub.enter(stream)
@@ -185,6 +188,16 @@ async def _place(feed: FeedStore, name: str, cursor: Cursor | None) -> int | Non
         fault = FieldError(name, "there is no such event yet")
         raise Invalid("The log of events does not reach as far as that", errors=(fault,))
     return cursor.number
+
+
+async def _require_kept(feed: FeedStore, number: int | None) -> None:
+    """Raises Gone where events after this cursor are no longer kept; the beginning always is."""
+    if number and number < (deleted := await feed.deleted_up_to()):
+        raise Gone(
+            "Events after this cursor are no longer kept. Go on with `next`, and look up the "
+            "messages whose events you may have missed",
+            go_on=str(Cursor(deleted, await feed.era())),
+        )
 
 
 async def _view(feed: FeedStore, caller: Caller, asked: StreamQuery) -> View:

@@ -23,8 +23,8 @@ COLUMNS = (
     "id", "sms_activity_id", "app", "reference", "origin", "destination", "message", "expiry",
     "c2c_failover_link_id", "failover", "status", "status_at", "status_reason", "reason",
     "final", "contradictory", "overdue",
-    "created_at", "send_at", "submitted_at", "expires_at", "resend_of", "resent_as", "errors",
-    "webhooks",
+    "created_at", "send_at", "submitted_at", "expires_at", "resend_of", "resent_as", "erased_at",
+    "errors", "webhooks",
 )  # fmt: skip
 
 # CSV injection: spreadsheets evaluate a cell with such a beginning as a formula, even if it is

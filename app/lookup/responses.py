@@ -88,8 +88,10 @@ class MessageSummary(BaseModel):
     app: str | None = Field(description="The app that sent it")
     reference: str | None = Field(description="The app's own name for it")
     origin: str | None = Field(description="The sender shown on the handset")
-    destination: str | None = Field(description="E.164 digits")
-    message: str | None = Field(description="The text; null for `support` without `reveal=text`")
+    destination: str | None = Field(description="E.164 digits; null once it is erased")
+    message: str | None = Field(
+        description="The text; null for `support` without `reveal=text`, and once it is not kept"
+    )
     expiry: int | None = Field(description="Minutes")
     c2c_failover_link_id: str | None = Field(description="iovox's call flow for a text that fails")
     failover: Failover | None = Field(description="The state of that call flow")
@@ -97,6 +99,10 @@ class MessageSummary(BaseModel):
     send_at: datetime | None = Field(description="When it is to be sent, if not at once")
     expires_at: datetime | None = Field(description="The end of its expiry")
     resend_of: UUID | None = Field(description="The message that it resends")
+    erased_at: datetime | None = Field(
+        None,  # always there, and null in the example, which has no room for nulls
+        description="When its number, text and reference were erased; null if they were not",
+    )
     sms_activity_id: str | None = Field(description="iovox's id; null until it is known")
     status: Status = Field(description="See the description of the API")
     status_at: datetime | None = Field(description="When the status was reached")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated
 from urllib.parse import urlencode
+from uuid import UUID
 
 from fastapi import Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -27,7 +28,10 @@ from app.lookup.requests import (
 )
 from app.lookup.responses import FoundMessages, Message, MessagePage, Stats, UnmatchedPage
 from app.lookup.stats import summarise
+from app.model.message import Record
 from app.model.search import Search
+from app.record.audit import Auditor
+from app.web.actor import actor_of
 from app.web.body import KIB, body_limit
 from app.web.caller import Caller, ReadCaller, SupportCaller, require_valid_key
 from app.web.faults import printable
@@ -46,6 +50,7 @@ router = direct_router("look up")
 
 
 TheLookups = Annotated[Lookups, from_state("lookups")]
+TheAuditor = Annotated[Auditor, from_state("auditor")]
 
 _PAGE: Responses = {
     200: {
@@ -72,6 +77,7 @@ async def list_messages(
     filters: Annotated[MessageFilters, Query()],
     caller: ReadCaller,
     lookups: TheLookups,
+    auditor: TheAuditor,
     request: Request,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
@@ -79,11 +85,20 @@ async def list_messages(
     search = _search(filters, caller)
     texts = _shows_texts(filters, caller)
     kind = negotiate(accept)
+    revealed = texts and caller.hides_texts
+    if caller.is_person and kind == JSON:
+        await auditor.searched(actor_of(request), search)
+    elif caller.is_person:
+        await auditor.exported(
+            actor_of(request), search, kind=kind, limit=filters.limit, revealed=revealed
+        )
     if kind != JSON:
         return await _export(lookups, search, filters, kind, texts=texts)
     found = await lookups.page(
         search, before=filters.cursor, limit=filters.limit or DEFAULT_PAGE_SIZE
     )
+    if revealed:
+        await auditor.revealed(actor_of(request), _ids(found.records))
     cursor = cursor_after(found.next) if found.next else None
     page = MessagePage(messages=lookups.summaries(found.records, texts=texts), next=cursor)
     link = {"Link": _link(request, cursor)} if cursor else {}
@@ -102,11 +117,17 @@ async def look_up_messages(
     query: Annotated[Revealing, Query()],
     caller: ReadCaller,
     lookups: TheLookups,
+    auditor: TheAuditor,
+    request: Request,
 ) -> FoundMessages:
     """With their histories; what is another app's is among `not_found`."""
     records, missing = await lookups.find_many(wanted.ids, caller.sees)
     not_found = [printable(name) for name in missing]
-    messages = await lookups.descriptions(records, texts=_shows_texts(query, caller))
+    texts = _shows_texts(query, caller)
+    if caller.is_person:
+        revealed = texts and caller.hides_texts
+        await auditor.looked(actor_of(request), _ids(records), revealed=revealed)
+    messages = await lookups.descriptions(records, texts=texts)
     return FoundMessages(messages=messages, not_found=not_found)
 
 
@@ -135,6 +156,10 @@ async def look_up_message(
     lookups: Lookups = request.app.state.lookups  # as a dependency it costs 6 % of a lookup
     texts = _shows_texts(query, caller)
     record = await lookups.find(id, caller.sees)
+    if caller.is_person:
+        revealed = texts and caller.hides_texts
+        auditor: Auditor = request.app.state.auditor
+        await auditor.looked(actor_of(request), _ids([record]), revealed=revealed)
     response = _message(lookups.description(record, texts=texts), if_none_match)
     if query.wait and not record.final and (if_none_match is None or response.status_code == 304):
         await lookups.wait_for_change(record, query.wait, caller=caller.key_id)
@@ -241,6 +266,11 @@ def _app(app: str | None, caller: Caller) -> str | None:
 
 def _shows_texts(query: Revealing, caller: Caller) -> bool:
     return query.reveal == "text" or not caller.hides_texts
+
+
+def _ids(records: Sequence[Record]) -> list[UUID | str]:
+    """What the audit calls them: our ids, and iovox's where there are no others."""
+    return [one.message.id if one.message else one.sms_activity_id or "" for one in records]
 
 
 def _range(query: StatsQuery) -> tuple[datetime, datetime]:

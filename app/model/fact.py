@@ -11,6 +11,8 @@ from datetime import datetime
 from uuid import UUID
 
 from app.errors import FieldError
+from app.model.audit import Entry
+from app.model.erasure import Erasure
 from app.model.message import Message, Step
 from app.model.receipt import Arrival
 
@@ -130,4 +132,32 @@ class Met:
     others: tuple[str, ...]
 
 
-Fact = Recorded | OnWire | Accepted | Ended | Arrived | Mark | Met | Held | Settled | Gap
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """An entry of the audit. One that revoked a key or purged takes away again what came back."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """Ids of what was erased, each with iovox's where there is one; and completed erasures."""
+
+    ids: tuple[tuple[UUID, str | None], ...]
+    erasures: tuple[Erasure, ...] = ()
+
+
+Fact = (
+    Recorded
+    | OnWire
+    | Accepted
+    | Ended
+    | Arrived
+    | Mark
+    | Met
+    | Held
+    | Settled
+    | Audited
+    | Erased
+    | Gap
+)

@@ -49,7 +49,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A stored request. ``lease`` is the token of the process that is sending it, while SENDING."""
+    """A stored request. Its text is empty once it is no longer kept, and its destination from
+    ``erased_at`` on. ``lease`` is the token of the process that is sending it, while SENDING.
+    """
 
     id: UUID
     app: str
@@ -64,6 +66,7 @@ class Message:
     next_attempt_at: datetime | None = None
     give_up_at: datetime | None = None
     resend_of: UUID | None = None
+    erased_at: datetime | None = None
 
     @property
     def starts_at(self) -> datetime:

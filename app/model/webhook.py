@@ -11,6 +11,7 @@ from uuid import UUID
 from app.model.event import EVENT_STATUSES, Event, event_body, rfc3339
 
 TRIAL = "webhook.test"
+ERASED = "message.erased"
 CONTRADICTED = "CONTRADICTED"
 """What a webhook may want besides statuses: every event of a message that is contradictory."""
 ALARM = "ALARM"
@@ -166,6 +167,16 @@ def trial_payload(webhook_id: UUID, now: datetime) -> Payload:
     """The payload of a test delivery."""
     body = _envelope(TRIAL, now, {"webhook_id": str(webhook_id)})
     return Payload(TRIAL, body)
+
+
+def erased_payload(message_id: UUID, sms_activity_id: str | None, at: datetime) -> Payload:
+    """The payload that tells that a message was erased: its receiver may have to forget, too."""
+    data: dict[str, object] = {
+        "message_id": str(message_id),
+        "sms_activity_id": sms_activity_id,
+        "erased_at": rfc3339(at),
+    }
+    return Payload(ERASED, _envelope(ERASED, at, data), message_id=message_id)
 
 
 def _envelope(kind: str, at: datetime, data: dict[str, object]) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from app.errors import StoreUnavailable
+from app.model.audit import Action, Actor
 from app.model.receipt import Receipt, interpret
 from app.store.receipts import KeptRejection, ReceiptStore
 
@@ -26,7 +27,7 @@ class Replayed:
     stored: int
 
 
-async def replay(store: ReceiptStore, *, limit: int) -> Replayed:
+async def replay(store: ReceiptStore, *, limit: int, actor: Actor) -> Replayed:
     """Process rejected calls again, the oldest first; those that still fail stay rejected.
 
     Each keeps its arrival id and its received_at, so replaying twice counts nothing twice. Raises
@@ -39,18 +40,19 @@ async def replay(store: ReceiptStore, *, limit: int) -> Replayed:
         if not page:
             break
         for kept in page:
-            stored += await _replay_one(store, kept)
+            stored += await _replay_one(store, kept, actor)
         tried += len(page)
         after = page[-1].arrival.id
     return Replayed(tried, stored)
 
 
-async def _replay_one(store: ReceiptStore, kept: KeptRejection) -> bool:
+async def _replay_one(store: ReceiptStore, kept: KeptRejection, actor: Actor) -> bool:
     call = interpret(kept.arrival)
     if not isinstance(call, Receipt):
         return False
     try:
-        await store.replayed(call, datetime.now(UTC))
+        entry = actor.did(Action.REPLAY_REJECTED, kept.arrival.id)
+        await store.replayed(call, datetime.now(UTC), entry=entry)
     except StoreUnavailable:
         raise
     except Exception as error:  # noqa: BLE001  it stays rejected, for whatever reason

@@ -17,7 +17,9 @@ from app.receive.models import (
     ReplayResult,
 )
 from app.receive.rejected import replay, show
+from app.record.audit import Auditor
 from app.store.receipts import ReceiptStore
+from app.web.actor import TheActor
 from app.web.caller import AdminCaller
 from app.web.problems import BODY_ERRORS, problems
 from app.web.routing import KeyedRoute
@@ -29,13 +31,19 @@ router = APIRouter(
 
 
 Store = Annotated[ReceiptStore, from_state("rejected")]
+TheAuditor = Annotated[Auditor, from_state("auditor")]
 
 
 @router.get("", summary="Calls to /dlr that were not understood", responses=problems())
 async def list_rejected(
-    asked: Annotated[RejectedQuery, Query()], _caller: AdminCaller, store: Store
+    asked: Annotated[RejectedQuery, Query()],
+    _caller: AdminCaller,
+    store: Store,
+    actor: TheActor,
+    auditor: TheAuditor,
 ) -> RejectedPage:
     """Word for word, with the reason, oldest first."""
+    await auditor.saw_rejected(actor)
     found = await store.rejected(
         limit=asked.limit, after=asked.cursor, include_replayed=asked.replayed
     )
@@ -48,10 +56,10 @@ async def list_rejected(
     "/replay", summary="Put them through again, after a fix", responses=problems(*BODY_ERRORS)
 )
 async def replay_rejected(
-    asked: Annotated[ReplayQuery, Query()], _caller: AdminCaller, store: Store
+    asked: Annotated[ReplayQuery, Query()], _caller: AdminCaller, store: Store, actor: TheActor
 ) -> ReplayResult:
     """The oldest first. What is understood now is stored with the time at which it first came; the
     rest stays rejected.
     """
-    outcome = await replay(store, limit=asked.limit)
+    outcome = await replay(store, limit=asked.limit, actor=actor)
     return ReplayResult(tried=outcome.tried, stored=outcome.stored)

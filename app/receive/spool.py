@@ -131,6 +131,20 @@ class Spool:
                 connection.execute("vacuum")
                 connection.execute("pragma wal_checkpoint(truncate)")
 
+    def cleanse(self) -> bool:
+        """Rewrite the file without what is deleted; False while arrivals wait.
+
+        SQLite leaves deleted rows in free pages and in its log. Raises Unavailable.
+        """
+        if self.depth():
+            return False
+        busy = 1
+        with self._repairing():
+            connection = self._current()
+            connection.execute("vacuum")
+            (busy, *_) = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+        return not busy
+
     def depth(self) -> int:
         """How many arrivals wait. Raises Unavailable."""
         waiting = 0

@@ -69,6 +69,13 @@ class SpoolQueue:
         """Give disk space back once all is drained. Raises Unavailable."""
         await self._call(self._spool.tidy)
 
+    async def cleanse(self) -> bool:
+        """Give back the disk space of what was drained, so that nothing of it can be read there.
+
+        Returns whether nothing waits any more. Raises Unavailable.
+        """
+        return await self._call(self._spool.cleanse)
+
     async def depth(self) -> int:
         """How many arrivals wait. Raises Unavailable."""
         return await self._call(self._spool.depth)

@@ -1,1 +1,3 @@
-"""Care of what is known: the journal, and what the database has forgotten brought back from it."""
+"""Care of what is known: what was forgotten is brought back, and what is to be forgotten goes; who
+touched it.
+"""

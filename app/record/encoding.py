@@ -15,11 +15,15 @@ from typing import Any
 from uuid import UUID
 
 from app.errors import FieldError
+from app.model.audit import Actor, Entry
+from app.model.erasure import Erasure
 from app.model.fact import (
     Accepted,
     Arrived,
+    Audited,
     ClaimedKey,
     Ended,
+    Erased,
     Fact,
     Gap,
     Held,
@@ -380,6 +384,79 @@ def _gap_of(_content: bytes) -> Gap:
     return Gap()
 
 
+def _audited(fact: Audited) -> bytes:
+    entry = fact.entry
+    return _json(
+        {
+            "id": entry.id.hex,
+            "at": _time(entry.at),
+            "who": entry.actor.who,
+            "app": entry.actor.app,
+            "address": entry.actor.address,
+            "action": entry.action,
+            "what": entry.what,
+            "to": entry.destination,
+            "ref": entry.reference,
+            "details": dict(entry.details),
+            "times": entry.times,
+        }
+    )
+
+
+def _audited_of(content: bytes) -> Audited:
+    fields = json.loads(content)
+    get = fields.get
+    return Audited(
+        Entry(
+            id=UUID(fields["id"]),
+            at=_known_moment(fields["at"]),
+            actor=Actor(fields["who"], get("app"), get("address")),
+            action=fields["action"],
+            what=get("what"),
+            destination=get("to"),
+            reference=get("ref"),
+            details=get("details", {}),
+            times=get("times", 1),
+        )
+    )
+
+
+def _erased(fact: Erased) -> bytes:
+    erasures = [
+        {
+            "id": one.id.hex,
+            "asked": _time(one.requested_at),
+            "who": one.who,
+            "app": one.app,
+            "digest": one.digest.hex() if one.digest else None,
+            "counts": dict(one.counts),
+            "erased": _time(one.erased_at),
+            "completed": _time(one.completed_at),
+        }
+        for one in fact.erasures
+    ]
+    return _json({"ids": [(id_.hex, sid) for id_, sid in fact.ids], "erasures": erasures})
+
+
+def _erased_of(content: bytes) -> Erased:
+    fields = json.loads(content)
+    erasures = tuple(
+        Erasure(
+            id=UUID(one["id"]),
+            requested_at=_known_moment(one["asked"]),
+            who=one["who"],
+            app=one["app"],
+            digest=bytes.fromhex(one["digest"]) if one["digest"] else None,
+            number=None,
+            counts=one["counts"],
+            erased_at=_moment(one["erased"]),
+            completed_at=_moment(one["completed"]),
+        )
+        for one in fields.get("erasures", ())
+    )
+    return Erased(tuple((UUID(id_), sid) for id_, sid in fields.get("ids", ())), erasures)
+
+
 _ARRIVED = 1
 _WRITERS: dict[type[Fact], tuple[int, Callable[[Any], bytes]]] = {
     Arrived: (_ARRIVED, _arrived),
@@ -392,6 +469,8 @@ _WRITERS: dict[type[Fact], tuple[int, Callable[[Any], bytes]]] = {
     Gap: (8, _gap),
     Met: (9, _met),
     Settled: (10, _settled),
+    Audited: (11, _audited),
+    Erased: (12, _erased),
 }
 MARK, MET = _WRITERS[Mark][0], _WRITERS[Met][0]
 """The kinds that are looked for before a journal is read."""
@@ -406,4 +485,6 @@ _READERS: dict[int, Callable[[bytes], Fact]] = {
     8: _gap_of,
     9: _met_of,
     10: _settled_of,
+    11: _audited_of,
+    12: _erased_of,
 }

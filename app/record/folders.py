@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -99,6 +99,24 @@ class Folders:
                 self.delete_old(folder, older_than, NEVER)
                 if is_given_up(folder):
                     delete_folder(folder)
+
+    def names(self) -> list[str]:
+        """The names of all journals. Raises OSError."""
+        return [folder.name for folder in self._all()]
+
+    def rewrite_abandoned(self, rewrite: Callable[[Path], None]) -> list[Path]:
+        """Rewrite the journals that nobody writes; returns their folders. Raises OSError."""
+        done = []
+        for folder in self._all():
+            lock = self._lock(folder)
+            if lock is None:
+                continue
+            try:
+                rewrite(folder)
+                done.append(folder)
+            finally:
+                lock.release()
+        return done
 
     def _all(self) -> list[Path]:
         if not self.root.is_dir():

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -125,6 +126,18 @@ class Journal:
         """Write a fact about the journal itself; whether the disk took it."""
         self._write(encode(fact))
         return self.failure is None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is written; None before it is open."""
+        return self._writer.folder if self._writer else None
+
+    def begin_segment(self) -> int | None:
+        """Begin a new segment, so that all before it can be rewritten; returns its number.
+
+        None where the journal is not open. Raises OSError.
+        """
+        return self._writer.begin_anew() if self._writer else None
 
     @property
     def settled_up_to(self) -> Position:

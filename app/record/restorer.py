@@ -6,17 +6,31 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
 import structlog
 
-from app.model.fact import Accepted, Arrived, Ended, Held, OnWire, Position, Recorded, Settled
+from app.model.audit import Entry
+from app.model.fact import (
+    Accepted,
+    Arrived,
+    Audited,
+    Ended,
+    Erased,
+    Held,
+    OnWire,
+    Position,
+    Recorded,
+    Settled,
+)
 from app.model.receipt import Receipt, Rejection, interpret
 from app.record.reading import Batch, batches
 from app.store.bringing_back import BringingBackStore, BroughtBack
 from app.store.presence import PresenceStore
 from app.store.queue import QueueStore
+from app.store.removals import RemovalStore
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +43,8 @@ class Report:
     is_whole: bool = True
     held: Held | None = None
     settled: dict[UUID, Settled] = field(default_factory=dict)
+    audited: dict[UUID, Entry] = field(default_factory=dict)
+    erased: list[Erased] = field(default_factory=list)
 
     def log(self, folder: Path, began: float) -> None:
         """Say what was missing. ``began``: by ``time.monotonic``."""
@@ -56,13 +72,17 @@ class Restorer:
         queue: QueueStore,
         record: Callable[[Sequence[Receipt | Rejection]], Awaitable[None]],
         host: str,
+        removals: RemovalStore,
+        purge: Callable[[datetime], None],
     ) -> None:
-        """``record`` stores calls to /dlr."""
+        """``record`` stores calls to /dlr; ``purge`` begins to delete what is older once more."""
         self._store = store
         self._presence = presence
         self._queue = queue
         self._record = record
         self._host = host
+        self._removals = removals
+        self._purge = purge
 
     async def bring_back(
         self,
@@ -91,9 +111,16 @@ class Restorer:
                     report.held = fact
                 elif isinstance(fact, Settled):
                     report.settled[fact.id] = fact
+                elif isinstance(fact, Audited):
+                    report.audited[fact.entry.id] = fact.entry
+                elif isinstance(fact, Erased):
+                    report.erased.append(fact)
 
     async def finish(self, folder: Path, report: Report) -> None:
-        """What an operator had decided, and what has to be decided now."""
+        """What was taken away goes again; what an operator had decided; what has to be decided."""
+        before = await self._removals.take_away_again(report.audited.values(), report.erased)
+        if before is not None:
+            self._purge(before)
         for settled in report.settled.values():
             await self._queue.settle(settled.before, by=settled.by, id_=settled.id)
         if report.held is not None and report.held.reason is not None:

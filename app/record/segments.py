@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -79,6 +79,11 @@ class Writer:
             self._size += written
         if not self._is_whole:
             raise OSError(f"{written} of {len(records)} bytes were written")
+
+    def begin_anew(self) -> int:
+        """Begin a new segment; returns its number. Raises OSError."""
+        self._begin()
+        return self._number
 
     def close(self) -> None:
         """Close the file."""
@@ -195,6 +200,43 @@ def age(folder: Path, number: int) -> float:
 def size(folder: Path, number: int) -> int:
     """Its bytes."""
     return os.lstat(folder / _file_name(number)).st_size
+
+
+def rewrite(folder: Path, number: int, change: Callable[[Raw], bytes | None]) -> bool:
+    """Rewrite a segment that nobody writes to any more, record by record; whether any was changed.
+
+    ``change`` gives a record's new content, of the same length: places in a journal are offsets.
+    None leaves it as it is. The file is replaced in one step, and keeps its age. Raises OSError.
+    """
+    path = folder / _file_name(number)
+    data = bytearray(_read(folder, number))
+    try:
+        at, changed = _header(bytes(data), folder)[1], False
+        while (raw := unframe(memoryview(data), at)) is not None:
+            content = change(raw)
+            if content is not None and content != raw.content:
+                if len(content) != len(raw.content):
+                    raise ValueError("a record must keep its length")
+                data[at : raw.end] = frame(raw.kind, content)
+                changed = True
+            at = raw.end
+    except Damaged as error:
+        _set_aside(folder, number, str(error))
+        return False
+    # What is torn at the end cannot be read, but found.
+    changed = changed or at < len(data)
+    if changed:
+        found = os.lstat(path)
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        file = os.open(new, _NEW, 0o600)
+        with os.fdopen(file, "wb") as opened:
+            opened.write(data[:at])
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.utime(new, ns=(found.st_atime_ns, found.st_mtime_ns))
+        new.replace(path)
+    return changed
 
 
 def delete(folder: Path, number: int) -> None:

@@ -30,6 +30,7 @@ from app.send.responses import (
     sent_message,
 )
 from app.send.sender import Sender
+from app.web.actor import TheActor
 from app.web.body import KIB, Bodies, body_limit
 from app.web.caller import SendCaller
 from app.web.paths import ANY_MESSAGE_ID, MessageId
@@ -165,9 +166,11 @@ async def send_batch(
     summary="Take back a message that is QUEUED",
     responses=problems(NotFound, Conflict),
 )
-async def cancel(id: MessageId, caller: SendCaller, sender: TheSender) -> Cancellation:
+async def cancel(
+    id: MessageId, caller: SendCaller, sender: TheSender, actor: TheActor
+) -> Cancellation:
     """200 with the status CANCELLED; 409 where it is beyond that."""
-    cancelled = await sender.cancel(caller.changes, id)
+    cancelled = await sender.cancel(caller.changes, id, actor=actor)
     return Cancellation(id=cancelled, status=Status.CANCELLED)
 
 
@@ -183,6 +186,7 @@ async def resend(
     id: MessageId,
     caller: SendCaller,
     sender: TheSender,
+    actor: TheActor,
     request: Request,
     response: Response,
     idempotency_key: TheKey = None,
@@ -191,7 +195,7 @@ async def resend(
     """A new message with `resend_of`; the response is that of a send."""
     key = _keyed(request, idempotency_key, f"resend {id}", None)
     sender.rates.take(caller.key_id)
-    result = await sender.resend(caller.app, caller.changes, id, key)
+    result = await sender.resend(caller.app, caller.changes, id, key, actor=actor)
     return _respond(response, result)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.errors import Conflict, Invalid, NotFound, SchemaUnusable, StoreUnavailable, Unavailable
+from app.model.audit import Action, Actor, Entry
 from app.model.fact import Ended
 from app.model.message import Message, Request, Step, expiry_time
 from app.model.status import Status
@@ -103,7 +104,13 @@ class Sender:
         return await self._send(self._new(app, request, now), app, key, queued=queued)
 
     async def resend(
-        self, app: str, sees: str | None, message_id: UUID, key: KeyedBody | None
+        self,
+        app: str,
+        sees: str | None,
+        message_id: UUID,
+        key: KeyedBody | None,
+        *,
+        actor: Actor,
     ) -> SendResult:
         """Send a message's text again, deliberately, as a new message.
 
@@ -115,24 +122,31 @@ class Sender:
             raise Conflict(
                 f"The message is {found.state}: it has not been sent yet, so not again either"
             )
+        if not found.request.text:
+            why = "erased" if found.erased_at else "not kept as long as the message"
+            raise Conflict(f"The message cannot be sent again: its text was {why}")
         request = replace(found.request, send_at=None)
-        return await self._send(self._new(found.app, request, now, resend_of=found.id), app, key)
+        new = self._new(found.app, request, now, resend_of=found.id)
+        entry = actor.did(Action.RESEND, found.id, details={"resent_as": str(new.id)})
+        return await self._send(new, app, key, entry=entry)
 
-    async def cancel(self, sees: str | None, message_id: UUID) -> UUID:
+    async def cancel(self, sees: str | None, message_id: UUID, *, actor: Actor) -> UUID:
         """Cancel a QUEUED message. Raises Conflict if it is not QUEUED."""
         found = await self._find_visible(sees, message_id)
         is_queued = found.state is Status.QUEUED
-        if not (is_queued and await self._cancel(found)):
+        entry = actor.did(Action.CANCEL, found.id)
+        if not (is_queued and await self.take_back(found, entry=entry)):
             status = "being sent just now" if is_queued else await self._store.status(found.id)
             raise Conflict(f"Only a QUEUED message can be cancelled; this one is {status}")
         self._steps.log("cancelled", message_id=str(found.id))
         self._announce()
         return found.id
 
-    async def _cancel(self, message: Message) -> bool:
+    async def take_back(self, message: Message, *, entry: Entry | None = None) -> bool:
+        """Cancel a message, and journal that; False if it is no longer QUEUED. Raises KeysWait."""
         began_in = self._journal.incarnation
         at = self.now()
-        leases = await self._store.cancel(message, at)
+        leases = await self._store.cancel(message, at, entry=entry)
         if leases is None:
             return False
         step = Step(Status.CANCELLED, at)
@@ -171,15 +185,24 @@ class Sender:
             await asyncio.wait(set(self._attempts))
 
     async def _send(
-        self, message: Message, key_app: str, key: KeyedBody | None, *, queued: bool = False
+        self,
+        message: Message,
+        key_app: str,
+        key: KeyedBody | None,
+        *,
+        queued: bool = False,
+        entry: Entry | None = None,
     ) -> SendResult:
-        """``key_app``: the app whose idempotency key it is. An admin resends for another app."""
+        """``key_app``: the app whose idempotency key it is. An admin resends for another app.
+
+        ``entry`` is the audit's.
+        """
         admission = Admission(None) if queued else await self._admit(message)
         message = self._in_initial_state(message, admission)
         claim = key.claim(key_app, message_id=message.id) if key else None
         recorded = False
         try:
-            recorded = await self._recorder.record(NewMessage(message, claim))
+            recorded = await self._recorder.record(NewMessage(message, claim, entry))
         finally:
             if not recorded and admission.probe:
                 self._gate.breaker.release_probe()

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.model.activity_id import one_spelling
 from app.model.event import Cursor, Event, Reach, era_of, reach
 from app.store.engine import Database
-from app.store.tables import events, incarnations, messages
+from app.store.retention import EVENTS
+from app.store.tables import events, incarnations, messages, retention
 
 # The last number that was assigned, committed or not.
 _LAST_POSTGRESQL = text(
@@ -73,6 +74,12 @@ class FeedStore:
         async with self._database.read() as connection:
             eras = [(era_of(row[0]), row[1]) for row in await connection.execute(query)]
         return reach(cursor, eras)
+
+    async def deleted_up_to(self) -> int:
+        """Events up to this number are no longer kept; 0: all are."""
+        query = select(retention.c.number).where(retention.c.name == EVENTS)
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).scalar_one_or_none() or 0
 
     async def was_given(self, number: int) -> bool:
         """Whether this number was assigned."""

@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, insert, select, update
 
 from app.errors import StoreUnavailable
+from app.model.audit import Entry
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.store.any_of import any_of
+from app.store.audit import append
 from app.store.compiled import Compiled
 from app.store.engine import Database
 from app.store.tables import api_keys
@@ -65,8 +67,9 @@ class KeyStore:
         digest: bytes,
         scopes: frozenset[str],
         expires_at: datetime | None = None,
+        entry: Entry | None = None,
     ) -> None:
-        """Record a new key."""
+        """Record a new key, and the audit's entry of it."""
         async with self._database.write() as connection:
             await connection.execute(
                 insert(api_keys).values(
@@ -78,6 +81,7 @@ class KeyStore:
                     expires_at=expires_at,
                 )
             )
+            await append(connection, [entry])
 
     async def find(self, digest: bytes) -> ApiKey | None:
         """The key that is valid now and has this digest. Raises StoreUnavailable."""
@@ -126,7 +130,7 @@ class KeyStore:
             )
             return [_key(row) for row in rows]
 
-    async def revoke(self, key_id: str) -> bool:
+    async def revoke(self, key_id: str, *, entry: Entry | None = None) -> bool:
         """Revoke a key; False if there is none that is valid."""
         async with self._database.write() as connection:
             changed = await connection.execute(
@@ -135,7 +139,9 @@ class KeyStore:
                 .values(revoked_at=self._database.clock.now())
                 .returning(api_keys.c.id)
             )
-            return changed.one_or_none() is not None
+            is_revoked = changed.one_or_none() is not None
+            await append(connection, [entry] if is_revoked else [])
+            return is_revoked
 
 
 def not_expired(now: datetime) -> ColumnElement[bool]:

@@ -67,6 +67,7 @@ def message_of(row: Row[*tuple[Any, ...]]) -> Message:
         next_attempt_at=row.next_attempt_at,
         give_up_at=row.give_up_at,
         resend_of=row.resend_of,
+        erased_at=row.erased_at,
     )
 
 

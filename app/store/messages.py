@@ -12,9 +12,11 @@ from sqlalchemy import ColumnElement, func, literal_column, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import KeysWait
+from app.model.audit import Entry
 from app.model.message import Acceptance, Message, Outcome, Step
 from app.model.status import Status
 from app.store.any_of import chunks
+from app.store.audit import append as append_to_audit
 from app.store.claiming import NEXT_DUE, choose, choose_probes
 from app.store.engine import Database
 from app.store.events import NewEvent, append
@@ -56,12 +58,15 @@ class MessageStore:
         now = self._database.clock.now()
         incarnation = self._permit.incarnation
         keyed = self._permit.is_on and any(one.key is not None for one in new)
+        audited = [one for one in new if one.entry is not None]
         allowed = new
-        if self._database.is_sqlite:
+        if self._database.is_sqlite or audited:
             async with self._database.write(patience=PATIENCE) as connection:
                 if keyed and not (await self._permit.ask(connection)).keys:
                     allowed = _without_keys(new)
                 recorded = await record(connection, allowed, now, incarnation)
+                entries = [one.entry for one in audited if one.message.id in recorded]
+                await append_to_audit(connection, entries)
         else:
             async with self._database.direct(patience=PATIENCE) as connection:
                 if not keyed:
@@ -140,8 +145,10 @@ class MessageStore:
                 found |= {row.id: row.sms_activity_id for row in await connection.execute(query)}
         return found
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> set[UUID]:
+    async def settle(self, outcomes: Sequence[Outcome], *, entry: Entry | None = None) -> set[UUID]:
         """Record how attempts ended. Returns which counted: the others' leases were lost.
+
+        ``entry`` is the audit's, appended if any counted.
 
         A receipt may have settled a message first: it outranks an outcome of ours.
         """
@@ -157,6 +164,7 @@ class MessageStore:
                 if outcome.announce:
                     step = outcome.step
                     new.append(NewEvent(outcome.message_id, app, None, step.status, step.at))
+            await append_to_audit(connection, [entry] if counted else [])
             await append(connection, new, now)
         return counted
 
@@ -250,10 +258,12 @@ class MessageStore:
         async with self._database.read(patience=PATIENCE) as connection:
             return str((await connection.execute(query)).scalar_one())
 
-    async def cancel(self, message: Message, at: datetime) -> int | None:
+    async def cancel(
+        self, message: Message, at: datetime, *, entry: Entry | None = None
+    ) -> int | None:
         """Cancel a QUEUED message; returns how often it was leased, None if it is not QUEUED.
 
-        Raises KeysWait while it is in doubt whether it was sent.
+        ``entry`` is the audit's. Raises KeysWait while it is in doubt whether it was sent.
         """
         step = Step(Status.CANCELLED, at)
         outcome = Outcome(message.id, None, step, announce=True, attempted=False)
@@ -266,6 +276,7 @@ class MessageStore:
                 return None
             leases = select(messages.c.leases).where(messages.c.id == message.id)
             found: int = (await connection.execute(leases)).scalar_one()
+            await append_to_audit(connection, [entry])
             event = NewEvent(message.id, app, None, step.status, at)
             await append(connection, [event], self._database.clock.now())
         return found

@@ -15,9 +15,11 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.model.audit import Entry
 from app.model.message import Acceptance
 from app.model.receipt import Arrival, Receipt, Rejection
 from app.model.status import microseconds
+from app.store.audit import append
 from app.store.engine import Database
 from app.store.meeting import postgresql, sqlite
 from app.store.meeting.binding import bind, bind_directly
@@ -112,8 +114,11 @@ class ReceiptStore:
                 for row in rows
             ]
 
-    async def replayed(self, receipt: Receipt, at: datetime) -> None:
-        """Store a receipt that was rejected, and mark the rejected call: one transaction."""
+    async def replayed(self, receipt: Receipt, at: datetime, *, entry: Entry | None = None) -> None:
+        """Store a receipt that was rejected, and mark the rejected call: one transaction.
+
+        ``entry`` is the audit's.
+        """
         async with self._database.write() as connection:
             await _receive(connection, [receipt], at)
             await connection.execute(
@@ -121,6 +126,7 @@ class ReceiptStore:
                 .where(rejected_receipts.c.id == receipt.arrival.id)
                 .values(replayed_at=at)
             )
+            await append(connection, [entry])
 
 
 async def _receive(

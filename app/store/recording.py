@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.model.audit import Entry
 from app.model.message import Message, Step
 from app.model.status import Status
 from app.store.events import EVENT_LOCK, NewEvent, append
@@ -25,10 +26,13 @@ from app.store.tables import messages
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be recorded, and the idempotency key of the request for it."""
+    """A message to be recorded, the idempotency key of the request for it, and the audit's entry of
+    what is audited: a resend.
+    """
 
     message: Message
     key: IdempotencyKey | None = None
+    entry: Entry | None = None
 
 
 # The columns that a new message fills, with their PostgreSQL types.

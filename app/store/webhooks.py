@@ -14,8 +14,10 @@ import structlog
 from sqlalchemy import ColumnElement, Label, Row, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.model.audit import Entry
 from app.model.webhook import DeliveryState, Webhook, WebhookState
 from app.parts.sealing import CannotOpen, Sealer
+from app.store.audit import append
 from app.store.engine import Database
 from app.store.tables import api_keys, events, webhook_deliveries, webhooks
 
@@ -51,13 +53,16 @@ _HEALTHY = {"failures": 0, "failing_since": None, "not_before": None}
 
 
 class WebhookStore:
-    """``sees`` is the app whose subscriptions the caller may see, or None for all."""
+    """``sees`` is the app whose subscriptions the caller may see, or None for all.
+
+    ``entry`` is the audit's, appended where something was changed.
+    """
 
     def __init__(self, database: Database, sealer: Sealer | None = None) -> None:
         self._database = database
         self._sealer = sealer or Sealer()
 
-    async def add(self, new: Webhook, *, most: int) -> bool:
+    async def add(self, new: Webhook, *, most: int, entry: Entry | None = None) -> bool:
         """Record a subscription to events from now on; False if the app has ``most`` already."""
         newest = select(func.coalesce(func.max(events.c.id), 0)).scalar_subquery()
         async with self._database.write() as connection:
@@ -80,6 +85,7 @@ class WebhookStore:
                     key_id=new.key_id,
                 )
             )
+            await append(connection, [entry])
             return True
 
     async def all(self, *, sees: str | None) -> list[Webhook]:
@@ -106,6 +112,7 @@ class WebhookStore:
         url: str | None = None,
         statuses: tuple[str, ...] | None = None,
         paused: bool | None = None,
+        entry: Entry | None = None,
     ) -> Webhook | None:
         """Change what is not None; returns None if there is no such webhook, or it has ended.
 
@@ -126,10 +133,17 @@ class WebhookStore:
                     )
                     .values(attempts=0, first_attempt_at=None, next_attempt_at=now)
                 )
+            await append(connection, [entry] if changed else [])
             return changed
 
     async def rotate(
-        self, webhook_id: UUID, secret: str, *, previous_until: datetime, sees: str | None
+        self,
+        webhook_id: UUID,
+        secret: str,
+        *,
+        previous_until: datetime,
+        sees: str | None,
+        entry: Entry | None = None,
     ) -> Webhook | None:
         """Set a new secret; the previous one stays valid until then."""
         values = {
@@ -138,15 +152,21 @@ class WebhookStore:
             "secret": self._sealer.seal(secret),
         }
         async with self._database.write() as connection:
-            return await self._update(connection, _visible(webhook_id, sees), values)
+            changed = await self._update(connection, _visible(webhook_id, sees), values)
+            await append(connection, [entry] if changed else [])
+            return changed
 
-    async def remove(self, webhook_id: UUID, *, sees: str | None) -> bool:
+    async def remove(
+        self, webhook_id: UUID, *, sees: str | None, entry: Entry | None = None
+    ) -> bool:
         """Delete a subscription and its deliveries; False if there is none."""
         async with self._database.write() as connection:
             removed = await connection.execute(
                 delete(webhooks).where(_visible(webhook_id, sees)).returning(webhooks.c.id)
             )
-            return removed.one_or_none() is not None
+            is_removed = removed.one_or_none() is not None
+            await append(connection, [entry] if is_removed else [])
+            return is_removed
 
     async def reseal(self, *, plain: bool = False) -> tuple[int, int]:
         """Encrypt every secret by the newest key, or decrypt it where ``plain``.

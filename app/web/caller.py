@@ -83,9 +83,17 @@ class Caller:
         """Whether message texts are left out of its answers unless it asks for them."""
         return Scope.SUPPORT in self.scopes and not self.is_admin
 
-    def has_any(self, scopes: Collection[str]) -> bool:
-        """Whether the key has one of these scopes, or ``admin``."""
-        return self.is_admin or not self.scopes.isdisjoint(scopes)
+    @property
+    def is_person(self) -> bool:
+        """Whether people ask with this key, whose looks are audited; apps see their own alone."""
+        return self.sees is None
+
+    def require_any(self, scopes: Collection[str]) -> None:
+        """Raises NotAllowed unless the key has one of these scopes, or ``admin``."""
+        if not (self.is_admin or not self.scopes.isdisjoint(scopes)):
+            needed = " or ".join(scope for scope in Scope if scope in scopes)
+            has = ", ".join(sorted(self.scopes))
+            raise NotAllowed(f"This needs a key with the scope {needed}; yours has: {has}")
 
 
 class Authenticator:
@@ -110,23 +118,6 @@ class Authenticator:
         self._valid: set[bytes] = set()  # digests of keys when they were last looked up
         self._cache: dict[bytes, tuple[float, Caller]] = {}  # no larger than the table of keys
         self._lookups: dict[bytes, tuple[float, asyncio.Task[Caller]]] = {}
-
-    async def authenticate(
-        self,
-        authorization: str | None,
-        scopes: Collection[str],
-        address: Callable[[], Address | None] = lambda: None,
-    ) -> Caller:
-        """The caller, who needs one of these scopes. ``address``: where the call comes from.
-
-        Raises NotAuthenticated, NotAllowed, TooManyRequests or StoreUnavailable.
-        """
-        caller = await self.find(authorization, address)
-        if not caller.has_any(scopes):
-            needed = " or ".join(scope for scope in Scope if scope in scopes)
-            has = ", ".join(sorted(caller.scopes))
-            raise NotAllowed(f"This needs a key with the scope {needed}; yours has: {has}")
-        return caller
 
     async def find(
         self, authorization: str | None, address: Callable[[], Address | None] = lambda: None

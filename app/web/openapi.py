@@ -43,6 +43,7 @@ TAGS = [
         "name": "rejected receipts",
         "description": "Callbacks of iovox's that are not valid receipts",
     },
+    {"name": "record", "description": "Who did what, and what was erased"},
     {"name": "operations", "description": "For orchestrators and Prometheus"},
 ]
 

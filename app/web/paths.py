@@ -52,3 +52,4 @@ def id_of(resource: str) -> BeforeValidator:
 MessageId = Annotated[UUID, id_of("message"), Path(description="The message's id")]
 WebhookId = Annotated[UUID, id_of("webhook"), Path(description="The webhook's id")]
 DeliveryId = Annotated[UUID, id_of("delivery"), Path(description="The delivery's id")]
+ErasureId = Annotated[UUID, id_of("erasure"), Path(description="The erasure's id")]

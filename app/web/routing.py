@@ -18,10 +18,11 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from app.parts.networks import Address
-from app.web.addresses import Callers
+from app.errors import NotAllowed, NotAuthenticated, TooManyRequests
+from app.web.actor import actor_of, address_of
 from app.web.body import DEFAULT_LIMIT, Bodies
 from app.web.caller import Authenticator, authorization_of
+from app.web.failures import Failures
 from app.web.numbers import read_national_forms
 from app.web.problems import ERRORS_LEFT_OUT
 from app.web.query import check_parameters
@@ -45,15 +46,13 @@ class KeyedRoute(APIRoute):
         ]
         body_field = self.body_field
         limit = getattr(self.endpoint, "body_limit", DEFAULT_LIMIT)
+        path = self.path
         known = names_of(body_field.field_info.annotation) if body_field else frozenset()
         is_required = body_field is not None and body_field.field_info.is_required()
         reads_body = body_field is not None or "POST" in (self.methods or ())
 
         async def keyed(request: Request) -> Response:
-            authenticator: Authenticator = request.app.state.authenticator
-            request.state.caller = await authenticator.authenticate(
-                authorization_of(request), scopes, partial(address_of, request)
-            )
+            await _authenticate(request, scopes, f"{request.method} {path}")
             read_national_forms(request.app.state.default_region)
             if request.scope["query_string"]:
                 check_parameters(request, models)
@@ -70,13 +69,6 @@ class KeyedRoute(APIRoute):
                 return await handle(read)
 
         return keyed
-
-
-def address_of(request: Request) -> Address | None:
-    """Who calls, seen through the proxies that are trusted."""
-    callers: Callers = request.app.state.callers
-    peer = request.client
-    return callers.address(peer.host if peer else None, request.scope["headers"])
 
 
 def operation_id(route: APIRoute) -> str:
@@ -96,6 +88,27 @@ def direct_router(tag: str, *, route_class: type[KeyedRoute] = KeyedRoute) -> AP
         generate_unique_id_function=operation_id,
         strict_content_type=False,
     )
+
+
+async def _authenticate(request: Request, scopes: frozenset[str], route: str) -> None:
+    """Set the request's caller. Raises NotAuthenticated or NotAllowed, which the audit is told."""
+    authenticator: Authenticator = request.app.state.authenticator
+    failures: Failures = request.app.state.failures
+    try:
+        request.state.caller = caller = await authenticator.find(
+            authorization_of(request), partial(address_of, request)
+        )
+        caller.require_any(scopes)
+    except (NotAuthenticated, TooManyRequests):
+        failures.count_unknown(_text(address_of(request)))
+        raise
+    except NotAllowed:
+        await failures.count_refused(actor_of(request), route)
+        raise
+
+
+def _text(address: object | None) -> str | None:
+    return None if address is None else str(address)
 
 
 def allowed_scopes(dependant: Dependant) -> frozenset[str]:

@@ -140,6 +140,22 @@ class TestEvent(BaseModel):
     data: TestData
 
 
+class ErasedMessage(BaseModel):
+    """Which message was erased."""
+
+    message_id: UUID
+    sms_activity_id: str | None
+    erased_at: datetime
+
+
+class MessageErased(BaseModel):
+    """What a webhook's receiver is sent when a message was erased."""
+
+    type: Literal["message.erased"]
+    timestamp: datetime = Field(description="When it was erased")
+    data: ErasedMessage
+
+
 def shown(webhook: model.Webhook) -> Webhook:
     """A webhook without its secret."""
     return Webhook.model_validate(_fields(webhook))

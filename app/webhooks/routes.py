@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from app.errors import Conflict, NotFound
+from app.web.actor import TheActor
 from app.web.caller import ReadCaller, WebhooksCaller
 from app.web.paths import DeliveryId, WebhookId
 from app.web.problems import BODY_ERRORS, Responses, headers, problems
@@ -22,6 +23,7 @@ from app.webhooks.responses import (
     AlarmEvent,
     Delivery,
     DeliveryPage,
+    MessageErased,
     MessageEvent,
     Replayed,
     TestEvent,
@@ -56,10 +58,16 @@ _CREATED: Responses = {
     responses=_CREATED | problems(Conflict, *BODY_ERRORS),
 )
 async def create_webhook(
-    asked: NewWebhook, caller: WebhooksCaller, subscriptions: TheSubscriptions, response: Response
+    asked: NewWebhook,
+    caller: WebhooksCaller,
+    subscriptions: TheSubscriptions,
+    actor: TheActor,
+    response: Response,
 ) -> WebhookWithSecret:
     """To what happens from now on."""
-    webhook = await subscriptions.create(asked, sees=caller.changes, key_id=caller.key_id)
+    webhook = await subscriptions.create(
+        asked, sees=caller.changes, key_id=caller.key_id, actor=actor
+    )
     response.headers["Location"] = f"/v1/webhooks/{webhook.id}"
     response.headers.update(NO_STORE)
     return shown_with_secret(webhook)
@@ -92,9 +100,10 @@ async def change_webhook(
     asked: WebhookChange,
     caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
+    actor: TheActor,
 ) -> Webhook:
     """While it is paused nothing is sent and nothing is lost."""
-    return shown(await subscriptions.change(id, asked, sees=caller.changes))
+    return shown(await subscriptions.change(id, asked, sees=caller.changes, actor=actor))
 
 
 @router.delete(
@@ -108,9 +117,10 @@ async def delete_webhook(
     id: WebhookId,
     caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
+    actor: TheActor,
 ) -> None:
     """Nothing more is sent."""
-    await subscriptions.remove(id, sees=caller.changes)
+    await subscriptions.remove(id, sees=caller.changes, actor=actor)
 
 
 @router.post("/{id}/secret", summary="A new secret", responses=problems(NotFound, *BODY_ERRORS))
@@ -118,11 +128,12 @@ async def rotate_webhook_secret(
     id: WebhookId,
     caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
+    actor: TheActor,
     response: Response,
 ) -> WebhookWithSecret:
     """Deliveries are signed with both for a day, so that there is time to change over."""
     response.headers.update(NO_STORE)
-    return shown_with_secret(await subscriptions.rotate(id, sees=caller.changes))
+    return shown_with_secret(await subscriptions.rotate(id, sees=caller.changes, actor=actor))
 
 
 @router.post(
@@ -135,9 +146,10 @@ async def send_test_event(
     id: WebhookId,
     caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
+    actor: TheActor,
 ) -> Delivery:
     """202 with a delivery, which tells a moment later how it went."""
-    return shown_delivery(await subscriptions.test(id, sees=caller.changes))
+    return shown_delivery(await subscriptions.test(id, sees=caller.changes, actor=actor))
 
 
 @router.get(
@@ -181,9 +193,12 @@ async def replay_delivery(
     delivery_id: DeliveryId,
     caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
+    actor: TheActor,
 ) -> Delivery:
     """Under the same `webhook-id`, whatever came of it."""
-    return shown_delivery(await subscriptions.replay(id, delivery_id, sees=caller.changes))
+    return shown_delivery(
+        await subscriptions.replay(id, delivery_id, sees=caller.changes, actor=actor)
+    )
 
 
 @router.post(
@@ -197,9 +212,12 @@ async def replay_deliveries(
     asked: ReplayRequest,
     caller: WebhooksCaller,
     subscriptions: TheSubscriptions,
+    actor: TheActor,
 ) -> Replayed:
     """In order. Where `next` is not null there are more: ask again with it as `after`."""
-    count, end = await subscriptions.replay_range(id, asked.bounds(), sees=caller.changes)
+    count, end = await subscriptions.replay_range(
+        id, asked.bounds(), sees=caller.changes, actor=actor
+    )
     return Replayed(replayed=count, next=end)
 
 
@@ -238,3 +256,10 @@ async def test_event(
     event: TestEvent, id: DeliveryHeader, time: TimeHeader, signature: SignatureHeader
 ) -> None:
     """Sent and signed like any other."""
+
+
+@payloads.post("erased", summary="A message was erased")
+async def message_erased(
+    event: MessageErased, id: DeliveryHeader, time: TimeHeader, signature: SignatureHeader
+) -> None:
+    """Its number, text and reference are to be forgotten. Every webhook of its app is told."""

@@ -15,6 +15,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from app.errors import Conflict, FieldError, Invalid, NotAllowed, NotFound
+from app.model.audit import Action, Actor
 from app.model.event import event_id
 from app.model.webhook import (
     ALARM,
@@ -42,7 +43,7 @@ RESOLVE_TIMEOUT = 3.0
 
 
 class Subscriptions:
-    """Raises Invalid, NotAllowed, NotFound or Conflict.
+    """Raises Invalid, NotAllowed, NotFound or Conflict. ``actor`` is who is told of in the audit.
 
     ``on_change`` is called after each change that may make deliveries due.
     """
@@ -62,7 +63,9 @@ class Subscriptions:
         self._targets = targets
         self._on_change = on_change
 
-    async def create(self, asked: NewWebhook, *, sees: str | None, key_id: str) -> Webhook:
+    async def create(
+        self, asked: NewWebhook, *, sees: str | None, key_id: str, actor: Actor
+    ) -> Webhook:
         """Subscribe to events from now on. The secret is returned here, and never again.
 
         ``key_id`` is the API key that asks.
@@ -73,7 +76,8 @@ class Subscriptions:
         _require_alarms_allowed(asked.statuses, app)
         await self._check(asked.url)
         webhook = _new(asked, app=app, key_id=key_id, now=self._now())
-        if not await self._store.add(webhook, most=MAX_WEBHOOKS):
+        entry = actor.did(Action.CREATE_WEBHOOK, webhook.id, details={"url": webhook.url})
+        if not await self._store.add(webhook, most=MAX_WEBHOOKS, entry=entry):
             raise Conflict(f"There are {MAX_WEBHOOKS} webhooks already; delete one first")
         self._on_change()
         return webhook
@@ -86,7 +90,9 @@ class Subscriptions:
         """One webhook."""
         return _found(await self._store.find(webhook_id, sees=sees))
 
-    async def change(self, webhook_id: UUID, asked: WebhookChange, *, sees: str | None) -> Webhook:
+    async def change(
+        self, webhook_id: UUID, asked: WebhookChange, *, sees: str | None, actor: Actor
+    ) -> Webhook:
         """Change the URL, the statuses, or whether it is paused: all of it, or nothing."""
         webhook = await self.find(webhook_id, sees=sees)
         if webhook.state is WebhookState.ENDED:
@@ -101,29 +107,44 @@ class Subscriptions:
             url=asked.url,
             statuses=tuple(asked.statuses) if asked.statuses else None,
             paused=asked.paused,
+            entry=actor.did(
+                Action.CHANGE_WEBHOOK,
+                webhook_id,
+                details={
+                    "url": asked.url,
+                    "statuses": asked.statuses,
+                    "paused": asked.paused,
+                },
+            ),
         )
         self._on_change()
         return _found(changed)
 
-    async def rotate(self, webhook_id: UUID, *, sees: str | None) -> Webhook:
+    async def rotate(self, webhook_id: UUID, *, sees: str | None, actor: Actor) -> Webhook:
         """Make a new secret. Both sign for OLD_SECRET_VALID, so that receivers can change over."""
         until = self._now() + OLD_SECRET_VALID
+        entry = actor.did(Action.ROTATE_WEBHOOK, webhook_id)
         return _found(
-            await self._store.rotate(webhook_id, new_secret(), previous_until=until, sees=sees)
+            await self._store.rotate(
+                webhook_id, new_secret(), previous_until=until, sees=sees, entry=entry
+            )
         )
 
-    async def remove(self, webhook_id: UUID, *, sees: str | None) -> None:
+    async def remove(self, webhook_id: UUID, *, sees: str | None, actor: Actor) -> None:
         """Delete it with its deliveries."""
-        if not await self._store.remove(webhook_id, sees=sees):
+        entry = actor.did(Action.DELETE_WEBHOOK, webhook_id)
+        if not await self._store.remove(webhook_id, sees=sees, entry=entry):
             raise NotFound("There is no webhook with this id")
 
-    async def test(self, webhook_id: UUID, *, sees: str | None) -> Delivery:
+    async def test(self, webhook_id: UUID, *, sees: str | None, actor: Actor) -> Delivery:
         """Send a test event."""
         webhook = await self.find(webhook_id, sees=sees)
         if webhook.state is not WebhookState.ACTIVE:
             raise Conflict(f"The webhook is {webhook.state}: {webhook.reason}")
         now = self._now()
-        added = await self._deliveries.add(webhook_id, trial_payload(webhook_id, now), now)
+        entry = actor.did(Action.TEST_WEBHOOK, webhook_id)
+        payload = trial_payload(webhook_id, now)
+        added = await self._deliveries.add(webhook_id, payload, now, entry=entry)
         self._on_change()
         return added
 
@@ -148,22 +169,30 @@ class Subscriptions:
             raise NotFound("There is no delivery with this id")
         return found
 
-    async def replay(self, webhook_id: UUID, delivery_id: UUID, *, sees: str | None) -> Delivery:
+    async def replay(
+        self, webhook_id: UUID, delivery_id: UUID, *, sees: str | None, actor: Actor
+    ) -> Delivery:
         """Send one delivery again, with the same webhook-id."""
         await self._not_ended(webhook_id, sees=sees)
-        replayed = await self._deliveries.replay(webhook_id, delivery_id, self._now())
+        entry = actor.did(Action.REPLAY_WEBHOOK, webhook_id, details={"delivery": str(delivery_id)})
+        now = self._now()
+        replayed = await self._deliveries.replay(webhook_id, delivery_id, now, entry=entry)
         if replayed is None:
             raise NotFound("There is no delivery with this id")
         self._on_change()
         return replayed
 
     async def replay_range(
-        self, webhook_id: UUID, which: Replay, *, sees: str | None
+        self, webhook_id: UUID, which: Replay, *, sees: str | None, actor: Actor
     ) -> tuple[int, str | None]:
         """Send many again. Returns how many, and where there are more the event to go on after."""
         await self._not_ended(webhook_id, sees=sees)
         numbers = await self._deliveries.replay_range(
-            webhook_id, which, now=self._now(), most=MAX_REPLAYED
+            webhook_id,
+            which,
+            now=self._now(),
+            most=MAX_REPLAYED,
+            entry=actor.did(Action.REPLAY_WEBHOOK, webhook_id),
         )
         self._on_change()
         return len(numbers), event_id(numbers[-1]) if len(numbers) == MAX_REPLAYED else None

@@ -18,6 +18,7 @@ from iovox_receipts.errors import (
     ClientError,
     Conflict,
     FieldError,
+    Gone,
     Invalid,
     NotAllowed,
     NotAuthenticated,
@@ -40,22 +41,26 @@ from iovox_receipts.models import (
     Page,
     Sent,
 )
+from iovox_receipts.record import Audited, Erasure
 from iovox_receipts.subscriptions import Delivery, Webhook
 from iovox_receipts.webhooks import verify_webhook
 
 __all__ = [
     "AsyncClient",
+    "Audited",
     "BadSignature",
     "Client",
     "ClientError",
     "Conflict",
     "Delivery",
     "Entry",
+    "Erasure",
     "Event",
     "Failover",
     "FieldError",
     "Filters",
     "Found",
+    "Gone",
     "Grouping",
     "Invalid",
     "Message",

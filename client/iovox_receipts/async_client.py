@@ -20,6 +20,7 @@ from iovox_receipts.errors import ClientError, Conflict, NotAllowed, NotFinalYet
 from iovox_receipts.events import read_feed, read_stream
 from iovox_receipts.filters import Filters, Grouping, filter_params, params
 from iovox_receipts.models import Event, Found, Json, Message, Outcome, Page, Sent, rfc3339
+from iovox_receipts.record import AsyncRecord
 from iovox_receipts.subscriptions import AsyncWebhooks
 from iovox_receipts.watching import watch
 
@@ -63,6 +64,7 @@ class AsyncClient:
             sleep=sleep,
         )
         self.webhooks = AsyncWebhooks(self._caller)
+        self.record = AsyncRecord(self._caller)
 
     async def __aenter__(self) -> Self:
         return self
@@ -242,7 +244,8 @@ class AsyncClient:
 
         It goes on for ever, through outages of the service, unless ``follow`` is false: then it
         ends where the feed does. Store the ``id`` of what you have dealt with and hand it in after
-        a restart: nothing is missed, and nothing comes twice. ``limit``: how many are asked for at
+        a restart: nothing is missed, and nothing comes twice. Raises Gone where it is from before
+        the oldest event that the service keeps. ``limit``: how many are asked for at
         a time.
         """
         return read_feed(self._caller, after=after, follow=follow, limit=limit)

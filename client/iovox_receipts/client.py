@@ -10,6 +10,7 @@ import httpx
 from iovox_receipts.async_client import PATIENCE, AsyncClient
 from iovox_receipts.blocking import Blocking, LoopThread, blocking, iterating
 from iovox_receipts.calls import Sleep
+from iovox_receipts.record import AsyncRecord
 from iovox_receipts.subscriptions import AsyncWebhooks
 
 
@@ -27,6 +28,14 @@ class Webhooks(Blocking[AsyncWebhooks]):
     deliveries = iterating(AsyncWebhooks.deliveries)
     replay = blocking(AsyncWebhooks.replay)
     replay_many = blocking(AsyncWebhooks.replay_many)
+
+
+class Record(Blocking[AsyncRecord]):
+    """``client.record``: see AsyncRecord for what each method does."""
+
+    audit = iterating(AsyncRecord.audit)
+    erase = blocking(AsyncRecord.erase)
+    erasure = blocking(AsyncRecord.erasure)
 
 
 class Client(Blocking[AsyncClient]):
@@ -58,6 +67,7 @@ class Client(Blocking[AsyncClient]):
         )
         super().__init__(target, LoopThread(closing=target.close))
         self.webhooks = Webhooks(target.webhooks, self._thread)
+        self.record = Record(target.record, self._thread)
 
     def __enter__(self) -> Self:
         return self

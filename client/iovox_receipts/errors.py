@@ -12,6 +12,7 @@ ClientError
     ├── NotAllowed         403             the key has not this scope
     ├── NotFound           404             no such thing, or another app's
     ├── Conflict           409             the state does not allow it
+    ├── Gone               410             events that are no longer kept; `next` goes on
     └── TryLater           429, 5xx        and it was tried again in vain
 """
 
@@ -123,6 +124,16 @@ class Conflict(Problem):
     """The thing is not in a state that allows this."""
 
 
+class Gone(Problem):
+    """Events after this cursor are no longer kept. ``next`` is the cursor to go on with."""
+
+    @property
+    def next(self) -> str | None:
+        """Hand it in as ``after``; what was between is lost to the feed, and can be looked up."""
+        found = self.members.get("next")
+        return found if isinstance(found, str) else None
+
+
 class TryLater(Problem):
     """The service cannot do it now, and it was asked again for as long as the client's patience."""
 
@@ -134,6 +145,7 @@ _CLASSES: dict[int, type[Problem]] = {
     404: NotFound,
     405: Invalid,
     409: Conflict,
+    410: Gone,
     413: Invalid,
     422: Invalid,
 }

@@ -103,6 +103,7 @@ class Message:
     expires_at: datetime | None = None
     send_at: datetime | None = None
     resend_of: str | None = None
+    erased_at: datetime | None = None
     origin: str | None = field(default=None, repr=False)
     destination: str | None = field(default=None, repr=False)
     text: str | None = field(default=None, repr=False)
@@ -186,6 +187,7 @@ def message(raw: Json) -> Message:
         expires_at=moment(raw.get("expires_at")),
         send_at=moment(raw.get("send_at")),
         resend_of=raw.get("resend_of"),
+        erased_at=moment(raw.get("erased_at")),
         origin=raw.get("origin"),
         destination=raw.get("destination"),
         text=raw.get("message"),

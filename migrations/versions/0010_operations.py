@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0010_operations"
-down_revision = "0008_keys"
+down_revision = "0009_record"
 branch_labels = None
 depends_on = None
 

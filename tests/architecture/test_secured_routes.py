@@ -83,7 +83,7 @@ def test_every_v1_route_has_a_scope(route: Offered) -> None:
 CHANGED_BY = {"messages": Scope.SEND, "webhooks": Scope.WEBHOOKS, "receipts": Scope.ADMIN}
 """Who may change what is below a path."""
 READS_BY_POST = "/v1/messages/lookup"
-ADMINS_ONLY = "/v1/receipts/rejected"
+ADMINS_ONLY = ("/v1/receipts/rejected", "/v1/audit", "/v1/erasures")
 
 
 @pytest.mark.parametrize("route", SECURED, ids=str)

@@ -10,6 +10,7 @@ import pytest
 from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import AsyncResolver
 
+from app.model.audit import Actor
 from app.ops.metrics import Metrics
 from app.parts.networks import read_networks
 from app.store.engine import Database
@@ -60,7 +61,9 @@ class Delivering(Writer):
     async def subscribe(self, app: str, *urls: str) -> None:
         await asyncio.gather(
             *(
-                self._subscriptions.create(NewWebhook(url=url), sees=app, key_id="a key")
+                self._subscriptions.create(
+                    NewWebhook(url=url), sees=app, key_id="a key", actor=Actor("key:a")
+                )
                 for url in urls
             )
         )

@@ -153,7 +153,7 @@ IDS = [str(UUID(int=1)), str(UUID(int=2))]
 def test_a_refusal_fits_in_a_cell() -> None:
     errors = [{"field": "a", "message": "is bad"}, {"field": "b", "message": "too"}]
     line = csv_lines([_row(errors=errors, resent_as=IDS, final=True, expiry=3)]).decode()
-    assert line.endswith(f"{IDS[0]}; {IDS[1]},a: is bad; b: too,\r\n")
+    assert line.endswith(f"{IDS[0]}; {IDS[1]},,a: is bad; b: too,\r\n")
     assert ",3," in line
     assert ",true," in line
 

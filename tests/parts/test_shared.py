@@ -32,14 +32,15 @@ async def test_who_asks_together_gets_one_result() -> None:
 async def test_who_waited_goes_on_one_after_the_other() -> None:
     shared = Shared(Counter().make, every=0)
     went_on: list[int] = []
+    first = asyncio.Event()
 
     async def ask() -> None:
         await shared.get()
         went_on.append(1)
+        first.set()
 
     asking = [asyncio.create_task(ask()) for _ in range(20)]
-    while not went_on:
-        await asyncio.sleep(0)
+    await first.wait()
     assert len(went_on) == 1
     await asyncio.gather(*asking)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ import pytest_asyncio
 from uuid_utils.compat import uuid7
 
 from app.errors import StoreRefused
+from app.model.audit import Actor, Entry
 from app.model.receipt import Arrival, Receipt, Rejection
 from app.receive.rejected import replay
 from app.store.engine import Database
@@ -130,13 +132,16 @@ async def test_it_is_for_admins(service: Service) -> None:
         assert (await client.post(f"{PATH}/replay")).status_code == 403
 
 
+OPERATOR = Actor("os:someone@here")
+
+
 class Refusing(ReceiptStore):
     """Will not have some receipts; notes how they are asked for."""
 
-    async def replayed(self, receipt: Receipt, at: object) -> None:
+    async def replayed(self, receipt: Receipt, at: datetime, *, entry: Entry | None = None) -> None:
         if receipt.sms_activity_id.startswith("poison"):
             raise StoreRefused("still poison")
-        await super().replayed(receipt, at)  # type: ignore[arg-type]
+        await super().replayed(receipt, at, entry=entry)
 
 
 async def test_one_that_the_database_still_refuses_holds_up_no_other(
@@ -144,11 +149,11 @@ async def test_one_that_the_database_still_refuses_holds_up_no_other(
 ) -> None:
     names = ["poison-1", "good-1", "poison-2", "good-2"]
     await store.add([], [rejection(body(name)) for name in names])
-    done = await replay(Refusing(database), limit=10)
+    done = await replay(Refusing(database), limit=10, actor=OPERATOR)
     assert (done.tried, done.stored) == (4, 2)
     left = await store.rejected(limit=10)
     assert [b"poison" in kept.arrival.body for kept in left] == [True, True]
-    again = await replay(store, limit=10)
+    again = await replay(store, limit=10, actor=OPERATOR)
     assert (again.tried, again.stored) == (2, 2)
 
 
@@ -157,5 +162,5 @@ async def test_more_than_a_page_is_gone_through_though_none_is_understood(
 ) -> None:
     await store.add([], [rejection(b"no JSON") for _ in range(1_100)])
     await store.add([], [rejection(body("behind them all"))])
-    done = await replay(store, limit=10_000)
+    done = await replay(store, limit=10_000, actor=OPERATOR)
     assert (done.tried, done.stored) == (1_101, 1)

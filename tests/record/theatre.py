@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from app.errors import Conflict, NotSent, OutcomeUnknown, Refused, ServiceError
+from app.model.audit import Actor
 from app.model.message import Request, Submission
 from app.model.receipt import Arrival
 from app.model.status import Status
@@ -26,6 +27,8 @@ from app.store.ids import new_id
 TEXT = Request("447923221231", "447700900105", "a text")
 CURRENT: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 QUIET = 0.002
+
+TESTER = Actor("os:tester@here")
 
 
 class Killed(BaseException):
@@ -271,7 +274,7 @@ class Theatre:
 
     async def _cancel(self, process: Process, message_id: UUID) -> None:
         try:
-            await process.runtime.sender.cancel(None, message_id)
+            await process.runtime.sender.cancel(None, message_id, actor=TESTER)
         except Conflict:
             return
         process.require_alive()

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from app.model.alarm import Alarm, AlarmName, alarm_payload
 from app.model.event import Event, event_id
 from app.model.status import Status
-from app.model.webhook import event_payload, trial_payload
+from app.model.webhook import erased_payload, event_payload, trial_payload
 from app.web.caller import Scope
 from app.web.docs import PACKAGE, find_assets
 from app.webhooks.signing import signed_headers
@@ -253,6 +253,7 @@ async def test_what_webhooks_are_sent_is_a_schema(document: Json) -> None:
         "message": event_payload(event),
         "alarm": alarm_payload(Alarm(AlarmName.SILENCE, "nothing came", NOW)),
         "test": trial_payload(uuid4(), NOW),
+        "erased": erased_payload(uuid4(), None, NOW),
     }
     assert set(document["webhooks"]) == set(sent)
     signed = set(signed_headers(delivery_id="", timestamp=0, body=b"", secrets=[]))

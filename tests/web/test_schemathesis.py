@@ -24,7 +24,7 @@ TAGS = {
     "read": ["look up", "events"],
     "webhooks": ["webhooks"],
     "support": ["look up", "events"],
-    "admin": ["rejected receipts", "operations", "receive"],
+    "admin": ["rejected receipts", "record", "operations", "receive"],
 }
 """Each operation once, with a key of the scope that it needs and no more: seconds, not minutes."""
 LONG = bool(os.environ.get("DLR_TEST_LONG"))

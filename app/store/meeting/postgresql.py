@@ -39,6 +39,11 @@ _ARRIVALS = """unnest(
       status_reason, receipt_timestamp, time_quality, ord)"""
 
 
+# Of an erased message no body is kept. The index has hardly any entries, so a look costs little.
+_BODY = """case when exists (select from erased x where x.sms_activity_id = sid)
+    then ''::bytea else body end"""
+
+
 @dataclass(frozen=True, slots=True)
 class _Batch:
     """The parts of RECEIVE that depend on whether a batch repeats an sms_activity_id."""
@@ -93,7 +98,7 @@ r as (
     status_reason, receipt_timestamp, at, time_quality, received_at, body, message_hint, also,
     times_seen)
   select id, sid, digest, status, key, delivery_status, status_reason, receipt_timestamp, at,
-    time_quality, received_at, body, hint, {of.also}, {of.times_seen}
+    time_quality, received_at, {_BODY}, hint, {of.also}, {of.times_seen}
   from {of.receipts} order by sid, digest
   on conflict (sms_activity_id, digest) do update set (also, times_seen) = (
     select (array_agg(a order by a desc))[1:{MOST_ARRIVALS_KEPT}],

@@ -23,7 +23,7 @@ from app.model.receipt import Arrival, Receipt
 from app.model.status import Status, is_contradictory, microseconds, weight_of
 from app.store.events import NewEvent, append
 from app.store.meeting.postgresql import MOST_ARRIVALS_KEPT
-from app.store.tables import deliveries, messages, receipts
+from app.store.tables import deliveries, erased, messages, receipts
 
 
 @dataclass(slots=True)
@@ -112,11 +112,21 @@ async def _store(connection: AsyncConnection, batch: Sequence[Receipt]) -> list[
     ]
     if new:
         await connection.execute(insert(receipts), new)
+        names = {receipt.sms_activity_id for receipt in fresh}
+        await _drop_bodies_of_erased(connection, names)
     for (sms_activity_id, digest), one in kept.items():
         if one.is_changed:
             same = (receipts.c.sms_activity_id == sms_activity_id) & (receipts.c.digest == digest)
             await connection.execute(update(receipts).where(same).values(**one.columns()))
     return fresh
+
+
+async def _drop_bodies_of_erased(connection: AsyncConnection, names: set[str]) -> None:
+    """In the transaction that stored them: they are never committed."""
+    gone = select(erased.c.sms_activity_id).where(erased.c.sms_activity_id.in_(names))
+    await connection.execute(
+        update(receipts).where(receipts.c.sms_activity_id.in_(gone)).values(body=b"")
+    )
 
 
 async def _kept(

@@ -17,7 +17,9 @@ from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
+from app.model.audit import Entry
 from app.model.webhook import Delivery, DeliveryState, Payload, Replay
+from app.store.audit import append
 from app.store.engine import Database
 from app.store.tables import webhook_deliveries, webhooks
 
@@ -25,7 +27,7 @@ COLUMNS = tuple(webhook_deliveries.c)
 
 
 class WebhookDeliveryStore:
-    """Deliveries of one webhook at a time."""
+    """Deliveries of one webhook at a time. ``entry`` is the audit's, appended with the change."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,17 +52,22 @@ class WebhookDeliveryStore:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else delivery_of(row)
 
-    async def add(self, webhook_id: UUID, payload: Payload, now: datetime) -> Delivery:
+    async def add(
+        self, webhook_id: UUID, payload: Payload, now: datetime, *, entry: Entry | None = None
+    ) -> Delivery:
         """A delivery that is sent at once, even to a receiver that is down."""
         async with self._database.write() as connection:
             (delivery_id,) = await insert_pending(connection, webhook_id, [payload], now)
             await _try_now(connection, webhook_id)
+            await append(connection, [entry])
             row = await connection.execute(
                 select(*COLUMNS).where(webhook_deliveries.c.id == delivery_id)
             )
             return delivery_of(row.one())
 
-    async def replay(self, webhook_id: UUID, delivery_id: UUID, now: datetime) -> Delivery | None:
+    async def replay(
+        self, webhook_id: UUID, delivery_id: UUID, now: datetime, *, entry: Entry | None = None
+    ) -> Delivery | None:
         """Send one again; None if there is none."""
         async with self._database.write() as connection:
             again = await connection.execute(_again(_one(webhook_id, delivery_id), now))
@@ -68,10 +75,17 @@ class WebhookDeliveryStore:
             if row is None:
                 return None
             await _try_now(connection, webhook_id)
+            await append(connection, [entry])
             return delivery_of(row)
 
     async def replay_range(
-        self, webhook_id: UUID, which: Replay, *, now: datetime, most: int
+        self,
+        webhook_id: UUID,
+        which: Replay,
+        *,
+        now: datetime,
+        most: int,
+        entry: Entry | None = None,
     ) -> list[int]:
         """Send those in the range again, oldest event first; returns the events' numbers."""
         found = select(webhook_deliveries.c.id).where(
@@ -83,6 +97,7 @@ class WebhookDeliveryStore:
             numbers = sorted(row.event_id for row in again)
             if numbers:
                 await _try_now(connection, webhook_id)
+                await append(connection, [entry])
             return numbers
 
 

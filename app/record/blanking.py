@@ -1,0 +1,161 @@
+"""Takes what was erased, and texts that are no longer kept, out of the records of a journal. Pure.
+
+A record keeps its length: places in a journal are offsets. JSON is filled up with spaces.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from app.errors import FieldError
+from app.model.fact import Arrived, Audited, ClaimedKey, Ended, Fact, OnWire, Recorded
+from app.model.mentions import Mentions
+from app.model.message import Message
+from app.model.receipt import Arrival, Receipt, interpret
+from app.record.encoding import Damaged, Raw, decode, encode, unframe
+
+KEPT_FIELDS = (
+    *("sms_activity_id", "status", "delivery_status", "status_reason", "receipt_timestamp"),
+)
+"""Of a receipt: what decides its status and time, and that it is the same receipt."""
+
+Change = Callable[[Fact], Fact]
+
+
+def blank(raw: Raw, change: Change) -> bytes | None:
+    """The new content of a record; None where it stays."""
+    try:
+        fact = decode(raw)
+    except Damaged:
+        return None
+    if fact is None:
+        return None
+    changed = change(fact)
+    if changed is fact or changed == fact:
+        return None
+    record = encode(changed)
+    found = unframe(record, 0)
+    content = b"" if found is None else found.content
+    if len(content) > len(raw.content):
+        raise ValueError("a record grew by being blanked")
+    return content + b" " * (len(raw.content) - len(content))
+
+
+class Forgetting:
+    """Erased: messages and entries by ``ids``, receipts by ``names`` (iovox's ids), and whatever
+    mentions one of the numbers.
+    """
+
+    def __init__(
+        self, ids: Collection[UUID], names: Collection[str], mentions: Collection[Mentions]
+    ) -> None:
+        self._ids = frozenset(ids)
+        self._names = frozenset(names)
+        self._mentions = tuple(mentions)
+
+    def __call__(self, fact: Fact) -> Fact:
+        """The fact without what is erased."""
+        match fact:
+            case Recorded(messages, key):
+                return Recorded(tuple(map(self._message, messages)), self._key(key))
+            case OnWire(message):
+                return OnWire(self._message(message))
+            case Ended():
+                return self._ended(fact)
+            case Arrived(arrivals):
+                return Arrived(tuple(map(self._arrival, arrivals)))
+            case Audited(entry) if entry.id in self._ids:
+                return Audited(replace(entry, destination=None, reference=None, details={}))
+        return fact
+
+    def _are_in(self, text: str | None) -> bool:
+        return any(one.are_in(text) for one in self._mentions)
+
+    def _message(self, message: Message) -> Message:
+        if message.id not in self._ids:
+            return message
+        request = replace(
+            message.request, destination="", text="", reference=None, c2c_failover_link_id=None
+        )
+        return replace(message, request=request)
+
+    def _key(self, key: ClaimedKey | None) -> ClaimedKey | None:
+        if key is None:
+            return None
+        if self._are_in(key.key):
+            return None
+        return replace(key, answer=None) if self._are_in(key.answer) else key
+
+    def _ended(self, fact: Ended) -> Ended:
+        if fact.message_id not in self._ids:
+            return fact
+        reasons = tuple(one for one in fact.step.reasons if not self._are_in(one))
+        return replace(
+            fact,
+            step=replace(fact.step, reasons=reasons),
+            errors=tuple(
+                FieldError(one.field, "" if self._are_in(one.message) else one.message)
+                for one in fact.errors
+            ),
+            message=fact.message and self._message(fact.message),
+            frees=self._key(fact.frees),
+        )
+
+    def _arrival(self, arrival: Arrival) -> Arrival:
+        call = interpret(arrival)
+        is_hers = isinstance(call, Receipt) and call.sms_activity_id in self._names
+        if not is_hers and not any(one.are_in_bytes(arrival.body) for one in self._mentions):
+            return arrival
+        body = _least(arrival.body) if isinstance(call, Receipt) else b""
+        return arrival._replace(body=body.ljust(len(arrival.body)))
+
+
+class WithoutTexts:
+    """Texts that are no longer kept, of these messages."""
+
+    def __init__(self, ids: Collection[UUID]) -> None:
+        self._ids = frozenset(ids)
+
+    def __call__(self, fact: Fact) -> Fact:
+        """The fact without these texts."""
+        match fact:
+            case Recorded(messages, key):
+                return Recorded(tuple(map(self._message, messages)), key)
+            case OnWire(message):
+                return OnWire(self._message(message))
+            case Ended(message=Message() as message):
+                return replace(fact, message=self._message(message))
+        return fact
+
+    def _message(self, message: Message) -> Message:
+        if message.id not in self._ids:
+            return message
+        return replace(message, request=replace(message.request, text=""))
+
+
+def messages_with_text(fact: Fact | None) -> set[UUID]:
+    """The messages whose texts stand in a fact."""
+    found: tuple[Message | None, ...] = ()
+    match fact:
+        case Recorded(messages):
+            found = messages
+        case OnWire(message) | Ended(message=message):
+            found = (message,)
+    return {one.id for one in found if one is not None and one.request.text}
+
+
+def _least(body: bytes) -> bytes:
+    """A receipt with nothing but what decides its status."""
+    try:
+        found: dict[str, Any] = json.loads(body)
+        kept = {name: found[name] for name in KEPT_FIELDS if name in found}
+    except (ValueError, TypeError, AttributeError):
+        return b""
+    least = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
+    return least if len(least) <= len(body) else b""

@@ -1,0 +1,1 @@
+"""Erasures: what is asked for and confirmed, and the places where something is erased."""

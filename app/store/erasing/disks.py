@@ -1,0 +1,91 @@
+"""The disks that processes write to, and which have confirmed what was erased from them.
+
+Raises StoreUnavailable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, delete, select
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects import sqlite as lite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.engine import Database
+from app.store.tables import disks, erasure_confirmations, erasures, processes
+
+PATIENCE = 30.0
+_JOURNAL = re.compile("[0-9a-f]{32}")
+
+
+class DiskStore:
+    """Every method may be called again."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.now = database.clock.now
+
+    async def see_disk(self, disk: UUID, host: str, *, root: UUID | None = None) -> None:
+        """A process writes to this disk, in this folder."""
+        values = {"host": host, "seen_at": self.now(), "root": root}
+        async with self._database.write(patience=PATIENCE) as connection:
+            new = _insert(connection, disks).values(id=disk, **values)
+            await connection.execute(new.on_conflict_do_update(index_elements=["id"], set_=values))
+
+    async def forget_disks(self, root: UUID, *, but: Collection[UUID]) -> None:
+        """Those in this folder that are not there any more, deleted with all that was in them."""
+        gone = (disks.c.root == root) & disks.c.id.not_in(but)
+        async with self._database.write(patience=PATIENCE) as connection:
+            await connection.execute(delete(disks).where(gone))
+
+    async def strike_disk(self, disk: UUID) -> bool:
+        """A disk is gone for good; False if there is none with this id.
+
+        A process that was not told to stop may be back, so its disk is left out of what is open now
+        alone.
+        """
+        open_ = select(erasures.c.id).where(erasures.c.completed_at.is_(None))
+        async with self._database.write(patience=PATIENCE) as connection:
+            process = next((row for row in await _running(connection) if row.id == disk.hex), None)
+            if process is None:
+                gone = await connection.execute(delete(disks).where(disks.c.id == disk))
+                return gone.rowcount > 0
+            new = _insert(connection, disks).on_conflict_do_nothing()
+            row = {"id": disk, "host": process.host, "seen_at": process.seen_at}
+            await connection.execute(new, row)
+            new = _insert(connection, erasure_confirmations).on_conflict_do_nothing()
+            for erasure_id in (await connection.execute(open_)).scalars().all():
+                row = {"erasure_id": erasure_id, "disk_id": disk, "confirmed_at": self.now()}
+                await connection.execute(new, row)
+        return True
+
+    async def confirm(self, erasure_id: UUID, disk: UUID) -> None:
+        """This disk has nothing of it any more."""
+        async with self._database.write(patience=PATIENCE) as connection:
+            new = _insert(connection, erasure_confirmations)
+            await connection.execute(
+                new.on_conflict_do_nothing(),
+                {"erasure_id": erasure_id, "disk_id": disk, "confirmed_at": self.now()},
+            )
+
+
+async def _running(connection: AsyncConnection) -> list[Row[*tuple[Any, ...]]]:
+    """Processes that have a journal, whose name is its id, and were not stopped."""
+    column = processes.c
+    running = select(column.name.label("id"), column.host, column.seen_at)
+    rows = await connection.execute(running.where(column.is_stopped == 0))
+    return [row for row in rows if _JOURNAL.fullmatch(row.id)]
+
+
+async def unregistered(connection: AsyncConnection) -> list[Row[*tuple[Any, ...]]]:
+    """Those that have only begun, and not told of their disk yet."""
+    known = {one.hex for one in (await connection.execute(select(disks.c.id))).scalars()}
+    return [row for row in await _running(connection) if row.id not in known]
+
+
+def _insert(connection: AsyncConnection, table: Any) -> Any:
+    return (lite if connection.dialect.name == "sqlite" else pg).insert(table)

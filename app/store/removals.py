@@ -1,0 +1,124 @@
+"""What was taken away, for the journals: a database that is set back must not bring it back.
+
+Any process tells its journal what others have done: a command has no journal of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects import sqlite as lite
+
+from app.model.audit import Action, Entry
+from app.model.fact import Erased
+from app.store.any_of import chunks
+from app.store.audit import append, entry_of
+from app.store.engine import Database
+from app.store.erasing.places import erase_again
+from app.store.erasing.store import erasure_of
+from app.store.tables import api_keys, audit, erased, erasures, messages
+
+PATIENCE = 30.0
+MOST = 5_000
+"""Of each kind that are read at once."""
+AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Removals:
+    """What was appended to the audit since some time, and what was erased."""
+
+    entries: Sequence[Entry]
+    erased: Erased
+
+
+class RemovalStore:
+    """Raises StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.now = database.clock.now
+
+    async def since(self, moment: datetime) -> Removals:
+        """The newest of what is told since then, a bounded number."""
+        told = select(*audit.c).where(audit.c.at > moment).order_by(audit.c.at.desc()).limit(MOST)
+        gone = (
+            select(erased.c.id, erased.c.sms_activity_id, erased.c.erased_at)
+            .where(erased.c.erased_at > moment)
+            .order_by(erased.c.erased_at.desc())
+            .limit(MOST)
+        )
+        ended = select(*erasures.c).where(erasures.c.completed_at > moment).limit(MOST)
+        async with self._database.read(patience=PATIENCE) as connection:
+            entries = [entry_of(row) for row in await connection.execute(told)]
+            rows = (await connection.execute(gone)).all()
+            completed = [erasure_of(row, ()) for row in await connection.execute(ended)]
+        return Removals(
+            entries,
+            Erased(tuple((row.id, row.sms_activity_id) for row in rows), tuple(completed)),
+        )
+
+    async def without_text(self, ids: Collection[UUID]) -> set[UUID]:
+        """Which of these messages have no text any more, or are gone themselves."""
+        found: set[UUID] = set()
+        async with self._database.read(patience=PATIENCE) as connection:
+            for some in chunks(list(ids), 1_000):
+                query = select(messages.c.id).where(
+                    messages.c.id.in_(some), messages.c.message != ""
+                )
+                found |= set((await connection.execute(query)).scalars())
+        return set(ids) - found
+
+    async def erased_since(self, moment: datetime) -> Erased:
+        """Everything that was erased since then."""
+        query = select(erased.c.id, erased.c.sms_activity_id).where(erased.c.erased_at >= moment)
+        async with self._database.read(patience=PATIENCE) as connection:
+            rows = (await connection.execute(query)).all()
+        return Erased(tuple((row.id, row.sms_activity_id) for row in rows), ())
+
+    async def take_away_again(
+        self, entries: Collection[Entry], gone: Collection[Erased]
+    ) -> datetime | None:
+        """In a database that was set back: erase, revoke, and tell the audit once more.
+
+        Returns the time before which everything was purged, if anything was.
+        """
+        revoked = {one.what: one.at for one in entries if one.action == Action.REVOKE_KEY}
+        async with self._database.write(patience=PATIENCE) as connection:
+            for some in chunks(list(entries), AT_ONCE):
+                await append(connection, some)
+            for key_id, at in revoked.items():
+                this = (api_keys.c.id == key_id) & api_keys.c.revoked_at.is_(None)
+                await connection.execute(update(api_keys).where(this).values(revoked_at=at))
+        now = self.now()
+        for one in gone:
+            for some in chunks(list(one.ids), AT_ONCE):
+                async with self._database.write(patience=PATIENCE) as connection:
+                    await erase_again(connection, dict(some), now)
+            async with self._database.write(patience=PATIENCE) as connection:
+                new = (lite if self._database.is_sqlite else pg).insert(erasures)
+                for erasure in one.erasures:
+                    await connection.execute(
+                        new.values(
+                            id=erasure.id,
+                            requested_at=erasure.requested_at,
+                            who=erasure.who,
+                            app=erasure.app,
+                            digest=erasure.digest,
+                            counts=json.dumps(dict(erasure.counts)),
+                            erased_at=erasure.erased_at,
+                            completed_at=erasure.completed_at,
+                        ).on_conflict_do_nothing()
+                    )
+        purged = [
+            datetime.fromisoformat(str(one.details["before"]))
+            for one in entries
+            if one.action == Action.PURGE and "before" in one.details
+        ]
+        return max(purged, default=None)

@@ -1,0 +1,33 @@
+"""Who acts, as the audit names them: from the caller that `app.web.routing` has authenticated."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.model.audit import Actor
+from app.parts.networks import Address
+from app.web.addresses import Callers
+from app.web.caller import Caller
+
+
+def actor_of(request: Request) -> Actor:
+    """Who makes this request, and from where."""
+    caller: Caller = request.state.caller
+    address = address_of(request)
+    return Actor(f"key:{caller.key_id}", caller.app, None if address is None else str(address))
+
+
+def address_of(request: Request) -> Address | None:
+    """Who calls, seen through the proxies that are trusted."""
+    callers: Callers = request.app.state.callers
+    peer = request.client
+    return callers.address(peer.host if peer else None, request.scope["headers"])
+
+
+async def _actor(request: Request) -> Actor:
+    return actor_of(request)
+
+
+TheActor = Annotated[Actor, Depends(_actor)]

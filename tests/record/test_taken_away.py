@@ -1,0 +1,224 @@
+"""What was taken away stays away: from the disk, and from a database that is set back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from app.model.audit import Action, Actor
+from app.record.retention import Purger
+from app.store.keys import KeyStore
+from app.store.removals import RemovalStore
+from app.store.retention import RetentionStore
+from app.store.tables import metadata
+from tests.record.rewinding import Rewinder
+from tests.send.world import SECRET, Service, World, to, until
+
+ENDING = "105"
+"""iovox accepts it and sends no receipt."""
+NUMBER = "447700900105"
+TEXT, REFERENCE, MARK = "Dear Ms Confidential", "case-of-ms-confidential", "marked-body"
+WORDS = (NUMBER, TEXT, REFERENCE, MARK)
+OPERATOR = Actor("os:someone@here")
+
+
+async def settle_down(service: Service) -> None:
+    await asyncio.wait_for(service.runtime.journal.checked.wait(), 10)
+    await asyncio.sleep(2.5)  # a beat, and a look at what was taken away
+
+
+async def post_receipt(service: Service, sms_activity_id: str) -> None:
+    body = {"sms_activity_id": sms_activity_id, "status": "DELIVERED", "mark": MARK, "to": NUMBER}
+    call: dict[str, Any] = {"content": json.dumps(body), "headers": {"X-Secret": SECRET}}
+    assert (await service.client.post("/dlr", **call)).status_code == 200
+
+
+async def send_to_her(service: Service) -> dict[str, Any]:
+    """A message with its receipt, and a call that was not understood, in database and journal."""
+    sent = await service.send(
+        to(ENDING, message=TEXT, reference=REFERENCE), idempotency_key=f"for-{NUMBER}"
+    )
+    assert sent.status_code == 201, sent.text
+    found: dict[str, Any] = sent.json()
+    await post_receipt(service, found["sms_activity_id"])
+    call: dict[str, Any] = {"content": f"about {NUMBER}", "headers": {"X-Secret": SECRET}}
+    assert (await service.client.post("/dlr", **call)).status_code == 400
+    await service.becomes(found["id"], "DELIVERED")
+    return found
+
+
+async def admin(service: Service) -> httpx.AsyncClient:
+    client = httpx.AsyncClient(base_url=service.client.base_url, trust_env=False)
+    client.headers.update(await service.key("ops", "admin"))
+    return client
+
+
+async def erase(service: Service) -> str:
+    async with await admin(service) as client:
+        await client.get("/v1/messages", params={"destination": NUMBER})
+        asked = await client.post("/v1/erasures", json={"destination": NUMBER})
+        assert asked.status_code == 202, asked.text
+        path = f"/v1/erasures/{asked.json()['id']}"
+
+        async def completed() -> bool:
+            return (await client.get(path)).json()["completed_at"] is not None
+
+        await until(completed, "the erasure to be completed", patience=30, every=0.2)
+    return str(asked.json()["id"])
+
+
+def on_disk(service: Service) -> bytes:
+    folder: Path = service.runtime.settings.spool_dir
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return b"\n".join(path.read_bytes() for path in files)
+
+
+async def in_database(service: Service) -> str:
+    rows: list[str] = []
+    async with service.runtime.database.read() as connection:
+        for table in metadata.sorted_tables:
+            found = await connection.execute(select(*table.c))
+            rows += [f"{table.name}: {tuple(row)!r}" for row in found]
+    return "\n".join(rows)
+
+
+async def test_nothing_of_her_is_left_on_the_disk(world: World) -> None:
+    iovox = await world.iovox()
+    service = await world.service(iovox)
+    await settle_down(service)
+    hers = await send_to_her(service)
+    other = (await service.send(to("205", message="for someone else"))).json()
+    before = on_disk(service)
+    assert all(word.encode() in before for word in WORDS)
+    await erase(service)
+    after = on_disk(service)
+    assert [word for word in WORDS if word.encode() in after] == []
+    assert b"for someone else" in after
+    assert service.runtime.journal.failure is None
+    for one in (hers, other):
+        assert (await service.look(one["id"]))["status"] in ("DELIVERED", "SUBMITTED")
+
+
+async def test_a_database_set_back_is_erased_again(world: World, rewinder: Rewinder) -> None:
+    iovox = await world.iovox()
+    service = await world.service(iovox)
+    await settle_down(service)
+    hers = await send_to_her(service)
+    await asyncio.sleep(1.2)
+    with_her = rewinder.keep()
+    erasure = await erase(service)
+    await settle_down(service)
+    rewinder.put_back(with_her)
+
+    async def gone() -> bool:
+        found = await in_database(service)
+        return not any(word in found for word in WORDS)
+
+    await until(gone, "the database to be erased again", patience=30, every=0.3)
+    async with await admin(service) as client:
+        again = (await client.get(f"/v1/erasures/{erasure}")).json()
+        assert again["completed_at"] is not None
+        assert again["counts"]["messages"] == 1
+        shown = (await client.get(f"/v1/messages/{hers['id']}")).json()
+    assert (shown["status"], shown["destination"], shown["message"]) == ("DELIVERED", None, None)
+    assert shown["erased_at"] is not None
+    assert [word for word in WORDS if word.encode() in on_disk(service)] == []
+
+
+async def test_set_back_to_before_she_was_there(world: World, rewinder: Rewinder) -> None:
+    """Her message comes back from the journal: its status and times, and nothing of her."""
+    iovox = await world.iovox()
+    service = await world.service(iovox)
+    await settle_down(service)
+    without_her = rewinder.keep()
+    hers = await send_to_her(service)
+    await erase(service)
+    await settle_down(service)
+    rewinder.put_back(without_her)
+
+    async def is_erased() -> bool:
+        answer = await service.client.get(f"/v1/messages/{hers['id']}")
+        return answer.status_code == 200 and answer.json()["erased_at"] is not None
+
+    await until(is_erased, "her message to be back and erased", patience=30, every=0.2)
+    assert (await service.look(hers["id"]))["status"] == "DELIVERED"
+    found = await in_database(service)
+    assert [word for word in WORDS if word in found] == []
+    assert (await iovox.counts())["by_message_id"] == {hers["id"]: 1}
+
+
+async def test_a_revoked_key_and_the_audit_of_it(world: World, rewinder: Rewinder) -> None:
+    service = await world.service(await world.iovox())
+    await settle_down(service)
+    key = await service.key("shipping", "read")
+    keys = KeyStore(service.runtime.database)
+    (shipping,) = [one for one in await keys.all() if one.app == "shipping"]
+    await asyncio.sleep(1.2)
+    before = rewinder.keep()
+    entry = OPERATOR.did(Action.REVOKE_KEY, shipping.id)
+    assert await keys.revoke(shipping.id, entry=entry)
+    await settle_down(service)
+    rewinder.put_back(before)
+
+    async def refused() -> bool:
+        answer = await service.client.get("/v1/messages", headers=key)
+        return answer.status_code == 401
+
+    await until(refused, "the key to be revoked again", patience=30, every=0.2)
+    async with await admin(service) as client:
+        told = (await client.get("/v1/audit", params={"what": shipping.id})).json()["entries"]
+    assert [(one["action"], one["who"]) for one in told] == [("key.revoke", OPERATOR.who)]
+
+
+async def test_what_was_purged_is_purged_again(world: World, rewinder: Rewinder) -> None:
+    service = await world.service(await world.iovox())
+    await settle_down(service)
+    sent = (await service.send(to(ENDING))).json()
+    await service.becomes(sent["id"], "SUBMITTED")
+    await asyncio.sleep(1.2)
+    before = rewinder.keep()
+    purger = Purger(RetentionStore(service.runtime.database), rest=0)
+    await purger.purge(datetime.now(UTC) + timedelta(seconds=1), actor=OPERATOR)
+    await settle_down(service)
+    assert (await service.client.get(f"/v1/messages/{sent['id']}")).status_code == 404
+    rewinder.put_back(before)
+
+    async def gone() -> bool:
+        return (await service.client.get(f"/v1/messages/{sent['id']}")).status_code == 404
+
+    await until(gone, "the message to be purged again", patience=30, every=0.2)
+    await asyncio.sleep(3)
+    assert await gone()
+
+
+async def test_no_text_is_kept_anywhere_once_iovox_has_answered(world: World) -> None:
+    service = await world.service(await world.iovox(), keep_texts_for=0.0)
+    await settle_down(service)
+    sent = await service.send(to(ENDING, message=TEXT, reference=REFERENCE))
+    assert sent.status_code == 201
+
+    async def nowhere() -> bool:
+        return TEXT not in await in_database(service) and TEXT.encode() not in on_disk(service)
+
+    await until(nowhere, "the text to be gone", patience=60, every=1)
+    assert NUMBER.encode() in on_disk(service)
+    again = await service.post(f"/v1/messages/{sent.json()['id']}/resend")
+    assert again.status_code == 409
+    assert "its text was not kept" in again.json()["detail"]
+
+
+@pytest.mark.parametrize("has", [True, False])
+async def test_which_texts_a_journal_may_keep(world: World, has: bool) -> None:
+    service = await world.service(await world.iovox())
+    sent = UUID((await service.send(to(ENDING))).json()["id"])
+    ids = {sent} if has else {uuid4()}
+    gone = await RemovalStore(service.runtime.database).without_text(ids)
+    assert gone == (set() if has else ids)

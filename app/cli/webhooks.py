@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from itertools import islice
 from typing import Annotated
 
@@ -10,7 +10,7 @@ import typer
 
 from app.cli.output import AsJson, coloured, print_table, remark, show
 from app.cli.service import connect
-from app.cli.times import range_option
+from app.cli.times import time_option
 from iovox_receipts import Delivery, Webhook
 
 webhooks = typer.Typer(
@@ -123,13 +123,8 @@ def deliveries(
 def replay(
     webhook_id: WebhookId,
     delivery: Annotated[str | None, typer.Option(help="This one alone.")] = None,
-    from_: Annotated[
-        datetime | date | None,
-        range_option("--from", help="Recorded then or later, or on a London day."),
-    ] = None,
-    to: Annotated[
-        datetime | date | None, range_option("--to", help="Recorded before; a day is included.")
-    ] = None,
+    from_: Annotated[datetime | None, time_option("--from", help="Recorded then or later.")] = None,
+    to: Annotated[datetime | None, time_option(help="Recorded before.")] = None,
     after: Annotated[str | None, typer.Option(help="After this event's id.")] = None,
     until: Annotated[str | None, typer.Option(help="Up to this event's id.")] = None,
     state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,

@@ -23,7 +23,7 @@ from app.model.event import EVENT_STATUSES, parse_names
 from app.model.status import FINAL
 from app.model.webhook import KINDS, DeliveryState, Replay
 from app.web.events import EventNumber
-from app.web.query import PageSize, Query, Since, Until, not_before
+from app.web.query import PageSize, Query, Timestamp, not_before
 
 PAGE = 100
 LONGEST_APP = 100
@@ -83,8 +83,8 @@ def _schema(**members: Any) -> Callable[[dict[str, Any]], None]:
     def amend(schema: dict[str, Any]) -> None:
         schema.update(members)
         for field in schema["properties"].values():
-            options = [each for each in field.pop("anyOf", []) if each.get("type") != "null"]
-            field.update(options[0] if len(options) == 1 else {"anyOf": options} if options else {})
+            for option in field.pop("anyOf", []):
+                field.update(option if option.get("type") != "null" else {})
             if field.get("default", ...) is None:
                 del field["default"]
 
@@ -142,8 +142,8 @@ class ReplayRequest(_Change):
 
     after: EventNumber | None = None
     until: EventNumber | None = None
-    from_: Since | None = Field(None, alias="from")
-    to: Annotated[Until | None, not_before("from_")] = None
+    from_: Timestamp | None = Field(None, alias="from")
+    to: Annotated[Timestamp | None, not_before("from_")] = None
     state: DeliveryState | None = None
 
     @field_validator("until")

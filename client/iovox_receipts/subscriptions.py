@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -137,14 +137,14 @@ class AsyncWebhooks:
         *,
         after: str | None = None,
         until: str | None = None,
-        from_: datetime | date | None = None,
-        to: datetime | date | None = None,
+        from_: datetime | None = None,
+        to: datetime | None = None,
         state: str | None = None,
     ) -> int:
         """Send many again, in order; answers how many. At least one bound is needed.
 
-        ``after`` and ``until`` are events' ids; ``from_`` and ``to`` when these were recorded, a
-        date being London's; ``state`` is the deliveries'.
+        ``after`` and ``until`` are events' ids; ``from_`` and ``to`` when these were recorded;
+        ``state`` is the deliveries'.
         """
         path = f"{_path(webhook_id)}/replay"
         bounds = {"after": after, "until": until, "from_": from_, "to": to, "state": state}

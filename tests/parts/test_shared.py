@@ -31,18 +31,10 @@ async def test_who_asks_together_gets_one_result() -> None:
 
 async def test_who_waited_goes_on_one_after_the_other() -> None:
     shared = Shared(Counter().make, every=0)
-    went_on: list[int] = []
-    first = asyncio.Event()
-
-    async def ask() -> None:
-        await shared.get()
-        went_on.append(1)
-        first.set()
-
-    asking = [asyncio.create_task(ask()) for _ in range(20)]
-    await first.wait()
-    assert len(went_on) == 1
-    await asyncio.gather(*asking)
+    asking = [asyncio.create_task(shared.get()) for _ in range(20)]
+    done, pending = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+    assert len(done) == 1
+    await asyncio.gather(*pending)
 
 
 async def test_no_result_is_older_than_its_question() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.model.london import CLOCK_SKEW, LONDON
 from app.model.receipt import Receipt
 from app.model.status import Status
 from app.store.engine import Database
@@ -23,10 +25,12 @@ from tests.store.oracle import Oracle
 from tests.store.samples import (
     acceptance,
     all_events,
+    arrival,
+    at,
     message,
     outcome,
-    receipt,
     recorded,
+    understood,
 )
 from tests.support.fixtures import Server
 
@@ -38,8 +42,23 @@ STATUSES = ["ACKNOWLEDGED", "BUFFERED", "FAILED", "EXPIRED", "DELIVERED", "ODD"]
 
 one_message = st.integers(0, MESSAGES - 1)
 one_id = st.integers(0, IDS - 1)
-# id, status, second, whether it names a message; equal ones are arrivals of one receipt
-a_receipt = st.tuples(one_id, st.sampled_from(STATUSES), st.integers(0, 2), st.booleans())
+# Stamps of clocks that are wrong: how far they are off, and whether the arrival stands in for them.
+CLOCKS = {
+    "right": (timedelta(0), False),
+    "half a minute ahead": (CLOCK_SKEW, False),
+    "hardly too far ahead": (CLOCK_SKEW + timedelta(seconds=1), True),
+    "an hour ahead": (timedelta(hours=1), True),
+    "in 2099": (timedelta(days=79 * 365), True),
+    "yesterday's": (-timedelta(days=1), False),
+}
+# id, status, second, whether it names a message, clock; equal ones are arrivals of one receipt
+a_receipt = st.tuples(
+    one_id,
+    st.sampled_from(STATUSES),
+    st.integers(0, 2),
+    st.booleans(),
+    st.just("right") | st.sampled_from(sorted(CLOCKS)),
+)
 operations = st.one_of(
     # In one batch an id has one name: which of two rivals wins there is nobody's promise.
     st.tuples(
@@ -93,6 +112,20 @@ async def replicas(
         await replica.database.close()
 
 
+def stamped(
+    sms_activity_id: str, status: str, second: int, clock: str, *, hint: UUID | None
+) -> Receipt:
+    """A receipt that came with this second, from somebody with this clock. Its time is checked."""
+    off, is_ahead = CLOCKS[clock]
+    came_at = at(second)
+    stamp = f"{(came_at + off).astimezone(LONDON):%Y-%m-%d %H:%M:%S}"
+    call = arrival(sms_activity_id, status, hint=hint, receipt_timestamp=stamp)
+    made = understood(call._replace(received_at=came_at))
+    assert made.content.at == (came_at if is_ahead else came_at + off)
+    assert made.content.time_quality == ("ahead" if is_ahead else "exact")
+    return made
+
+
 class Play:
     """One program, as it runs on both databases and in the oracle at once."""
 
@@ -112,12 +145,16 @@ class Play:
         kind, *arguments = operation
         await getattr(self, kind)(*arguments)
 
-    async def add(self, batch: list[tuple[int, str, int, bool]], names: list[int]) -> None:
+    async def add(self, batch: list[tuple[int, str, int, bool, str]], names: list[int]) -> None:
         made = [
-            receipt(
-                self.ids[sid], status, second, hint=self.messages[names[sid]].id if named else None
+            stamped(
+                self.ids[sid],
+                status,
+                second,
+                clock,
+                hint=self.messages[names[sid]].id if named else None,
             )
-            for sid, status, second, named in batch
+            for sid, status, second, named, clock in batch
         ]
         self.came += made
         await self._add(made)
@@ -152,7 +189,8 @@ class Play:
             return
         expected = self.oracle.settle(outcome(of, Status.CANCELLED)) == {of.id}
         for replica in self.replicas:
-            assert await replica.messages.cancel(of, of.created_at) is expected
+            leases = await replica.messages.cancel(of, of.created_at)
+            assert (leases is not None) is expected
 
     async def compare(self, replica: Replica) -> None:
         log = await all_events(replica.database, *self.messages)
@@ -202,9 +240,15 @@ async def test_both_databases_do_as_the_rules_say(
 async def test_the_oracle_itself_knows_the_usual_case(replicas: list[Replica]) -> None:
     play = Play(replicas)
     await play.begin()
-    await play.run(("add", [(0, "ACKNOWLEDGED", 1, False)], [0, 1, 2, 3]))
+    await play.run(("add", [(0, "ACKNOWLEDGED", 1, False, "right")], [0, 1, 2, 3]))
     await play.run(("accepted", [(0, 0)]))
-    await play.run(("add", [(0, "DELIVERED", 1, True), (0, "FAILED", 2, False)], [0, 1, 2, 3]))
+    await play.run(
+        (
+            "add",
+            [(0, "DELIVERED", 1, True, "right"), (0, "FAILED", 2, False, "right")],
+            [0, 1, 2, 3],
+        )
+    )
     mine: UUID = play.messages[0].id
     told = [str(event) for event in play.oracle.events if event.message_id == mine]
     assert told == ["SUBMITTED", "ACKNOWLEDGED", "DELIVERED!"]

@@ -119,6 +119,10 @@ class PresenceStore:
         self._generation = database.generation
         self._file: FileIdentity | None = None
 
+    def now(self) -> datetime:
+        """By the database's clock."""
+        return self._database.clock.now()
+
     async def look(self) -> Standing:
         """What there is now."""
         self._follow_file()

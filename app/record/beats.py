@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
+from app.model.status import microseconds
+
 FILE = "beats"
 _SIZE = 16
+_LENGTH = 5 * _SIZE
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # O_NONBLOCK: a pipe in its place is not waited for.
 _WRITE = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -20,13 +25,19 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 class Beats(NamedTuple):
     """In which incarnation, and its number: the last beat that the database is known to have, and
-    the next one.
+    the next one; and when they were kept, by the database's clock.
     """
 
     n: int
     incarnation: UUID
     last: UUID
     next: UUID
+    at: datetime
+
+    @property
+    def known(self) -> tuple[UUID, UUID]:
+        """One of these is in the database, unless that has forgotten."""
+        return self.last, self.next
 
 
 def write(folder: Path, beats: Beats) -> None:
@@ -36,6 +47,7 @@ def write(folder: Path, beats: Beats) -> None:
         try:
             ids = (beats.incarnation, beats.last, beats.next)
             data = beats.n.to_bytes(_SIZE) + b"".join(one.bytes for one in ids)
+            data += microseconds(beats.at).to_bytes(_SIZE)
             os.pwrite(file, data, 0)
         finally:
             os.close(file)
@@ -48,12 +60,18 @@ def read(folder: Path) -> Beats | None:
     except OSError:
         return None
     try:
-        data = os.pread(file, 4 * _SIZE, 0)
+        data = os.pread(file, _LENGTH, 0)
     except OSError:  # a directory, a pipe
         return None
     finally:
         os.close(file)
-    if len(data) < 4 * _SIZE:
+    if len(data) < _LENGTH:
         return None
-    ids = [UUID(bytes=data[at : at + _SIZE]) for at in range(_SIZE, 4 * _SIZE, _SIZE)]
-    return Beats(int.from_bytes(data[:_SIZE]), *ids)
+    n, incarnation, last, next_, at = (data[s : s + _SIZE] for s in range(0, _LENGTH, _SIZE))
+    try:
+        kept_at = _EPOCH + timedelta(microseconds=int.from_bytes(at))
+    except OverflowError:  # damaged
+        return None
+    return Beats(
+        int.from_bytes(n), UUID(bytes=incarnation), UUID(bytes=last), UUID(bytes=next_), kept_at
+    )

@@ -74,6 +74,11 @@ class Folders:
             else:
                 lock.release()
 
+    def set_aside(self, folder: Path) -> Path:
+        """Under another name, by which it is nobody's journal. Raises OSError."""
+        aside = folder.with_name(f"{folder.name}.copy-{uuid4().hex[:8]}")
+        return folder.rename(aside)
+
     def size(self) -> int:
         """Bytes of all journals."""
         return sum(size(folder, number) for folder in self._all() for number in segments(folder))

@@ -31,7 +31,7 @@ from app.record.restorer import Report, Restorer
 from app.record.segments import Lock, Writer
 from app.store.bringing_back import BringingBackStore
 from app.store.permission import Permit
-from app.store.presence import Claimant, Incarnation, PresenceStore, Standing
+from app.store.presence import Claimant, Incarnation, PresenceStore, Process, Standing
 
 BEAT = 1.0
 """Seconds between two beats."""
@@ -176,7 +176,9 @@ class Keeper:
         swap = self._swap
         mine.beats = (mine.beats[0], swap.beat)
         if self._folder is not None and self._newest is not None:
-            beats.write(self._folder, Beats(self._newest.n, mine.incarnation, *mine.beats))
+            now = self._presence.now()
+            kept = Beats(self._newest.n, mine.incarnation, *mine.beats, at=now)
+            beats.write(self._folder, kept)
         found, is_done = await self._presence.beat(
             mine,
             next_beat=swap.beat,
@@ -251,7 +253,7 @@ class Keeper:
         if found.database is None:
             raise StoreUnavailable("the database lost its incarnations again")
         try:
-            folder, lock, has_foreign = await asyncio.to_thread(self._folders.take, found.database)
+            folder, lock, has_foreign = await asyncio.to_thread(self._take, found, found.database)
             writer = await asyncio.to_thread(Writer, folder, found.database)
         except OSError as error:
             self._journal.suspend(str(error))
@@ -262,6 +264,24 @@ class Keeper:
         self._permit.is_on = True
         if has_foreign:
             await self._warn_of_foreign()
+
+    def _take(self, found: Standing, database: UUID) -> tuple[Path, Lock, bool]:
+        """A journal that is not the copy of another process's. Raises OSError."""
+        while True:
+            folder, lock, has_foreign = self._folders.take(database)
+            me, kept = found.processes.get(folder.name), beats.read(folder)
+            if me is None or kept is None or not _is_copy(kept, me):
+                return folder, lock, has_foreign
+            copy = self._folders.set_aside(folder)
+            lock.release()
+            log.error(
+                "journal_is_a_copy",
+                folder=str(folder),
+                now=copy.name,
+                of=f"the process on {me.host}",
+                consequence="that process goes on with its journal, and this one begins its own",
+                todo="delete it; every machine needs a DLR_SPOOL_DIR of its own",
+            )
 
     async def _warn_of_foreign(self) -> None:
         log.error(
@@ -289,7 +309,7 @@ class Keeper:
         if newest.nonce != nonce:
             return "it has forgotten the incarnation that we know"
         me = found.processes.get(folder.name)
-        expected = self._claimant.beats if self._claimant else kept[2:] if kept else ()
+        expected = self._claimant.beats if self._claimant else kept.known if kept else ()
         has_beat = me is not None and me.beat in expected
         return None if has_beat else "it does not have our newest beat"
 
@@ -315,7 +335,8 @@ class Keeper:
         self._journal.note(Met(tuple(sorted(others))))
         beat = uuid4()
         last = beat if me is None else me.beat
-        beats.write(folder, Beats(newest.n, newest.nonce, last, beat))
+        now = self._presence.now()
+        beats.write(folder, Beats(newest.n, newest.nonce, last, beat, at=now))
         await self._presence.register(folder.name, host=self._host, beat=beat, others=others)
         self._others = others
         self._claimant = Claimant(folder.name, found.generation, newest.nonce, (beat,))
@@ -380,6 +401,13 @@ class Keeper:
 
 def _running(found: Standing) -> frozenset[str]:
     return frozenset(name for name, one in found.processes.items() if not one.is_stopped)
+
+
+def _is_copy(kept: Beats, me: Process) -> bool:
+    """Whether a process has beaten by this name since these were kept, so in another folder. What
+    the others write in again has no host.
+    """
+    return me.host != "" and me.beat not in kept.known and me.seen_at > kept.at
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:

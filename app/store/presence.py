@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import Table, delete, func, select, text, update
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.fact import Settled
@@ -119,6 +121,10 @@ class PresenceStore:
         self._generation = database.generation
         self._file: FileIdentity | None = None
 
+    def now(self) -> datetime:
+        """By the database's clock."""
+        return self._database.clock.now()
+
     async def look(self) -> Standing:
         """What there is now."""
         self._follow_file()
@@ -143,7 +149,7 @@ class PresenceStore:
                 "noticed_by": f"{me} on {host}",
                 "why": why,
             }
-            await connection.execute(insert(incarnations).values(_at_now(values, connection)))
+            await _insert(connection, incarnations, values)
             await self._strike_silent(connection, found, me)
 
     async def register(self, me: str, *, host: str, beat: UUID, others: Collection[str]) -> None:
@@ -160,10 +166,10 @@ class PresenceStore:
                 changed = update(processes).where(processes.c.name == me)
                 await connection.execute(changed.values(row))
             else:
-                await connection.execute(insert(processes).values(name=me, **row))
+                await _insert(connection, processes, {"name": me, **row})
             for other in sorted(set(others) - known - {me}):
                 again = row | {"host": "", "beat": uuid4(), "knows": ""}
-                await connection.execute(insert(processes).values(name=other, **again))
+                await _insert(connection, processes, {"name": other, **again})
 
     async def beat(
         self,
@@ -217,7 +223,7 @@ class PresenceStore:
             there = (await connection.execute(select(queue_holds.c.name))).first()
             if there is None:
                 row = {"name": QUEUE, "held_at": func.now(), "held_by": by, "reason": reason}
-                await connection.execute(insert(queue_holds).values(_at_now(row, connection)))
+                await _insert(connection, queue_holds, row)
 
     async def release(self) -> None:
         """End the hold, and wait no more for processes that have not brought back everything: not
@@ -336,6 +342,16 @@ def _process(row: Any) -> Process:
 async def _newest_event(connection: AsyncConnection) -> int:
     found: int | None = (await connection.execute(select(func.max(events.c.id)))).scalar_one()
     return found or 0
+
+
+async def _insert(connection: AsyncConnection, table: Table, row: Mapping[str, Any]) -> None:
+    """Unless its key is there, and not into a table without its primary key: that is just being
+    restored, and the row would be in the way of the one that belongs there.
+    """
+    upsert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
+    values = upsert(table).values(_at_now(row, connection))
+    key = [column.name for column in table.primary_key]
+    await connection.execute(values.on_conflict_do_nothing(index_elements=key))
 
 
 def _at_now(values: Mapping[str, Any], connection: AsyncConnection) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,30 @@ async def test_a_journal_belongs_to_one_database(
     assert not await receipts_of(service)
     assert await hold_of(service) is None  # it has nothing that might have been sent
     assert len(list(spool.glob("journal/*"))) == 2
+
+
+async def test_a_copy_of_a_journal_is_no_second_process_of_its_name(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As where a second machine is made out of the first one's disk. Both go on."""
+    spool, copy = tmp_path_factory.mktemp("spool"), tmp_path_factory.mktemp("copy") / "spool"
+    iovox = await world.iovox(receipts=False)
+    first = await world.service(iovox, spool_dir=spool)
+    await settle_down(first)
+    await send_and_receive(first, sends=2, receipts=2)
+    shutil.copytree(spool / "journal", copy / "journal")
+    await asyncio.sleep(1.2)  # a beat
+    with capture_logs() as logs:
+        second = await world.service(iovox, spool_dir=copy)
+        await settle_down(second)
+        for service in (first, second, first, second):
+            await asyncio.sleep(1.2)
+            _, ids = await send_and_receive(service, sends=2, receipts=2)
+            assert set(ids) <= set(await receipts_of(service))
+    events = [line["event"] for line in logs]
+    assert events.count("journal_is_a_copy") == 1
+    assert "database_may_have_forgotten" not in events
+    assert await hold_of(first) is None
+    name = first.runtime.keeper._folder
+    assert name is not None
+    assert len(list(copy.glob(f"journal/{name.name}.copy-*/*.journal"))) == 1

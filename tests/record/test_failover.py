@@ -53,12 +53,13 @@ class Stage:
     stack: AsyncExitStack
     services: list[Service] = field(default_factory=list)
 
-    async def replica(self) -> Service:
+    async def replica(self, *words: str) -> Service:
+        """``words``: of its command; with any it is started as users do it."""
         folder = Path(tempfile.mkdtemp(prefix="replica-", dir=self.folder))
         service = Service(folder, self.url, settings={"DLR_IOVOX_URL": self.iovox.url})
         self.stack.callback(service.close)
         self.stack.callback(lambda: sys.stdout.write(service.output()[-6_000:]))
-        await service.fork()
+        await (service.start(*words) if words else service.fork())
         self.services.append(service)
         return service
 

@@ -168,7 +168,7 @@ def test_what_is_no_file_is_set_aside(folder: Path, make: Callable[[Path], None]
 @pytest.mark.parametrize("make", [a_folder, a_link, os.mkfifo])
 def test_beats_that_are_no_file_are_none(folder: Path, make: Callable[[Path], None]) -> None:
     make(folder / beats.FILE)
-    beats.write(folder, beats.Beats(1, uuid4(), uuid4(), uuid4()))
+    beats.write(folder, beats.Beats(1, uuid4(), uuid4(), uuid4(), at=datetime.now(UTC)))
     assert beats.read(folder) is None
 
 
@@ -319,3 +319,11 @@ def test_a_journal_that_may_not_be_read_is_said_once(tmp_path: Path) -> None:
             folders.tidy(60)
             folders.take(DATABASE)[1].release()
     assert [line["event"] for line in logs] == ["journal_cannot_be_read"]
+
+
+def test_beats_are_read_as_they_were_kept(folder: Path) -> None:
+    kept = beats.Beats(3, uuid4(), uuid4(), uuid4(), at=datetime.now(UTC))
+    beats.write(folder, kept)
+    assert beats.read(folder) == kept
+    (folder / beats.FILE).write_bytes(b"\xff" * 80)
+    assert beats.read(folder) is None

@@ -58,6 +58,16 @@ format: $(INSTALLED)  ## rewrites the code in the project's format
 bench: $(INSTALLED)  ## measures the service beside the usual ways; ARGS="--help" shows what else
 	$(BIN)/python -m bench $(ARGS)
 
+.PHONY: sbom
+sbom: $(INSTALLED)  ## dist/sbom.json: what is installed to run, as CycloneDX
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+		--mc-type application --of JSON -o dist/sbom.json
+
+.PHONY: docs
+docs: $(INSTALLED)  ## the references of settings, commands and errors anew, from the code
+	$(BIN)/python -m docs.generate
+
 # The uv that is pinned makes the locks, its own last: raise the number in requirements-uv.lock to
 # get a newer one. No lock records where a package came from, so that any mirror serves.
 .PHONY: lock

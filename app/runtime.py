@@ -393,6 +393,7 @@ class Runtime:
         self.secrets = Rereader(
             self.settings,
             read=read_secrets_again,
+            replace=lambda settings, fields: settings.model_copy(update=fields),
             refusals=(ValueError, ConfigurationError),
             uses={
                 ("database_url",): self._use_database_url,

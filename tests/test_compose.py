@@ -26,6 +26,7 @@ REQUIRED = {
     "DLR_IOVOX_USERNAME",
     "DLR_IOVOX_SECURE_KEY",
 }
+REPLICAS = ("service-1", "service-2")
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
 
 
@@ -76,8 +77,9 @@ def test_compose_itself_accepts_it() -> None:
 
 
 def test_the_parts_are_those_the_readme_tells_of() -> None:
-    assert set(services()) == {"postgres", "migrate", "service", "simulator"}
-    assert services()["simulator"]["profiles"] == ["simulator"]
+    replicas, optional = {"service-1", "service-2"}, {"simulator", "prometheus", "grafana"}
+    assert set(services()) == {"postgres", "migrate", "worker", "proxy"} | replicas | optional
+    assert {name for name in services() if "profiles" in services()[name]} == optional
 
 
 def test_each_waits_for_something_that_exists_and_can_be_waited_for() -> None:
@@ -90,9 +92,10 @@ def test_each_waits_for_something_that_exists_and_can_be_waited_for() -> None:
 
 
 def test_the_service_starts_after_the_migrations_and_they_after_the_database() -> None:
-    assert services()["service"]["depends_on"] == {
-        "migrate": {"condition": "service_completed_successfully"}
-    }
+    for name in (*REPLICAS, "worker"):
+        assert services()[name]["depends_on"] == {
+            "migrate": {"condition": "service_completed_successfully"}
+        }
     assert services()["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
 
@@ -101,21 +104,23 @@ def test_named_volumes_are_declared_and_used() -> None:
         volume.split(":")[0]
         for service in services().values()
         for volume in service.get("volumes", [])
+        if volume[0] not in "./$"
     }
     assert used == set(compose()["volumes"])
 
 
 def test_the_spool_is_on_a_volume() -> None:
-    service = services()["service"]
+    service = services()["service-1"]
     folders = [volume.split(":")[1] for volume in service["volumes"]]
     spool = service["environment"]["DLR_SPOOL_DIR"]
     assert any(spool.startswith(f"{folder}/") for folder in folders)
 
 
-def test_only_the_service_can_be_reached_and_only_from_this_machine() -> None:
+def test_only_the_proxy_can_be_reached_from_another_machine() -> None:
     ports = {name: service["ports"] for name, service in services().items() if "ports" in service}
-    assert set(ports) == {"service"}
-    assert all(port.startswith("127.0.0.1:") for port in ports["service"])
+    assert set(ports) == {"proxy", "prometheus", "grafana"}
+    inside = ports["prometheus"] + ports["grafana"]
+    assert all(port.startswith("127.0.0.1:") for port in inside)
 
 
 def test_every_required_variable_stops_the_start_with_a_hint() -> None:
@@ -125,19 +130,23 @@ def test_every_required_variable_stops_the_start_with_a_hint() -> None:
 
 
 def test_every_variable_set_is_one_the_service_reads() -> None:
-    known = {f"DLR_{name.upper()}" for name in Settings.model_fields}
-    for name in ("service", "migrate"):
+    known = {f"DLR_{name.upper()}" for name in Settings.model_fields} | {
+        "DLR_OPS_PORT",
+        "DLR_OPS_HOST",
+    }
+    for name in (*REPLICAS, "worker", "migrate"):
         assert set(services()[name]["environment"]) <= known
 
 
 def test_long_running_parts_come_back_and_are_watched() -> None:
-    for name in ("postgres", "service", "simulator"):
+    for name in services().keys() - {"migrate"}:
         assert services()[name]["restart"] == "unless-stopped"
         assert services()[name]["healthcheck"]["test"][0] == "CMD"
 
 
 def test_the_service_has_longer_to_stop_than_it_takes() -> None:
-    assert services()["service"]["stop_grace_period"] == "1m"
+    for name in (*REPLICAS, "worker"):
+        assert services()[name]["stop_grace_period"] == "1m"
     assert Settings.model_fields["shutdown_timeout"].default < 60
 
 
@@ -166,3 +175,45 @@ def test_the_image_is_built_from_files_that_exist_and_are_let_in() -> None:
     for name in copied:
         assert (PROJECT / name).exists(), name
         assert f"!{name}" in let_in, name
+
+
+def test_every_part_has_limits_of_its_memory_and_its_log() -> None:
+    for name, service in services().items():
+        assert service["mem_limit"], name
+        assert service["logging"]["options"].keys() >= {"max-size", "max-file"}, name
+
+
+def test_the_replicas_are_where_nginx_looks_for_them() -> None:
+    """The proxy runs the tested file with this network's addresses in it."""
+    upstream = re.findall(
+        r"server 10\.0\.0\.(\d+):8080", (PROJECT / "deploy/nginx.conf").read_text()
+    )
+    last = [
+        services()[name]["networks"]["inside"]["ipv4_address"].rpartition(".")[2]
+        for name in REPLICAS
+    ]
+    assert last == upstream
+    proxy = services()["proxy"]["networks"]["inside"]["ipv4_address"]
+    trusted = services()["service-1"]["environment"]["DLR_TRUSTED_PROXIES"]
+    assert trusted == f"{proxy}/32"
+
+
+def test_what_is_mounted_from_here_exists() -> None:
+    """alerts.yml and the dashboard too, without which Docker would make folders in their place."""
+    for name, service in services().items():
+        for volume in service.get("volumes", []):
+            if volume.startswith("./"):
+                assert (PROJECT / volume.partition(":")[0]).exists(), (name, volume)
+
+
+def test_each_role_has_a_target_that_says_how_its_health_is_asked_for() -> None:
+    text = PROJECT.joinpath("Dockerfile").read_text()
+    stages = dict(
+        re.findall(r"^FROM base AS (\w+)\n(.*?)(?=^FROM|\Z)", text, re.MULTILINE | re.DOTALL)
+    )
+    assert list(stages) == ["migrate", "worker", "service"]  # the last one is the default
+    assert "HEALTHCHECK NONE" in stages["migrate"]
+    assert "9090/healthz" in stages["worker"]
+    assert "8080/healthz" in stages["service"]
+    built = {each["build"]["target"] for each in services().values() if "build" in each}
+    assert built == set(stages)

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from app.cli import MODULES
 from app.main import create_app
 from app.ops.metrics import Metrics
-from app.settings import NEEDED_TO_SERVE, Settings, variable
+from app.settings import FILE, SECRETS, Settings, variable
+from docs.generate import pages, settings_table
 from tests.support.process import PROJECT
 
 README = PROJECT / "README.md"
@@ -21,7 +22,6 @@ DOCUMENTS = [
     PROJECT / "client" / "README.md",
     *sorted((PROJECT / "docs").glob("*.md")),
 ]
-DAY = 86_400
 SETTINGS = Settings(
     public_url="https://sms.example.com",
     callback_url_headers=SecretStr("X-Custom-Header: secret"),
@@ -30,35 +30,13 @@ SETTINGS = Settings(
 )
 
 
-def default_of(name: str) -> str:
-    value = Settings.model_fields[name].default
-    if isinstance(value, SecretStr):
-        value = value.get_secret_value() or None
-    if value in (None, ""):
-        return "**required**" if name in NEEDED_TO_SERVE else "none"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, float):
-        days = f" ({value / DAY:g} d)" if value % DAY == 0 else ""
-        return f"`{value:.0f}`{days}" if value == int(value) else f"`{value}`"
-    return f"`{value}`"
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
+def test_the_references_say_what_the_code_does(path: Path) -> None:
+    assert path.read_text() == pages()[path], "run `make docs`"
 
 
-def _escaped(text: str) -> str:
-    return text.replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
-
-
-def settings_table() -> str:
-    rows = [
-        f"| `{variable(name)}` | {default_of(name)} | {_escaped(field.description or '')} |"
-        for name, field in Settings.model_fields.items()
-    ]
-    return "\n".join(["| variable | default | |", "|---|---|---|", *rows])
-
-
-def test_the_readme_has_every_setting_with_its_default() -> None:
-    table = settings_table()
-    assert table in README.read_text(), f"put this into README.md instead:\n\n{table}\n"
+def test_every_setting_is_in_the_readme() -> None:
+    assert settings_table() in README.read_text()
 
 
 def test_every_setting_is_described() -> None:
@@ -81,6 +59,7 @@ def test_commands_and_variables_exist(document: Path) -> None:
     for command in re.findall(r"(?:`|bin/|^|service )dlr ([a-z]+)", text, re.MULTILINE):
         assert command in MODULES
     known = {variable(name) for name in Settings.model_fields} | {"DLR_API_URL", "DLR_API_KEY"}
+    known |= {variable(name) + FILE for name in SECRETS}
     assert set(re.findall(r"DLR_[A-Z][A-Z0-9_]*[A-Z0-9]", text)) <= known
 
 

@@ -29,7 +29,7 @@ def open_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
 
     UnsafeFileError where a link, anything but a file, or somebody else's file is at the path.
     """
-    _check(path)
+    require_private(path)
     wanted = flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     descriptor = os.open(path, wanted, 0o600)
     try:
@@ -50,12 +50,13 @@ def make_private(path: Path) -> None:
     with suppress(FileExistsError):
         os.close(open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         return
-    _check(path)
+    require_private(path)
     with suppress(PermissionError):
         path.chmod(0o600)
 
 
-def _check(path: Path) -> None:
+def require_private(path: Path) -> None:
+    """Raises UnsafeFileError where something else than a file of ours is at the path."""
     with suppress(FileNotFoundError):
         _check_found(path, path.lstat())
 

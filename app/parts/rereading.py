@@ -21,8 +21,9 @@ class Rereader(Generic[Settings]):
     """Reads again when asked, and hands what has changed to those who use it.
 
     ``read``: the settings given to it with what is to be read again, and what is wrong with the
-    rest, by name; called in a thread. ``uses``: what to do with the new settings where one of these
-    fields has changed; one of ``refusals``, such as a ValueError, keeps the old ones.
+    rest, by name; called in a thread. ``replace``: settings with other fields. ``uses``: what to do
+    with the new settings where one of these fields has changed; one of ``refusals``, such as a
+    ValueError, keeps the old ones.
     """
 
     def __init__(
@@ -30,14 +31,15 @@ class Rereader(Generic[Settings]):
         current: Settings,
         *,
         read: Callable[[Settings], tuple[Settings, Mapping[str, str]]],
+        replace: Callable[[Settings, Mapping[str, object]], Settings],
         uses: Mapping[tuple[str, ...], Callable[[Settings], None]],
         refusals: tuple[type[Exception], ...] = (ValueError,),
     ) -> None:
         self._refusals = refusals
         self._current = current
         self._read = read
+        self._replace = replace
         self._uses = uses
-        self._used = {name: getattr(current, name) for names in uses for name in names}
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
@@ -62,7 +64,7 @@ class Rereader(Generic[Settings]):
         changed: list[str] = []
         for names, use in self._uses.items():
             values = {name: getattr(found, name) for name in names}
-            new = [name for name in names if values[name] != self._used[name]]
+            new = [name for name in names if values[name] != getattr(self._current, name)]
             if not new:
                 continue
             try:
@@ -70,7 +72,7 @@ class Rereader(Generic[Settings]):
             except self._refusals as error:
                 _log_kept(" ".join(new), str(error))
             else:
-                self._used |= values
+                self._current = self._replace(self._current, values)
                 changed += new
         log.info("secrets_read_again", changed=changed, kept=sorted(faults))
 

@@ -23,7 +23,12 @@ import structlog
 
 from app.errors import ConfigurationError, SpoolUnavailable
 from app.model.receipt import Arrival
-from app.parts.private_files import make_private, make_private_folder, open_private
+from app.parts.private_files import (
+    make_private,
+    make_private_folder,
+    open_private,
+    require_private,
+)
 from app.receive.spool_file import (
     SUFFIXES,
     connect,
@@ -182,6 +187,8 @@ class Spool:
             _sync(self._folder.parent)
         with exclusive(self._folder / LOCK):
             make_private(self.path)
+            for suffix in SUFFIXES[1:]:  # SQLite opens these by itself
+                require_private(Path(f"{self.path}{suffix}"))
             self._file = _identity(self.path)
             self._connection = connect(self.path)
             self._verifier = connect(self.path)

@@ -47,7 +47,8 @@ class Keys:
 def keys(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
     folder = tmp_path_factory.mktemp("secured")
     shutil.copytree(sqlite_template, folder, dirs_exist_ok=True)
-    service = serve(f"sqlite:///{folder / 'dlr.db'}")
+    # Its tests are wrong callers of one address, many times a second.
+    service = serve(f"sqlite:///{folder / 'dlr.db'}", DLR_FAILED_LOGINS="100000")
     revoked = service.key("send", "read", "admin")
     run(_revoke(service, revoked))
     yield Keys(service, {scope: service.key(str(scope)) for scope in Scope}, revoked)

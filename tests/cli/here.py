@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -25,12 +26,30 @@ def dlr(words: Sequence[str], env: Mapping[str, str]) -> Done:
     """Runs a command with these words and these settings, and no others."""
     out, errors = StringIO(), StringIO()
     code: object = None
-    with environment(env), unchanged_logging(), redirect_stdout(out), redirect_stderr(errors):
+    with (
+        environment(env),
+        unchanged_process(),
+        unchanged_logging(),
+        redirect_stdout(out),
+        redirect_stderr(errors),
+    ):
         try:
             main(words)
         except SystemExit as ended:
             code = ended.code
     return Done(code if isinstance(code, int) else 0, out.getvalue(), errors.getvalue())
+
+
+@contextmanager
+def unchanged_process() -> Iterator[None]:
+    """What a command sets for its process: it is not ours to keep."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    umask = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(umask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextmanager

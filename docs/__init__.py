@@ -1,0 +1,1 @@
+"""What makes the documents of this folder that are made from the code."""

@@ -136,7 +136,8 @@ def _parameter(parameter: Any) -> str:
     shown = (
         "**required**" if parameter.required else "" if default in (None, "") else f"`{default}`"
     )
-    return f"| `{name or (parameter.name or '').upper()}` | {shown} | {_escaped(parameter.help or '')} |"
+    name = name or (parameter.name or "").upper()
+    return f"| `{name}` | {shown} | {_escaped(parameter.help or '')} |"
 
 
 def _kinds(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:

@@ -1,4 +1,4 @@
-"""deploy/kubernetes: by Kubernetes' own schemas, and by what the service asks of its surroundings."""
+"""deploy/kubernetes: by Kubernetes' own schemas, and by what the service asks of a machine."""
 
 from __future__ import annotations
 

@@ -22,10 +22,8 @@ from app.store.engine import Database
 
 PAGE = 500
 
-Since = Annotated[
-    datetime | date | None, range_option("--from", help="Then or later; a London day.")
-]
-Until = Annotated[datetime | date | None, range_option("--to", help="Before; a day is included.")]
+Since = Annotated[date | None, range_option("--from", help="Then or later; a London day.")]
+Until = Annotated[date | None, range_option("--to", help="Before; a day is included.")]
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -56,7 +54,7 @@ def audit(
     show([_row(entry) for entry in found], as_json=False)
 
 
-def _time(bound: datetime | date | None, of_date: Callable[[date], datetime]) -> datetime | None:
+def _time(bound: date | None, of_date: Callable[[date], datetime]) -> datetime | None:
     return bound if bound is None or isinstance(bound, datetime) else of_date(bound)
 
 

@@ -152,6 +152,7 @@ ROUTES: Mapping[str, Leaves | LeavesNone] = {
     "POST /v1/webhooks/{id}/replay": Leaves(Action.REPLAY_WEBHOOK, replay_many),
     "POST /v1/erasures": Leaves(Action.ERASE, erase),
     "GET /v1/erasures/{id}": LeavesNone(READS),
+    "GET /v1/alarms": LeavesNone(READS),
     "GET /v1/audit": LeavesNone("shows nobody's messages"),
 }
 

@@ -258,7 +258,7 @@ async def test_a_cursor_from_before_the_oldest_event_is_gone(world: World) -> No
         assert gone.status_code == 410
         assert gone.json()["type"] == "urn:iovox-receipts:problem:gone"
     goes_on = gone.json()["next"]
-    assert goes_on == event_id(6)
+    assert goes_on.endswith(event_id(6))
     assert (await app.get("/v1/events", params={"after": goes_on})).json()["events"] == []
     assert (await app.get("/v1/events")).status_code == 200  # from the beginning
     await world.message(Status.SUBMITTED)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii as _quoted
 
 import structlog
 
@@ -105,24 +105,30 @@ class StepLog:
         self.is_on = getattr(logging, level.upper()) <= logging.INFO
         self._as_json = as_json
 
-    def log(self, event: str, **fields: str | int | None) -> None:
+    def log(self, event: str, **fields: str | None) -> None:
         """One step, with what the request's context has: its id, and its trace."""
         if self.is_on:
             self.log_all(event, [fields | structlog.contextvars.get_contextvars()])
 
-    def log_all(self, event: str, steps: Iterable[Mapping[str, object]]) -> None:
+    def log_all(self, event: str, steps: Iterable[Mapping[str, str | None]]) -> None:
         """The same step of several messages. Fields that are None are left out."""
         at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        last = {"event": event, "level": "info", "timestamp": at}
+        if self._as_json:
+            join, mark, begin = ", ", '": ', '"'
+            start, end = "{", f'"event": "{event}", "level": "info", "timestamp": "{at}"}}\n'
+        else:
+            join, mark, begin = " ", "=", ""
+            start, end = f"{at} [info     ] {event:<30} ", "\n"
         lines = []
         for fields in steps:
-            given = {name: value for name, value in fields.items() if value is not None}
-            if self._as_json:
-                lines.append(json.dumps(given | last))
-            else:
-                words = " ".join(f"{name}={json.dumps(value)}" for name, value in given.items())
-                lines.append(f"{at} [info     ] {event:<30} {words}")
-        sys.stderr.write("\n".join([*lines, ""]))
+            # Quoted one by one: the whole encoder costs twice as much, for every receipt.
+            told = [
+                f"{begin}{name}{mark}{_quoted(value)}{join}"
+                for name, value in fields.items()
+                if value is not None
+            ]
+            lines.append(f"{start}{''.join(told)}{end}")
+        sys.stderr.write("".join(lines))
 
 
 def configure(*, level: str, as_json: bool) -> None:

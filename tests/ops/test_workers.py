@@ -19,6 +19,8 @@ from tests.support.ports import free_port
 from tests.support.process import ServerProcess
 from tests.support.processes import ended, wait_until
 
+pytestmark = pytest.mark.timeout(300)  # many processes start, beside everything else
+
 WORKERS = 4
 CHANGES_BY_ITSELF = ("process_", "dlr_http_", "dlr_spool_free", "dlr_clock", "dlr_database_pool")
 
@@ -33,7 +35,7 @@ def server(
     url = f"http://127.0.0.1:{port}"
     words = ["serve", "--port", str(port), "--workers", str(WORKERS)]
     settings = environment(f"sqlite:///{folder / 'dlr.db'}", DLR_OPS_INTERVAL="0.5")
-    with ServerProcess.start(words, settings, f"{url}/healthz", timeout=60) as process:
+    with ServerProcess.start(words, settings, f"{url}/healthz", timeout=150) as process:
         yield url, process
 
 

@@ -13,6 +13,7 @@ from tests.cli.here import Done, dlr
 from tests.record.rewinding import Rewinder
 from tests.record.test_restore import WITHOUT_RECEIPT, settle_down
 from tests.send.world import Iovox, Service, World, to, until
+from tests.support.long import POSTGRESQL, on
 
 
 class Operator:
@@ -28,6 +29,9 @@ class Operator:
         lines = (await self("--json")).stdout.splitlines()  # the service's log may stand among them
         found: dict[str, Any] = json.loads(next(each for each in lines if each.startswith("{")))
         return found
+
+
+pytestmark = on(POSTGRESQL)
 
 
 @pytest.fixture

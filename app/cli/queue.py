@@ -100,9 +100,19 @@ def settle_queue(
 
     It becomes UNCONFIRMED; a receipt that names it settles it further.
     """
-    settled = with_database(
-        load(), lambda database: QueueStore(database).settle(before, by=_operator())
-    )
+
+    async def settle(database: Database) -> int:
+        store = QueueStore(database)
+        await store.settlements()  # a connection, by which the database's time is known
+        if before > (now := database.clock.now()):
+            # What is settled and forgotten is settled again, with all that is queued by then.
+            raise typer.BadParameter(
+                f"it lies in the future; the database's time is {_time(now)}",
+                param_hint="--before",
+            )
+        return await store.settle(before, by=_operator())
+
+    settled = with_database(load(), settle)
     typer.echo(f"{settled} messages are {status} now.")
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.crash.conftest import ROUNDS
 from tests.send.processes import Stage, stage, wait_for
 from tests.support.load import Result, drive
+from tests.support.long import cases
 from tests.support.nginx import Nginx
 from tests.support.process import ServerProcess
 
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(120
 PER_SECOND = 100
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", cases(1, 2))
 def test_not_one_send_is_refused_by_a_rolling_restart(
     nginx_is_there: None, postgres_url: str, processes: int
 ) -> None:

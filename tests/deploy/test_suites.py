@@ -1,5 +1,5 @@
-"""Parts of the suites once more, their services behind nginx: receipts, batches, repeated keys,
-live streams; with DLR_TEST_LONG=1 more of them. All: DLR_TEST_PROXY=nginx make test.
+"""Parts of the suites once more, their services behind nginx: receipts, batches, live
+streams; with DLR_TEST_LONG=1 more of them. All: DLR_TEST_PROXY=nginx make test.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import sys
 
 import pytest
 
-from tests.send.processes import LONG
 from tests.support.front import PROXY
+from tests.support.long import LONG
 from tests.support.process import PROJECT
 
 SUITES = [
     "tests/receive/test_dlr.py",
     "tests/send/test_batch.py",
-    "tests/send/test_idempotency.py",
     "tests/events/test_stream.py",
 ]
 if LONG:
     SUITES += [
+        "tests/send/test_idempotency.py",
         "tests/send/test_send.py",
         "tests/events/test_feed.py",
         "tests/events/test_webhooks.py",

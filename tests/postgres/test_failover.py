@@ -27,6 +27,7 @@ from tests.crash.service import HEADERS, Service, stored
 from tests.crash.waiting import until
 from tests.postgres.senders import Senders, new_key
 from tests.send.world import Iovox, World
+from tests.support.long import LONG, cases
 from tests.support.standby import Cluster, cluster
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ async def fail_over(servers: Cluster, how: str) -> float:
     return began
 
 
-@pytest.mark.parametrize("how", ["killed", "silent"])
+@pytest.mark.parametrize("how", cases("silent", "killed"))
 async def test_with_a_synchronous_standby_nothing_is_lost_and_nothing_doubled(
     tmp_path: Path, how: str
 ) -> None:
@@ -105,6 +106,7 @@ async def test_with_a_synchronous_standby_nothing_is_lost_and_nothing_doubled(
         assert await on.service.ready() == (200, {"status": "ready", "reasons": [], "spooled": 0})
 
 
+@pytest.mark.skipif(not LONG, reason="like tests/record/test_failover.py: DLR_TEST_LONG=1")
 async def test_with_an_asynchronous_standby_the_service_goes_on_all_the_same(
     tmp_path: Path,
 ) -> None:

@@ -20,6 +20,9 @@ from tests.record.test_restore import (
     settle_down,
 )
 from tests.send.world import Service, World, to, until
+from tests.support.long import SQLITE, on
+
+pytestmark = on(SQLITE)
 
 
 async def hold_of(service: Service) -> str | None:

@@ -18,7 +18,7 @@ from tests.crash.service import HEADERS
 from tests.crash.waiting import until
 from tests.record.keyed import KeyedSenders
 from tests.record.test_failover import Stage, assert_nothing_is_lost, stage
-from tests.send.processes import LONG
+from tests.support.long import cases
 from tests.support.postgresql import PostgresServer, find_binaries
 from tests.support.process import PROJECT
 
@@ -59,10 +59,7 @@ async def replicas(on: Stage) -> None:
     await asyncio.sleep(2.5)
 
 
-HOW = ["swapped", *(["in pieces", "stopped", "elsewhere"] if LONG else [])]
-
-
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", cases("swapped", "in pieces", "stopped", "elsewhere"))
 async def test_a_dump_is_put_back(tmp_path: Path, own_postgres: PostgresServer, how: str) -> None:
     """Under running replicas; while they are stopped; and into a database of another name."""
     commands = Commands(tmp_path)

@@ -29,6 +29,7 @@ from tests.postgres.senders import new_key
 from tests.record.keyed import WITHOUT_RECEIPT, KeyedSenders
 from tests.record.rewinding import PostgresRewinder
 from tests.send.world import Iovox, World
+from tests.support.long import LONG, cases
 from tests.support.postgresql import PostgresServer
 from tests.support.standby import Cluster, cluster
 
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(600)]
 
 DATABASE = "dlr"
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "2" if LONG else "1"))
 WITHIN = 30.0
 """Seconds after which everything that was acknowledged is there again."""
 
@@ -138,7 +139,7 @@ async def assert_nothing_is_lost(
     return took
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped"])
+@pytest.mark.parametrize("how", cases("killed", "stopped"))
 async def test_failover_to_a_standby_that_was_behind(tmp_path: Path, how: str) -> None:
     """100 of 100 receipts were gone, 50 of 50 texts went twice, 20 sends answered 201 were gone."""
     ledger = Ledger(how, HEADERS)

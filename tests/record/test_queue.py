@@ -13,6 +13,7 @@ from tests.cli.here import Done, dlr
 from tests.record.rewinding import Rewinder
 from tests.record.test_restore import WITHOUT_RECEIPT, settle_down
 from tests.send.world import Iovox, Service, World, to, until
+from tests.support.long import POSTGRESQL, on
 
 
 class Operator:
@@ -28,6 +29,9 @@ class Operator:
         lines = (await self("--json")).stdout.splitlines()  # the service's log may stand among them
         found: dict[str, Any] = json.loads(next(each for each in lines if each.startswith("{")))
         return found
+
+
+pytestmark = on(POSTGRESQL)
 
 
 @pytest.fixture
@@ -131,7 +135,8 @@ async def test_what_was_settled_and_forgotten_is_settled_again(
     await asyncio.sleep(1.2)
     moment = await asyncio.to_thread(rewinder.keep)
     await asyncio.sleep(1.2)
-    later = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    await asyncio.sleep(0.01)
+    later = datetime.now(UTC).isoformat()
     await operator("settle", "--before", later, "--as", "UNCONFIRMED")
     await operator("release")
     await asyncio.sleep(1.5)
@@ -169,6 +174,19 @@ async def test_the_queue_waits_for_a_process_that_does_not_come_back(
 
     await until(brought_back, "both processes to be known", patience=15)
     assert (await iovox.counts())["by_message_id"] == {old: 1}
+
+
+async def test_what_is_queued_later_is_not_settled_beforehand(
+    world: World, operator: Operator
+) -> None:
+    service = await world.service(await world.iovox(receipts=False))
+    await operator("hold")
+    (queued,) = await queue(service, 1)
+    future = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    refused = await operator("settle", "--before", future, "--as", "UNCONFIRMED")
+    assert refused.returncode == 2
+    assert "it lies in the future" in refused.stderr
+    assert (await service.look(queued))["status"] == "QUEUED"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ most. The processes are real but for their HTTP servers and timers; so is the da
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Coroutine
 from datetime import timedelta
@@ -32,9 +31,9 @@ from app.store import permission
 from app.store.engine import Database
 from tests.record.rewinding import PostgresRewinder, Rewinder, SqliteRewinder
 from tests.record.theatre import Theatre
+from tests.support.long import LONG
 from tests.support.postgresql import PostgresServer
 
-LONG = bool(os.environ.get("DLR_TEST_LONG"))
 PICK = st.integers(0, 1_000)
 KEYS = st.integers(1, 4)
 
@@ -297,7 +296,7 @@ def play(make_database: Any, examples: int) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples * (10 if LONG else 1),
+            max_examples=examples * (20 if LONG else 1),
             stateful_step_count=40,
             deadline=None,
             phases=[Phase.generate],  # a step is not repeated to the microsecond: nothing to shrink
@@ -317,7 +316,7 @@ def test_on_sqlite(sqlite_template: Path, tmp_path: Path) -> None:
         url = f"sqlite:///{folder / 'dlr.db'}"
         return folder, url, SqliteRewinder(url, folder)
 
-    play(make, 15)
+    play(make, 8)
 
 
 @pytest.mark.postgresql
@@ -333,4 +332,4 @@ def test_on_postgresql(
         url = postgres_server.create_database(template=postgres_template)
         return folder, url, PostgresRewinder(postgres_server, url)
 
-    play(make, 8)
+    play(make, 5)

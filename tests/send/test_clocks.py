@@ -18,6 +18,7 @@ import pytest
 from tests.send.processes import Stage, stage, wait_for
 from tests.send.world import HELLO
 from tests.support.faketime import FakeClock
+from tests.support.long import cases
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -85,7 +86,7 @@ def scrape(port: int, name: str) -> float:
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("minutes", [10, -10])
+@pytest.mark.parametrize("minutes", cases(10, -10))
 def test_replicas_whose_clocks_differ_leave_each_others_messages_alone(
     postgres_url: str, tmp_path: Path, minutes: int
 ) -> None:
@@ -120,7 +121,7 @@ def test_replicas_whose_clocks_differ_leave_each_others_messages_alone(
         )
 
 
-@pytest.mark.parametrize("hours", [1, -1])
+@pytest.mark.parametrize("hours", cases(-1, 1))
 def test_a_clock_that_is_set_while_it_runs_holds_nothing_up(
     database_url: str, tmp_path: Path, hours: int
 ) -> None:

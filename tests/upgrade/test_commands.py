@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.here import dlr
+from tests.support.long import POSTGRESQL, on
 from tests.upgrade.releases import BREAKING, COMPATIBLE, TODAY, Release, newer
 
 COMPATIBLE_ONE = ("9001_compatible", COMPATIBLE)
@@ -32,6 +33,7 @@ def env(database_url: str, tmp_path: Path) -> dict[str, str]:
     return {"DLR_DATABASE_URL": database_url, "DLR_SPOOL_DIR": str(tmp_path / "spool")}
 
 
+@on(POSTGRESQL)
 def test_old_code_on_a_compatible_schema(compatible: Release, env: dict[str, str]) -> None:
     assert compatible.dlr(["migrate"], env).returncode == 0
     done = dlr(["migrate"], env)
@@ -45,6 +47,7 @@ def test_old_code_on_a_compatible_schema(compatible: Release, env: dict[str, str
     assert "Traceback" not in done.stderr + check.stderr
 
 
+@on(POSTGRESQL)
 def test_old_code_on_a_breaking_schema(breaking: Release, env: dict[str, str]) -> None:
     done = breaking.dlr(["migrate"], env)
     assert done.returncode == 0, done.stderr
@@ -59,6 +62,7 @@ def test_old_code_on_a_breaking_schema(breaking: Release, env: dict[str, str]) -
     assert (check.returncode, json.loads(check.stdout)["standing"]) == (1, "newer-breaking")
 
 
+@on(POSTGRESQL)
 def test_check_says_what_would_be_done_and_does_nothing(
     breaking: Release, env: dict[str, str]
 ) -> None:
@@ -76,6 +80,7 @@ def test_check_says_what_would_be_done_and_does_nothing(
         ]
 
 
+@on(POSTGRESQL)
 def test_back_where_that_loses_nothing(
     compatible: Release, breaking: Release, env: dict[str, str]
 ) -> None:
@@ -94,6 +99,7 @@ def test_back_where_that_loses_nothing(
     assert "There is no revision 0815" in unknown.stderr
 
 
+@on(POSTGRESQL)
 def test_check_and_to_do_not_go_together(env: dict[str, str]) -> None:
     assert dlr(["migrate", "--check", "--to", "0001"], env).returncode == 2
 

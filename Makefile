@@ -1,7 +1,7 @@
 # Everything a developer or CI does. `make` alone lists it. Needs Python 3.11 or newer and make.
 #
 # Variables: PYTHON=python3.12 (which Python .venv is made from), ARGS="..." (passed on by test and
-# bench), WORKERS=4 (test processes), ROUNDS=20 (of crashes), KEEP=1 (the demo leaves its servers up).
+# bench), WORKERS=4 (test processes), ROUNDS=20 (of crashes), MINUTES=30 (of a soak), KEEP=1 (the demo leaves its servers up).
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -11,6 +11,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 3
 ROUNDS ?= 5
+MINUTES ?= 30
 UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"
 
@@ -32,6 +33,10 @@ test: $(INSTALLED)  ## all tests; ARGS="-k spool -n 0" for some of them
 .PHONY: crash
 crash: $(INSTALLED)  ## the crash tests of `test`, longer and with their figures; ROUNDS=20
 	CRASH_ROUNDS=$(ROUNDS) $(BIN)/pytest -m crash -o log_cli=true -o log_cli_level=INFO $(ARGS)
+
+.PHONY: soak
+soak: $(INSTALLED)  ## everything under load while each part is restarted; MINUTES=30
+	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -n 0 -o log_cli=true -o log_cli_level=INFO tests/soak $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED)  ## all of check but the tests

@@ -130,10 +130,7 @@ def test_every_required_variable_stops_the_start_with_a_hint() -> None:
 
 
 def test_every_variable_set_is_one_the_service_reads() -> None:
-    known = {f"DLR_{name.upper()}" for name in Settings.model_fields} | {
-        "DLR_OPS_PORT",
-        "DLR_OPS_HOST",
-    }
+    known = {f"DLR_{name.upper()}" for name in Settings.model_fields}
     for name in (*REPLICAS, "worker", "migrate"):
         assert set(services()[name]["environment"]) <= known
 
@@ -208,9 +205,7 @@ def test_what_is_mounted_from_here_exists() -> None:
 
 def test_each_role_has_a_target_that_says_how_its_health_is_asked_for() -> None:
     text = PROJECT.joinpath("Dockerfile").read_text()
-    stages = dict(
-        re.findall(r"^FROM base AS (\w+)\n(.*?)(?=^FROM|\Z)", text, re.MULTILINE | re.DOTALL)
-    )
+    stages = dict(re.findall(r"(?ms)^FROM base AS (\w+)\n(.*?)(?=^FROM|\Z)", text))
     assert list(stages) == ["migrate", "worker", "service"]  # the last one is the default
     assert "HEALTHCHECK NONE" in stages["migrate"]
     assert "9090/healthz" in stages["worker"]

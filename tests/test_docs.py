@@ -19,6 +19,8 @@ README = PROJECT / "README.md"
 DOCUMENTS = [
     README,
     PROJECT / "CHANGELOG.md",
+    PROJECT / "CONTRIBUTING.md",
+    PROJECT / "SECURITY.md",
     PROJECT / "client" / "README.md",
     *sorted((PROJECT / "docs").glob("*.md")),
 ]

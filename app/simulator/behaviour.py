@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from app.simulator.chaos import FAULTS, fault_of
 from app.simulator.responses import HANG, OUTAGES
 
 _MAX_SECONDS = 3600.0
@@ -28,6 +29,8 @@ class Behaviour:
     """Whether receipts are sent at all."""
     down: str | None = None
     """The outage that every send fails with: a key of OUTAGES, or ``hang``."""
+    chaos: dict[str, float] = field(default_factory=dict)
+    """Probabilities of FAULTS, each by itself."""
     longest_message: int = 160
     """Characters. iovox's error text says 159; whether it accepts 160 is not documented."""
 
@@ -70,6 +73,10 @@ _RULES: dict[str, _Rule] = {
     "withheld": _WAIT,
     "receipts": (lambda value: isinstance(value, bool), "must be true or false"),
     "down": (_outage, f"must be null or one of {', '.join((*OUTAGES, HANG))}"),
+    "chaos": (
+        lambda value: fault_of(value) is None,
+        f"must be probabilities, 0 to 1, of any of {', '.join(FAULTS)}",
+    ),
     "longest_message": (_count, "must be a whole number above 0"),
 }
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from app.simulator.behaviour import Behaviour
+from app.simulator.chaos import SLOW, strikes
 from app.simulator.ledger import Accepted, Ledger
 from app.simulator.receipts import ReceiptSender
 from app.simulator.requests import (
@@ -69,8 +71,11 @@ class SmsEndpoint:
     def _outage(self) -> ASGIResponse | None:
         down = self._behaviour.down
         if down is None:
-            return None
+            return OUTAGES["503"]() if self._strikes("refuse") else None
         return self._no_response() if down == HANG else OUTAGES[down]()
+
+    def _strikes(self, fault: str) -> bool:
+        return strikes(self._behaviour.chaos, fault)
 
     def _no_response(self) -> ASGIResponse:
         return withheld(self._behaviour.withheld, self._closing)
@@ -86,7 +91,8 @@ class SmsEndpoint:
         except RefusalError as error:
             await asyncio.sleep(self._behaviour.answer_delay)
             return refused(error.faults)
-        await asyncio.sleep(self._behaviour.answer_delay)
+        slow = SLOW if self._strikes("slow") else 0
+        await asyncio.sleep(self._behaviour.answer_delay + slow)
         return await self._respond(entry, scenario)
 
     def _validate(self, scope: Scope, body: bytes) -> Submission:
@@ -104,8 +110,15 @@ class SmsEndpoint:
             text = scenario.refusal.text.format(destination=submission.destination)
             raise RefusalError(Fault(scenario.refusal.status, text))
         key = submission.x_message_id or hashlib.sha256(body).digest()
-        if scenario.fails_once and self._ledger.fails_now(key):
+        fails = scenario.fails_once and self._ledger.fails_now(key)
+        if fails or self._strikes("error"):
             raise RefusalError(SERVER_ERROR)
+        if self._strikes("mute"):
+            scenario = replace(scenario, events=())
+        if self._strikes("repeat"):
+            scenario = replace(scenario, copies=3)
+        if self._strikes("reverse"):
+            scenario = replace(scenario, newest_first=True)
         return self._ledger.accept(submission, self._clock()), scenario
 
     async def _respond(self, entry: Accepted, scenario: Scenario) -> ASGIResponse:
@@ -115,4 +128,6 @@ class SmsEndpoint:
             self._receipt_sender.dispatch(entry, scenario)
         if scenario.response_order is ResponseOrder.NEVER:
             return self._no_response()
+        if self._strikes("lost"):
+            return withheld(0, self._closing)
         return accepted(entry.sms_activity_id)

@@ -1,0 +1,164 @@
+"""A steady load on everything, while each part is restarted: nothing is lost, doubled, or leaked.
+
+`make soak MINUTES=30` is the long one. Its first half has the restarts, its second half none: what
+a process uses is measured there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.cli.running import make_key
+from tests.crash.clients import Clients
+from tests.crash.service import stored
+from tests.soak.world import Replica, Senders, World
+from tests.support.postgresql import PostgresServer
+
+MINUTES = float(os.environ.get("SOAK_MINUTES", "0"))
+IS_LONG = MINUTES >= 5
+SECONDS = MINUTES * 60 or 16.0
+CHAOS = "refuse=1%,error=0.5%,slow=1%,lost=1%,repeat=2%,reverse=2%"
+SENDS = float(os.environ.get("SOAK_SENDS", "5"))
+"""A second, to each replica."""
+SLOPE = 0.05
+"""MiB a minute, over the last half of a long run."""
+MORE_DESCRIPTORS = 25
+"""Connections come and go with the load; a leak of one a restart, or a minute, is more."""
+
+log = logging.getLogger(__name__)
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(SECONDS * 2 + 240)]
+
+
+async def test_nothing_is_lost_doubled_or_leaked(
+    own_postgres: PostgresServer, postgres_url: str, tmp_path: Path
+) -> None:
+    world = World(tmp_path, own_postgres, postgres_url, CHAOS)
+    key = await asyncio.to_thread(make_key, world.settings, "soak", "send", "read")
+    try:
+        await world.start()
+        per_second = await half_of_capacity(world) if IS_LONG else 40
+        async with AsyncExitStack() as stack:
+            senders = []
+            for replica in world.replicas:
+                port = replica.service.port
+                clients = Clients(port, replica.ledger, per_second=per_second, connections=8)
+                await stack.enter_async_context(clients)
+                sending = Senders(port, key, per_second=SENDS)
+                senders.append(await stack.enter_async_context(sending))
+            await restart_each_in_turn(world, SECONDS / 2)
+            await watch(world.replicas, SECONDS / 2)
+        for replica in world.replicas:
+            await replica.service.until_drained(within=60)
+        await until_settled(postgres_url)
+        await world.iovox.count()
+
+        rows = await stored(postgres_url)
+        for replica in world.replicas:
+            prefix = f"{replica.ledger.prefix}-"
+            mine = {name: row for name, row in rows.items() if name[0].startswith(prefix)}
+            assert replica.ledger.faults(mine) == []
+            assert replica.ledger.acknowledged > 0
+        known = await message_ids(postgres_url)
+        promised = {each for sending in senders for each in sending.acknowledged}
+        assert promised
+        assert promised <= known, "acknowledged and gone"
+        twice = {each: times for each, times in world.iovox.accepted.items() if times > 1}
+        assert twice == {}, "texts that were sent twice"
+        for replica in world.replicas:
+            report(replica, per_second)
+            warm, last = replica.looks[0], replica.looks[-1]
+            assert last[2] <= warm[2] + MORE_DESCRIPTORS, replica.looks
+            if IS_LONG:
+                assert replica.slope() <= SLOPE, replica.looks
+    finally:
+        world.close()
+
+
+async def restart_each_in_turn(world: World, seconds: float) -> None:
+    """At least once each, in the order in which they hurt each other most."""
+    ends_at = time.monotonic() + seconds
+    turns: list[Callable[[], Awaitable[None]]] = [
+        world.kill_database,
+        world.restart_replica,
+        world.iovox.restart,
+        world.kill_replica,
+    ]
+    pause = max(0.5, seconds / len(turns) / 4)
+    done = 0
+    while done < len(turns) or time.monotonic() < ends_at:
+        await asyncio.sleep(pause)
+        await turns[done % len(turns)]()
+        done += 1
+    log.info("%d restarts", done)
+
+
+async def watch(replicas: list[Replica], seconds: float) -> None:
+    """A look now and then, once they are warm."""
+    began = time.monotonic()
+    await asyncio.sleep(seconds / 4)
+    while (now := time.monotonic() - began) < seconds:
+        for replica in replicas:
+            replica.look(now)
+        await asyncio.sleep(seconds / 20)
+
+
+async def half_of_capacity(world: World) -> int:
+    """Receipts a second to each replica: half of what both take when they get all they can."""
+    seconds = 10.0
+    before = sum(replica.ledger.acknowledged for replica in world.replicas)
+    async with AsyncExitStack() as stack:
+        for replica in world.replicas:
+            clients = Clients(
+                replica.service.port, replica.ledger, per_second=20_000, connections=32
+            )
+            await stack.enter_async_context(clients)
+        await asyncio.sleep(seconds)
+    taken = sum(replica.ledger.acknowledged for replica in world.replicas) - before
+    return max(10, int(taken / seconds / 2 / len(world.replicas)))
+
+
+async def until_settled(url: str) -> None:
+    """What was queued is sent, and what was on its way has its outcome."""
+    connection = await asyncpg.connect(url)
+    try:
+        deadline = time.monotonic() + 120
+        while await connection.fetchval("select count(*) from messages where state = 'QUEUED'"):
+            assert time.monotonic() < deadline, "something waits in the queue"
+            await asyncio.sleep(0.5)
+    finally:
+        await connection.close()
+
+
+async def message_ids(url: str) -> set[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        return {str(row[0]) for row in await connection.fetch("select id from messages")}
+    finally:
+        await connection.close()
+
+
+def report(replica: Replica, per_second: int) -> None:
+    sizes = [round(size, 1) for _, size, _ in replica.looks]
+    files = [files for _, _, files in replica.looks]
+    log.info(
+        "%s: %d receipts a second, %d acknowledged, %.1f to %.1f MiB, slope %.3f a minute, "
+        "%d to %d descriptors",
+        replica.ledger.prefix,
+        per_second,
+        replica.ledger.acknowledged,
+        min(sizes),
+        max(sizes),
+        replica.slope(),
+        min(files),
+        max(files),
+    )

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.model.search import NON_FINAL, Search
+from app.model.search import LAST_DIGITS, NON_FINAL, Search
 from app.model.status import Status
 from app.store.any_of import chunks
 from app.store.lists.candidates import TEXTS, Branch, Candidates, within
@@ -50,6 +50,7 @@ class PageStatements:
         conditions = _conditions(search, source)
         self.evaluates_each = bool(conditions)
         self.evaluates_in_index = any(branch.fits for branch in source.branches)
+        self.probed = source.depth
         self.branches = len(source.branches) * (apps if source.is_per_app else 1)
         self.count = self._count()
         self.first_page = self._page(conditions, below=False)
@@ -136,9 +137,38 @@ def _conditions(search: Search, source: Candidates) -> list[ColumnElement[bool]]
         wanted.append(both if search.contradictory else ~both)
     if search.overdue is not None:
         wanted.append(_is_overdue() if search.overdue else ~_is_overdue())
+    wanted += _parts(search, source)
     wanted += within(messages.c.created_at, "created", search)
     wanted += within(_status_at(), "status", search)
     return wanted
+
+
+def _parts(search: Search, source: Candidates) -> list[ColumnElement[bool]]:
+    """Conditions on parts of a number and of a reference, and on what is excluded."""
+    wanted: list[ColumnElement[bool]] = []
+    if search.destination_ends is not None and (
+        source.satisfies != "last digits" or len(search.destination_ends) > LAST_DIGITS
+    ):
+        wanted.append(_ends(bindparam("destination_ends", type_=Text)))
+    if search.reference_starts is not None and source.satisfies != "reference_starts":
+        wanted.append(_starts(bindparam("reference_starts", type_=Text)))
+    if search.not_destination_ends is not None:
+        wanted.append(~_ends(bindparam("not_destination_ends", type_=Text)))
+    if search.not_origin is not None:
+        wanted.append(messages.c.origin != bindparam("not_origin"))
+    if search.not_reference_starts is not None:
+        wanted.append(~_starts(bindparam("not_reference_starts", type_=Text)))
+    return wanted
+
+
+def _ends(digits: ColumnElement[str]) -> ColumnElement[bool]:
+    start = func.length(messages.c.destination) - func.length(digits) + 1
+    return func.substr(messages.c.destination, start) == digits
+
+
+def _starts(beginning: ColumnElement[str]) -> ColumnElement[bool]:
+    reference = func.coalesce(messages.c.reference, "")
+    return func.substr(reference, 1, func.length(beginning)) == beginning
 
 
 def _is_overdue() -> ColumnElement[bool]:

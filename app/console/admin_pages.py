@@ -6,10 +6,15 @@ import secrets
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
 
 from app.console.guard import ConsoleRoute, allows
 from app.console.pages import PATH, address, render
+from app.console.recording import actor_of
 from app.errors import FieldError, Invalid, NotFound
+from app.model.audit import Action, AuditFilter
+from app.record.audit import Auditor
+from app.record.audit_models import AuditQuery
 from app.store.keys import KeyStore
 from app.web.caller import Scope, digest, new_secret
 
@@ -23,6 +28,7 @@ MEANS = {
     Scope.ADMIN: "everything",
 }
 MAX_NAME = 100
+SHOWN = 100
 
 
 @router.get("/keys")
@@ -48,7 +54,9 @@ async def create_key(request: Request) -> Response:
         return await _keys(request, status=422, faults=faults, name=name, chosen=scopes)
     secret, key_id = new_secret(), secrets.token_hex(4)
     store: KeyStore = request.app.state.keys
-    await store.add(key_id=key_id, app=name, digest=digest(secret), scopes=scopes)
+    about = {"app": name, "scopes": sorted(scopes)}
+    entry = actor_of(request).did(Action.CREATE_KEY, key_id, details=about)
+    await store.add(key_id=key_id, app=name, digest=digest(secret), scopes=scopes, entry=entry)
     return await _keys(request, secret=secret, made=key_id)
 
 
@@ -69,9 +77,40 @@ async def revoke_key(request: Request, id: str) -> Response:
     if id == request.state.caller.key_id:
         fault = FieldError("key", "is the one that you are signed in with")
         raise Invalid("Sign in with another key to revoke this one.", errors=(fault,))
-    if not await request.app.state.keys.revoke(id):
+    entry = actor_of(request).did(Action.REVOKE_KEY, id)
+    if not await request.app.state.keys.revoke(id, entry=entry):
         raise NotFound("There is no valid key with this id.")
     return RedirectResponse(address(request, "/keys", done=id), 303)
+
+
+@router.get("/audit")
+@allows(Scope.ADMIN)
+async def audit(request: Request) -> Response:
+    """Who did what, newest first; the filters stand in the address."""
+    asked = request.query_params
+    given = {name: asked[name] for name in ("who", "action", "what", "cursor") if asked.get(name)}
+    try:
+        query = AuditQuery.model_validate(given)
+    except ValidationError as error:
+        faults = tuple(
+            FieldError(str(one["loc"][0]), one["msg"].removeprefix("Value error, "))
+            for one in error.errors(include_input=False, include_url=False)
+        )
+        raise Invalid("The filters can’t be read.", errors=faults) from None
+    auditor: Auditor = request.app.state.auditor
+    wanted = AuditFilter(query.who, query.action, query.what, None, None)
+    found = await auditor.page(wanted, before=query.cursor, limit=SHOWN + 1)
+    given.pop("cursor", None)
+    after = str(found[SHOWN - 1].id) if len(found) > SHOWN else None
+    return render(
+        request,
+        "audit.html",
+        entries=found[:SHOWN],
+        given=given,
+        actions=sorted(Action),
+        next=after and address(request, "/audit", cursor=after, **given),
+        place="Audit",
+    )
 
 
 async def _keys(

@@ -19,6 +19,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
 from app.console.pages import SECURITY_HEADERS, address, base, render
+from app.console.recording import may
 from app.errors import BodyTooLarge, NotAllowed, ServiceError, StoreUnavailable
 from app.model.words import DATABASE_AWAY
 from app.store.console_sessions import ConsoleSessionStore, Session
@@ -116,7 +117,8 @@ async def _enter(request: Request, scopes: Collection[str]) -> Response | None:
         return sign_in_page(request, status=401, ended=True, wanted=wanted)
     request.state.session = session
     request.state.caller = caller = caller_of(session)
-    if not caller.has_any(scopes):
+    if not may(caller, scopes):
+        await request.app.state.console.recording.refused(request)
         needed = " or ".join(scope for scope in Scope if scope in scopes)
         raise NotAllowed(f"This page needs the scope {needed}; you have: {_listed(caller.scopes)}.")
     request.state.attention = await request.app.state.console.badge(caller)

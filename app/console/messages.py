@@ -19,6 +19,7 @@ from app.console.message_view import page_of, pretty
 from app.console.pages import PATH, PRIVATE, address, render
 from app.console.parts import Console
 from app.console.query import Query, read
+from app.console.recording import actor_of, may
 from app.console.writing import date_and_time
 from app.errors import Conflict, NotFound
 from app.lookup.cursor import cursor_after, read_cursor
@@ -60,6 +61,8 @@ async def messages(request: Request) -> Response:
         before = read_cursor(cursor) if cursor else None
     except ValueError:
         raise NotFound("This page of the list is not there: search again.") from None
+    console: Console = request.app.state.console
+    await console.recording.searched(request, query.search)
     found = await listing.find(lookups, query, before=before)
     if not query.is_empty and not stays and len(found.messages) == 1 and found.next is None:
         only = found.messages[0]
@@ -78,6 +81,8 @@ async def download(request: Request) -> Response:
     search = query.search
     if query.otherwise is not None:
         search = (await listing.find(lookups, query, before=None)).search
+    console: Console = request.app.state.console
+    await console.recording.exported(request, search)
     every = lookups.export(search, before=None, limit=None, texts=False)
     first = await anext(every)
 
@@ -131,7 +136,9 @@ async def send_again(request: Request, id: str) -> Response:
     sender: Sender = request.app.state.sender
     caller: Caller = request.state.caller
     sender.rates.take(caller.key_id)
-    result = await sender.resend(caller.app, caller.changes, _uuid(id), None)
+    result = await sender.resend(
+        caller.app, caller.changes, _uuid(id), None, actor=actor_of(request)
+    )
     _forget_badges(request)
     return RedirectResponse(
         address(request, f"/messages/{result.submitted.message_id}", done="again"), 303
@@ -151,7 +158,7 @@ async def cancel(request: Request, id: str) -> Response:
     """Takes a message back that is still here."""
     sender: Sender = request.app.state.sender
     caller: Caller = request.state.caller
-    await sender.cancel(caller.changes, _uuid(id))
+    await sender.cancel(caller.changes, _uuid(id), actor=actor_of(request))
     _forget_badges(request)
     return RedirectResponse(address(request, f"/messages/{id}", done="cancel"), 303)
 
@@ -182,7 +189,7 @@ async def _message(
     told = await console.verbatim.told(own.id) if own else ()
     told = [one for one in told if caller.sees is None or one.app == caller.sees]
     page = page_of(record, described, said, now=request.app.state.clock.now())
-    changes = own is not None and caller.has_any({Scope.SEND}) and caller.changes in (None, own.app)
+    changes = own is not None and may(caller, {Scope.SEND}) and caller.changes in (None, own.app)
     if action == "again" and described.status in (Status.QUEUED, Status.SENDING):
         raise Conflict(f"It is {described.status}: it has not been sent yet, so not again either.")
     if action == "cancel" and described.status != Status.QUEUED:

@@ -12,10 +12,8 @@ from app.console.openid import Provider
 from app.console.pages import base
 from app.console.recording import Recording
 from app.errors import ServiceError
-from app.parts.networks import Address
 from app.store.console_sessions import ConsoleSessionStore
 from app.store.verbatim import VerbatimStore
-from app.web.addresses import Callers
 from app.web.caller import Caller
 
 BADGE_LASTS = 15.0
@@ -34,7 +32,6 @@ class Console:
         attention: Attention,
         verbatim: VerbatimStore,
         recording: Recording,
-        callers: Callers,
         url: str | None = None,
         provider: Provider | None = None,
         keep_days: int | None = None,
@@ -50,18 +47,12 @@ class Console:
         self.url = url
         self.host = urlsplit(url).netloc if url else None
         self.is_https = bool(url and url.startswith("https:"))
-        self._callers = callers
         self._badges: dict[str | None, tuple[float, int | None]] = {}
 
     @property
     def provider_name(self) -> str | None:
         """Of the provider to sign in with."""
         return None if self.provider is None else self.provider.name
-
-    def address_of(self, request: Request) -> Address | None:
-        """Where somebody calls from, seen through the trusted proxies."""
-        peer = request.client.host if request.client else None
-        return self._callers.address(peer, request.scope["headers"])
 
     def absolute(self, request: Request, path: str) -> str:
         """The whole address of a page, as a provider has to know it."""

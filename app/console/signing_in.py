@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from datetime import timedelta
 
-import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
@@ -16,6 +15,7 @@ from app.console.guard import (
     READERS,
     ConsoleRoute,
     allows,
+    caller_of,
     digest,
     require_own_page,
     safe_target,
@@ -24,8 +24,11 @@ from app.console.guard import (
 )
 from app.console.pages import PATH, address, base
 from app.console.parts import Console
+from app.console.recording import actor_of, may
 from app.errors import NotAllowed, NotAuthenticated, NotFound, TooManyRequests
+from app.model.audit import Action
 from app.store.console_sessions import Session, SignIn
+from app.web.actor import address_of
 from app.web.caller import Authenticator
 
 MAX_KEY = 200
@@ -35,7 +38,6 @@ AWAY = timedelta(minutes=10)
 """For people to sign in at their provider."""
 
 router = APIRouter(prefix=PATH, route_class=ConsoleRoute, include_in_schema=False)
-log = structlog.get_logger(__name__)
 
 
 @router.get("/sign-in")
@@ -59,7 +61,7 @@ async def sign_in(request: Request) -> Response:
         return sign_in_page(request, status=422, wanted=wanted, fault=fault)
     authenticator: Authenticator = request.app.state.authenticator
     try:
-        caller = await authenticator.find(f"Bearer {key}", lambda: console.address_of(request))
+        caller = await authenticator.find(f"Bearer {key}", lambda: address_of(request))
     except TooManyRequests as error:
         wait = error.headers.get("Retry-After", "60")
         return sign_in_page(
@@ -70,10 +72,10 @@ async def sign_in(request: Request) -> Response:
             headers=error.headers,
         )
     except NotAuthenticated:
-        log.warning("console_sign_in_failed", address=str(console.address_of(request)))
+        console.recording.failed(request)
         fault = "This key is not known, or it is revoked. Check that all of it was pasted."
         return sign_in_page(request, status=401, wanted=wanted, fault=fault)
-    if not caller.has_any(READERS):
+    if not may(caller, READERS):
         fault = (
             "This key may not look anything up: it needs the scope read, support or admin, and has "
             f"{', '.join(sorted(caller.scopes))}."
@@ -96,8 +98,9 @@ async def begin(request: Request, session: Session, wanted: str) -> Response:
     if before := request.cookies.get(COOKIE):
         await console.sessions.end(digest(before))
     secret = secrets.token_urlsafe(32)
+    request.state.session, request.state.caller = session, caller_of(session)
+    await console.recording.signed(actor_of(request), Action.SIGN_IN)
     await console.sessions.begin(digest(secret), session)
-    log.info("console_signed_in", key_id=session.key_id, app=session.app)
     response = RedirectResponse(safe_target(request, wanted), 303)
     set_cookie(request, response, secret, seconds=int(LASTS.total_seconds()))
     return response
@@ -148,7 +151,7 @@ async def back_from_provider(request: Request) -> Response:
             verifier=left.verifier,
         )
     except (NotAuthenticated, NotAllowed) as error:
-        log.warning("console_sign_in_failed", address=str(console.address_of(request)))
+        console.recording.failed(request)
         return sign_in_page(request, status=error.status, fault=error.detail, wanted=left.wanted)
     session = Session(
         csrf=secrets.token_urlsafe(24),
@@ -169,6 +172,7 @@ async def back_from_provider(request: Request) -> Response:
 async def sign_out(request: Request) -> Response:
     """End the session here, and at the provider where it was begun there."""
     console: Console = request.app.state.console
+    await console.recording.signed(actor_of(request), Action.SIGN_OUT)
     await console.sessions.end(digest(request.cookies.get(COOKIE, "")))
     target = address(request, "/sign-in")
     if request.state.session.person is not None and console.provider is not None:

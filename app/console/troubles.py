@@ -9,6 +9,7 @@ from app.console import listing
 from app.console.guard import READERS, ConsoleRoute, allows
 from app.console.pages import PATH, address, render
 from app.console.parts import Console
+from app.console.recording import actor_of, may
 from app.model.words import words_of
 from app.receive.rejected import replay
 from app.web.caller import Caller, Scope
@@ -27,13 +28,15 @@ async def attention(request: Request) -> Response:
     caller: Caller = request.state.caller
     trouble = await console.attention.all(caller)
     request.state.attention = trouble.kinds
+    if trouble.rejected:
+        await console.recording.saw_rejected(request)
     return render(
         request,
         "attention.html",
         trouble=trouble,
         words_for=listing.words_for,
         words_for_status=words_of,
-        can_send=caller.has_any({Scope.SEND}),
+        can_send=may(caller, {Scope.SEND}),
         sees_all=caller.sees is None,
         done=request.query_params.get("done"),
         stored=request.query_params.get("stored"),
@@ -46,7 +49,7 @@ async def attention(request: Request) -> Response:
 @allows(Scope.ADMIN)
 async def replay_rejected(request: Request) -> Response:
     """Put rejected calls through again: what is understood now is stored."""
-    outcome = await replay(request.app.state.rejected, limit=REPLAYED)
+    outcome = await replay(request.app.state.rejected, limit=REPLAYED, actor=actor_of(request))
     request.app.state.console.forget_badges()
     return RedirectResponse(
         address(

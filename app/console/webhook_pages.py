@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from app.console.guard import READERS, ConsoleRoute, allows
 from app.console.message_view import pretty
 from app.console.pages import PATH, address, render
+from app.console.recording import actor_of, may
 from app.errors import NotFound
 from app.model.webhook import Webhook, WebhookState
 from app.web.caller import Caller, Scope
@@ -65,7 +66,10 @@ async def webhook(request: Request, id: str) -> Response:
 async def pause(request: Request, id: str) -> Response:
     """Nothing is sent until it is resumed; nothing is lost."""
     await _subscriptions(request).change(
-        _uuid(id), WebhookChange(paused=True), sees=request.state.caller.changes
+        _uuid(id),
+        WebhookChange(paused=True),
+        sees=request.state.caller.changes,
+        actor=actor_of(request),
     )
     return _back(request, f"/webhooks/{id}", "paused")
 
@@ -75,7 +79,10 @@ async def pause(request: Request, id: str) -> Response:
 async def resume(request: Request, id: str) -> Response:
     """What has waited is sent, oldest first."""
     await _subscriptions(request).change(
-        _uuid(id), WebhookChange(paused=False), sees=request.state.caller.changes
+        _uuid(id),
+        WebhookChange(paused=False),
+        sees=request.state.caller.changes,
+        actor=actor_of(request),
     )
     return _back(request, f"/webhooks/{id}", "resumed")
 
@@ -84,7 +91,9 @@ async def resume(request: Request, id: str) -> Response:
 @allows(Scope.WEBHOOKS)
 async def test(request: Request, id: str) -> Response:
     """Send a test event."""
-    added = await _subscriptions(request).test(_uuid(id), sees=request.state.caller.changes)
+    added = await _subscriptions(request).test(
+        _uuid(id), sees=request.state.caller.changes, actor=actor_of(request)
+    )
     return _back(request, f"/webhooks/{id}/{added.id}", "test")
 
 
@@ -113,7 +122,7 @@ async def delivery(request: Request, id: str, delivery_id: str) -> Response:
 async def replay(request: Request, id: str, delivery_id: str) -> Response:
     """Send it again, under the same id."""
     await _subscriptions(request).replay(
-        _uuid(id), _uuid(delivery_id), sees=request.state.caller.changes
+        _uuid(id), _uuid(delivery_id), sees=request.state.caller.changes, actor=actor_of(request)
     )
     return _back(request, f"/webhooks/{id}/{delivery_id}", "replayed")
 
@@ -126,7 +135,7 @@ def _back(request: Request, path: str, done: str) -> Response:
 def _may_change(caller: Caller, webhook: Webhook) -> bool:
     is_open = webhook.state is not WebhookState.ENDED
     is_own = caller.changes is None or caller.changes == webhook.app
-    return caller.has_any({Scope.WEBHOOKS}) and is_own and is_open
+    return may(caller, {Scope.WEBHOOKS}) and is_own and is_open
 
 
 def _subscriptions(request: Request) -> Subscriptions:

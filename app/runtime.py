@@ -475,6 +475,7 @@ class Runtime:
             ),
             verbatim=VerbatimStore(self.database),
             recording=Recording(self.auditor, self.failures),
+            now=self._now,
             keep_days=None if settings.keep_for is None else int(settings.keep_for),
             url=settings.console_url or settings.public_url,
             provider=openid_provider(settings),

@@ -188,7 +188,7 @@ async def _message(
     said = await console.verbatim.said(record.sms_activity_id) if record.sms_activity_id else ()
     told = await console.verbatim.told(own.id) if own else ()
     told = [one for one in told if caller.sees is None or one.app == caller.sees]
-    page = page_of(record, described, said, now=request.app.state.clock.now())
+    page = page_of(record, described, said, now=request.app.state.console.now())
     changes = own is not None and may(caller, {Scope.SEND}) and caller.changes in (None, own.app)
     if action == "again" and described.status in (Status.QUEUED, Status.SENDING):
         raise Conflict(f"It is {described.status}: it has not been sent yet, so not again either.")
@@ -257,7 +257,7 @@ def _query(request: Request) -> Query:
         request.query_params.get("q", ""),
         app=caller.sees,
         region=request.app.state.default_region,
-        now=request.app.state.clock.now(),
+        now=request.app.state.console.now(),
     )
 
 

@@ -51,7 +51,7 @@ async def overview(request: Request) -> Response:
     if chosen not in RANGES:
         known = ", ".join(RANGES)
         raise Invalid("The range can’t be read.", errors=(FieldError("range", f"one of {known}"),))
-    now: datetime = request.app.state.clock.now()
+    now: datetime = request.app.state.console.now()
     by, start = (
         ("hour", now - timedelta(hours=24)) if chosen == "24h" else ("day", _days(now, chosen))
     )

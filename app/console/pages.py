@@ -120,7 +120,7 @@ def render(
         "places": [place for place in PLACES if caller and may(caller, place.scopes)],
         "attention": getattr(state, "attention", None),
         "q": "",
-        "now": request.app.state.clock.now(),
+        "now": request.app.state.console.now(),
         "place": None,
         **context,
     }

@@ -12,6 +12,7 @@ from app.console.openid import Provider
 from app.console.pages import base
 from app.console.recording import Recording
 from app.errors import ServiceError
+from app.store.clock import Now
 from app.store.console_sessions import ConsoleSessionStore
 from app.store.verbatim import VerbatimStore
 from app.web.caller import Caller
@@ -32,6 +33,7 @@ class Console:
         attention: Attention,
         verbatim: VerbatimStore,
         recording: Recording,
+        now: Now,
         url: str | None = None,
         provider: Provider | None = None,
         keep_days: int | None = None,
@@ -41,6 +43,7 @@ class Console:
         self.attention = attention
         self.verbatim = verbatim
         self.recording = recording
+        self.now = now
         self.provider = provider
         self.keep_days = keep_days
         self.region = region

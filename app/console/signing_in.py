@@ -87,7 +87,7 @@ async def sign_in(request: Request) -> Response:
         person=None,
         app=caller.app,
         scopes=caller.scopes,
-        expires_at=request.app.state.clock.now() + LASTS,
+        expires_at=request.app.state.console.now() + LASTS,
     )
     return await begin(request, session, wanted)
 
@@ -119,7 +119,7 @@ async def go_to_provider(request: Request) -> Response:
         verifier=departure.verifier,
         wanted=request.query_params.get("next", "")[:500],
     )
-    until = request.app.state.clock.now() + AWAY
+    until = request.app.state.console.now() + AWAY
     await console.sessions.leave(digest(departure.state), sign_in_of, until)
     response = RedirectResponse(departure.url, 303)
     seconds = int(AWAY.total_seconds())
@@ -159,7 +159,7 @@ async def back_from_provider(request: Request) -> Response:
         person=person.name,
         app=person.name,
         scopes=person.scopes,
-        expires_at=request.app.state.clock.now() + LASTS,
+        expires_at=request.app.state.console.now() + LASTS,
         id_token=person.id_token,
     )
     response = await begin(request, session, left.wanted)

@@ -76,14 +76,16 @@ async def find(lookups: Lookups, query: Query, *, before: UUID | None) -> Found:
 async def _groups(lookups: Lookups, search: Search, text: str) -> tuple[list[Group], int]:
     """Counts by status, of the search without its own words about statuses."""
     every = replace(search, statuses=None)
-    counts, is_all = await lookups.statuses(every, most=COUNTED)
-    by_group = {name: _sum(counts, statuses) for name, statuses in GROUPS.items()}
-    if not is_all:
-        for name, statuses in GROUPS.items():
-            some, _ = await lookups.statuses(replace(every, statuses=statuses), most=COUNTED)
-            by_group[name] = some.total()
+    counts = await lookups.statuses(every, most=COUNTED)
+    if counts is not None:
+        by_group = {name: _sum(counts, statuses) for name, statuses in GROUPS.items()}
+    else:
+        by_group = {
+            name: await lookups.count(replace(every, statuses=statuses), most=COUNTED)
+            for name, statuses in GROUPS.items()
+        }
+    total = COUNTED if counts is None else counts.total()
     bare = without_status(text)
-    total = counts.total() if is_all else COUNTED
     groups = [Group("all", "all", total, bare, search.statuses is None)]
     groups += [
         Group(name, GROUP_NAMES[name], count, f"{bare} status:{name}".strip(), is_current)

@@ -23,12 +23,10 @@ from app.errors import NotFound
 from app.web.caller import Caller, Scope
 
 PATH = "/console"
-SECURITY_HEADERS: Mapping[str, str] = {
+SECURITY_HEADERS: Mapping[str, str] = {  # beside those of app.web.security
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
     "base-uri 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 PRIVATE = {"Cache-Control": "no-store"}

@@ -64,8 +64,11 @@ class Desk:
             self.problems.append(f"asked elsewhere: {request.url}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Closed with the module: while it is open the thread has a running loop, and asynchronous
+    tests could not have theirs.
+    """
     if not Path(CHROMIUM).exists():
         pytest.skip(f"there is no Chromium at {CHROMIUM}")
     with sync_playwright() as playwright:

@@ -48,6 +48,16 @@ class Branch:
     where: tuple[ColumnElement[bool], ...] = ()
     fits: tuple[ColumnElement[bool], ...] = ()
 
+    def some(self, *, app: ColumnElement[str] | None, above: bool) -> Select[Any]:
+        """Any ``depth`` ids below ``below``, to be counted: not every index has them in order."""
+        of_app = () if self.app is None else (self.app == app,)
+        return (
+            select(self.key.label("id"))
+            .where(*of_app, *self.where, self.key < bindparam("below"))
+            .where(*([self.key >= bindparam("above")] if above else []))
+            .limit(bindparam("depth"))
+        )
+
     def newest(self, *, app: ColumnElement[str] | None, above: bool, below: bool) -> Select[Any]:
         """The first ``depth`` ids, their places in the branch, and whether they fit."""
         of_app = () if self.app is None else (self.app == app,)

@@ -6,7 +6,7 @@ kept. The parameters' names are in ``candidates`` and ``_conditions``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -58,7 +58,8 @@ class PageStatements:
 
     def _count(self) -> Select[Any]:
         """The number of candidates; no more than ``depth`` are counted."""
-        some = select(self._candidates(below=True).c.id).limit(bindparam("depth")).subquery()
+        some = self._each(lambda branch, app: branch.some(app=app, above=self._above))
+        some = select(some.c.id).limit(bindparam("depth")).subquery()
         return select(func.count()).select_from(some)
 
     def _page(self, conditions: Sequence[ColumnElement[bool]], *, below: bool) -> Select[Any]:
@@ -94,20 +95,23 @@ class PageStatements:
         return query.select_from(newest.join(one.offset(0).lateral("one"), true()))
 
     def _candidates(self, *, below: bool) -> Subquery:
-        def newest(branch: Branch, app: ColumnElement[str] | None) -> Select[Any]:
-            return branch.newest(app=app, above=self._above, below=below)
+        return self._each(
+            lambda branch, app: branch.newest(app=app, above=self._above, below=below)
+        )
 
+    def _each(self, read: Callable[[Branch, ColumnElement[str] | None], Select[Any]]) -> Subquery:
+        """What is read of each branch for each app, together."""
         branches = self._source.branches
         if not self._source.is_per_app:
-            return newest(branches[0], None).subquery()
+            return read(branches[0], None).subquery()
         if self._is_sqlite:
             names = [bindparam(f"app{place}", type_=Text) for place in range(self._apps)]
-            return _united([newest(branch, app) for app in names for branch in branches]).subquery()
+            return _united([read(branch, app) for app in names for branch in branches]).subquery()
         apps = func.unnest(bindparam("apps", type_=ARRAY(Text))).table_valued("app")
         app = literal_column("apps.app", Text)
-        each = _united([newest(branch, app) for branch in branches]).lateral("each")
+        each = _united([read(branch, app) for branch in branches]).lateral("each")
         return (
-            select(each.c.id, each.c.place, each.c.fits)
+            select(*each.c)
             .select_from(apps.render_derived(name="apps").join(each, true()))
             .subquery()
         )
@@ -119,7 +123,7 @@ def _united(terms: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
     if len(terms) <= LARGEST_UNION:
         return union_all(*terms)
     parts = [union_all(*chunk).subquery() for chunk in chunks(terms, LARGEST_UNION)]
-    return union_all(*(select(part.c.id, part.c.place, part.c.fits) for part in parts))
+    return union_all(*(select(*part.c) for part in parts))
 
 
 def _conditions(search: Search, source: Candidates) -> list[ColumnElement[bool]]:

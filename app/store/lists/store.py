@@ -113,22 +113,31 @@ class ListStore:
             found = [record for record in found if record.status in search.statuses]
         return Page(found, following)
 
-    async def statuses(
-        self, search: Search, *, most: int, now: datetime
-    ) -> tuple[Counter[str], bool]:
-        """How many of the newest ``most`` matches have each status, and whether that is all."""
-        search = search.normalised()
-        if search.statuses is not None and not search.statuses:
-            return Counter(), True
+    async def statuses(self, search: Search, *, most: int, now: datetime) -> Counter[str] | None:
+        """How many matches have each status; None where there are ``most`` or more."""
         async with self._database.read() as connection:
-            apps = await self._apps(connection, search)
-            if not apps:
-                return Counter(), True
-            values = self._values(search, apps, None, now)
-            statements = await self._choose(connection, search, len(apps), values)
-            ids, following = await self._fill(connection, statements, values, most)
+            ids, following = await self._newest(connection, search, most, now)
+            if following is not None or len(ids) >= most:
+                return None
             rows = await connection.execute(self._by_status, {"ids": ids}) if ids else ()
-            return Counter(row.status for row in rows), following is None
+            return Counter(row.status for row in rows)
+
+    async def count(self, search: Search, *, most: int, now: datetime) -> int:
+        """How many match; no more than ``most`` are counted, nor looked for without end."""
+        async with self._database.read() as connection:
+            ids, _ = await self._newest(connection, search, most, now)
+            return len(ids)
+
+    async def _newest(
+        self, connection: AsyncConnection, search: Search, most: int, now: datetime
+    ) -> tuple[list[UUID], UUID | None]:
+        search = search.normalised()
+        apps = await self._apps(connection, search)
+        if not apps or (search.statuses is not None and not search.statuses):
+            return [], None
+        values = self._values(search, apps, None, now)
+        statements = await self._choose(connection, search, len(apps), values)
+        return await self._fill(connection, statements, values, most)
 
     async def every(
         self, search: Search, *, before: UUID | None, now: datetime, at_a_time: int

@@ -17,7 +17,7 @@ UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --genera
 
 .PHONY: help
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 .PHONY: install
 install: $(INSTALLED)  ## .venv with exactly what the lock files say; at once where nothing changed
@@ -58,6 +58,10 @@ check: lint  ## format, lint, types, imports, dependencies, security, Docker fil
 format: $(INSTALLED)  ## rewrites the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+.PHONY: screenshots
+screenshots: $(INSTALLED)  ## docs/screenshots/ anew, by the console's tests; needs Chromium
+	CONSOLE_SCREENSHOTS=docs/screenshots $(BIN)/pytest -n 0 -q tests/console/test_screenshots.py
 
 .PHONY: bench
 bench: $(INSTALLED)  ## measures the service beside the usual ways; ARGS="--help" shows what else

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.datastructures import State
 from starlette.types import Receive, Scope, Send
 
+from app.console.routes import routers as console
 from app.feed.routes import router as feed
 from app.lookup.routes import router as lookup
 from app.ops import logs
@@ -110,6 +111,9 @@ def create_app(settings: Settings) -> Service:
         app.router.routes.extend(router.routes)
     for router in (feed, webhooks, rejected, record, alarms, health):
         app.include_router(router)
+    if settings.console:
+        for router in console:
+            app.include_router(router)
     if settings.docs:
         add_docs(app)
     for router in (send, lookup, feed, webhooks, rejected, alarms, health):
@@ -147,6 +151,8 @@ def _provide(state: State, runtime: Runtime) -> None:
     state.watch = runtime.watch
     state.gauges = runtime.gauges
     state.spool = runtime.spool
+    state.console = runtime.console
+    state.keys = runtime.keys
     state.exposition = exposition(gauges=runtime.gauges, metrics=runtime.metrics)
     state.operations = runtime.operations
 

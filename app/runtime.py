@@ -17,6 +17,10 @@ import structlog
 from pydantic import SecretStr
 from yarl import URL
 
+from app.console.attention import Attention
+from app.console.openid import Provider, read_roles
+from app.console.parts import Console
+from app.console.recording import Recording
 from app.errors import ConfigurationError, SchemaBehind, SchemaUnusable, StoreUnavailable
 from app.feed.hub import Hub
 from app.iovox.callback import CallbackHeaders
@@ -67,6 +71,7 @@ from app.store.audit import AuditStore
 from app.store.bringing_back import BringingBackStore
 from app.store.clock import DatabaseClock
 from app.store.clock_watch import ClockWatch
+from app.store.console_sessions import ConsoleSessionStore
 from app.store.engine import Database
 from app.store.erasing.disks import DiskStore
 from app.store.erasing.store import ErasureStore
@@ -90,7 +95,9 @@ from app.store.schema import migrate
 from app.store.schema_guard import SchemaGuard
 from app.store.setback import SetbackStore
 from app.store.stats import StatsStore
+from app.store.trouble import TroubleStore
 from app.store.unmatched import UnmatchedStore
+from app.store.verbatim import VerbatimStore
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
 from app.store.watch import CHECK_PATIENCE, DatabaseWatch
 from app.store.webhooks import WebhookStore
@@ -138,6 +145,7 @@ class Runtime:
         self._build_secrets()
         self._build_operations()
         self._build_record()
+        self._build_console()
 
     def _build_store(self) -> None:
         settings = self.settings
@@ -454,6 +462,27 @@ class Runtime:
     def _marks(self, salt: str) -> list[str]:
         return self.callback_headers.marks(salt)
 
+    def _build_console(self) -> None:
+        settings = self.settings
+        self.console = Console(
+            sessions=ConsoleSessionStore(self.database),
+            attention=Attention(
+                lookups=self.lookups,
+                trouble=TroubleStore(self.database),
+                rejected=self.rejected,
+                subscriptions=self.subscriptions,
+                operations=self.operations,
+                now=self._now,
+            ),
+            verbatim=VerbatimStore(self.database),
+            recording=Recording(self.auditor, self.failures),
+            now=self._now,
+            keep_days=None if settings.keep_for is None else int(settings.keep_for),
+            url=settings.console_url or settings.public_url,
+            provider=openid_provider(settings),
+            region=settings.default_region,
+        )
+
     def _wake_senders(self) -> None:
         self.wakeups.announce(QUEUE)
         self.wakeups.announce(WEBHOOKS)
@@ -685,6 +714,25 @@ def sealer(settings: Settings) -> Sealer:
     """What encrypts webhooks' secrets. Raises ConfigurationError, without quoting a key."""
     with _configuration_errors("encryption_key"):
         return Sealer(_plain(settings.encryption_key) or "")
+
+
+def openid_provider(settings: Settings) -> Provider | None:
+    """Where people may sign in besides with a key. Raises ConfigurationError."""
+    if settings.oidc_issuer is None:
+        return None
+    secret = _plain(settings.oidc_client_secret)
+    roles = read_roles(settings.oidc_roles)
+    if not settings.oidc_client_id or not secret or not roles:
+        names = ("oidc_client_id", "oidc_client_secret", "oidc_roles")
+        needed = ", ".join(variable(name) for name in names)
+        raise ConfigurationError(f"{variable('oidc_issuer')} is set, and needs {needed} as well.")
+    return Provider(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=secret,
+        roles=roles,
+        name=settings.oidc_name,
+    )
 
 
 def iovox_proxy(settings: Settings) -> URL | None:

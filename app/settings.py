@@ -262,6 +262,26 @@ class Settings(BaseSettings):
         2_000, ge=1, le=65_536, description="of these, with one API key; more are answered 429"
     )
     docs: bool = Field(True, description="whether /docs and /openapi.json are served")
+    console: bool = Field(True, description="whether the pages for people are served at /console")
+    console_url: BaseUrl | None = Field(
+        None,
+        description="where people reach the console, if that is not DLR_PUBLIC_URL, such as "
+        "https://receipts.example.com",
+    )
+    oidc_issuer: BaseUrl | None = Field(
+        None,
+        description="the provider at which people may sign in to the console (OpenID Connect), "
+        "such as https://login.example.com",
+    )
+    oidc_client_id: str | None = Field(None, description="our id there")
+    oidc_client_secret: SecretStr | None = Field(None, description="our secret there")
+    oidc_roles: str = Field(
+        "",
+        description="what the provider's roles or groups may: support-team=support,ops=admin",
+    )
+    oidc_name: str | None = Field(
+        None, description="what the button calls the provider; its host's name if left out"
+    )
     stream_heartbeat: Seconds = Field(
         15.0, description="how long an event stream may be silent before it gets a comment"
     )

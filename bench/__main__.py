@@ -15,6 +15,7 @@ from rich.console import Console
 from bench import (
     ablation,
     big,
+    console,
     drain,
     lists,
     lookup,
@@ -43,6 +44,7 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "lookup": ("lookup by id, beside the tutorial", lookup.compare),
     "streams": ("a thousand open event streams", streams.measure_streams),
     "list": ("a page of every filter, in a small table and a big one", lists.compare),
+    "console": ("the pages for people on a big table", console.compare),
     "receipt-devices": ("receipts without each device for speed", ablation.of_receipts),
     "send-devices": ("sends without each of theirs", ablation.of_sends),
     "lookup-devices": ("lookups without each of theirs", ablation.of_lookups),

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from app.cli.output import coloured, table
 from app.model.london import LONDON
+from app.model.verdict import Facts, verdict
 from iovox_receipts import Entry, Message
 
 COLUMNS = ("status", "London", "UTC", "source", "detail", "arrived (UTC)")
@@ -37,6 +38,26 @@ def headline(message: Message) -> Text:
     return words
 
 
+def in_words(message: Message, now: datetime) -> str:
+    """What became of it for somebody who knows nothing of SMS, and what to do."""
+    raw = message.raw
+    words = verdict(
+        Facts(
+            status=message.status,
+            status_at=message.status_at,
+            submitted_at=_time(raw.get("submitted_at")),
+            created_at=_time(raw.get("created_at")),
+            send_at=_time(raw.get("send_at")),
+            contradictory=bool(message.contradictory),
+            overdue=bool(message.overdue),
+            reason=raw.get("reason"),
+            errors=[str(error["message"]) for error in raw.get("errors") or ()],
+        ),
+        now=now,
+    )
+    return f"{words.sign} {words.heading}. {words.means} {words.to_do}"
+
+
 def utc(moment: datetime) -> str:
     """A time to the second; ours are finer, iovox's are not."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -45,6 +66,10 @@ def utc(moment: datetime) -> str:
 def london(moment: datetime) -> str:
     """The wall clock in London at that moment."""
     return moment.astimezone(LONDON).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _row(entry: Entry) -> tuple[object, ...]:

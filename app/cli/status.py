@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
 
 import typer
 
-from app.cli.history import headline, history_table, utc
+from app.cli.history import headline, history_table, in_words, utc
 from app.cli.output import (
     AsJson,
     coloured,
@@ -119,6 +120,7 @@ def _print(message: Message, *, as_json: bool) -> None:
         return
     out = console()
     out.print(headline(message))
+    out.print(harmless(in_words(message, datetime.now(UTC))), markup=False, highlight=False)
     for name, value in _facts(message):
         out.print(harmless(f"  {name}: {value}"), markup=False, highlight=False)
     out.print(history_table(message, width=out.width))

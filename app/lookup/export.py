@@ -77,15 +77,16 @@ def _cell(value: object) -> str:
             return "called" if value["called"] else "not called"
         return ", ".join(f"{count} {state}" for state, count in value.items() if count)
     if isinstance(value, list):
-        return _escape_formula("; ".join(_item(one) for one in value))
-    return _escape_formula(value) if isinstance(value, str) else str(value)
+        return escape_formula("; ".join(_item(one) for one in value))
+    return escape_formula(value) if isinstance(value, str) else str(value)
 
 
 def _item(value: object) -> str:
     return f"{value['field']}: {value['message']}" if isinstance(value, dict) else str(value)
 
 
-def _escape_formula(text: str) -> str:
+def escape_formula(text: str) -> str:
+    """A cell's text, which a spreadsheet does not take for a formula."""
     return f"'{text}" if text.startswith(_FORMULA_PREFIXES) else text
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
@@ -91,6 +92,14 @@ class Lookups:
     async def page(self, search: Search, *, before: UUID | None, limit: int) -> Page:
         """The newest matches that are older than the message ``before``, without histories."""
         return await self._lists.page(search, before=before, limit=limit, now=self._now())
+
+    async def statuses(self, search: Search, *, most: int) -> Counter[str] | None:
+        """How many matches have each status; None where there are ``most`` or more."""
+        return await self._lists.statuses(search, most=most, now=self._now())
+
+    async def count(self, search: Search, *, most: int) -> int:
+        """How many match; counted up to ``most``."""
+        return await self._lists.count(search, most=most, now=self._now())
 
     async def export(
         self, search: Search, *, before: UUID | None, limit: int | None, texts: bool

@@ -41,6 +41,8 @@ class Action(StrEnum):
     ERASE = "number.erase"
     PURGE = "record.purge"
     READ_AUDIT = "audit.read"
+    SIGN_IN = "console.sign-in"
+    SIGN_OUT = "console.sign-out"
     REFUSED = "request.refused"
     FAILED_AUTHENTICATION = "authentication.failed"
 

@@ -32,6 +32,8 @@ MAX_RAW_DIGITS = 25
 MAX_WRITTEN = 255
 """Characters that are looked at; nobody writes a number with more."""
 MAX_NAME_LENGTH = 11
+BRITISH = 44
+"""The country code of numbers that are shown in national form."""
 CACHE_SIZE = 10_000
 """Numbers repeat, and parsing one takes longer than all the rest of a request."""
 
@@ -91,6 +93,16 @@ def read_origin(text: str, region: str | None = None) -> str:
         return read_number(origin, region)
     except ValueError:
         raise ValueError(_why_no_origin(origin)) from None
+
+
+def as_written(e164: str) -> str:
+    """As people in London write it: 07700 900123, +49 1512 3456789; names stay as they are."""
+    number = _parse(f"+{e164}", None) if e164.isascii() and e164.isdigit() else None
+    if number is None or not is_possible_number(number):
+        return e164
+    is_british = number.country_code == BRITISH
+    style = PhoneNumberFormat.NATIONAL if is_british else PhoneNumberFormat.INTERNATIONAL
+    return format_number(number, style)
 
 
 def _why_no_origin(origin: str) -> str:

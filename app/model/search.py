@@ -14,6 +14,9 @@ NON_FINAL = MESSAGE_STATUSES - FINAL
 NOT_ACCEPTED = OWN - {Status.SUBMITTED}
 """The statuses of a message that iovox has not accepted, or not yet."""
 
+LAST_DIGITS = 4
+"""Of a number, by which it is found: as many as people remember, and as an index has."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_MILLISECONDS = 2**48 - 1
@@ -24,7 +27,8 @@ _ZERO = timedelta(0)
 class Search:
     """Filters on messages; None is no filter. Ranges include their start and exclude their end.
 
-    ``app`` None means all apps. An empty set of statuses matches nothing.
+    ``app`` None means all apps. An empty set of statuses matches nothing. ``destination_ends`` are
+    the last LAST_DIGITS or more digits of a number; filters that begin with ``not`` exclude.
     """
 
     app: str | None = None
@@ -38,6 +42,11 @@ class Search:
     created_to: datetime | None = None
     status_from: datetime | None = None
     status_to: datetime | None = None
+    destination_ends: str | None = None
+    reference_starts: str | None = None
+    not_destination_ends: str | None = None
+    not_origin: str | None = None
+    not_reference_starts: str | None = None
 
     def normalised(self) -> Search:
         """The same filters with those that they imply: only a non-final message can be overdue."""

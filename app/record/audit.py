@@ -23,7 +23,14 @@ WINDOW = 300
 """Seconds within which looks at one message by one person, or the pages of one search, are one."""
 MAX_REMEMBERED = 10_000
 
-_IN_COLUMNS = ("destination", "reference")
+_IN_COLUMNS = (
+    "destination",
+    "destination_ends",
+    "not_destination_ends",
+    "reference",
+    "reference_starts",
+    "not_reference_starts",
+)
 
 
 class Auditor:
@@ -61,6 +68,10 @@ class Auditor:
     async def saw_rejected(self, actor: Actor) -> None:
         """Someone is about to be shown rejected calls, word for word."""
         await self._write_once([actor.did(Action.SEE_REJECTED)])
+
+    async def did(self, actor: Actor, action: Action) -> None:
+        """Someone is about to do this, which changes nothing else that is recorded."""
+        await self._write([actor.did(action)])
 
     async def page(self, wanted: AuditFilter, *, before: UUID | None, limit: int) -> list[Entry]:
         """Entries, newest first. Raises StoreUnavailable."""
@@ -102,8 +113,8 @@ def _of_search(
     }
     return actor.did(
         action,
-        destination=search.destination,
-        reference=search.reference,
+        destination=search.destination or search.destination_ends or search.not_destination_ends,
+        reference=search.reference or search.reference_starts or search.not_reference_starts,
         details={**filters, **more},
     )
 

@@ -117,6 +117,23 @@ Index(
     sqlite_where=text("resend_of is not null"),
 )
 
+# Parts of them, as people remember them: the last digits of a number, the beginning of a reference.
+Index(
+    "messages_by_last_digits",
+    messages.c.app,
+    text("substr(destination, length(destination) - 3)"),
+    messages.c.id.desc(),
+)
+Index(
+    "messages_by_reference_prefix",
+    messages.c.app,
+    messages.c.reference,
+    messages.c.id,
+    postgresql_ops={"reference": "text_pattern_ops"},  # order of bytes, whatever the collation
+    postgresql_where=text("reference is not null"),
+    sqlite_where=text("reference is not null"),
+)
+
 deliveries = Table(
     "deliveries",
     metadata,
@@ -346,6 +363,33 @@ Index(
     sqlite_where=text("message_id is not null"),
 )
 Index("webhook_deliveries_ended", webhook_deliveries.c.ended_at)
+
+# People who are signed in to the console. Digests only: a copy of the table signs nobody in.
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("csrf", Text, nullable=False),
+    Column("key_id", Text),  # signed in by this API key: its scopes and its end are the session's
+    Column("person", Text),  # or by OpenID Connect, as this person
+    Column("app", Text, nullable=False),
+    Column("scopes", Text),  # of a person
+    Column("id_token", Text),  # of a person: the provider wants it to end its own session
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+)
+Index("console_sessions_by_age", console_sessions.c.expires_at)
+
+# People who are at their provider's, about to come back.
+console_sign_ins = Table(
+    "console_sign_ins",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("nonce", Text, nullable=False),
+    Column("verifier", Text, nullable=False),
+    Column("wanted", Text, nullable=False),  # the page that they wanted
+    Column("expires_at", UtcTime, nullable=False),
+)
 
 # What the schema says of itself to releases that do not know it (see ``releases``).
 schema_releases = Table(

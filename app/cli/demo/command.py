@@ -15,7 +15,7 @@ from rich.text import Text
 
 from app.cli.demo.scenarios import SCENARIOS, judge
 from app.cli.demo.servers import Servers
-from app.cli.demo.stage import AUTH_HEADER, ORIGIN, Run, Stage, follow, play, set_up
+from app.cli.demo.stage import AUTH_HEADER, ORIGIN, Run, Stage, follow, play, set_up, write_history
 from app.cli.history import headline, history_table
 from app.cli.output import console as terminal
 
@@ -99,7 +99,12 @@ def _verdict(good: int, seconds: float) -> Text:
 
 
 def _keep(console: Console, stage: Stage, run: Run) -> None:
+    console.print("\nWriting two weeks of texts for the console ...")
+    sign_in = write_history(stage)
     lines = _lines_to_try(stage, run)
+    console.print("\nThe console, for people. What became of the text to 07700 900123 yesterday?\n")
+    console.print(f"{stage.service}/console", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Sign in with the API key {sign_in}", markup=False, highlight=False)
     console.print("\nIt is still running. To try, in another terminal:\n")
     console.print(lines, markup=False, highlight=False, soft_wrap=True)
     console.print("\nCtrl-C ends it and deletes everything.")

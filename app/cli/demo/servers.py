@@ -105,6 +105,11 @@ class Servers:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
+    def database_url(self) -> str:
+        """Of the database in the temporary folder."""
+        return f"sqlite:///{self.folder / 'dlr.db'}"
+
+    @property
     def all_run(self) -> bool:
         """Whether none of the servers has ended by itself."""
         return not any(child.has_ended for child in self._children if child.name != "keys")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
+from app.cli.demo.past import write_past
 from app.cli.demo.scenarios import (
     ANSWER_LOST,
     LATE,
@@ -20,6 +23,7 @@ from app.cli.demo.scenarios import (
 )
 from app.cli.demo.servers import PortTaken, Servers, free_ports
 from app.errors import ServiceError
+from app.store.engine import Database
 from iovox_receipts import Client, Message, Sent
 
 ORIGIN = "447923221231"
@@ -84,7 +88,7 @@ def set_up(servers: Servers, say: Say) -> Stage:
 def _start(servers: Servers) -> Stage:
     simulator, service = (f"http://127.0.0.1:{port}" for port in free_ports(2))
     secret = secrets.token_urlsafe(24)
-    database = {"DLR_DATABASE_URL": f"sqlite:///{servers.folder / 'dlr.db'}"}
+    database = {"DLR_DATABASE_URL": servers.database_url}
     settings = database | {
         "DLR_SPOOL_DIR": str(servers.folder / "spool"),
         "DLR_PUBLIC_URL": service,
@@ -103,6 +107,22 @@ def _start(servers: Servers) -> Stage:
     servers.wait_ready(us, f"{service}/readyz")
     client = Client(service, key, patience=20.0)
     return Stage(servers, simulator, service, key, secret, client)
+
+
+def write_history(stage: Stage) -> str:
+    """Write texts of the past; returns an API key for the console, which sees all of them."""
+    asyncio.run(_write_history(stage.servers.database_url))
+    words = ("keys", "create", "console", "--scope", "admin")
+    key = stage.servers.spawn(*words, env={"DLR_DATABASE_URL": stage.servers.database_url})
+    return key.result().splitlines()[-1]
+
+
+async def _write_history(database_url: str) -> None:
+    database = Database(database_url)
+    try:
+        await write_past(database, datetime.now(UTC))
+    finally:
+        await database.close()
 
 
 def play(stage: Stage, say: Say) -> Run:

@@ -7,7 +7,7 @@ tables that is classified in none of its lists.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.mentions import Mentions
+from app.model.search import LAST_DIGITS
 from app.model.status import Status
 from app.model.webhook import WebhookState, erased_payload
 from app.store.outbox.deliveries import insert_pending
@@ -176,7 +177,9 @@ async def erase_searches(
     ids of the entries.
     """
     column = audit.c
-    searched = update(audit).where(column.destination == number).returning(column.id)
+    # Who searched for the last digits searched for this number, too.
+    parts = [number[-length:] for length in range(LAST_DIGITS, len(number) + 1)]
+    searched = update(audit).where(column.destination.in_(parts)).returning(column.id)
     changed = await connection.execute(searched.values(destination=None, once=None))
     found = set(changed.scalars())
     query = select(column.id, column.details).where(column.details.like(like))
@@ -228,7 +231,8 @@ async def erase_all(
     await _tell(connection, rows, now)
     searched: set[UUID] = set()
     if references:
-        entries = update(audit).where(audit.c.reference.in_(references)).returning(audit.c.id)
+        parts = {part for reference in references for part in _beginnings(reference)}
+        entries = update(audit).where(audit.c.reference.in_(parts)).returning(audit.c.id)
         changed = await connection.execute(entries.values(reference=None, once=None))
         searched = set(changed.scalars())
         await note_erased(connection, dict.fromkeys(searched), now)
@@ -262,6 +266,12 @@ async def erase_again(
         .values(destination=None, reference=None, once=None, details=None)
     )
     await note_erased(connection, found, now)
+
+
+def _beginnings(reference: str) -> Iterator[str]:
+    """The reference, and as much of it as tells which one it is, by which people search."""
+    for length in range(max(LAST_DIGITS, len(reference) // 2), len(reference) + 1):
+        yield reference[:length]
 
 
 def _insert(connection: AsyncConnection, table: Any) -> Any:

@@ -32,6 +32,8 @@ from app.model.status import OWN, Status
 from app.store.tables import deliveries, messages
 
 TEXTS = ("reference", "destination", "origin")
+COMMON = 20_000
+"""References with one beginning, from which on reading all messages, newest first, is as fast."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,16 @@ class Branch:
     app: ColumnElement[str] | None
     where: tuple[ColumnElement[bool], ...] = ()
     fits: tuple[ColumnElement[bool], ...] = ()
+
+    def some(self, *, app: ColumnElement[str] | None, above: bool) -> Select[Any]:
+        """Any ``depth`` ids below ``below``, to be counted: not every index has them in order."""
+        of_app = () if self.app is None else (self.app == app,)
+        return (
+            select(self.key.label("id"))
+            .where(*of_app, *self.where, self.key < bindparam("below"))
+            .where(*([self.key >= bindparam("above")] if above else []))
+            .limit(bindparam("depth"))
+        )
 
     def newest(self, *, app: ColumnElement[str] | None, above: bool, below: bool) -> Select[Any]:
         """The first ``depth`` ids, their places in the branch, and whether they fit."""
@@ -70,11 +82,16 @@ class Candidates:
     satisfies: str
     branches: tuple[Branch, ...]
     is_per_app: bool = True
+    depth: int | None = None  # how many are counted to see whether they are few
 
 
-def candidates(search: Search) -> list[Candidates]:
+def candidates(search: Search, *, is_sqlite: bool) -> list[Candidates]:
     """The possible candidates for a narrowed search, the most selective first; at least one."""
     found = [_by_text(name) for name in TEXTS if getattr(search, name) is not None]
+    if search.destination_ends is not None:
+        found.append(_by_last_digits())
+    if search.reference_starts is not None:
+        found.append(_by_beginning(is_sqlite=is_sqlite))
     if search.contradictory:
         found.append(_contradictory())
     if search.overdue:
@@ -85,6 +102,8 @@ def candidates(search: Search) -> list[Candidates]:
         found.insert(place, _by_status(search, search.statuses))
     elif not found and (search.status_from or search.status_to):
         found.append(_by_status(search, MESSAGE_STATUSES))
+    if search.reference_starts is not None and len(found) == 1:
+        found.append(_everything(search))  # where most references begin like that
     return found or [_everything(search)]
 
 
@@ -100,6 +119,25 @@ def within(column: ColumnElement[Any], name: str, search: Search) -> list[Column
 def _by_text(name: str) -> Candidates:
     is_it = messages.c[name] == bindparam(name)
     return Candidates(name, (Branch(messages.c.id, messages.c.app, (is_it,)),))
+
+
+def _by_last_digits() -> Candidates:
+    """Of longer parts of a number the index has the last digits, and each row the others."""
+    last = _sql("substr(destination, length(destination) - 3) = :last_digits")
+    return Candidates("last digits", (Branch(messages.c.id, messages.c.app, (last,)),))
+
+
+def _by_beginning(*, is_sqlite: bool) -> Candidates:
+    """In the order of bytes, as the index is. On PostgreSQL that takes operators of its own."""
+    least, most = (">=", "<=") if is_sqlite else ("~>=~", "~<=~")
+    reference = messages.c.reference
+    within_it = (
+        reference.is_not(None),
+        reference.op(least, is_comparison=True)(bindparam("reference_starts")),
+        reference.op(most, is_comparison=True)(bindparam("reference_until")),
+    )
+    branch = Branch(messages.c.id, messages.c.app, within_it)
+    return Candidates("reference_starts", (branch,), depth=COMMON)
 
 
 def _everything(search: Search) -> Candidates:

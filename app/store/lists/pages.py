@@ -6,7 +6,7 @@ kept. The parameters' names are in ``candidates`` and ``_conditions``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.model.search import NON_FINAL, Search
+from app.model.search import LAST_DIGITS, NON_FINAL, Search
 from app.model.status import Status
 from app.store.any_of import chunks
 from app.store.lists.candidates import TEXTS, Branch, Candidates, within
@@ -50,6 +50,7 @@ class PageStatements:
         conditions = _conditions(search, source)
         self.evaluates_each = bool(conditions)
         self.evaluates_in_index = any(branch.fits for branch in source.branches)
+        self.probed = source.depth
         self.branches = len(source.branches) * (apps if source.is_per_app else 1)
         self.count = self._count()
         self.first_page = self._page(conditions, below=False)
@@ -57,7 +58,8 @@ class PageStatements:
 
     def _count(self) -> Select[Any]:
         """The number of candidates; no more than ``depth`` are counted."""
-        some = select(self._candidates(below=True).c.id).limit(bindparam("depth")).subquery()
+        some = self._each(lambda branch, app: branch.some(app=app, above=self._above))
+        some = select(some.c.id).limit(bindparam("depth")).subquery()
         return select(func.count()).select_from(some)
 
     def _page(self, conditions: Sequence[ColumnElement[bool]], *, below: bool) -> Select[Any]:
@@ -93,20 +95,23 @@ class PageStatements:
         return query.select_from(newest.join(one.offset(0).lateral("one"), true()))
 
     def _candidates(self, *, below: bool) -> Subquery:
-        def newest(branch: Branch, app: ColumnElement[str] | None) -> Select[Any]:
-            return branch.newest(app=app, above=self._above, below=below)
+        return self._each(
+            lambda branch, app: branch.newest(app=app, above=self._above, below=below)
+        )
 
+    def _each(self, read: Callable[[Branch, ColumnElement[str] | None], Select[Any]]) -> Subquery:
+        """What is read of each branch for each app, together."""
         branches = self._source.branches
         if not self._source.is_per_app:
-            return newest(branches[0], None).subquery()
+            return read(branches[0], None).subquery()
         if self._is_sqlite:
             names = [bindparam(f"app{place}", type_=Text) for place in range(self._apps)]
-            return _united([newest(branch, app) for app in names for branch in branches]).subquery()
+            return _united([read(branch, app) for app in names for branch in branches]).subquery()
         apps = func.unnest(bindparam("apps", type_=ARRAY(Text))).table_valued("app")
         app = literal_column("apps.app", Text)
-        each = _united([newest(branch, app) for branch in branches]).lateral("each")
+        each = _united([read(branch, app) for branch in branches]).lateral("each")
         return (
-            select(each.c.id, each.c.place, each.c.fits)
+            select(*each.c)
             .select_from(apps.render_derived(name="apps").join(each, true()))
             .subquery()
         )
@@ -118,7 +123,7 @@ def _united(terms: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
     if len(terms) <= LARGEST_UNION:
         return union_all(*terms)
     parts = [union_all(*chunk).subquery() for chunk in chunks(terms, LARGEST_UNION)]
-    return union_all(*(select(part.c.id, part.c.place, part.c.fits) for part in parts))
+    return union_all(*(select(*part.c) for part in parts))
 
 
 def _conditions(search: Search, source: Candidates) -> list[ColumnElement[bool]]:
@@ -136,9 +141,38 @@ def _conditions(search: Search, source: Candidates) -> list[ColumnElement[bool]]
         wanted.append(both if search.contradictory else ~both)
     if search.overdue is not None:
         wanted.append(_is_overdue() if search.overdue else ~_is_overdue())
+    wanted += _parts(search, source)
     wanted += within(messages.c.created_at, "created", search)
     wanted += within(_status_at(), "status", search)
     return wanted
+
+
+def _parts(search: Search, source: Candidates) -> list[ColumnElement[bool]]:
+    """Conditions on parts of a number and of a reference, and on what is excluded."""
+    wanted: list[ColumnElement[bool]] = []
+    if search.destination_ends is not None and (
+        source.satisfies != "last digits" or len(search.destination_ends) > LAST_DIGITS
+    ):
+        wanted.append(_ends(bindparam("destination_ends", type_=Text)))
+    if search.reference_starts is not None and source.satisfies != "reference_starts":
+        wanted.append(_starts(bindparam("reference_starts", type_=Text)))
+    if search.not_destination_ends is not None:
+        wanted.append(~_ends(bindparam("not_destination_ends", type_=Text)))
+    if search.not_origin is not None:
+        wanted.append(messages.c.origin != bindparam("not_origin"))
+    if search.not_reference_starts is not None:
+        wanted.append(~_starts(bindparam("not_reference_starts", type_=Text)))
+    return wanted
+
+
+def _ends(digits: ColumnElement[str]) -> ColumnElement[bool]:
+    start = func.length(messages.c.destination) - func.length(digits) + 1
+    return func.substr(messages.c.destination, start) == digits
+
+
+def _starts(beginning: ColumnElement[str]) -> ColumnElement[bool]:
+    reference = func.coalesce(messages.c.reference, "")
+    return func.substr(reference, 1, func.length(beginning)) == beginning
 
 
 def _is_overdue() -> ColumnElement[bool]:

@@ -8,23 +8,24 @@ occur together.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Record
-from app.model.search import Search, id_lower_bound
+from app.model.search import LAST_DIGITS, Search, id_lower_bound
 from app.store.any_of import any_of
 from app.store.engine import Database
 from app.store.lists.candidates import candidates
 from app.store.lists.pages import PageStatements
-from app.store.records import of_messages, record_of
-from app.store.tables import messages
+from app.store.records import JOINED, of_messages, record_of
+from app.store.tables import deliveries, messages
 
 CANDIDATES = (200, 2_000, 10_000)
 """Evaluated in the first, second and third statement for a page, if not each of them passes."""
@@ -39,6 +40,8 @@ CLOCKS = timedelta(minutes=1)
 LATE = timedelta(hours=1)
 """After which a status is in the index of late statuses."""
 STATEMENTS_KEPT = 200
+_LAST = "\U0010ffff"
+"""No text sorts behind it, in the order of bytes."""
 
 # The apps that have messages, by a loose index scan: one seek for each app.
 APPS = text("""
@@ -83,6 +86,12 @@ class ListStore:
         self._details = of_messages(history=False, is_sqlite=is_sqlite).where(
             any_of(messages.c.id, "ids", is_sqlite=is_sqlite)
         )
+        status = func.coalesce(deliveries.c.status, messages.c.state).label("status")
+        self._by_status = (
+            select(status)
+            .select_from(JOINED)
+            .where(any_of(messages.c.id, "ids", is_sqlite=is_sqlite))
+        )
 
     async def page(self, search: Search, *, before: UUID | None, limit: int, now: datetime) -> Page:
         """Up to ``limit`` records whose ids lie below ``before``. Raises StoreUnavailable."""
@@ -103,6 +112,32 @@ class ListStore:
         if search.statuses is not None:  # a status may have changed since its id was found
             found = [record for record in found if record.status in search.statuses]
         return Page(found, following)
+
+    async def statuses(self, search: Search, *, most: int, now: datetime) -> Counter[str] | None:
+        """How many matches have each status; None where there are ``most`` or more."""
+        async with self._database.read() as connection:
+            ids, following = await self._newest(connection, search, most, now)
+            if following is not None or len(ids) >= most:
+                return None
+            rows = await connection.execute(self._by_status, {"ids": ids}) if ids else ()
+            return Counter(row.status for row in rows)
+
+    async def count(self, search: Search, *, most: int, now: datetime) -> int:
+        """How many match; no more than ``most`` are counted, nor looked for without end."""
+        async with self._database.read() as connection:
+            ids, _ = await self._newest(connection, search, most, now)
+            return len(ids)
+
+    async def _newest(
+        self, connection: AsyncConnection, search: Search, most: int, now: datetime
+    ) -> tuple[list[UUID], UUID | None]:
+        search = search.normalised()
+        apps = await self._apps(connection, search)
+        if not apps or (search.statuses is not None and not search.statuses):
+            return [], None
+        values = self._values(search, apps, None, now)
+        statements = await self._choose(connection, search, len(apps), values)
+        return await self._fill(connection, statements, values, most)
 
     async def every(
         self, search: Search, *, before: UUID | None, now: datetime, at_a_time: int
@@ -133,14 +168,18 @@ class ListStore:
             return possible[0]
         bounds = {"depth": self._probed, "below": values["below"] or UUID(int=2**128 - 1)}
         counts = [
-            (await connection.execute(one.count, {**values, **bounds})).scalar_one()
+            (await connection.execute(one.count, {**values, **bounds, **_depth(one)})).scalar_one()
             for one in possible
         ]
+        for one, count in zip(possible, counts, strict=True):
+            if one.probed and count < one.probed and min(counts) >= self._probed:
+                return one
         return possible[counts.index(min(counts))]
 
     def _possible(self, search: Search, apps: int, *, above: bool) -> list[PageStatements]:
         many_apps = apps if self._database.is_sqlite else 0
-        shape = (_shape(search), search.statuses, search.overdue, search.contradictory,
+        longer = len(search.destination_ends or "") > LAST_DIGITS
+        shape = (_shape(search), longer, search.statuses, search.overdue, search.contradictory,
                  many_apps, above)  # fmt: skip
         if shape not in self._statements:
             if len(self._statements) >= STATEMENTS_KEPT:
@@ -148,7 +187,7 @@ class ListStore:
             is_sqlite = self._database.is_sqlite
             self._statements[shape] = [
                 PageStatements(search, source, apps=apps, above=above, is_sqlite=is_sqlite)
-                for source in candidates(search)
+                for source in candidates(search, is_sqlite=is_sqlite)
             ]
         return self._statements[shape]
 
@@ -171,6 +210,8 @@ class ListStore:
             "earliest_expiry": now - self._overdue_after - OLDER,
             "oldest_prompt": search.status_from
             and id_lower_bound(search.status_from, -LATE - OLDER),
+            "last_digits": search.destination_ends and search.destination_ends[-LAST_DIGITS:],
+            "reference_until": search.reference_starts and search.reference_starts + _LAST,
             "apps": list(apps),
             **{f"app{place}": app for place, app in enumerate(apps)},
         }
@@ -198,6 +239,10 @@ class ListStore:
             if below is None:
                 break
         return found, below
+
+
+def _depth(statements: PageStatements) -> dict[str, int]:
+    return {"depth": statements.probed} if statements.probed else {}
 
 
 def _shape(search: Search) -> tuple[bool, ...]:

@@ -1,0 +1,1 @@
+"""The pages for people, on the same functions as the API: no other way to read or change."""

@@ -1,0 +1,248 @@
+"""Who may see a page: the session in the cookie, the scopes of a page, and what a form must carry.
+
+A browser sends the cookie with whatever page makes it: so a form has the session's own token, and
+what does not come from our pages is refused.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+import structlog
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+
+from app.console.pages import SECURITY_HEADERS, address, base, render
+from app.console.recording import may
+from app.errors import BodyTooLarge, NotAllowed, ServiceError, StoreUnavailable
+from app.model.words import DATABASE_AWAY
+from app.store.console_sessions import ConsoleSessionStore, Session
+from app.web.caller import Caller, Scope
+
+COOKIE = "dlr_console"
+LASTS = timedelta(hours=12)
+"""A working day; then one signs in again."""
+MAX_FORM = 16 * 1024
+CSRF_FIELD = "csrf"
+_NEXT_STEPS = {
+    400: "Go back and try again.",
+    403: "Ask for a key that may, or go back.",
+    404: "Check what you typed, or search for a part of it.",
+    409: "Look at the message again: its state has changed meanwhile.",
+    413: "Shorten what you typed.",
+    422: "Correct it and try again.",
+    429: "Wait a little and try again.",
+    500: "Try again. If it happens again, tell whoever runs this service.",
+    503: "This page tries again by itself. Receipts are being kept meanwhile.",
+}
+
+log = structlog.get_logger(__name__)
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+class Forged(NotAllowed):
+    """A form that our page did not make, or made for another session."""
+
+    title = "This form is out of date"
+
+
+def allows(*scopes: str) -> Callable[[Endpoint], Endpoint]:
+    """The scopes of which somebody needs one to see a page; ``public`` alone is everybody."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.scopes = frozenset(scopes)  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+PUBLIC = "public"
+READERS = (Scope.READ, Scope.SUPPORT)
+
+
+class ConsoleRoute(APIRoute):
+    """A page: finds the session, checks scopes and forms, and renders errors as pages.
+
+    An endpoint says by ``allows`` who may see it; one that says nothing is for admins.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler between these checks."""
+        handle = super().get_route_handler()
+        scopes = getattr(self.endpoint, "scopes", frozenset({Scope.ADMIN}))
+
+        async def checked(request: Request) -> Response:
+            try:
+                request.state.form = await _form(request)
+                if PUBLIC not in scopes:
+                    refused = await _enter(request, scopes)
+                    if refused is not None:
+                        return refused
+                    require_own_form(request)
+                return await handle(request)
+            except ServiceError as error:
+                return error_page(request, error)
+            except Exception as error:  # noqa: BLE001  people get a page, whatever happens
+                log.error("console_failed", path=request.url.path, reason=repr(error)[:300])
+                return error_page(request, ServiceError("The failure is logged."))
+
+        async def guarded(request: Request) -> Response:
+            request.state.form = {}
+            response = await checked(request)
+            for name, value in SECURITY_HEADERS.items():
+                response.headers.setdefault(name, value)
+            return response
+
+        return guarded
+
+
+async def _enter(request: Request, scopes: Collection[str]) -> Response | None:
+    """Set the state's session and caller; the sign-in page where there is none."""
+    secret = request.cookies.get(COOKIE)
+    sessions: ConsoleSessionStore = request.app.state.console.sessions
+    session = await sessions.find(digest(secret)) if secret else None
+    if session is None:
+        wanted = wanted_of(request)
+        if request.headers.get("hx-request"):
+            return Response(status_code=401, headers={"HX-Refresh": "true"})
+        if secret is None and request.method == "GET":
+            return RedirectResponse(address(request, "/sign-in", next=wanted), 303)
+        return sign_in_page(request, status=401, ended=True, wanted=wanted)
+    request.state.session = session
+    request.state.caller = caller = caller_of(session)
+    if not may(caller, scopes):
+        await request.app.state.console.recording.refused(request)
+        needed = " or ".join(scope for scope in Scope if scope in scopes)
+        raise NotAllowed(f"This page needs the scope {needed}; you have: {_listed(caller.scopes)}.")
+    request.state.attention = await request.app.state.console.badge(caller)
+    return None
+
+
+def caller_of(session: Session) -> Caller:
+    """The caller, as the API knows one."""
+    return Caller(session.key_id or f"person:{session.person}", session.app, session.scopes)
+
+
+def require_own_form(request: Request) -> None:
+    """Refuse a form that did not come from a page of this session. Raises Forged."""
+    if request.method in ("GET", "HEAD"):
+        return
+    require_own_page(request)
+    sent = request.state.form.get(CSRF_FIELD, "")
+    if not secrets.compare_digest(sent.encode(), request.state.session.csrf.encode()):
+        raise Forged("Nothing was done: the page is older than your session. Load it again.")
+
+
+def require_own_page(request: Request) -> None:
+    """Refuse what another site's page sends. Raises Forged."""
+    fetch_site = request.headers.get("sec-fetch-site")
+    if fetch_site is not None:
+        if fetch_site not in ("same-origin", "none"):
+            raise Forged("Nothing was done: the form did not come from this console.")
+        return
+    origin = request.headers.get("origin")
+    if origin is None:
+        return
+    hosts = {request.headers.get("host"), request.app.state.console.host}
+    if urlsplit(origin).netloc not in hosts:
+        raise Forged("Nothing was done: the form did not come from this console.")
+
+
+async def _form(request: Request) -> dict[str, str]:
+    if request.method != "POST":
+        return {}
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM:
+            raise BodyTooLarge(f"A form has at most {MAX_FORM} bytes.")
+    pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
+    return dict(pairs)
+
+
+def sign_in_page(
+    request: Request,
+    *,
+    status: int = 200,
+    ended: bool = False,
+    fault: str | None = None,
+    wanted: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The page to sign in on. ``wanted`` is where to go on."""
+    return render(
+        request,
+        "sign_in.html",
+        status=status,
+        ended=ended,
+        fault=fault,
+        wanted=wanted,
+        provider=request.app.state.console.provider_name,
+        headers=headers,
+    )
+
+
+def error_page(request: Request, error: ServiceError) -> Response:
+    """A page that says what was wrong and what to do, with the right status code."""
+    detail, title = str(error.problem()["detail"]), error.title
+    if isinstance(error, StoreUnavailable):
+        title, detail = DATABASE_AWAY.title, f"{DATABASE_AWAY.means} {detail}."
+    return render(
+        request,
+        "error.html",
+        status=error.status,
+        headers={name: v for name, v in error.headers.items() if name != "WWW-Authenticate"},
+        title=title,
+        detail=detail,
+        errors=error.errors,
+        next_step=_NEXT_STEPS.get(error.status, _NEXT_STEPS[500]),
+        again=error.status == 503 and request.method == "GET",
+        q=request.query_params.get("q", "")[:300],
+    )
+
+
+def wanted_of(request: Request) -> str:
+    """The page that was asked for, to go on with after signing in; a form's own page."""
+    path = request.url.path.removeprefix(base(request))
+    if request.method != "GET":
+        path = path.rpartition("/")[0]
+    query = request.url.query if request.method == "GET" else ""
+    return path + (f"?{query}" if query else "")
+
+
+def safe_target(request: Request, wanted: str) -> str:
+    """Where to go on after signing in: a page of the console and nowhere else."""
+    is_ours = wanted.startswith(("/", "?")) and not wanted.startswith(("//", "/\\"))
+    is_plain = is_ours and wanted.isprintable() and "\\" not in wanted
+    return base(request) + wanted if is_plain else base(request)
+
+
+def digest(secret: str) -> bytes:
+    """What is stored of a cookie's secret."""
+    return sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+def set_cookie(
+    request: Request, response: Response, secret: str, *, name: str = COOKIE, seconds: int
+) -> None:
+    """Over https the cookie is Secure: behind a proxy, DLR_CONSOLE_URL or DLR_PUBLIC_URL say so."""
+    response.set_cookie(
+        name,
+        secret,
+        max_age=seconds,
+        path=base(request),
+        httponly=True,
+        samesite="lax",
+        secure=request.app.state.console.is_https or request.url.scheme == "https",
+    )
+
+
+def _listed(scopes: Collection[str]) -> str:
+    return ", ".join(sorted(scopes)) or "none"

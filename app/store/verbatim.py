@@ -1,0 +1,71 @@
+"""What iovox said, byte for byte, and who was told: what a page shows and a list does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.model.webhook import Delivery
+from app.store.engine import Database
+from app.store.outbox.deliveries import COLUMNS, delivery_of
+from app.store.tables import receipts, webhook_deliveries, webhooks
+
+MOST_TOLD = 200
+"""Deliveries of one message that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One receipt's body as it came. ``key`` and ``received_at`` tell which it is."""
+
+    status: str
+    key: int
+    received_at: datetime
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A delivery, and the webhook that it went to."""
+
+    delivery: Delivery
+    url: str
+    app: str | None
+
+
+class VerbatimStore:
+    """Reads only. Raises StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def said(self, sms_activity_id: str) -> Sequence[Said]:
+        """The bodies of an id's receipts."""
+        column = receipts.c
+        query = select(column.status, column.status_key, column.received_at, column.body).where(
+            column.sms_activity_id == sms_activity_id
+        )
+        async with self._database.read() as connection:
+            return [
+                Said(row.status, row.status_key, row.received_at, bytes(row.body))
+                for row in await connection.execute(query)
+            ]
+
+    async def told(self, message_id: UUID) -> Sequence[Told]:
+        """Deliveries of a message's events, oldest first."""
+        outbox = webhook_deliveries
+        query = (
+            select(*COLUMNS, webhooks.c.url.label("url"), webhooks.c.app.label("app"))
+            .select_from(outbox.join(webhooks, webhooks.c.id == outbox.c.webhook_id))
+            .where(outbox.c.message_id == message_id)
+            .order_by(outbox.c.id)
+            .limit(MOST_TOLD)
+        )
+        async with self._database.read() as connection:
+            return [
+                Told(delivery_of(row), row.url, row.app) for row in await connection.execute(query)
+            ]

@@ -1,0 +1,99 @@
+"""The console's pages on a big table: searches by parts, counts and all, and the overview."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import quote
+
+import httpx
+
+from bench import servers, traffic
+from bench.client import percentile
+from bench.report import Mark, Section
+from bench.stage import Stage
+
+PAGES, PAGES_QUICK = 40, 5
+WARM_UP = 3
+PATIENCE = 120.0
+SEARCH_WITHIN, PAGE_WITHIN, OVERVIEW_WITHIN = 100.0, 200.0, 300.0
+"""Milliseconds."""
+
+NOTE = (
+    "Whole pages, as a browser asks for them, one after the other, on {messages:,} messages, "
+    "signed in as an admin. A search is the page with its counts by status; values differ from "
+    "page to page and lie anywhere in the table; p50 and p99 of {pages} pages each."
+)
+
+
+def compare(stage: Stage) -> Section:
+    """Every kind of page on the big table."""
+    population = stage.populated(stage.big)
+    url = stage.postgres.url(population.database)
+    key = servers.dlr(["keys", "create", "bench-console", "--scope", "admin"], url)
+    server = servers.serve(url)
+    pages = PAGES_QUICK if stage.quick else PAGES
+    times: dict[str, list[float]] = {}
+    with (
+        server.process,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENCE) as client,
+    ):
+        client.post("/console/sign-in", data={"key": key})
+        number = 0
+        for place in range(WARM_UP + pages):
+            for name, path in _paths(population.known + number).items():
+                begun = time.perf_counter()
+                answer = client.get(path, follow_redirects=True)
+                taken = (time.perf_counter() - begun) * 1e3
+                if answer.status_code != 200:
+                    raise RuntimeError(f"{path} answered {answer.status_code}")
+                if place >= WARM_UP:
+                    times.setdefault(name, []).append(taken)
+            number = (number + traffic.STRIDE) % population.messages
+    return _section(population.messages + population.known, pages, times)
+
+
+def _paths(number: int) -> dict[str, str]:
+    """Pages about the n-th message."""
+    digits = traffic.destination(number)
+    reference = f"order-{number}"
+    return {
+        "search: last 4 digits": _search(digits[-4:]),
+        "search: last 6 digits": _search(digits[-6:]),
+        "search: a whole number": _search(f"+{digits}"),
+        "search: beginning of a reference (few)": _search(f"ref:{reference}"),
+        "search: beginning of a reference (all)": _search("ref:order-"),
+        "search: status:failed": _search("status:failed"),
+        "messages, newest first": "/console",
+        "a message": f"/console/messages/{traffic.message_id(number)}",
+        "attention": "/console/attention",
+        "overview, 24 hours": "/console/overview?range=24h",
+        "overview, 7 days": "/console/overview?range=7d",
+    }
+
+
+def _search(text: str) -> str:
+    return f"/console?q={quote(text)}&show=list"
+
+
+def _section(messages: int, pages: int, times: dict[str, list[float]]) -> Section:
+    rows, marks = [], []
+    worst = {"search": 0.0, "page": 0.0, "overview": 0.0}
+    for name, taken in times.items():
+        p50, p99 = percentile(taken, 50), percentile(taken, 99)
+        rows.append([name, f"{p50:.1f}", f"{p99:.1f}"])
+        kind = name.split(":")[0].split(",")[0]
+        kind = kind if kind in worst else "page"
+        worst[kind] = max(worst[kind], p50)
+    limits = {"search": SEARCH_WITHIN, "page": PAGE_WITHIN, "overview": OVERVIEW_WITHIN}
+    marks = [
+        Mark(f"slowest {kind}, p50 ms / {limit:.0f}", worst[kind] / limit, 1)
+        for kind, limit in limits.items()
+    ]
+    return Section(
+        title="The console",
+        note=NOTE.format(messages=messages, pages=pages),
+        columns=("page", "p50 ms", "p99 ms"),
+        rows=rows,
+        marks=marks,
+        bounds="PostgreSQL's counts, which stop at 1,000 of a kind; the overview counts each row",
+    )

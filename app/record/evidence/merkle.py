@@ -98,9 +98,10 @@ def verify_consistency(
     """RFC 9162, 2.1.4.2. An empty tree begins every other, and a tree itself, without a proof."""
     if not 0 <= first <= second or not _are_hashes(proof):
         return False
-    if first in (0, second):
-        expected = second_root if first else EMPTY_ROOT
-        return not proof and first_root == expected
+    if first == second:
+        return not proof and first_root == second_root
+    if first == 0:
+        return not proof and first_root == EMPTY_ROOT
     is_complete = first & (first - 1) == 0  # then its root is a node of the second tree
     path = [first_root, *proof] if is_complete else list(proof)
     return len(path) > 0 and _leads_to_both(path, first, second, first_root, second_root)

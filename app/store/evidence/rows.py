@@ -1,0 +1,169 @@
+"""Rows of the evidence log as values, and the values of messages and receipts for its facts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row
+
+from app.store.tables import deliveries, evidence_logs, messages, receipts
+
+Place = tuple[int, int]
+"""Level and index of a tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """One origin. ``size`` and ``root`` are of its tree as it is; events up to ``position`` are in
+    it.
+    """
+
+    id: int
+    origin: str
+    began_at: datetime
+    ended_at: datetime | None
+    size: int
+    root: bytes
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """A signed checkpoint. ``stamp``: an RFC 3161 token, as DER."""
+
+    log: int
+    size: int
+    note: str
+    signed_at: datetime
+    stamp: bytes | None
+    stamped_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRow:
+    """The last fact of a subject."""
+
+    number: int
+    hash: bytes
+    steps: int
+    attached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FactRow:
+    """A fact as it is stored. ``salts`` are those of its commitments, one after the other."""
+
+    log: int
+    index: int
+    subject: bytes
+    number: int
+    hash: bytes
+    text: str
+    salts: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewFact:
+    """A fact about to be stored."""
+
+    subject: bytes
+    number: int
+    hash: bytes
+    text: str
+    salts: bytes
+    steps: int
+    attached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """What facts say of a message. Steps are (status, time, reasons), oldest first."""
+
+    id: UUID
+    app: str
+    origin: str
+    destination: str | None
+    text: str | None
+    reference: str | None
+    expiry: int | None
+    c2c_failover_link_id: str | None
+    created_at: datetime
+    send_at: datetime | None
+    resend_of: UUID | None
+    steps: tuple[tuple[str, datetime, tuple[str, ...]], ...]
+    sms_activity_id: str | None
+    submitted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """What facts say of a receipt. ``message_id``: whose delivery its id is, if anybody's."""
+
+    id: UUID
+    sms_activity_id: str
+    message_id: UUID | None
+    status: str
+    at: datetime
+    time_quality: str
+    received_at: datetime
+    delivery_status: str | None
+    status_reason: str | None
+    receipt_timestamp: str | None
+    body: bytes | None
+
+
+# In the order of their fields.
+LOG: tuple[ColumnElement[Any], ...] = (
+    evidence_logs.c.id,
+    evidence_logs.c.origin,
+    evidence_logs.c.began_at,
+    evidence_logs.c.ended_at,
+    evidence_logs.c.size,
+    evidence_logs.c.root,
+    evidence_logs.c.position,
+)
+MESSAGE: tuple[ColumnElement[Any], ...] = (
+    messages.c.id,
+    messages.c.app,
+    messages.c.origin,
+    messages.c.destination,
+    messages.c.message,
+    messages.c.reference,
+    messages.c.expiry,
+    messages.c.c2c_failover_link_id,
+    messages.c.created_at,
+    messages.c.send_at,
+    messages.c.resend_of,
+    messages.c.steps,
+    messages.c.sms_activity_id,
+    messages.c.submitted_at,
+)
+RECEIPT: tuple[ColumnElement[Any], ...] = (
+    receipts.c.id,
+    receipts.c.sms_activity_id,
+    deliveries.c.message_id,
+    receipts.c.status,
+    receipts.c.at,
+    receipts.c.time_quality,
+    receipts.c.received_at,
+    receipts.c.delivery_status,
+    receipts.c.status_reason,
+    receipts.c.receipt_timestamp,
+    receipts.c.body,
+)
+
+_STEPS = 11
+
+
+def message_row(row: Row[Any]) -> MessageRow:
+    """From the columns of MESSAGE."""
+    values = list(row)
+    values[_STEPS] = tuple(
+        (step["status"], datetime.fromisoformat(step["at"]), tuple(step["reasons"]))
+        for step in json.loads(values[_STEPS] or "[]")
+    )
+    return MessageRow(*values)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import structlog
 from pydantic import SecretStr
@@ -53,6 +54,14 @@ from app.record.journal import Journal
 from app.record.keeper import Keeper
 from app.record.restorer import Restorer
 from app.record.retention import SERVICE, Purger, Retention
+from app.record.evidence.desk import EvidenceDesk
+from app.record.evidence.disk import KnownCheckpoints
+from app.record.evidence.document import Documents
+from app.record.evidence.keys import read_keys
+from app.record.evidence.log import EvidenceLog
+from app.record.evidence.note import SigningKey
+from app.record.evidence.stamping import Stamper
+from app.record.evidence.worker import EvidenceWorker
 from app.send.breaker import CircuitBreaker
 from app.send.gate import POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE, Gate
 from app.send.outcome_recorder import OutcomeRecorder
@@ -70,6 +79,8 @@ from app.store.clock_watch import ClockWatch
 from app.store.engine import Database
 from app.store.erasing.disks import DiskStore
 from app.store.erasing.store import ErasureStore
+from app.store.evidence.appending import EvidenceAppender
+from app.store.evidence.reading import EvidenceReader
 from app.store.feed import FeedStore
 from app.store.history import HistoryStore
 from app.store.idempotency import IdempotencyStore
@@ -138,6 +149,7 @@ class Runtime:
         self._build_secrets()
         self._build_operations()
         self._build_record()
+        self._build_evidence()
 
     def _build_store(self) -> None:
         settings = self.settings
@@ -454,6 +466,33 @@ class Runtime:
     def _marks(self, salt: str) -> list[str]:
         return self.callback_headers.marks(salt)
 
+    def _build_evidence(self) -> None:
+        settings = self.settings
+        self.evidence: EvidenceDesk | None = None
+        self.evidence_worker: EvidenceWorker | None = None
+        if settings.evidence_key_file is None:
+            return
+        reader = EvidenceReader(self.database)
+        log = EvidenceLog(
+            appender=EvidenceAppender(self.database),
+            reader=reader,
+            known=KnownCheckpoints(settings.spool_dir),
+            keys=evidence_keys(settings.evidence_key_file),
+            now=self._now,
+        )
+        stamper = None
+        if settings.evidence_tsa_url is not None:
+            stamper = Stamper(url=settings.evidence_tsa_url, reader=reader, now=self._now)
+        self.evidence = EvidenceDesk(
+            log=log,
+            reader=reader,
+            documents=Documents(reader=reader, log=log),
+            history=self.history,
+        )
+        self.evidence_worker = EvidenceWorker(
+            log=log, reader=reader, stamper=stamper, metrics=self.metrics, now=self._now
+        )
+
     def _wake_senders(self) -> None:
         self.wakeups.announce(QUEUE)
         self.wakeups.announce(WEBHOOKS)
@@ -515,6 +554,10 @@ class Runtime:
         self._run(self.hub.run(), "hub")
         self._run(self.hub.send_heartbeats(), "heartbeats")
         self._run(self.hub.check_keys(), "stream keys")
+        if (evidence := self.evidence_worker) is not None:
+            self._run(self._by_the_clock(evidence.run), "evidence")
+            self._run(self._by_the_clock(evidence.run_signing), "checkpoints")
+            self._run(self._by_the_clock(evidence.run_stamping), "time stamps")
         self._start_sending(with_queue=self.settings.queue_workers)
 
     async def start_worker(self) -> None:
@@ -685,6 +728,10 @@ def sealer(settings: Settings) -> Sealer:
     """What encrypts webhooks' secrets. Raises ConfigurationError, without quoting a key."""
     with _configuration_errors("encryption_key"):
         return Sealer(_plain(settings.encryption_key) or "")
+def evidence_keys(file: Path) -> list[SigningKey]:
+    """The keys of DLR_EVIDENCE_KEY_FILE. Raises ConfigurationError, without them."""
+    with _configuration_errors("evidence_key_file"):
+        return read_keys(file)
 
 
 def iovox_proxy(settings: Settings) -> URL | None:

@@ -374,9 +374,7 @@ evidence_facts = Table(
     Column("steps", Integer, nullable=False),
     Column("attached", Boolean, nullable=False),
 )
-Index(
-    "evidence_facts_by_subject", evidence_facts.c.subject, evidence_facts.c.number, unique=True
-)
+Index("evidence_facts_by_subject", evidence_facts.c.subject, evidence_facts.c.number, unique=True)
 evidence_tiles = Table(
     "evidence_tiles",
     metadata,
@@ -395,13 +393,15 @@ evidence_checkpoints = Table(
     Column("stamp", LargeBinary),  # RFC 3161
     Column("stamped_at", UtcTime),
 )
-# Receipts that the log does not have yet: written with them, deleted with their appending.
+# What the log does not have yet: receipts, written with them and deleted with their appending, and
+# facts of other kinds, of which nothing else remains that they could be made from.
 evidence_pending = Table(
     "evidence_pending",
     metadata,
     Column("id", SERIAL, primary_key=True, autoincrement=True),
-    Column("sms_activity_id", Text, nullable=False),
-    Column("digest", LargeBinary, nullable=False),
+    Column("sms_activity_id", Text),
+    Column("digest", LargeBinary),
+    Column("fact", Text),  # JSON: {"message", "type", "fields"}
 )
 
 # What the schema says of itself to releases that do not know it (see ``releases``).

@@ -20,7 +20,7 @@ class AnyMessageId(Convertor[str]):
     iovox's ids are opaque, so they may contain a slash.
     """
 
-    regex = "(?!(?:batch|lookup)$)(?!.+/resend$).*"
+    regex = "(?!(?:batch|lookup)$)(?!.+/resend$)(?!.+/evidence$).*"
 
     def convert(self, value: str) -> str:
         """The text as it is."""

@@ -67,8 +67,9 @@ def upgrade() -> None:
     op.create_table(
         "evidence_pending",
         sa.Column("id", _SERIAL, autoincrement=True, nullable=False),
-        sa.Column("sms_activity_id", sa.Text(), nullable=False),
-        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("sms_activity_id", sa.Text(), nullable=True),
+        sa.Column("digest", sa.LargeBinary(), nullable=True),
+        sa.Column("fact", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
 

@@ -10,6 +10,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -113,10 +114,10 @@ class Documents:
             places: set[Place] = set()
             for row in rows:
                 if row.log == id_ and row.index < size:
-                    places |= needed(lambda node, at=row.index: inclusion_proof(at, size, node))
+                    places |= needed(partial(inclusion_proof, row.index, size))
             if since is not None and id_ == newest:
                 _require_size(since, size)
-                places |= needed(lambda node: consistency_proof(since, size, node))
+                places |= needed(partial(consistency_proof, since, size))
             tiles = Tiles(await self._reader.tiles(id_, places))
             found[id_] = Proven(logs[id_], checkpoint, tiles.node)
         return found
@@ -155,9 +156,7 @@ def _entry(
     log = proven.get(row.log)
     path = None
     if log is not None and row.index < log.checkpoint.size:
-        path = [
-            each.hex() for each in inclusion_proof(row.index, log.checkpoint.size, log.node)
-        ]
+        path = [each.hex() for each in inclusion_proof(row.index, log.checkpoint.size, log.node)]
     return {
         "fact": fact,
         "index": row.index,

@@ -128,9 +128,7 @@ class FactWriter:
             },
         )
 
-    def _step(
-        self, subject: bytes, id_: UUID, step: tuple[str, datetime, Sequence[str]]
-    ) -> None:
+    def _step(self, subject: bytes, id_: UUID, step: tuple[str, datetime, Sequence[str]]) -> None:
         status, at, reasons = step
         self._append(
             subject,

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app.errors import Conflict, Unavailable
+from app.errors import Unavailable
 from app.record.evidence.checkpoint import Checkpoint, parse_checkpoint
 from app.record.evidence.disk import KnownCheckpoints
 from app.record.evidence.facts import OF_THE_LOG, Chain, FactWriter, subject_of
@@ -24,7 +24,7 @@ from app.record.evidence.note import SigningKey, VerifierKey, sign
 from app.record.evidence.tiles import Place, Tiles, edge, needed
 from app.store.evidence.appending import EvidenceAppender, Turn, Waiting
 from app.store.evidence.reading import EvidenceReader
-from app.store.evidence.rows import CheckpointRow, ChainRow, LogRow, NewFact
+from app.store.evidence.rows import ChainRow, CheckpointRow, LogRow, NewFact
 
 AT_ONCE = 256
 """Facts' sources in one transaction: it must not hold up the event loop for longer than a batch of
@@ -69,6 +69,11 @@ class EvidenceLog:
     def name(self) -> str:
         """The name of the key, from which origins have theirs."""
         return self._keys[0].name
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether this process has seen that the log agrees with its disk."""
+        return self._agreed is not None
 
     def verifier_keys(self, origin: str) -> list[VerifierKey]:
         """The keys that sign for an origin now."""
@@ -212,8 +217,7 @@ class EvidenceLog:
                 "keys": [str(key) for key in self.verifier_keys(origin)],
                 "after": last and last.origin,
                 "after_checkpoint": note,
-                "after_known": follows
-                and {"size": follows.size, "root": follows.root.hex()},
+                "after_known": follows and {"size": follows.size, "root": follows.root.hex()},
             },
         )
         for subject in loose:
@@ -224,6 +228,8 @@ class EvidenceLog:
     async def _append_waiting(self, turn: Turn, current: LogRow, waiting: Waiting) -> LogRow:
         subjects = {subject_of(message.id) for message in waiting.messages}
         subjects |= {subject_of(one.sms_activity_id) for one in waiting.receipts}
+        subjects |= {subject_of(one.message) for one in waiting.told if one.message}
+        subjects.add(OF_THE_LOG)
         subjects |= {
             subject_of(message.sms_activity_id)
             for message in waiting.messages
@@ -234,11 +240,14 @@ class EvidenceLog:
             writer.message(message)
         for receipt in waiting.receipts:
             writer.receipt(receipt)
+        for told in waiting.told:
+            if told.message is None:
+                writer.of_log(told.type, told.fields)
+            else:
+                writer.of_message(subject_of(told.message), told.type, told.fields)
         return await self._write(turn, current, writer.leaves, waiting)
 
-    async def _writer(
-        self, turn: Turn, current: LogRow, subjects: Iterable[bytes]
-    ) -> FactWriter:
+    async def _writer(self, turn: Turn, current: LogRow, subjects: Iterable[bytes]) -> FactWriter:
         chains = await turn.chains(set(subjects))
         return FactWriter(current.origin, _chains(chains))
 
@@ -252,9 +261,7 @@ class EvidenceLog:
         root = root_hash(size, tiles.node)
         await turn.append(current, facts, changed, root=root, waiting=waiting)
         position = waiting.position if waiting else current.position
-        return LogRow(
-            current.id, current.origin, current.began_at, None, size, root, position
-        )
+        return LogRow(current.id, current.origin, current.began_at, None, size, root, position)
 
     def _signers(self, origin: str) -> list[SigningKey]:
         """The keys under the origin's name, which is that of the log and not of a key."""

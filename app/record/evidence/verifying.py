@@ -156,9 +156,7 @@ def _first(error: Exception) -> str:
     return str(error).splitlines()[0][:100] if str(error) else type(error).__name__
 
 
-def _open_log(
-    log: LogEntry, trusted: Sequence[VerifierKey], report: Report
-) -> Checkpoint | None:
+def _open_log(log: LogEntry, trusted: Sequence[VerifierKey], report: Report) -> Checkpoint | None:
     where = f"The checkpoint of {log.origin[:100]}"
     try:
         own = [VerifierKey.parse(key) for key in log.keys]
@@ -246,9 +244,7 @@ def _committed(opening: Opening) -> str | None:
     return commitment(bytes.fromhex(opening.salt), value)
 
 
-def _check_stamp(
-    log: LogEntry, checkpoint: Checkpoint, tsa: bytes | None, report: Report
-) -> None:
+def _check_stamp(log: LogEntry, checkpoint: Checkpoint, tsa: bytes | None, report: Report) -> None:
     if log.stamp is None:
         report.notes.append(
             f"No time stamp: when the checkpoint of {log.origin[:100]} was there is its log's word"

@@ -27,7 +27,9 @@ from app.store.evidence.rows import (
     NewFact,
     Place,
     ReceiptRow,
+    ToldFact,
     message_row,
+    told_fact,
 )
 from app.store.tables import (
     deliveries,
@@ -66,6 +68,7 @@ class Waiting:
 
     pending: tuple[int, ...]
     receipts: tuple[ReceiptRow, ...]
+    told: tuple[ToldFact, ...]
     messages: tuple[MessageRow, ...]
     position: int
     is_all: bool
@@ -119,7 +122,7 @@ class Turn:
     async def waiting(self, position: int, limit: int) -> Waiting:
         """What to append next: at most ``limit`` receipts, and as many events."""
         found = await self._connection.execute(
-            select(evidence_pending.c.id, *RECEIPT)
+            select(evidence_pending.c.id, evidence_pending.c.fact, *RECEIPT)
             .select_from(evidence_pending)
             .outerjoin(
                 receipts,
@@ -142,11 +145,14 @@ class Turn:
             .limit(limit)
         )
         told = seen.all()
-        ids = {row.message_id for row in told} | {row[3] for row in rows if row[3] is not None}
+        facts = tuple(told_fact(row.fact) for row in rows if row.fact is not None)
+        ids = {row.message_id for row in told} | {row[4] for row in rows if row[4] is not None}
+        ids |= {fact.message for fact in facts if fact.message is not None}
         return Waiting(
             pending=tuple(row[0] for row in rows),
             # a row that is gone was purged meanwhile
-            receipts=tuple(ReceiptRow(*row[1:]) for row in rows if row[1] is not None),
+            receipts=tuple(ReceiptRow(*row[2:]) for row in rows if row[2] is not None),
+            told=facts,
             messages=await self._messages(ids),
             position=told[-1].id if told else position,
             is_all=len(rows) < limit and len(told) < limit,
@@ -310,4 +316,3 @@ _CHAINS = text(
     "select number, hash, steps, attached from evidence_facts f "
     "where f.subject = s.subject order by f.number desc limit 1) f"
 )
-

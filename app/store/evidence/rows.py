@@ -116,6 +116,15 @@ class ReceiptRow:
     body: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class ToldFact:
+    """A fact that was told of when it happened; of the log itself where ``message`` is None."""
+
+    message: UUID | None
+    type: str
+    fields: dict[str, Any]
+
+
 # In the order of their fields.
 LOG: tuple[ColumnElement[Any], ...] = (
     evidence_logs.c.id,
@@ -167,3 +176,16 @@ def message_row(row: Row[Any]) -> MessageRow:
         for step in json.loads(values[_STEPS] or "[]")
     )
     return MessageRow(*values)
+
+
+def told_fact(stored: str) -> ToldFact:
+    """From the column `fact`."""
+    read = json.loads(stored)
+    message = read["message"]
+    return ToldFact(message and UUID(message), read["type"], read["fields"])
+
+
+def told_json(fact: ToldFact) -> str:
+    """For the column `fact`."""
+    message = fact.message and str(fact.message)
+    return json.dumps({"message": message, "type": fact.type, "fields": fact.fields})

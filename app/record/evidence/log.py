@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -18,17 +18,19 @@ import structlog
 from app.errors import Unavailable
 from app.record.evidence.checkpoint import Checkpoint, parse_checkpoint
 from app.record.evidence.disk import KnownCheckpoints
-from app.record.evidence.facts import OF_THE_LOG, Chain, FactWriter, subject_of
+from app.record.evidence.facts import OF_THE_LOG, FactWriter, subject_of
 from app.record.evidence.merkle import EMPTY_ROOT, root_hash
 from app.record.evidence.note import SigningKey, VerifierKey, sign
 from app.record.evidence.tiles import Place, Tiles, edge, needed
+from app.store.any_of import chunks
 from app.store.evidence.appending import EvidenceAppender, Turn, Waiting
 from app.store.evidence.reading import EvidenceReader
-from app.store.evidence.rows import ChainRow, CheckpointRow, LogRow, NewFact
+from app.store.evidence.rows import CheckpointRow, LogRow, NewFact
 
-AT_ONCE = 256
-"""Facts' sources in one transaction: it must not hold up the event loop for longer than a batch of
-receipts does."""
+AT_ONCE = 1_000
+"""Receipts, and events, in one transaction."""
+IN_A_ROW = 100
+"""Receipts for which facts are made before others have their turn: one millisecond."""
 SIGNED_EVERY = timedelta(hours=1)
 """While there is anything new."""
 NOT_MORE_OFTEN_THAN = timedelta(seconds=1)
@@ -226,20 +228,23 @@ class EvidenceLog:
         return await self._write(turn, new, writer.leaves, None)
 
     async def _append_waiting(self, turn: Turn, current: LogRow, waiting: Waiting) -> LogRow:
-        subjects = {subject_of(message.id) for message in waiting.messages}
-        subjects |= {subject_of(one.sms_activity_id) for one in waiting.receipts}
-        subjects |= {subject_of(one.message) for one in waiting.told if one.message}
-        subjects.add(OF_THE_LOG)
-        subjects |= {
-            subject_of(message.sms_activity_id)
-            for message in waiting.messages
-            if message.sms_activity_id
+        owners = {one.message_id for one in waiting.receipts if one.message_id is not None}
+        ids = {*waiting.messages, *owners, *(t.message for t in waiting.told if t.message)}
+        writer = await self._writer(turn, current, [subject_of(id_) for id_ in ids])
+        # Of a message that is attached the log has everything but receipts.
+        fresh = await turn.messages([id_ for id_ in ids if not writer.is_attached(id_)])
+        names = {
+            one.sms_activity_id
+            for one in waiting.receipts
+            if one.message_id is None or not writer.is_attached(one.message_id)
         }
-        writer = await self._writer(turn, current, subjects)
-        for message in waiting.messages:
+        names |= {message.sms_activity_id for message in fresh if message.sms_activity_id}
+        writer.chains |= await turn.chains([OF_THE_LOG, *map(subject_of, names)])
+        for message in fresh:
             writer.message(message)
-        for receipt in waiting.receipts:
-            writer.receipt(receipt)
+        for some in chunks(waiting.receipts, IN_A_ROW):
+            writer.receipts(some)
+            await asyncio.sleep(0)
         for told in waiting.told:
             if told.message is None:
                 writer.of_log(told.type, told.fields)
@@ -249,7 +254,7 @@ class EvidenceLog:
 
     async def _writer(self, turn: Turn, current: LogRow, subjects: Iterable[bytes]) -> FactWriter:
         chains = await turn.chains(set(subjects))
-        return FactWriter(current.origin, _chains(chains))
+        return FactWriter(current.origin, chains)
 
     async def _write(
         self, turn: Turn, current: LogRow, facts: Sequence[NewFact], waiting: Waiting | None
@@ -266,13 +271,6 @@ class EvidenceLog:
     def _signers(self, origin: str) -> list[SigningKey]:
         """The keys under the origin's name, which is that of the log and not of a key."""
         return [SigningKey(origin, key.seed) for key in self._keys]
-
-
-def _chains(rows: Mapping[bytes, ChainRow]) -> dict[bytes, Chain]:
-    return {
-        subject: Chain(row.number, row.hash, row.steps, row.attached)
-        for subject, row in rows.items()
-    }
 
 
 def checkpoint_of(row: CheckpointRow) -> Checkpoint:

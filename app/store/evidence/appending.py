@@ -6,21 +6,20 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, func, insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.any_of import any_of
 from app.store.engine import Database
+from app.store.evidence.bulk import delete_pending, insert_facts, read_chains, read_pending
 from app.store.evidence.reading import read_tiles
 from app.store.evidence.rows import (
     LOG,
     MESSAGE,
-    RECEIPT,
-    ChainRow,
+    Chain,
     CheckpointRow,
     LogRow,
     MessageRow,
@@ -32,15 +31,12 @@ from app.store.evidence.rows import (
     told_fact,
 )
 from app.store.tables import (
-    deliveries,
     events,
     evidence_checkpoints,
     evidence_facts,
     evidence_logs,
-    evidence_pending,
     evidence_tiles,
     messages,
-    receipts,
 )
 
 EVIDENCE_LOCK = 7003
@@ -50,26 +46,17 @@ it no row that a journey writes.
 PATIENCE = 30.0
 """Seconds for a transaction that appends."""
 
-_INSERT = text(
-    "insert into evidence_facts "
-    "(log, idx, subject, number, hash, fact, salts, steps, attached) "
-    "select :log, :first + ord, subject, number, hash, fact, salts, steps, attached "
-    "from unnest(cast(:subjects as bytea[]), cast(:numbers as int[]), cast(:hashes as bytea[]), "
-    "cast(:facts as text[]), cast(:salts as bytea[]), cast(:steps as int[]), "
-    "cast(:attached as bool[])) with ordinality "
-    "t(subject, number, hash, fact, salts, steps, attached, ord)"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What the log does not have yet: receipts with the ids of their rows, and the messages that
-    have events up to ``position``."""
+    """What the log does not have yet: rows that wait, with receipts and facts that were told of,
+    and the messages that have events up to ``position``.
+    """
 
     pending: tuple[int, ...]
-    receipts: tuple[ReceiptRow, ...]
-    told: tuple[ToldFact, ...]
-    messages: tuple[MessageRow, ...]
+    receipts: Sequence[ReceiptRow]
+    told: Sequence[ToldFact]
+    messages: Collection[UUID]
     position: int
     is_all: bool
     """Whether nothing else waited by then."""
@@ -121,23 +108,7 @@ class Turn:
 
     async def waiting(self, position: int, limit: int) -> Waiting:
         """What to append next: at most ``limit`` receipts, and as many events."""
-        found = await self._connection.execute(
-            select(evidence_pending.c.id, evidence_pending.c.fact, *RECEIPT)
-            .select_from(evidence_pending)
-            .outerjoin(
-                receipts,
-                and_(
-                    receipts.c.sms_activity_id == evidence_pending.c.sms_activity_id,
-                    receipts.c.digest == evidence_pending.c.digest,
-                ),
-            )
-            .outerjoin(
-                deliveries, deliveries.c.sms_activity_id == evidence_pending.c.sms_activity_id
-            )
-            .order_by(evidence_pending.c.id)
-            .limit(limit)
-        )
-        rows = found.all()
+        rows = await read_pending(self._connection, limit)
         seen = await self._connection.execute(
             select(events.c.id, events.c.message_id)
             .where(events.c.id > position)
@@ -145,20 +116,18 @@ class Turn:
             .limit(limit)
         )
         told = seen.all()
-        facts = tuple(told_fact(row.fact) for row in rows if row.fact is not None)
-        ids = {row.message_id for row in told} | {row[4] for row in rows if row[4] is not None}
-        ids |= {fact.message for fact in facts if fact.message is not None}
         return Waiting(
             pending=tuple(row[0] for row in rows),
             # a row that is gone was purged meanwhile
-            receipts=tuple(ReceiptRow(*row[2:]) for row in rows if row[2] is not None),
-            told=facts,
-            messages=await self._messages(ids),
+            receipts=[ReceiptRow(*row[2:]) for row in rows if row[2] is not None],
+            told=[told_fact(row[1]) for row in rows if row[1] is not None],
+            messages={row.message_id for row in told},
             position=told[-1].id if told else position,
             is_all=len(rows) < limit and len(told) < limit,
         )
 
-    async def _messages(self, ids: Collection[UUID]) -> tuple[MessageRow, ...]:
+    async def messages(self, ids: Collection[UUID]) -> tuple[MessageRow, ...]:
+        """Messages by id, in its order; without those that are gone."""
         if not ids:
             return ()
         which = any_of(messages.c.id, "ids", is_sqlite=self._is_sqlite)
@@ -166,36 +135,9 @@ class Turn:
         rows = await self._connection.execute(query, {"ids": list(ids)})
         return tuple(message_row(row) for row in rows)
 
-    async def chains(self, subjects: Collection[bytes]) -> dict[bytes, ChainRow]:
+    async def chains(self, subjects: Collection[bytes]) -> dict[bytes, Chain]:
         """The last fact of each subject that has any."""
-        if not subjects:
-            return {}
-        names = list(subjects)
-        columns = (
-            evidence_facts.c.number,
-            evidence_facts.c.hash,
-            evidence_facts.c.steps,
-            evidence_facts.c.attached,
-        )
-        query: Select[Any]
-        if self._is_sqlite:
-            last = (
-                select(evidence_facts.c.subject, func.max(evidence_facts.c.number).label("number"))
-                .where(evidence_facts.c.subject.in_(names))
-                .group_by(evidence_facts.c.subject)
-                .subquery()
-            )
-            query = select(evidence_facts.c.subject, *columns).join(
-                last,
-                and_(
-                    evidence_facts.c.subject == last.c.subject,
-                    evidence_facts.c.number == last.c.number,
-                ),
-            )
-            found = await self._connection.execute(query)
-        else:
-            found = await self._connection.execute(_CHAINS, {"subjects": names})
-        return {row[0]: ChainRow(row[1], row[2], row[3], bool(row[4])) for row in found}
+        return await read_chains(self._connection, subjects)
 
     async def tiles(self, log: int, places: Collection[Place]) -> dict[Place, bytes]:
         """Those of the places that have a tile."""
@@ -212,7 +154,7 @@ class Turn:
     ) -> None:
         """Store facts behind the last one, and forget that they were waited for."""
         if facts:
-            await self._insert(log, facts)
+            await insert_facts(self._connection, log.id, log.size, facts)
             await self._save_tiles(log.id, tiles)
         position = waiting.position if waiting else log.position
         await self._connection.execute(
@@ -221,47 +163,7 @@ class Turn:
             .values(size=log.size + len(facts), root=root, position=position)
         )
         if waiting and waiting.pending:
-            await self._connection.execute(
-                delete(evidence_pending).where(
-                    any_of(evidence_pending.c.id, "ids", is_sqlite=self._is_sqlite)
-                ),
-                {"ids": list(waiting.pending)},
-            )
-
-    async def _insert(self, log: LogRow, facts: Sequence[NewFact]) -> None:
-        if self._is_sqlite:
-            await self._connection.execute(
-                insert(evidence_facts),
-                [
-                    {
-                        "log": log.id,
-                        "idx": log.size + place,
-                        "subject": one.subject,
-                        "number": one.number,
-                        "hash": one.hash,
-                        "fact": one.text,
-                        "salts": one.salts,
-                        "steps": one.steps,
-                        "attached": one.attached,
-                    }
-                    for place, one in enumerate(facts)
-                ],
-            )
-            return
-        await self._connection.execute(
-            _INSERT,
-            {
-                "log": log.id,
-                "first": log.size - 1,
-                "subjects": [one.subject for one in facts],
-                "numbers": [one.number for one in facts],
-                "hashes": [one.hash for one in facts],
-                "facts": [one.text for one in facts],
-                "salts": [one.salts for one in facts],
-                "steps": [one.steps for one in facts],
-                "attached": [one.attached for one in facts],
-            },
-        )
+            await delete_pending(self._connection, waiting.pending)
 
     async def _save_tiles(self, log: int, tiles: Mapping[Place, bytes]) -> None:
         new = (sqlite if self._is_sqlite else postgresql).insert(evidence_tiles)
@@ -308,11 +210,3 @@ class Turn:
             .distinct()
         )
         return [row.subject for row in found]
-
-
-_CHAINS = text(
-    "select s.subject, f.number, f.hash, f.steps, f.attached "
-    "from unnest(cast(:subjects as bytea[])) s(subject) cross join lateral ("
-    "select number, hash, steps, attached from evidence_facts f "
-    "where f.subject = s.subject order by f.number desc limit 1) f"
-)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from app.record.evidence.facts import VERSION
+from app.record.evidence.form import VERSION
 
 Json = dict[str, Any]
 Read = tuple[str, Json, bytes, int]

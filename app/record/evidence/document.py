@@ -18,19 +18,14 @@ from uuid import UUID
 import rfc8785
 
 from app.errors import FieldError, Invalid, NotFound
-from app.record.evidence.facts import (
-    COMMITTED,
-    GONE,
-    SALT_SIZE,
-    reasons_bytes,
-    subject_of,
-    time_text,
-)
+from app.record.evidence.facts import subject_of
+from app.record.evidence.form import COMMITTED, GONE, SALT_SIZE
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.merkle import NodeReader, consistency_proof, inclusion_proof
 from app.record.evidence.tiles import Place, Tiles, needed
+from app.record.evidence.values import Values, key_of, values_of
 from app.store.evidence.reading import EvidenceReader
-from app.store.evidence.rows import CheckpointRow, FactRow, LogRow, MessageRow
+from app.store.evidence.rows import CheckpointRow, FactRow, LogRow
 
 VERSION = 1
 
@@ -88,14 +83,14 @@ class Documents:
         before = await self._reader.facts([subject_of(each) for each in joined]) if joined else []
         return [*before, *own]
 
-    async def _values(self, rows: Sequence[FactRow]) -> Mapping[tuple[str, str], bytes | None]:
+    async def _values(self, rows: Sequence[FactRow]) -> Values:
         """What the commitments of facts may stand for, as the database has it now."""
         facts = [_parsed(row) for row in rows]
         ids = {UUID(fact["message"]) for fact in facts if fact.get("message")}
         names = {fact["sms_activity_id"] for fact in facts if fact["type"] == "receipt"}
-        values: dict[tuple[str, str], bytes | None] = {}
+        values: Values = {}
         for message in (await self._reader.messages(ids)).values():
-            values |= _values_of(message)
+            values |= values_of(message)
         for receipt in await self._reader.receipts(names):
             values[str(receipt.id), "body"] = receipt.body
         return values
@@ -149,9 +144,7 @@ def _require_size(since: int, size: int) -> None:
         raise Invalid("There is no checkpoint of this size", errors=(fault,))
 
 
-def _entry(
-    row: FactRow, values: Mapping[tuple[str, str], bytes | None], proven: Mapping[int, Proven]
-) -> Json:
+def _entry(row: FactRow, values: Values, proven: Mapping[int, Proven]) -> Json:
     fact = _parsed(row)
     log = proven.get(row.log)
     path = None
@@ -165,15 +158,15 @@ def _entry(
     }
 
 
-def _opened(row: FactRow, fact: Json, values: Mapping[tuple[str, str], bytes | None]) -> Json:
+def _opened(row: FactRow, fact: Json, values: Values) -> Json:
     """Value and salt of each commitment; null where they were deleted."""
     opened: Json = {}
     for place, name in enumerate(COMMITTED.get(fact["type"], ())):
         if fact[name] is None:
             continue
         salt = row.salts[place * SALT_SIZE : (place + 1) * SALT_SIZE]
-        value = values.get((_key_of(fact), name))
-        is_there = value is not None and salt != GONE and len(salt) == SALT_SIZE
+        value = values.get((key_of(fact), name))
+        is_there = bool(value) and salt != GONE and len(salt) == SALT_SIZE
         opened[name] = {"salt": salt.hex(), **_shown(value or b"")} if is_there else None
     return opened
 
@@ -184,30 +177,6 @@ def _shown(value: bytes) -> Json:
         return {"text": value.decode()}
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(value).decode()}
-
-
-def _key_of(fact: Json) -> str:
-    """Under what the values of a fact are found."""
-    if fact["type"] == "receipt":
-        return str(fact["receipt"])
-    if fact["type"] == "step":
-        return f"{fact['message']} {fact['status']} {fact['at']}"
-    return str(fact["message"])
-
-
-def _values_of(message: MessageRow) -> dict[tuple[str, str], bytes | None]:
-    id_ = str(message.id)
-    values: dict[tuple[str, str], bytes | None] = {
-        (id_, name): None if text is None else text.encode()
-        for name, text in (
-            ("destination", message.destination),
-            ("text", message.text),
-            ("reference", message.reference),
-        )
-    }
-    for status, at, reasons in message.steps:
-        values[f"{id_} {status} {time_text(at)}", "reasons"] = reasons_bytes(reasons)
-    return values
 
 
 def _parsed(row: FactRow) -> Json:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from app.record.evidence.chains import check_chains
 from app.record.evidence.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
-from app.record.evidence.facts import COMMITTED, commitment
+from app.record.evidence.form import COMMITTED, commitment
 from app.record.evidence.merkle import leaf_hash, verify_consistency, verify_inclusion
 from app.record.evidence.models import Entry, Evidence, LogEntry, Opening
 from app.record.evidence.note import VerifierKey

@@ -163,6 +163,12 @@ class EvidenceReader:
         query = query.order_by(receipts.c.sms_activity_id, receipts.c.digest)
         return list(await self._rows(query.limit(limit)))
 
+    async def waiting(self, sms_activity_ids: Collection[str]) -> set[str]:
+        """Those of the ids that have receipts which the log does not have yet."""
+        query = select(evidence_pending.c.sms_activity_id)
+        query = query.where(evidence_pending.c.sms_activity_id.in_(sms_activity_ids))
+        return {row[0] for row in await self._rows(query)}
+
     async def count_waiting(self) -> int:
         """Receipts that the log does not have yet."""
         rows = await self._rows(select(func.count()).select_from(evidence_pending))

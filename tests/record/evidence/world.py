@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
 
 from app.model.message import Message
 from app.model.receipt import Receipt
+from app.record.evidence.auditing import Audit, Auditor
 from app.record.evidence.disk import KnownCheckpoints
+from app.record.evidence.document import Documents
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.note import SigningKey
 from app.store.engine import Database
@@ -17,6 +22,7 @@ from app.store.evidence.appending import EvidenceAppender
 from app.store.evidence.reading import EvidenceReader
 from app.store.messages import MessageStore
 from app.store.receipts import ReceiptStore
+from app.store.tables import metadata
 from tests.store.samples import acceptance, recorded
 
 KEY = SigningKey.generate("log.example/receipts")
@@ -65,3 +71,33 @@ class World:
 
     async def receive(self, *receipts: Receipt) -> None:
         await self.receipts.add(receipts, [])
+
+    async def snapshot(self) -> dict[str, list[dict[str, Any]]]:
+        """The whole database, for ``roll_back``."""
+        async with self.database.read() as connection:
+            return {
+                table.name: [dict(row._mapping) for row in await connection.execute(select(table))]
+                for table in metadata.sorted_tables
+            }
+
+    async def roll_back(self, to: dict[str, list[dict[str, Any]]]) -> None:
+        """As a restored backup does it: the disk stays as it is."""
+        async with self.database.write() as connection:
+            for table in reversed(metadata.sorted_tables):
+                await connection.execute(table.delete())
+            for table in metadata.sorted_tables:
+                if rows := to[table.name]:
+                    await connection.execute(table.insert(), rows)
+
+    async def change(self, statement: Any) -> None:
+        """What somebody does behind our back."""
+        async with self.database.write() as connection:
+            await connection.execute(statement)
+
+    @property
+    def documents(self) -> Documents:
+        return Documents(reader=self.reader, log=self.log)
+
+    async def audit(self) -> Audit:
+        known = KnownCheckpoints(self.folder)
+        return await Auditor(reader=self.reader, log=self.log, known=known).run()

@@ -61,6 +61,7 @@ from app.record.evidence.keys import read_keys
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.note import SigningKey
 from app.record.evidence.stamping import Stamper
+from app.record.evidence.witnesses import Witnesses
 from app.record.evidence.worker import EvidenceWorker
 from app.send.breaker import CircuitBreaker
 from app.send.gate import POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE, Gate
@@ -80,6 +81,7 @@ from app.store.engine import Database
 from app.store.erasing.disks import DiskStore
 from app.store.erasing.store import ErasureStore
 from app.store.evidence.appending import EvidenceAppender
+from app.store.evidence.disks import EvidenceDisks
 from app.store.evidence.reading import EvidenceReader
 from app.store.feed import FeedStore
 from app.store.history import HistoryStore
@@ -473,10 +475,13 @@ class Runtime:
         if settings.evidence_key_file is None:
             return
         reader = EvidenceReader(self.database)
+        known = KnownCheckpoints(settings.spool_dir)
+        disks = EvidenceDisks(self.database)
         log = EvidenceLog(
             appender=EvidenceAppender(self.database),
             reader=reader,
-            known=KnownCheckpoints(settings.spool_dir),
+            known=known,
+            witnesses=Witnesses(disks=disks, known=known, now=self._now),
             keys=evidence_keys(settings.evidence_key_file),
             now=self._now,
         )

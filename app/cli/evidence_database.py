@@ -12,9 +12,11 @@ from app.record.evidence.keys import read_keys
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.note import SigningKey
 from app.record.evidence.stamping import NotStamped, Stamper
+from app.record.evidence.witnesses import Witnesses
 from app.settings import Settings, load, report
 from app.store.engine import Database
 from app.store.evidence.appending import EvidenceAppender
+from app.store.evidence.disks import EvidenceDisks
 from app.store.evidence.reading import EvidenceReader
 
 
@@ -77,6 +79,7 @@ def _log(
         appender=EvidenceAppender(database),
         reader=reader,
         known=known,
+        witnesses=Witnesses(disks=EvidenceDisks(database), known=known, now=database.clock.now),
         keys=keys,
         now=database.clock.now,
     )

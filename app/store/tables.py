@@ -393,6 +393,16 @@ evidence_checkpoints = Table(
     Column("stamp", LargeBinary),  # RFC 3161
     Column("stamped_at", UtcTime),
 )
+# The disks that checkpoints are kept on, and the newest one that each has.
+evidence_disks = Table(
+    "evidence_disks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("first_seen_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Column("log", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+)
 # What the log does not have yet: receipts, written with them and deleted with their appending, and
 # facts of other kinds, of which nothing else remains that they could be made from.
 evidence_pending = Table(

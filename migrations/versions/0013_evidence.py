@@ -65,6 +65,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("log", "size"),
     )
     op.create_table(
+        "evidence_disks",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("log", sa.Integer(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "evidence_pending",
         sa.Column("id", _SERIAL, autoincrement=True, nullable=False),
         sa.Column("sms_activity_id", sa.Text(), nullable=True),
@@ -75,5 +84,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for name in ("pending", "checkpoints", "tiles", "facts", "logs"):
+    for name in ("pending", "disks", "checkpoints", "tiles", "facts", "logs"):
         op.drop_table(f"evidence_{name}")

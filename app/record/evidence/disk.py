@@ -9,11 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from app.record.evidence.checkpoint import Checkpoint, parse_checkpoint
 
 FILE = "evidence-checkpoints"
+ID_FILE = "evidence-disk"
 
 
 class Contradiction(Exception):
@@ -39,6 +42,19 @@ class KnownCheckpoints:
             return None
         size = max(known)
         return Checkpoint(origin, size, known[size])
+
+    def id(self) -> str:
+        """A name of this disk that no other has; made at the first call."""
+        path = self._path.with_name(ID_FILE)
+        with suppress(FileExistsError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(path, flags, 0o600)
+            try:
+                os.write(file, secrets.token_hex(16).encode())
+                os.fsync(file)
+            finally:
+                os.close(file)
+        return path.read_text()
 
     def origins(self) -> set[str]:
         """Every origin that this disk has seen a checkpoint of."""

@@ -22,6 +22,7 @@ from app.record.evidence.facts import OF_THE_LOG, FactWriter, subject_of
 from app.record.evidence.merkle import EMPTY_ROOT, root_hash
 from app.record.evidence.note import SigningKey, VerifierKey, sign
 from app.record.evidence.tiles import Place, Tiles, edge, needed
+from app.record.evidence.witnesses import Witnesses
 from app.store.any_of import chunks
 from app.store.evidence.appending import EvidenceAppender, Turn, Waiting
 from app.store.evidence.reading import EvidenceReader
@@ -54,6 +55,7 @@ class EvidenceLog:
         appender: EvidenceAppender,
         reader: EvidenceReader,
         known: KnownCheckpoints,
+        witnesses: Witnesses,
         keys: Sequence[SigningKey],
         now: Callable[[], datetime],
     ) -> None:
@@ -63,9 +65,11 @@ class EvidenceLog:
         self._appender = appender
         self._reader = reader
         self._known = known
+        self._witnesses = witnesses
         self._keys = tuple(keys)
         self._now = now
         self._agreed: tuple[int, int, bytes] | None = None  # log, size and root, last time
+        self._told_keys = False
 
     @property
     def name(self) -> str:
@@ -75,7 +79,7 @@ class EvidenceLog:
     @property
     def is_begun(self) -> bool:
         """Whether this process has seen that the log agrees with its disk."""
-        return self._agreed is not None
+        return self._told_keys
 
     def verifier_keys(self, origin: str) -> list[VerifierKey]:
         """The keys that sign for an origin now."""
@@ -92,6 +96,7 @@ class EvidenceLog:
             if waiting.pending or waiting.position != current.position:
                 current = await self._append_waiting(turn, current, waiting)
         self._agreed = (current.id, current.size, current.root)
+        self._told_keys = True
         return waiting.is_all
 
     async def sign(self) -> CheckpointRow:
@@ -101,16 +106,15 @@ class EvidenceLog:
         """
         now = self._now()
         async with self._appender.turn() as turn:
+            self._agreed = None  # nothing is signed that was not compared just now
             current = await self._current(turn)
             last = await turn.last_checkpoint(current.id)
             if last is None or last.size < current.size:
-                await self._require_agreement(turn, current)
                 text = Checkpoint(current.origin, current.size, current.root).text
                 note = sign(text, self._signers(current.origin))
                 await turn.add_checkpoint(current.id, current.size, note, now)
                 last = CheckpointRow(current.id, current.size, note, now, None, None)
-        await self._remember(last)
-        return last
+        return await self.show(last)
 
     async def checkpoint(self) -> CheckpointRow:
         """The newest checkpoint, of all that was appended up to a second ago."""
@@ -135,9 +139,36 @@ class EvidenceLog:
             raise Unavailable(f"A checkpoint cannot be kept on disk: {error.strerror}") from error
 
     async def show(self, checkpoint: CheckpointRow) -> CheckpointRow:
-        """A checkpoint that another process may have signed, now that this disk has it."""
-        await self._remember(checkpoint)
+        """A checkpoint that another process may have signed, now that every disk has it."""
+        await self.keep(checkpoint)
+        await self._witnesses.confirm(checkpoint)
         return checkpoint
+
+    async def keep(self, checkpoint: CheckpointRow) -> None:
+        """Have a checkpoint that another process has signed on this disk, too."""
+        await self._remember(checkpoint)
+        await self._witnesses.report(checkpoint.log, checkpoint.size)
+
+    async def heard(self) -> bool:
+        """Keep the newest checkpoint of the log, unless this disk knows better, and say that this
+        disk is there. Whether the log has to be gone on with, though nothing waits.
+        """
+        logs = await self._reader.logs()
+        if not logs:
+            return True
+        current = logs[-1]
+        newest = await self._reader.newest_checkpoint(current.id)
+        known = await asyncio.to_thread(self._known.newest, current.origin)
+        if newest is not None and await self._trusts(newest, known):
+            await self.keep(newest)
+        else:
+            await self._witnesses.report(current.id, -1)
+        return known is not None and known.size > current.size
+
+    async def _trusts(self, newest: CheckpointRow, known: Checkpoint | None) -> bool:
+        if known is not None:
+            return known.size <= newest.size
+        return await self._witnesses.may_adopt(newest, await self._witnesses.disks()) is True
 
     async def _current(self, turn: Turn) -> LogRow:
         """The log to append to, which agrees with what this disk knows; begun if need be."""
@@ -146,14 +177,16 @@ class EvidenceLog:
             return await self._begin(turn, None, "the first log of this service")
         if current.ended_at is not None:
             return await self._begin(turn, current, "the log before it was ended")
-        if self._agreed != (current.id, current.size, current.root):
+        known = await asyncio.to_thread(self._known.newest, current.origin)
+        is_ahead = known is not None and known.size > current.size
+        if is_ahead or self._agreed != (current.id, current.size, current.root):
             try:
                 await self._require_agreement(turn, current)
             except _Divided:
                 return await self._begin(turn, current, ROLLED_BACK)
             if await self._is_disk_gone(turn, current):
                 return await self._begin(turn, current, DISK_GONE)
-            if self._agreed is None:
+            if not self._told_keys:
                 return await self._tell_rotation(turn, current)
         return current
 
@@ -185,8 +218,19 @@ class EvidenceLog:
             raise _Divided
 
     async def _is_disk_gone(self, turn: Turn, current: LogRow) -> bool:
+        """Whether no disk is left that knows the log's checkpoints. Raises Unavailable while that
+        is not decided.
+        """
         known = await asyncio.to_thread(self._known.newest, current.origin)
-        return known is None and await turn.last_checkpoint(current.id) is not None
+        last = await turn.last_checkpoint(current.id)
+        if known is not None or last is None:
+            return False
+        may_adopt = await self._witnesses.may_adopt(last, await turn.disks())
+        if may_adopt is None:
+            raise Unavailable("This disk is new: whether another one knows the log is being seen")
+        if may_adopt:
+            await self._remember(last)
+        return not may_adopt
 
     async def _begin(self, turn: Turn, last: LogRow | None, why: str) -> LogRow:
         """A new origin. Its first fact names the old one's newest checkpoint, and each history of

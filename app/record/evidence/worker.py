@@ -62,10 +62,11 @@ class EvidenceWorker:
 
     async def _append(self) -> bool:
         """Whether nothing is left to append."""
+        must_go_on = await self._log.heard()
         waits, since = await self._reader.lag()
         age = (self._now() - since).total_seconds() if since else 0.0
         self._metrics.evidence_lag.set(max(0.0, age))
-        if not waits and self._log.is_begun:
+        if not (waits or must_go_on) and self._log.is_begun:
             return True
         return await self._log.append()
 
@@ -73,9 +74,6 @@ class EvidenceWorker:
         logs = await self._reader.logs()
         if logs:
             self._metrics.evidence_size.set(logs[-1].size)
-            newest = await self._reader.newest_checkpoint(logs[-1].id)
-            if newest is not None and self._log.is_begun:
-                await self._log.show(newest)
         if await self._log.is_due():
             await self._log.sign()
         return True

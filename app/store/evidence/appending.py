@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.store.any_of import any_of
 from app.store.engine import Database
 from app.store.evidence.bulk import delete_pending, insert_facts, read_chains, read_pending
+from app.store.evidence.disks import DiskRow, read_disks
 from app.store.evidence.reading import read_tiles
 from app.store.evidence.rows import (
     LOG,
@@ -201,6 +202,10 @@ class Turn:
         )
         rows = await self._connection.execute(query.order_by(evidence_facts.c.number))
         return [row.fact for row in rows]
+
+    async def disks(self) -> list[DiskRow]:
+        """Every disk that keeps checkpoints."""
+        return await read_disks(self._connection)
 
     async def subjects_from(self, log: int, index: int) -> list[bytes]:
         """The subjects whose last fact in this log is at this index or behind it."""

@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, select, update
 
 from app.model.message import Message
 from app.model.status import Status
+from app.record.evidence.verifying import verify
 from app.store.evidence.rows import ToldFact
 from app.store.evidence.telling import forget_values, tell
 from app.store.tables import (
@@ -17,7 +18,7 @@ from app.store.tables import (
     messages,
     receipts,
 )
-from tests.record.evidence.world import World
+from tests.record.evidence.world import KEY, World
 from tests.store.samples import message, outcome, receipt
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -116,9 +117,6 @@ async def test_a_purge_is_a_fact_and_no_tampering(world: World) -> None:
 
 
 async def test_what_was_erased_verifies_and_is_no_tampering(world: World) -> None:
-    from app.record.evidence.verifying import verify
-    from tests.record.evidence.world import KEY
-
     of = await told(world)
     async with world.database.write() as connection:
         await connection.execute(update(messages).values(destination="", message=""))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
+from app.errors import Unavailable
 from app.record.evidence.checkpoint import open_checkpoint
 from app.record.evidence.log import checkpoint_of
 from app.record.evidence.note import SigningKey
@@ -80,6 +82,10 @@ async def test_facts_without_a_checkpoint_are_proved_by_the_next_log(world: Worl
 async def test_a_new_disk_is_a_new_origin(world: World, tmp_path: Path) -> None:
     await world.log.checkpoint()
     world.restart(tmp_path / "new disk")
+    await world.log.heard()
+    with pytest.raises(Unavailable):
+        await world.log.append()
+    world.later(seconds=20)
     await world.receive(receipt("d1", "DELIVERED", 1))
     newest = checkpoint_of(await world.log.checkpoint())
     assert newest.origin != KEY.name
@@ -116,3 +122,45 @@ async def test_a_rotated_key_is_a_fact_and_both_sign(world: World) -> None:
     assert rotation["keys"] == [str(KEY.verifier), str(second.verifier)]
     for key in (KEY, second):
         open_checkpoint(newest.note, [key.verifier])
+
+
+async def test_a_replica_with_a_new_disk_joins_the_log(world: World, tmp_path: Path) -> None:
+    first = checkpoint_of(await world.log.checkpoint())
+    replica = World(world.database, tmp_path / "replica")
+    await replica.log.heard()
+    with pytest.raises(Unavailable):  # the other has not been heard of since
+        await replica.log.append()
+    for one in (world, replica):
+        one.later(seconds=6)
+    await world.log.heard()
+    await world.receive(receipt("g1", "DELIVERED", 1))
+    await replica.drain()
+    await replica.log.heard()
+    signed = asyncio.create_task(replica.log.checkpoint())
+    await asyncio.sleep(0.2)
+    assert not signed.done()  # before the other disk has it
+    await world.log.heard()
+    newest = checkpoint_of(await signed)
+    assert (newest.origin, newest.size) == (first.origin, first.size + 1)
+
+
+async def test_the_disk_that_is_left_remembers_for_both(world: World, tmp_path: Path) -> None:
+    await world.log.checkpoint()
+    replica = World(world.database, tmp_path / "replica")
+    await replica.log.heard()
+    for one in (world, replica):
+        one.later(seconds=6)
+    await world.log.heard()
+    await replica.drain()
+    await replica.log.heard()
+    before = await world.snapshot()
+    await world.receive(receipt("h1", "DELIVERED", 1))
+    signed = asyncio.create_task(world.log.checkpoint())
+    await asyncio.sleep(0.2)
+    await replica.log.heard()
+    shown = checkpoint_of(await signed)
+
+    await world.roll_back(before)
+    replica.later(seconds=20)  # the other one is gone
+    await replica.receive(receipt("h2", "DELIVERED", 1))
+    assert checkpoint_of(await replica.log.checkpoint()).origin != shown.origin

@@ -17,8 +17,10 @@ from app.record.evidence.disk import KnownCheckpoints
 from app.record.evidence.document import Documents
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.note import SigningKey
+from app.record.evidence.witnesses import Witnesses
 from app.store.engine import Database
 from app.store.evidence.appending import EvidenceAppender
+from app.store.evidence.disks import EvidenceDisks
 from app.store.evidence.reading import EvidenceReader
 from app.store.messages import MessageStore
 from app.store.receipts import ReceiptStore
@@ -48,10 +50,13 @@ class World:
         if folder is not None:
             folder.mkdir(exist_ok=True)
             self.folder = folder
+        known = KnownCheckpoints(self.folder)
+        disks = EvidenceDisks(self.database)
         self.log = EvidenceLog(
             appender=EvidenceAppender(self.database),
             reader=self.reader,
-            known=KnownCheckpoints(self.folder),
+            known=known,
+            witnesses=Witnesses(disks=disks, known=known, now=lambda: self.clock),
             keys=self.keys,
             now=lambda: self.clock,
         )

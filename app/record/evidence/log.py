@@ -177,6 +177,8 @@ class EvidenceLog:
             return await self._begin(turn, None, "the first log of this service")
         if current.ended_at is not None:
             return await self._begin(turn, current, "the log before it was ended")
+        if current.origin != self.name and not current.origin.startswith(f"{self.name}/"):
+            return await self._begin(turn, current, "its key was replaced by one of another name")
         known = await asyncio.to_thread(self._known.newest, current.origin)
         is_ahead = known is not None and known.size > current.size
         if is_ahead or self._agreed != (current.id, current.size, current.root):

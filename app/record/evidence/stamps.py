@@ -24,6 +24,7 @@ from rfc3161_client import (
     VerifierBuilder,
     decode_timestamp_response,
 )
+from rfc3161_client.verify import SHA256_OID
 
 LARGEST = 64 * 1024
 """Bytes of a stamp. They have a few thousand."""
@@ -53,24 +54,29 @@ def read_stamp(encoded: str, text: bytes, *, trusted: bytes | None = None) -> St
 
 
 def check_stamp(der: bytes, text: bytes, *, trusted: bytes | None = None) -> Stamp:
-    """Verify a TimeStampResp, and the chain to a certificate in ``trusted`` (PEM); without that,
-    to the certificates that it carries. Raises ValueError that says what is wrong.
+    """Check what a TimeStampResp is of, and with ``trusted`` (PEM) its signature and the chain to a
+    certificate in it. Without that nobody's signature is checked: a stamp need not carry its
+    authority's root. Raises ValueError that says what is wrong.
     """
     if len(der) > LARGEST:
         raise ValueError(f"it has more than {LARGEST} bytes")
     response = decode_timestamp_response(der)
     if response.status not in (0, 1):
         raise ValueError("the authority refused it")
+    imprint = response.tst_info.message_imprint
+    if imprint.hash_algorithm.dotted_string != SHA256_OID:
+        raise ValueError("its hash is not SHA-256")
+    digest = sha256(text).digest()
+    if imprint.message != digest:
+        raise ValueError("it is of something else")
     own = [load_der_x509_certificate(each) for each in response.signed_data.certificates]
-    roots = load_pem_x509_certificates(trusted) if trusted is not None else own
-    if not roots:
-        raise ValueError("it carries no certificate")
-    try:
-        _verify(response, roots, sha256(text).digest())
-    except VerificationError as error:
-        raise ValueError(str(error).splitlines()[0][:200]) from None
+    if trusted is not None:
+        try:
+            _verify(response, load_pem_x509_certificates(trusted), digest)
+        except VerificationError as error:
+            raise ValueError(str(error).splitlines()[0][:200]) from None
     at = response.tst_info.gen_time
-    return Stamp(at if at.tzinfo else at.replace(tzinfo=UTC), _name(own or roots))
+    return Stamp(at if at.tzinfo else at.replace(tzinfo=UTC), _name(own))
 
 
 def _verify(response: TimeStampResponse, roots: list[Certificate], digest: bytes) -> None:
@@ -82,6 +88,8 @@ def _verify(response: TimeStampResponse, roots: list[Certificate], digest: bytes
 
 def _name(certificates: list[Certificate]) -> str:
     """Of the certificate that no other in it was issued by, which is the signer's."""
+    if not certificates:
+        return "an authority whose certificate is not in it"
     issuers = {each.issuer for each in certificates if each.issuer != each.subject}
     signer = next((each for each in certificates if each.subject not in issuers), certificates[0])
     return signer.subject.rfc4514_string()[:200]

@@ -255,13 +255,15 @@ def _check_stamp(log: LogEntry, checkpoint: Checkpoint, tsa: bytes | None, repor
     except ValueError as error:
         report.faults.append(f"The time stamp of {log.origin[:100]} does not hold: {error}")
         return
-    report.holds.append(
+    words = (
         f"The checkpoint of {log.origin[:100]} was there at {stamp.at:%Y-%m-%d %H:%M:%S} UTC, "
         f"says {stamp.authority}"
     )
-    if tsa is None:
+    if tsa is not None:
+        report.holds.append(words)
+    else:
         report.notes.append(
-            "Whether that authority is to be trusted is yours to judge (--tsa FILE)"
+            f"{words}: with --tsa FILE, that authority's certificates, its signature is checked"
         )
 
 

@@ -20,7 +20,6 @@ from rfc3161_client import (
     HashAlgorithm,
     TimestampRequestBuilder,
     TimeStampResponse,
-    VerificationError,
     VerifierBuilder,
     decode_timestamp_response,
 )
@@ -60,6 +59,13 @@ def check_stamp(der: bytes, text: bytes, *, trusted: bytes | None = None) -> Sta
     """
     if len(der) > LARGEST:
         raise ValueError(f"it has more than {LARGEST} bytes")
+    try:
+        return _check(der, text, trusted)
+    except Exception as error:  # the libraries raise many kinds for bytes that are no stamp
+        raise ValueError((str(error) or type(error).__name__).splitlines()[0][:200]) from None
+
+
+def _check(der: bytes, text: bytes, trusted: bytes | None) -> Stamp:
     response = decode_timestamp_response(der)
     if response.status not in (0, 1):
         raise ValueError("the authority refused it")
@@ -71,10 +77,7 @@ def check_stamp(der: bytes, text: bytes, *, trusted: bytes | None = None) -> Sta
         raise ValueError("it is of something else")
     own = [load_der_x509_certificate(each) for each in response.signed_data.certificates]
     if trusted is not None:
-        try:
-            _verify(response, load_pem_x509_certificates(trusted), digest)
-        except VerificationError as error:
-            raise ValueError(str(error).splitlines()[0][:200]) from None
+        _verify(response, load_pem_x509_certificates(trusted), digest)
     at = response.tst_info.gen_time
     return Stamp(at if at.tzinfo else at.replace(tzinfo=UTC), _name(own))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,8 @@ from app.store.evidence.rows import FactRow, LogRow, MessageRow, ReceiptRow
 AT_ONCE = 1_000
 """Facts, or receipts, that are read at a time."""
 MOST_FINDINGS = 1_000
+BEGINNING = timedelta(minutes=1)
+"""What was received then may have been committed before the first log was."""
 
 Json = dict[str, Any]
 
@@ -300,7 +303,7 @@ class Auditor:
             missing = [
                 row
                 for row in rows
-                if row.id.int not in self._logged and row.received_at >= first.began_at
+                if row.id.int not in self._logged and row.received_at >= first.began_at + BEGINNING
             ]
             self._audit.receipts += len(rows)
             if missing:

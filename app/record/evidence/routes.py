@@ -21,7 +21,7 @@ from app.record.evidence.answers import (
 from app.record.evidence.desk import EvidenceDesk
 from app.record.evidence.models import Evidence
 from app.web.caller import AnyCaller, ReadCaller
-from app.web.paths import ANY_MESSAGE_ID
+from app.web.paths import OWNED_MESSAGE_ID
 from app.web.problems import problems
 from app.web.routing import KeyedRoute
 
@@ -99,7 +99,7 @@ async def list_keys(_caller: AnyCaller, desk: TheDesk) -> Keys:
 
 
 @router.get(
-    f"/v1/messages/{{id:{ANY_MESSAGE_ID}}}/evidence",
+    f"/v1/messages/{{id:{OWNED_MESSAGE_ID}}}/evidence",
     summary="What proves the history of a message",
     response_model=Evidence,
     responses=problems(Conflict, NotFound, Unavailable),

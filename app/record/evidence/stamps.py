@@ -61,7 +61,7 @@ def check_stamp(der: bytes, text: bytes, *, trusted: bytes | None = None) -> Sta
         raise ValueError(f"it has more than {LARGEST} bytes")
     try:
         return _check(der, text, trusted)
-    except Exception as error:  # the libraries raise many kinds for bytes that are no stamp
+    except Exception as error:  # noqa: BLE001  the libraries raise many kinds for odd bytes
         raise ValueError((str(error) or type(error).__name__).splitlines()[0][:200]) from None
 
 

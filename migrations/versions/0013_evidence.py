@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013_evidence"
-down_revision = "0006_schema_releases"
+down_revision = "0010_operations"
 branch_labels = None
 depends_on = None
 

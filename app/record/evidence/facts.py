@@ -86,7 +86,7 @@ class FactWriter:
                 "status_reason": receipt.status_reason,
                 "receipt_timestamp": receipt.receipt_timestamp,
             },
-            {"body": receipt.body},  # None: it was erased before the log had it
+            {"body": receipt.body or None},  # dropped before it was ever committed
         )
 
     def of_log(self, kind: str, fields: Json) -> None:

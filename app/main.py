@@ -20,8 +20,8 @@ from app.receive.documentation import OPERATION, SECURITY, SECURITY_SCHEME
 from app.receive.endpoint import PATH as DLR_PATH
 from app.receive.endpoint import PATHS as DLR_PATHS
 from app.receive.routes import router as rejected
-from app.record.routes import router as record
 from app.record.evidence.routes import router as evidence
+from app.record.routes import router as record
 from app.runtime import Runtime
 from app.send.routes import router as send
 from app.server.exits import on_exit

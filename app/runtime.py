@@ -49,11 +49,6 @@ from app.receive.tally import Tally
 from app.record.audit import Auditor
 from app.record.disks import DiskKeeper
 from app.record.erasure import Eraser
-from app.record.folders import Folders
-from app.record.journal import Journal
-from app.record.keeper import Keeper
-from app.record.restorer import Restorer
-from app.record.retention import SERVICE, Purger, Retention
 from app.record.evidence.desk import EvidenceDesk
 from app.record.evidence.disk import KnownCheckpoints
 from app.record.evidence.document import Documents
@@ -63,6 +58,11 @@ from app.record.evidence.note import SigningKey
 from app.record.evidence.stamping import Stamper
 from app.record.evidence.witnesses import Witnesses
 from app.record.evidence.worker import EvidenceWorker
+from app.record.folders import Folders
+from app.record.journal import Journal
+from app.record.keeper import Keeper
+from app.record.restorer import Restorer
+from app.record.retention import SERVICE, Purger, Retention
 from app.send.breaker import CircuitBreaker
 from app.send.gate import POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE, Gate
 from app.send.outcome_recorder import OutcomeRecorder
@@ -733,6 +733,8 @@ def sealer(settings: Settings) -> Sealer:
     """What encrypts webhooks' secrets. Raises ConfigurationError, without quoting a key."""
     with _configuration_errors("encryption_key"):
         return Sealer(_plain(settings.encryption_key) or "")
+
+
 def evidence_keys(file: Path) -> list[SigningKey]:
     """The keys of DLR_EVIDENCE_KEY_FILE. Raises ConfigurationError, without them."""
     with _configuration_errors("evidence_key_file"):

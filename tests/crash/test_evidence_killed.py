@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -52,6 +53,9 @@ class Watcher:
                 except httpx.HTTPError:
                     await asyncio.sleep(0.05)
 
+    def has_more_than(self, count: int) -> bool:
+        return len(self.shown) > count
+
     async def check(self) -> None:
         """That each goes on from the one before."""
         async with httpx.AsyncClient(headers=self._headers, timeout=10) as client:
@@ -86,7 +90,7 @@ async def test_killed_while_it_appends_and_signs(tmp_path: Path, database: str) 
                 service.kill()
                 await service.fork(ready=False)
                 if chance.random() < 0.5:
-                    await until(lambda seen=seen: len(watcher.shown) > seen, within=20)
+                    await until(partial(watcher.has_more_than, seen), within=20)
             await clients.answered(50, within=30)
         await service.until_drained()
         seen = len(watcher.shown) + 3

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from app.model.receipt import Arrival, Receipt, interpret
 from app.record.evidence.checkpoint import Checkpoint, open_checkpoint
 from app.record.evidence.disk import KnownCheckpoints
 from app.record.evidence.form import COMMITTED, GONE, SALT_SIZE, commitment, time_text
@@ -31,11 +32,9 @@ BEGINNING = timedelta(minutes=1)
 
 Json = dict[str, Any]
 
-_OF_RECEIPT = (
-    "sms_activity_id", "status", "time_quality", "delivery_status", "status_reason",
-    "receipt_timestamp",
-)  # fmt: skip
-_OF_MESSAGE = ("app", "origin", "expiry", "c2c_failover_link_id")
+_OF_RECEIPT = ("sms_activity_id", "status", "time_quality")
+_OF_BODY = ("delivery_status", "status_reason", "receipt_timestamp")
+_OF_MESSAGE = ("app", "origin", "expiry")
 
 
 @dataclass(slots=True)
@@ -182,6 +181,10 @@ class Auditor:
             return
         self._logged.add(receipt.id.int)
         changed = [name for name in _OF_RECEIPT if getattr(receipt, name) != fact.get(name)]
+        read = interpret(Arrival(receipt.id, receipt.received_at, receipt.body or b""))
+        if isinstance(read, Receipt):
+            said = read.content
+            changed += [n for n in _OF_BODY if getattr(receipt, n) != getattr(said, n)]
         if time_text(receipt.at) != fact.get("at"):
             changed.append("at")
         # One that waited in a spool may have come before the arrival that was logged.
@@ -224,7 +227,7 @@ class Auditor:
             if committed is None:
                 if value:
                     changed.append(name)
-            elif not value and self._was_removed(fact, name):
+            elif (not value or salt in (b"", GONE)) and self._was_removed(fact, name):
                 self._audit.erased += 1
             elif salt in (b"", GONE) or value is None or commitment(salt, value) != committed:
                 changed.append(name)

@@ -26,7 +26,7 @@ _FIELDS: Mapping[str, set[str]] = {
     "attached": {"message", "sms_activity_id", "at", "joins"},
     "receipt": {
         "message", "sms_activity_id", "receipt", "received_at", "status", "at", "time_quality",
-        "delivery_status", "status_reason", "receipt_timestamp", "body",
+        "body",
     },
 }  # fmt: skip
 """Of the types that are known. Others are of a later release: their hashes are checked alone."""

@@ -82,9 +82,6 @@ class FactWriter:
                 "status": receipt.status,
                 "at": time_text(receipt.at),
                 "time_quality": receipt.time_quality,
-                "delivery_status": receipt.delivery_status,
-                "status_reason": receipt.status_reason,
-                "receipt_timestamp": receipt.receipt_timestamp,
             },
             {"body": receipt.body or None},  # dropped before it was ever committed
         )
@@ -108,7 +105,6 @@ class FactWriter:
                 "at": time_text(message.created_at),
                 "origin": message.origin,
                 "expiry": message.expiry,
-                "c2c_failover_link_id": message.c2c_failover_link_id,
                 "send_at": message.send_at and time_text(message.send_at),
                 "resend_of": message.resend_of and str(message.resend_of),
             },
@@ -116,6 +112,7 @@ class FactWriter:
                 "destination": _bytes(message.destination),
                 "text": _bytes(message.text),
                 "reference": _bytes(message.reference),
+                "c2c_failover_link_id": _bytes(message.c2c_failover_link_id),
             },
         )
 

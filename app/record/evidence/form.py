@@ -17,7 +17,7 @@ SALT_SIZE = 32
 GONE = bytes(SALT_SIZE)
 """In the place of a salt that was deleted with its value."""
 COMMITTED: Mapping[str, tuple[str, ...]] = {
-    "recorded": ("destination", "text", "reference"),
+    "recorded": ("destination", "text", "reference", "c2c_failover_link_id"),
     "step": ("reasons",),
     "receipt": ("body",),
 }

@@ -29,6 +29,7 @@ def values_of(message: MessageRow) -> Values:
             ("destination", message.destination),
             ("text", message.text),
             ("reference", message.reference),
+            ("c2c_failover_link_id", message.c2c_failover_link_id),
         )
     }
     for status, at, reasons in message.steps:

@@ -5,13 +5,18 @@ deleted. Part of the caller's transaction; without a log nothing is done.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.evidence.rows import ToldFact, told_json
 from app.store.tables import evidence_facts, evidence_logs, evidence_pending
+
+_SALT = 32
+"""Bytes of one salt."""
 
 
 async def is_kept(connection: AsyncConnection) -> bool:
@@ -41,3 +46,55 @@ async def forget_values(
         await connection.execute(
             update(evidence_facts).where(evidence_facts.c.subject.in_(subjects)).values(salts=b"")
         )
+
+
+async def tell_of_erasure(connection: AsyncConnection, rows: Sequence[Any]) -> None:
+    """Messages were erased: rows with id and sms_activity_id."""
+    ids = [row.id for row in rows]
+    names = [row.sms_activity_id for row in rows if row.sms_activity_id is not None]
+    await forget_values(connection, ids, names)
+    await tell(connection, [ToldFact(id_, "erased", {}) for id_ in ids])
+
+
+async def tell_of_purge(
+    connection: AsyncConnection,
+    messages: Collection[UUID],
+    sms_activity_ids: Collection[str],
+    before: datetime,
+) -> None:
+    """Messages, or receipts of nobody, were deleted, since they are older than ``before``."""
+    if messages or sms_activity_ids:
+        await forget_values(connection, messages, sms_activity_ids)
+        await tell(connection, [ToldFact(None, "purged", {"before": _time_text(before)})])
+
+
+async def tell_of_lost_texts(
+    connection: AsyncConnection, messages: Collection[UUID], before: datetime
+) -> None:
+    """The texts of messages were dropped, since they are older than ``before``."""
+    facts = evidence_facts.c
+    subjects = [b"m" + id_.bytes for id_ in messages]
+    query = select(facts.log, facts.idx, facts.salts).where(
+        facts.subject.in_(subjects), facts.number == 1
+    )
+    rows = [row for row in await connection.execute(query) if row.salts]
+    if rows:
+        # The second of the salts is that of the text (``app.record.evidence.form.COMMITTED``).
+        of_this = (facts.log == bindparam("of_log")) & (facts.idx == bindparam("of_idx"))
+        await connection.execute(
+            update(evidence_facts).where(of_this).values(salts=bindparam("left")),
+            [
+                {
+                    "of_log": row.log,
+                    "of_idx": row.idx,
+                    "left": row.salts[:_SALT] + bytes(_SALT) + row.salts[2 * _SALT :],
+                }
+                for row in rows
+            ],
+        )
+    await tell(connection, [ToldFact(None, "texts_purged", {"before": _time_text(before)})])
+
+
+def _time_text(moment: datetime) -> str:
+    """As facts write times."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"

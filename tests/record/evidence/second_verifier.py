@@ -19,11 +19,10 @@ NAMES = {
     "text reference",
     "step": "message status at reasons",
     "attached": "message sms_activity_id at joins",
-    "receipt": "message sms_activity_id receipt received_at status at time_quality "
-    "delivery_status status_reason receipt_timestamp body",
+    "receipt": "message sms_activity_id receipt received_at status at time_quality body",
 }
 COMMITMENTS = {
-    "recorded": ("destination", "text", "reference"),
+    "recorded": ("destination", "text", "reference", "c2c_failover_link_id"),
     "step": ("reasons",),
     "receipt": ("body",),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +13,13 @@ from app.model.message import Message
 from app.model.status import Status
 from app.record.evidence.verifying import verify
 from app.store.evidence.rows import ToldFact
-from app.store.evidence.telling import forget_values, tell
+from app.store.evidence.telling import (
+    forget_values,
+    tell,
+    tell_of_erasure,
+    tell_of_lost_texts,
+    tell_of_purge,
+)
 from app.store.tables import (
     evidence_facts,
     evidence_tiles,
@@ -129,3 +137,37 @@ async def test_what_was_erased_verifies_and_is_no_tampering(world: World) -> Non
     assert sum("was erased" in note for note in report.notes) == 4
     findings = (await world.audit()).findings
     assert all(str(of.id) not in finding for finding in findings)
+
+
+async def test_an_erasure_by_the_service_is_told_to_the_log(world: World) -> None:
+    of = await told(world)
+    await world.log.checkpoint()
+    async with world.database.write() as connection:
+        await tell_of_erasure(connection, [SimpleNamespace(id=of.id, sms_activity_id="a1")])
+        await connection.execute(
+            update(messages).where(messages.c.id == of.id).values(destination="", message="")
+        )
+        await connection.execute(update(receipts).values(body=b""))
+    await world.drain()
+    assert (await world.audit()).findings == []
+
+
+async def test_dropped_texts_and_purged_messages_are_told_to_the_log(world: World) -> None:
+    of = await told(world)
+    later = datetime.now(UTC) + timedelta(days=1)
+    async with world.database.write() as connection:
+        await connection.execute(update(messages).where(messages.c.id == of.id).values(message=""))
+        await tell_of_lost_texts(connection, [of.id], later)
+    await world.drain()
+    assert (await world.audit()).findings == []
+    report = verify(await world.documents.of_message(of.id), keys=[KEY.verifier])
+    assert not report.faults
+    assert [note for note in report.notes if "erased" in note] == [
+        "Fact 1 (recorded): text was erased; the fact itself stands"
+    ]
+    async with world.database.write() as connection:
+        await connection.execute(delete(receipts))
+        await connection.execute(delete(messages).where(messages.c.id == of.id))
+        await tell_of_purge(connection, [of.id], ["a1"], later)
+    await world.drain()
+    assert (await world.audit()).findings == []

@@ -83,6 +83,8 @@ def _is_well_formed(read: Read, faults: list[str]) -> bool:
         fault = f"has a field too many or too few: {odd[0][:50]}"
     elif not isinstance(fact.get("message", 0), str | None):
         fault = "is of no message"
+    elif not isinstance(fact.get("sms_activity_id", ""), str):
+        fault = "is of no sms_activity_id"
     elif kind == "attached" and not _is_joint(fact["joins"]):
         fault = "joins something that is no fact"
     if fault:

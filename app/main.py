@@ -21,6 +21,7 @@ from app.receive.documentation import OPERATION, SECURITY, SECURITY_SCHEME
 from app.receive.endpoint import PATH as DLR_PATH
 from app.receive.endpoint import PATHS as DLR_PATHS
 from app.receive.routes import router as rejected
+from app.record.evidence.routes import router as evidence
 from app.record.routes import router as record
 from app.runtime import Runtime
 from app.send.routes import router as send
@@ -109,7 +110,7 @@ def create_app(settings: Settings) -> Service:
     # In the order of their traffic: the routes before one are matched as well.
     for router in (send, lookup):
         app.router.routes.extend(router.routes)
-    for router in (feed, webhooks, rejected, record, alarms, health):
+    for router in (feed, webhooks, rejected, record, evidence, alarms, health):
         app.include_router(router)
     if settings.console:
         for router in console:
@@ -148,6 +149,7 @@ def _provide(state: State, runtime: Runtime) -> None:
     state.auditor = runtime.auditor
     state.failures = runtime.failures
     state.eraser = runtime.eraser
+    state.evidence = runtime.evidence
     state.watch = runtime.watch
     state.gauges = runtime.gauges
     state.spool = runtime.spool

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import structlog
 from pydantic import SecretStr
@@ -52,6 +53,15 @@ from app.receive.tally import Tally
 from app.record.audit import Auditor
 from app.record.disks import DiskKeeper
 from app.record.erasure import Eraser
+from app.record.evidence.desk import EvidenceDesk
+from app.record.evidence.disk import KnownCheckpoints
+from app.record.evidence.document import Documents
+from app.record.evidence.keys import read_keys
+from app.record.evidence.log import EvidenceLog
+from app.record.evidence.note import SigningKey
+from app.record.evidence.stamping import Stamper
+from app.record.evidence.witnesses import Witnesses
+from app.record.evidence.worker import EvidenceWorker
 from app.record.folders import Folders
 from app.record.journal import Journal
 from app.record.keeper import Keeper
@@ -75,6 +85,9 @@ from app.store.console_sessions import ConsoleSessionStore
 from app.store.engine import Database
 from app.store.erasing.disks import DiskStore
 from app.store.erasing.store import ErasureStore
+from app.store.evidence.appending import EvidenceAppender
+from app.store.evidence.disks import EvidenceDisks
+from app.store.evidence.reading import EvidenceReader
 from app.store.feed import FeedStore
 from app.store.history import HistoryStore
 from app.store.idempotency import IdempotencyStore
@@ -146,6 +159,7 @@ class Runtime:
         self._build_operations()
         self._build_record()
         self._build_console()
+        self._build_evidence()
 
     def _build_store(self) -> None:
         settings = self.settings
@@ -483,6 +497,36 @@ class Runtime:
             region=settings.default_region,
         )
 
+    def _build_evidence(self) -> None:
+        settings = self.settings
+        self.evidence: EvidenceDesk | None = None
+        self.evidence_worker: EvidenceWorker | None = None
+        if settings.evidence_key_file is None:
+            return
+        reader = EvidenceReader(self.database)
+        known = KnownCheckpoints(settings.spool_dir)
+        disks = EvidenceDisks(self.database)
+        log = EvidenceLog(
+            appender=EvidenceAppender(self.database),
+            reader=reader,
+            known=known,
+            witnesses=Witnesses(disks=disks, known=known, now=self._now),
+            keys=evidence_keys(settings.evidence_key_file),
+            now=self._now,
+        )
+        stamper = None
+        if settings.evidence_tsa_url is not None:
+            stamper = Stamper(url=settings.evidence_tsa_url, reader=reader, now=self._now)
+        self.evidence = EvidenceDesk(
+            log=log,
+            reader=reader,
+            documents=Documents(reader=reader, log=log),
+            history=self.history,
+        )
+        self.evidence_worker = EvidenceWorker(
+            log=log, reader=reader, stamper=stamper, metrics=self.metrics, now=self._now
+        )
+
     def _wake_senders(self) -> None:
         self.wakeups.announce(QUEUE)
         self.wakeups.announce(WEBHOOKS)
@@ -544,6 +588,10 @@ class Runtime:
         self._run(self.hub.run(), "hub")
         self._run(self.hub.send_heartbeats(), "heartbeats")
         self._run(self.hub.check_keys(), "stream keys")
+        if (evidence := self.evidence_worker) is not None:
+            self._run(self._by_the_clock(evidence.run), "evidence")
+            self._run(self._by_the_clock(evidence.run_signing), "checkpoints")
+            self._run(self._by_the_clock(evidence.run_stamping), "time stamps")
         self._start_sending(with_queue=self.settings.queue_workers)
 
     async def start_worker(self) -> None:
@@ -733,6 +781,12 @@ def openid_provider(settings: Settings) -> Provider | None:
         roles=roles,
         name=settings.oidc_name,
     )
+
+
+def evidence_keys(file: Path) -> list[SigningKey]:
+    """The keys of DLR_EVIDENCE_KEY_FILE. Raises ConfigurationError, without them."""
+    with _configuration_errors("evidence_key_file"):
+        return read_keys(file)
 
 
 def iovox_proxy(settings: Settings) -> URL | None:

@@ -209,6 +209,14 @@ class Settings(BaseSettings):
         description="how long new idempotency keys wait for a process that does not come back "
         "after the database forgot something; none is until `dlr queue release`",
     )
+    evidence_key_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None,
+        description="file of `dlr evidence keygen`, whose key signs the evidence log; none is no "
+        "log",
+    )
+    evidence_tsa_url: Annotated[BaseUrl | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="an RFC 3161 time stamping authority that stamps the log's checkpoints"
+    )
     commit_timeout: Seconds = Field(
         2.0, description="how long a receipt waits for the database before it goes to the spool"
     )

@@ -47,6 +47,7 @@ MODULES = {
     "alarms": "alarms",
     "doctor": "doctor",
     "webhooks": "webhooks",
+    "evidence": "evidence",
 }
 
 READ_SECRETS_AGAIN = ("serve", "worker")

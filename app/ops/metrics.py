@@ -164,6 +164,10 @@ class Metrics:
         self.database_up = self._gauge(
             "database_up", "1 while the database can be used, by each process", "livemin"
         )
+        self.evidence_lag = self._gauge(
+            "evidence_lag_seconds", "Age of the oldest fact that the evidence log does not have yet"
+        )
+        self.evidence_size = self._gauge("evidence_size", "Facts in the evidence log")
         self.pool_in_use = self._gauge(
             "database_pool_in_use", "Database connections in use", "livesum"
         )

@@ -25,6 +25,7 @@ from app.model.webhook import DeliveryState
 from app.store.any_of import any_of
 from app.store.audit import append
 from app.store.engine import Database
+from app.store.evidence.telling import tell_of_lost_texts, tell_of_purge
 from app.store.tables import (
     audit,
     deliveries,
@@ -114,6 +115,8 @@ class RetentionStore:
             rows = await _older(connection, before=before, after=after, limit=size)
             ripe = [row.id for row in rows if _is_ripe(row, before)]
             changed = await self._drop(connection, ripe)
+            if changed:
+                await tell_of_lost_texts(connection, ripe, before)
             left = [{"id": row.id} for row in rows if not _is_ripe(row, before)]
             if left:
                 await connection.execute(_insert(connection, retention_waiting), left)
@@ -140,6 +143,8 @@ class RetentionStore:
             rows = (await connection.execute(query)).all()
             ripe = [row.id for row in rows if row.state is None or _is_ripe(row, before)]
             changed = await self._drop(connection, ripe)
+            if changed:
+                await tell_of_lost_texts(connection, ripe, before)
             if ripe:
                 await self._delete(connection, retention_waiting, retention_waiting.c.id, ripe)
         return Batch(changed, rows[-1].id if len(rows) == size else None)
@@ -155,6 +160,9 @@ class RetentionStore:
             rows = await _older(connection, before=before, after=after, limit=size)
             ripe = [row for row in rows if _is_ripe(row, before)]
             gone = await self._delete_messages(connection, ripe) if ripe else 0
+            if ripe:
+                names = [row.sms_activity_id for row in ripe if row.sms_activity_id is not None]
+                await tell_of_purge(connection, [row.id for row in ripe], names, before)
             await append(connection, [entry] if ripe else [])
         return Batch(len(ripe), rows[-1].id if len(rows) == size else None, gone)
 
@@ -175,6 +183,7 @@ class RetentionStore:
             names = [row.sms_activity_id for row in still if row.message_id is None]
             gone = await self._delete(connection, receipts, receipts.c.sms_activity_id, names)
             await self._delete(connection, deliveries, column.sms_activity_id, names)
+            await tell_of_purge(connection, [], names, before)
             await append(connection, [entry] if names else [])
         return Batch(len(names), UUID(int=0) if len(found) == self.batch_size else None, gone)
 

@@ -246,6 +246,7 @@ async def require_valid_key(request: Request) -> None:
 
 
 # One of the scopes suffices; FastAPI itself only documents them, `app.web.routing` checks them.
+AnyCaller = Annotated[Caller, Security(api_key, scopes=list(Scope))]
 SendCaller = Annotated[Caller, Security(api_key, scopes=[Scope.SEND])]
 ReadCaller = Annotated[Caller, Security(api_key, scopes=[Scope.READ, Scope.SUPPORT])]
 WebhooksCaller = Annotated[Caller, Security(api_key, scopes=[Scope.WEBHOOKS])]

@@ -44,6 +44,7 @@ TAGS = [
         "description": "Callbacks of iovox's that are not valid receipts",
     },
     {"name": "record", "description": "Who did what, and what was erased"},
+    {"name": "evidence", "description": "What anybody can check without trusting this service"},
     {"name": "operations", "description": "For orchestrators and Prometheus"},
 ]
 

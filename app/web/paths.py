@@ -12,6 +12,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from app.errors import NotFound
 
 ANY_MESSAGE_ID = "any_message_id"
+OWNED_MESSAGE_ID = "owned_message_id"
 
 
 class AnyMessageId(Convertor[str]):
@@ -20,7 +21,7 @@ class AnyMessageId(Convertor[str]):
     iovox's ids are opaque, so they may contain a slash.
     """
 
-    regex = "(?!(?:batch|lookup)$)(?!.+/resend$).*"
+    regex = "(?!(?:batch|lookup)$)(?!.+/resend$)(?!.+/evidence$).*"
 
     def convert(self, value: str) -> str:
         """The text as it is."""
@@ -31,7 +32,14 @@ class AnyMessageId(Convertor[str]):
         return value
 
 
+class OwnedMessageId(AnyMessageId):
+    """The same in front of a further part of the path."""
+
+    regex = ".+"
+
+
 register_url_convertor(ANY_MESSAGE_ID, AnyMessageId())
+register_url_convertor(OWNED_MESSAGE_ID, OwnedMessageId())
 
 
 def id_of(resource: str) -> BeforeValidator:

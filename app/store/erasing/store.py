@@ -33,6 +33,7 @@ from app.store.erasing.places import (
     note_erased,
     to_number,
 )
+from app.store.evidence.telling import tell_of_erasure
 from app.store.ids import new_id
 from app.store.lists.store import APPS
 from app.store.message_rows import message_of
@@ -156,6 +157,7 @@ class ErasureStore:
             if rows:
                 counts = await erase_all(connection, erasure.number or "", rows, now)
                 await _count(connection, erasure.id, counts)
+                await tell_of_erasure(connection, rows)
         return len(rows)
 
     async def sending_before(self, erasure: Erasure) -> bool:

@@ -108,7 +108,12 @@ r as (
     -- what waited in a spool may have come first
     received_at = least(receipts.received_at, excluded.received_at)
   where excluded.id <> receipts.id or excluded.also is not null
-  returning id),
+  returning id, xmax = 0 is_new),
+-- where there is an evidence log, it gets the new ones from here
+p as (
+  insert into evidence_pending (sms_activity_id, digest)
+  select sid, digest from {of.receipts} join r using (id)
+  where is_new and exists (select from evidence_logs where ended_at is null)),
 fresh as materialized (
   select *, {of.best_before} best_before
   from (

@@ -23,7 +23,14 @@ from app.model.receipt import Arrival, Receipt
 from app.model.status import Status, is_contradictory, microseconds, weight_of
 from app.store.events import NewEvent, append
 from app.store.meeting.postgresql import MOST_ARRIVALS_KEPT
-from app.store.tables import deliveries, erased, messages, receipts
+from app.store.tables import (
+    deliveries,
+    erased,
+    evidence_logs,
+    evidence_pending,
+    messages,
+    receipts,
+)
 
 
 @dataclass(slots=True)
@@ -114,6 +121,7 @@ async def _store(connection: AsyncConnection, batch: Sequence[Receipt]) -> list[
         await connection.execute(insert(receipts), new)
         names = {receipt.sms_activity_id for receipt in fresh}
         await _drop_bodies_of_erased(connection, names)
+        await _tell_evidence(connection, new)
     for (sms_activity_id, digest), one in kept.items():
         if one.is_changed:
             same = (receipts.c.sms_activity_id == sms_activity_id) & (receipts.c.digest == digest)
@@ -127,6 +135,16 @@ async def _drop_bodies_of_erased(connection: AsyncConnection, names: set[str]) -
     await connection.execute(
         update(receipts).where(receipts.c.sms_activity_id.in_(gone)).values(body=b"")
     )
+
+
+async def _tell_evidence(connection: AsyncConnection, new: Sequence[dict[str, object]]) -> None:
+    """Where there is an evidence log it gets the new receipts from here."""
+    is_kept = select(evidence_logs.c.id).where(evidence_logs.c.ended_at.is_(None)).limit(1)
+    if (await connection.execute(is_kept)).first() is not None:
+        names = ("sms_activity_id", "digest")
+        await connection.execute(
+            insert(evidence_pending), [{name: row[name] for name in names} for row in new]
+        )
 
 
 async def _kept(

@@ -1,0 +1,85 @@
+"""The commands of `dlr evidence` that work on the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.cli.database import with_database
+from app.errors import ConfigurationError, Conflict, NotFound
+from app.record.evidence.auditing import Audit, Auditor
+from app.record.evidence.disk import KnownCheckpoints
+from app.record.evidence.keys import read_keys
+from app.record.evidence.log import EvidenceLog
+from app.record.evidence.note import SigningKey
+from app.record.evidence.stamping import NotStamped, Stamper
+from app.record.evidence.witnesses import Witnesses
+from app.settings import Settings, load, report
+from app.store.engine import Database
+from app.store.evidence.appending import EvidenceAppender
+from app.store.evidence.disks import EvidenceDisks
+from app.store.evidence.reading import EvidenceReader
+
+
+def run_audit() -> Audit:
+    """Audit the log. Raises ConfigurationError without a key, StoreUnavailable."""
+    settings = load()
+    keys = _keys(settings)
+
+    async def audit(database: Database) -> Audit:
+        reader = EvidenceReader(database)
+        known = KnownCheckpoints(settings.spool_dir)
+        log = _log(database, reader, known, keys)
+        return await Auditor(reader=reader, log=log, known=known).run()
+
+    return with_database(settings, audit)
+
+
+def run_stamp() -> str:
+    """Stamp the newest checkpoint. Raises Conflict where the authority does not do it."""
+    settings = load()
+    keys = _keys(settings)
+    url = settings.evidence_tsa_url
+    if url is None:
+        raise ConfigurationError(report({"evidence_tsa_url": "is not set"}))
+
+    async def stamp(database: Database) -> str:
+        reader = EvidenceReader(database)
+        log = _log(database, reader, KnownCheckpoints(settings.spool_dir), keys)
+        logs = await reader.logs()
+        newest = await reader.newest_checkpoint(logs[-1].id) if logs else None
+        if newest is None:
+            raise NotFound("There is no checkpoint yet")
+        newest = await log.show(newest)
+        stamper = Stamper(url=url, reader=reader, now=database.clock.now)
+        try:
+            found = await stamper.stamp(newest)
+        except NotStamped as error:
+            raise Conflict(f"It is not stamped: {error}") from None
+        return (
+            f"The checkpoint of {newest.size} facts was there at {found.at:%Y-%m-%d %H:%M:%S} UTC"
+        )
+
+    return with_database(settings, stamp)
+
+
+def _keys(settings: Settings) -> list[SigningKey]:
+    file: Path | None = settings.evidence_key_file
+    if file is None:
+        raise ConfigurationError(report({"evidence_key_file": "is not set"}))
+    try:
+        return read_keys(file)
+    except ValueError as error:
+        raise ConfigurationError(report({"evidence_key_file": str(error)})) from None
+
+
+def _log(
+    database: Database, reader: EvidenceReader, known: KnownCheckpoints, keys: list[SigningKey]
+) -> EvidenceLog:
+    return EvidenceLog(
+        appender=EvidenceAppender(database),
+        reader=reader,
+        known=known,
+        witnesses=Witnesses(disks=EvidenceDisks(database), known=known, now=database.clock.now),
+        keys=keys,
+        now=database.clock.now,
+    )

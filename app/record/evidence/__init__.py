@@ -1,0 +1,1 @@
+"""Evidence: what anyone can check without trusting this service. See docs/evidence.md."""

@@ -1,0 +1,61 @@
+"""Checkpoints (C2SP tlog-checkpoint): size and root of a log, as the text of a note. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.record.evidence.merkle import HASH_SIZE
+from app.record.evidence.note import VerifierKey, open_note
+
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """That the log ``origin`` had ``size`` leaves under this root. ``extensions`` are lines."""
+
+    origin: str
+    size: int
+    root: bytes
+    extensions: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The text to be signed."""
+        root = base64.b64encode(self.root).decode()
+        return "".join(f"{line}\n" for line in (self.origin, self.size, root, *self.extensions))
+
+
+def parse_checkpoint(text: str) -> Checkpoint:
+    """Read the text of a note. Raises ValueError that says what is wrong."""
+    lines = text.split("\n")
+    if len(lines) < 4 or lines.pop():
+        raise ValueError("a checkpoint has a line each for its origin, size and root")
+    origin, size, root, *extensions = lines
+    if not origin or not all(extensions):
+        raise ValueError("a checkpoint has no empty lines")
+    if not _SIZE.fullmatch(size):
+        raise ValueError("the size of a checkpoint is a decimal number")
+    try:
+        digest = base64.b64decode(root, validate=True)
+    except binascii.Error:
+        digest = b""
+    if len(digest) != HASH_SIZE or base64.b64encode(digest).decode() != root:
+        raise ValueError("the root of a checkpoint is 32 bytes in base64")
+    return Checkpoint(origin, int(size), digest, tuple(extensions))
+
+
+def open_checkpoint(note: str, known: Iterable[VerifierKey]) -> Checkpoint:
+    """The checkpoint of a note that a known key of the log signed under the origin as its name.
+
+    Raises ValueError that says what is wrong.
+    """
+    opened = open_note(note, known)
+    checkpoint = parse_checkpoint(opened.text)
+    if not any(key.name == checkpoint.origin for key in opened.signers):
+        raise ValueError(f"it is not signed by the log {checkpoint.origin[:100]!r} itself")
+    return checkpoint

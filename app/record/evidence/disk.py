@@ -1,0 +1,119 @@
+"""The checkpoints that this disk knows: what was shown to anybody is here first, for ever.
+
+Processes that share DLR_SPOOL_DIR share the file. It is trusted before the database: a database
+that is behind it was rolled back.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from app.record.evidence.checkpoint import Checkpoint, parse_checkpoint
+
+FILE = "evidence-checkpoints"
+ID_FILE = "evidence-disk"
+
+
+class Contradiction(Exception):
+    """Two checkpoints of one origin that cannot both be of one log."""
+
+
+class KnownCheckpoints:
+    """Reads what other processes wrote, too. Every method blocks for the disk: call in a thread.
+
+    Raises OSError where the disk does not take it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._read = 0
+        self._known: dict[str, dict[int, bytes]] = {}
+
+    def newest(self, origin: str) -> Checkpoint | None:
+        """The greatest checkpoint of an origin."""
+        self._refresh()
+        known = self._known.get(origin)
+        if not known:
+            return None
+        size = max(known)
+        return Checkpoint(origin, size, known[size])
+
+    def id(self) -> str:
+        """A name of this disk that no other has; made at the first call."""
+        path = self._path.with_name(ID_FILE)
+        with suppress(FileExistsError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(path, flags, 0o600)
+            try:
+                os.write(file, secrets.token_hex(16).encode())
+                os.fsync(file)
+            finally:
+                os.close(file)
+        return path.read_text()
+
+    def origins(self) -> set[str]:
+        """Every origin that this disk has seen a checkpoint of."""
+        self._refresh()
+        return set(self._known)
+
+    def remember(self, note: str) -> None:
+        """Keep a checkpoint; it is on the disk on return. Raises Contradiction."""
+        checkpoint = parse_checkpoint(note.partition("\n\n")[0] + "\n")
+        self._refresh()
+        known = self._known.get(checkpoint.origin, {}).get(checkpoint.size)
+        if known is not None:
+            if known != checkpoint.root:
+                raise Contradiction(
+                    f"two checkpoints of {checkpoint.origin} at size {checkpoint.size} differ"
+                )
+            return
+        is_new = not self._path.exists()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(self._path, flags, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Begins with a line break: what a crash cut off before it is a line of its own.
+            os.write(file, f"\n{json.dumps({'note': note})}\n".encode())
+            os.fsync(file)
+        finally:
+            os.close(file)
+        if is_new:
+            _fsync_folder(self._path.parent)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        whole = data.rfind(b"\n") + 1
+        self._read += whole
+        for line in data[:whole].splitlines():
+            checkpoint = _checkpoint_of(line)
+            if checkpoint is not None:
+                known = self._known.setdefault(checkpoint.origin, {})
+                known.setdefault(checkpoint.size, checkpoint.root)
+
+
+def _checkpoint_of(line: bytes) -> Checkpoint | None:
+    """None for what a crash cut off, which nobody has seen."""
+    try:
+        note = json.loads(line)["note"]
+        return parse_checkpoint(note.partition("\n\n")[0] + "\n")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _fsync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

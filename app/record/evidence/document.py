@@ -1,0 +1,184 @@
+"""The evidence of one message: its facts with what their commitments stand for, and their proofs.
+
+Written as canonical JSON, and closed by the digest of all that stands before it: so not one byte of
+it can change unseen. docs/evidence.md specifies it to the byte.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import rfc8785
+
+from app.errors import FieldError, Invalid, NotFound
+from app.record.evidence.facts import subject_of
+from app.record.evidence.form import COMMITTED, GONE, SALT_SIZE
+from app.record.evidence.log import EvidenceLog
+from app.record.evidence.merkle import NodeReader, consistency_proof, inclusion_proof
+from app.record.evidence.tiles import Place, Tiles, needed
+from app.record.evidence.values import Values, key_of, values_of
+from app.store.evidence.reading import EvidenceReader
+from app.store.evidence.rows import CheckpointRow, FactRow, LogRow
+
+VERSION = 1
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A log's newest checkpoint, and the tiles that proofs in its tree need."""
+
+    log: LogRow
+    checkpoint: CheckpointRow
+    node: NodeReader
+
+
+class Documents:
+    """Makes evidence. Raises StoreUnavailable."""
+
+    def __init__(self, *, reader: EvidenceReader, log: EvidenceLog) -> None:
+        self._reader = reader
+        self._log = log
+
+    async def of_message(self, name: UUID | str, *, since: int | None = None) -> bytes:
+        """The evidence of a message, or of an sms_activity_id that is nobody's.
+
+        ``since``: the size of a checkpoint of the same log that the reader has, with which the
+        document's is to be shown consistent. Raises NotFound (the log has nothing of it) and
+        Invalid (there is no such size).
+        """
+        await self._log.checkpoint()
+        rows = await self._facts(name)
+        if not rows:
+            raise NotFound("The evidence log has no fact of this message")
+        values = await self._values(rows)
+        proven = await self._proven(rows, since)
+        return close(
+            {
+                "version": VERSION,
+                "facts": [_entry(row, values, proven) for row in rows],
+                "logs": [
+                    self._log_entry(each, since if each.log.id == rows[-1].log else None)
+                    for each in proven.values()
+                ],
+            }
+        )
+
+    async def _facts(self, name: UUID | str) -> list[FactRow]:
+        """The facts of a message, with those that it joins in front of its own."""
+        own = await self._reader.facts([subject_of(name)])
+        joined = {
+            fact["sms_activity_id"]
+            for fact in map(_parsed, own)
+            if fact["type"] == "attached" and fact["joins"]
+        }
+        before = await self._reader.facts([subject_of(each) for each in joined]) if joined else []
+        return [*before, *own]
+
+    async def _values(self, rows: Sequence[FactRow]) -> Values:
+        """What the commitments of facts may stand for, as the database has it now."""
+        facts = [_parsed(row) for row in rows]
+        ids = {UUID(fact["message"]) for fact in facts if fact.get("message")}
+        names = {fact["sms_activity_id"] for fact in facts if fact["type"] == "receipt"}
+        values: Values = {}
+        for message in (await self._reader.messages(ids)).values():
+            values |= values_of(message)
+        for receipt in await self._reader.receipts(names):
+            values[str(receipt.id), "body"] = receipt.body
+        return values
+
+    async def _proven(self, rows: Sequence[FactRow], since: int | None) -> dict[int, Proven]:
+        logs = {log.id: log for log in await self._reader.logs()}
+        found: dict[int, Proven] = {}
+        ids = sorted({row.log for row in rows})
+        newest = rows[-1].log  # of the last fact
+        for id_ in ids:
+            checkpoint = await self._reader.newest_checkpoint(id_)
+            if checkpoint is None:
+                continue  # it ended before one was signed; its facts go on in the next
+            await self._log.show(checkpoint)
+            size = checkpoint.size
+            places: set[Place] = set()
+            for row in rows:
+                if row.log == id_ and row.index < size:
+                    places |= needed(partial(inclusion_proof, row.index, size))
+            if since is not None and id_ == newest:
+                _require_size(since, size)
+                places |= needed(partial(consistency_proof, since, size))
+            tiles = Tiles(await self._reader.tiles(id_, places))
+            found[id_] = Proven(logs[id_], checkpoint, tiles.node)
+        return found
+
+    def _log_entry(self, proven: Proven, since: int | None) -> Json:
+        checkpoint = proven.checkpoint
+        entry: Json = {
+            "origin": proven.log.origin,
+            "checkpoint": checkpoint.note,
+            "keys": [str(key) for key in self._log.verifier_keys(proven.log.origin)],
+            "stamp": checkpoint.stamp and base64.b64encode(checkpoint.stamp).decode(),
+            "consistency": None,
+        }
+        if since is not None:
+            path = consistency_proof(since, checkpoint.size, proven.node)
+            entry["consistency"] = {"from": since, "proof": [each.hex() for each in path]}
+        return entry
+
+
+def close(document: Json) -> bytes:
+    """The document as bytes, with its digest."""
+    document = document | {"digest": sha256(rfc8785.dumps(document)).hexdigest()}
+    return rfc8785.dumps(document)
+
+
+def _require_size(since: int, size: int) -> None:
+    if not 0 < since <= size:
+        fault = FieldError("since", f"must be a size of this log, 1 to {size}")
+        raise Invalid("There is no checkpoint of this size", errors=(fault,))
+
+
+def _entry(row: FactRow, values: Values, proven: Mapping[int, Proven]) -> Json:
+    fact = _parsed(row)
+    log = proven.get(row.log)
+    path = None
+    if log is not None and row.index < log.checkpoint.size:
+        path = [each.hex() for each in inclusion_proof(row.index, log.checkpoint.size, log.node)]
+    return {
+        "fact": fact,
+        "index": row.index,
+        "proof": path,
+        "opened": _opened(row, fact, values),
+    }
+
+
+def _opened(row: FactRow, fact: Json, values: Values) -> Json:
+    """Value and salt of each commitment; null where they were deleted."""
+    opened: Json = {}
+    for place, name in enumerate(COMMITTED.get(fact["type"], ())):
+        if fact[name] is None:
+            continue
+        salt = row.salts[place * SALT_SIZE : (place + 1) * SALT_SIZE]
+        value = values.get((key_of(fact), name))
+        is_there = bool(value) and salt != GONE and len(salt) == SALT_SIZE
+        opened[name] = {"salt": salt.hex(), **_shown(value or b"")} if is_there else None
+    return opened
+
+
+def _shown(value: bytes) -> Json:
+    """A value as text, or in base64 where that is not the same bytes again."""
+    try:
+        return {"text": value.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
+
+
+def _parsed(row: FactRow) -> Json:
+    fact: Json = json.loads(row.text)
+    return fact

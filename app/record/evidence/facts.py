@@ -1,0 +1,209 @@
+"""Facts: what the log says, each as canonical JSON (RFC 8785), chained by message. Pure.
+
+docs/evidence.md specifies them to the byte. What they are made of is trusted: our own rows.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from app.record.evidence.form import (
+    SALT_SIZE,
+    VERSION,
+    Json,
+    canonical,
+    commitment,
+    reasons_bytes,
+    time_text,
+)
+from app.record.evidence.merkle import leaf_hash
+from app.store.evidence.rows import Chain, MessageRow, NewFact, ReceiptRow
+
+POOL = 16 * 1024
+"""Random bytes that are fetched at a time."""
+OF_THE_LOG = b"l"
+"""The subject of facts about the log itself."""
+
+
+@dataclass(slots=True)
+class FactWriter:
+    """Writes the facts that are missing behind those that the ``chains`` know of.
+
+    ``leaves`` are in the order in which they are to be appended.
+    """
+
+    origin: str
+    chains: dict[bytes, Chain]
+    leaves: list[NewFact] = field(default_factory=list)
+    _owners: dict[str, UUID] = field(default_factory=dict)
+    _pool: bytes = b""
+    _used: int = 0
+
+    def is_attached(self, message_id: UUID) -> bool:
+        """Whether the log has that a message is attached to iovox's id."""
+        return self._chain(subject_of(message_id)).is_attached
+
+    def message(self, message: MessageRow) -> None:
+        """The record of a message, our own steps, and its attachment to iovox's id."""
+        if message.sms_activity_id is not None:
+            self._owners[message.sms_activity_id] = message.id
+        subject = subject_of(message.id)
+        if not self._chain(subject).length:
+            self._recorded(subject, message)
+        for step in message.steps[self._chain(subject).steps :]:
+            self._step(subject, message.id, step)
+        if message.sms_activity_id is not None and not self._chain(subject).is_attached:
+            self._attached(subject, message)
+
+    def receipts(self, receipts: Iterable[ReceiptRow]) -> None:
+        """Receipts, in this order."""
+        for receipt in receipts:
+            self._receipt(receipt)
+
+    def _receipt(self, receipt: ReceiptRow) -> None:
+        """Of the message if that is attached by now, else of the sms_activity_id alone."""
+        # The message may have been read after the receipt.
+        owner = self._owners.get(receipt.sms_activity_id, receipt.message_id)
+        is_owned = owner is not None and self._chain(subject_of(owner)).is_attached
+        message_id = owner if is_owned else None
+        subject = subject_of(message_id or receipt.sms_activity_id)
+        self._append(
+            subject,
+            "receipt",
+            {
+                "message": message_id and str(message_id),
+                "sms_activity_id": receipt.sms_activity_id,
+                "receipt": str(receipt.id),
+                "received_at": time_text(receipt.received_at),
+                "status": receipt.status,
+                "at": time_text(receipt.at),
+                "time_quality": receipt.time_quality,
+            },
+            {"body": receipt.body or None},  # dropped before it was ever committed
+        )
+
+    def of_log(self, kind: str, fields: Json) -> None:
+        """A fact about the log itself, or about more than one message."""
+        self._append(OF_THE_LOG, kind, fields, {})
+
+    def of_message(self, subject: bytes, kind: str, fields: Json) -> None:
+        """A further fact of a message or of an sms_activity_id."""
+        name = subject_fields(subject)
+        self._append(subject, kind, name | fields, {})
+
+    def _recorded(self, subject: bytes, message: MessageRow) -> None:
+        self._append(
+            subject,
+            "recorded",
+            {
+                "message": str(message.id),
+                "app": message.app,
+                "at": time_text(message.created_at),
+                "origin": message.origin,
+                "expiry": message.expiry,
+                "send_at": message.send_at and time_text(message.send_at),
+                "resend_of": message.resend_of and str(message.resend_of),
+            },
+            {
+                "destination": _bytes(message.destination),
+                "text": _bytes(message.text),
+                "reference": _bytes(message.reference),
+                "c2c_failover_link_id": _bytes(message.c2c_failover_link_id),
+            },
+        )
+
+    def _step(self, subject: bytes, id_: UUID, step: tuple[str, datetime, Sequence[str]]) -> None:
+        status, at, reasons = step
+        self._append(
+            subject,
+            "step",
+            {"message": str(id_), "status": status, "at": time_text(at)},
+            {"reasons": reasons_bytes(reasons)},
+            steps=1,
+        )
+
+    def _attached(self, subject: bytes, message: MessageRow) -> None:
+        """Names the facts that are there of the sms_activity_id: they are the message's now."""
+        sms_activity_id = message.sms_activity_id or ""
+        before = self._chain(subject_of(sms_activity_id))
+        joins = {"number": before.length, "hash": before.last.hex()} if before.last else None
+        self._append(
+            subject,
+            "attached",
+            {
+                "message": str(message.id),
+                "sms_activity_id": sms_activity_id,
+                "at": message.submitted_at and time_text(message.submitted_at),
+                "joins": joins,
+            },
+            {},
+            attaches=True,
+        )
+
+    def _random(self, size: int) -> bytes:
+        """Asking the system for so few bytes takes longer than all the rest of a fact."""
+        if self._used + size > len(self._pool):
+            self._pool, self._used = secrets.token_bytes(max(size, POOL)), 0
+        self._used += size
+        return self._pool[self._used - size : self._used]
+
+    def _chain(self, subject: bytes) -> Chain:
+        return self.chains.get(subject, _EMPTY)
+
+    def _append(
+        self,
+        subject: bytes,
+        kind: str,
+        fields: Json,
+        values: Mapping[str, bytes | None],
+        *,
+        steps: int = 0,
+        attaches: bool = False,
+    ) -> None:
+        chain = self._chain(subject)
+        nonce = self._random(SALT_SIZE)
+        salts = self._random(SALT_SIZE * len(values))
+        for place, (name, value) in enumerate(values.items()):
+            salt = salts[place * SALT_SIZE : (place + 1) * SALT_SIZE]
+            fields[name] = None if value is None else commitment(salt, value)
+        fields["v"] = VERSION
+        fields["type"] = kind
+        fields["log"] = self.origin
+        fields["nonce"] = nonce.hex()
+        fields["number"] = chain.length + 1
+        fields["previous"] = chain.last and chain.last.hex()
+        text = canonical(fields)
+        leaf = NewFact(
+            subject=subject,
+            number=chain.length + 1,
+            hash=leaf_hash(text.encode()),
+            text=text,
+            salts=salts,
+            steps=chain.steps + steps,
+            attached=chain.is_attached or attaches,
+        )
+        self.chains[subject] = Chain(leaf.number, leaf.hash, leaf.steps, leaf.attached)
+        self.leaves.append(leaf)
+
+
+_EMPTY = Chain()
+
+
+def subject_of(name: UUID | str) -> bytes:
+    """Whose facts are numbered together: a message's, or an sms_activity_id's while nobody's."""
+    return b"s" + name.encode() if isinstance(name, str) else b"m" + name.bytes
+
+
+def subject_fields(subject: bytes) -> Json:
+    """How the facts of a subject name it."""
+    if subject[:1] == b"m":
+        return {"message": str(UUID(bytes=subject[1:]))}
+    return {"message": None, "sms_activity_id": subject[1:].decode()}
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()

@@ -1,0 +1,58 @@
+"""Files of keys: those that sign, which nobody else may read, and those that verify."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from app.record.evidence.note import SigningKey, VerifierKey
+
+_LARGEST = 64 * 1024
+
+
+def read_keys(file: Path) -> list[SigningKey]:
+    """One key a line; the first one names the log, and all of them sign (while one replaces the
+    other). Raises ValueError that says what to do, without the keys.
+    """
+    try:
+        with file.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            data = opened.read(_LARGEST)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise ValueError(f"{file} may be read by others: `chmod 600` it")
+    keys = [SigningKey.parse(line) for line in lines_of(data)]
+    if not keys:
+        raise ValueError(f"{file} has no key: make one with `dlr evidence keygen`")
+    if len({key.name for key in keys}) > 1:
+        raise ValueError(f"{file} has keys of different names: a log has one name")
+    return keys
+
+
+def read_verifier_keys(data: bytes) -> list[VerifierKey]:
+    """One key a line. Raises ValueError that says what is wrong."""
+    keys = [VerifierKey.parse(line) for line in lines_of(data)]
+    if not keys:
+        raise ValueError("there is no key in it")
+    return keys
+
+
+def write_key(file: Path, key: SigningKey) -> None:
+    """Make a file that its owner alone may read. Raises FileExistsError, OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with os.fdopen(os.open(file, flags, 0o600), "w") as opened:
+        opened.write(f"{key.private_text()}\n")
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def lines_of(data: bytes) -> list[str]:
+    """The lines that are no comments. Raises ValueError for what is no text."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise ValueError("it is no text") from None
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]

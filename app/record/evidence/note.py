@@ -1,0 +1,181 @@
+"""Signed notes (C2SP signed-note): a text, and Ed25519 signatures of named keys below it. Pure.
+
+A note that is opened is untrusted: nothing of it is used before a known key has verified it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+ED25519 = 1
+COSIGNATURE = 4
+"""Types of keys: of a log's own signatures, and of a witness's (C2SP tlog-cosignature)."""
+MAX_NOTE = 64 * 1024
+"""Characters of a note that are read; ours have a few hundred."""
+
+_PRIVATE = "PRIVATE+KEY+"
+_SIGNATURE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
+_NAME = re.compile(r"[^\s+]+")
+_SEED_SIZE = 32
+_COSIGNED = "cosignature/v1\ntime {}\n{}"
+_TIME_SIZE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey:
+    """A public key with the name under which it signs. ``str`` is its form in files."""
+
+    name: str
+    type: int
+    public: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> VerifierKey:
+        """Read ``name+hash+key``. Raises ValueError that says what is wrong."""
+        name, hash_, key = _parts(text.strip(), "a verifier key")
+        found = cls(name, key[0], key[1:])
+        if key[0] not in (ED25519, COSIGNATURE) or len(key) != 1 + _SEED_SIZE:
+            raise ValueError("it is not an Ed25519 key")
+        if found.id.hex() != hash_:
+            raise ValueError("its hash is not that of its name and key: it was mistyped or altered")
+        return found
+
+    @property
+    def id(self) -> bytes:
+        """Four bytes that tell keys of one name apart."""
+        named = self.name.encode() + b"\n" + bytes((self.type,)) + self.public
+        return sha256(named).digest()[:4]
+
+    def __str__(self) -> str:
+        key = base64.b64encode(bytes((self.type,)) + self.public).decode()
+        return f"{self.name}+{self.id.hex()}+{key}"
+
+    def verifies(self, text: str, signature: bytes) -> bool:
+        """Whether this key made the signature of the text."""
+        signed = text
+        if self.type == COSIGNATURE:
+            at, signature = signature[:_TIME_SIZE], signature[_TIME_SIZE:]
+            signed = _COSIGNED.format(int.from_bytes(at, "big"), text)
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, signed.encode())
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key. Its ``repr`` shows its name alone."""
+
+    name: str
+    seed: bytes
+
+    @classmethod
+    def generate(cls, name: str) -> SigningKey:
+        """A new key. Raises ValueError for a name with white space or a plus, or an empty one."""
+        if not _NAME.fullmatch(name):
+            raise ValueError("the name of a key has no white space and no +")
+        return cls(name, Ed25519PrivateKey.generate().private_bytes_raw())
+
+    @classmethod
+    def parse(cls, text: str) -> SigningKey:
+        """Read what ``private_text`` wrote. Raises ValueError, without the key."""
+        text = text.strip()
+        if not text.startswith(_PRIVATE):
+            raise ValueError(f"a signing key begins with {_PRIVATE}")
+        name, hash_, key = _parts(text.removeprefix(_PRIVATE), "a signing key")
+        if key[0] != ED25519 or len(key) != 1 + _SEED_SIZE:
+            raise ValueError("it is not an Ed25519 key")
+        found = cls(name, key[1:])
+        if found.verifier.id.hex() != hash_:
+            raise ValueError("its hash is not that of its name and key: it was mistyped or altered")
+        return found
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The public key."""
+        public = Ed25519PrivateKey.from_private_bytes(self.seed).public_key()
+        return VerifierKey(self.name, ED25519, public.public_bytes_raw())
+
+    def private_text(self) -> str:
+        """Its form in a file that nobody else may read."""
+        key = base64.b64encode(bytes((ED25519,)) + self.seed).decode()
+        return f"{_PRIVATE}{self.name}+{self.verifier.id.hex()}+{key}"
+
+    def signature(self, text: str) -> str:
+        """The line of its signature of the text."""
+        signed = Ed25519PrivateKey.from_private_bytes(self.seed).sign(text.encode())
+        return f"— {self.name} {base64.b64encode(self.verifier.id + signed).decode()}\n"
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.name})"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenNote:
+    """A note's text, and the known keys that signed it, in the order of the signatures."""
+
+    text: str
+    signers: tuple[VerifierKey, ...]
+
+
+def sign(text: str, keys: Iterable[SigningKey]) -> str:
+    """The note. Raises ValueError for a text that does not end in a line break."""
+    if not text.endswith("\n"):
+        raise ValueError("the text of a note ends in a line break")
+    return text + "\n" + "".join(key.signature(text) for key in keys)
+
+
+def open_note(note: str, known: Iterable[VerifierKey]) -> OpenNote:
+    """The text and who of the ``known`` keys signed it; signatures of others are passed over.
+
+    Raises ValueError that says what is wrong: no note, no signature of a known key, or one that a
+    known key did not make.
+    """
+    if len(note) > MAX_NOTE:
+        raise ValueError(f"it has more than {MAX_NOTE} characters")
+    text, blank, lines = note.rpartition("\n\n")
+    if not blank or not lines.endswith("\n"):
+        raise ValueError("it is no signed note: a text, an empty line and signatures are missing")
+    text += "\n"
+    by_id = {(key.name, key.id): key for key in known}
+    signers = []
+    for line in lines.removesuffix("\n").split("\n"):
+        match = _SIGNATURE.fullmatch(line)
+        if match is None:
+            raise ValueError("a line below its text is no signature")
+        signature = _decoded(match[2])
+        key = by_id.get((match[1], signature[:4]))
+        if key is None:
+            continue
+        if not key.verifies(text, signature[4:]):
+            raise ValueError(f"the signature of {key.name} is not of this text")
+        signers.append(key)
+    if not signers:
+        raise ValueError("none of its signatures is by a known key")
+    return OpenNote(text, tuple(signers))
+
+
+def _parts(text: str, what: str) -> tuple[str, str, bytes]:
+    parts = text.split("+", 2)
+    if len(parts) != 3 or not _NAME.fullmatch(parts[0]):
+        raise ValueError(f"{what} is written name+hash+key")
+    return parts[0], parts[1], _decoded(parts[2])
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        found = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        found = b""
+    if not found or base64.b64encode(found).decode() != text:
+        raise ValueError("a part of it is not base64")
+    return found

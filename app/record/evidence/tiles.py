@@ -1,0 +1,95 @@
+"""Where the tree's hashes are kept: tiles of 256, as in C2SP tlog-tiles. Pure.
+
+A tile of level 0 has the hashes of 256 leaves, one of level L + 1 the roots of 256 tiles of level
+L. A tile only ever grows, so a tree of an earlier size is read from the same tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from app.record.evidence.merkle import HASH_SIZE, NodeReader, node_hash
+
+HEIGHT = 8
+WIDTH = 1 << HEIGHT
+
+Place = tuple[int, int]
+"""Level and index of a tile."""
+Answer = TypeVar("Answer")
+
+
+class Tiles:
+    """Some of a log's tiles, by place."""
+
+    def __init__(self, known: Mapping[Place, bytes]) -> None:
+        self._known = dict(known)
+
+    def node(self, level: int, index: int) -> bytes:
+        """The hash of a complete subtree (see ``NodeReader``). Raises KeyError (no such tile)."""
+        place, offset, count = _in_tile(level, index)
+        tile = self._known[place]
+        hashes = [
+            tile[at * HASH_SIZE : (at + 1) * HASH_SIZE] for at in range(offset, offset + count)
+        ]
+        if len(hashes[-1]) != HASH_SIZE:
+            raise KeyError(place)
+        return _root(hashes)
+
+    def append(self, size: int, hashes: Sequence[bytes]) -> dict[Place, bytes]:
+        """Add leaves to a tree of ``size`` whose ``edge`` is known; the tiles that have changed."""
+        changed: dict[Place, bytearray] = {}
+        for count, leaf in enumerate(hashes, start=size):
+            level, index, hash_ = 0, count, leaf
+            while True:
+                place = (level, index // WIDTH)
+                if place not in changed:
+                    changed[place] = bytearray(self._known.get(place, b""))
+                tile = changed[place]
+                tile += hash_
+                if (index + 1) % WIDTH:
+                    break
+                level, index, hash_ = level + 1, index // WIDTH, _root_of_tile(bytes(tile))
+        found = {place: bytes(tile) for place, tile in changed.items()}
+        self._known |= found
+        return found
+
+
+def edge(size: int) -> list[Place]:
+    """The tiles at the right edge of a tree: what its root, and leaves behind it, need."""
+    places = []
+    level = 0
+    while size:
+        places.append((level, (size - 1) // WIDTH))
+        size //= WIDTH
+        level += 1
+    return places
+
+
+def needed(question: Callable[[NodeReader], object]) -> set[Place]:
+    """The tiles that a question to the tree reads."""
+    places: set[Place] = set()
+
+    def read(level: int, index: int) -> bytes:
+        places.add(_in_tile(level, index)[0])
+        return bytes(HASH_SIZE)
+
+    question(read)
+    return places
+
+
+def _in_tile(level: int, index: int) -> tuple[Place, int, int]:
+    """The tile that has a node's hashes, where they begin in it, and how many they are."""
+    tile_level, height = divmod(level, HEIGHT)
+    first = index << height
+    return (tile_level, first // WIDTH), first % WIDTH, 1 << height
+
+
+def _root(hashes: Sequence[bytes]) -> bytes:
+    while len(hashes) > 1:
+        hashes = [node_hash(hashes[at], hashes[at + 1]) for at in range(0, len(hashes), 2)]
+    return hashes[0]
+
+
+def _root_of_tile(tile: bytes) -> bytes:
+    return _root([tile[at : at + HASH_SIZE] for at in range(0, len(tile), HASH_SIZE)])

@@ -1,0 +1,217 @@
+"""Appends to the evidence log: one transaction at a time, of one process at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.any_of import any_of
+from app.store.engine import Database
+from app.store.evidence.bulk import delete_pending, insert_facts, read_chains, read_pending
+from app.store.evidence.disks import DiskRow, read_disks
+from app.store.evidence.reading import read_tiles
+from app.store.evidence.rows import (
+    LOG,
+    MESSAGE,
+    Chain,
+    CheckpointRow,
+    LogRow,
+    MessageRow,
+    NewFact,
+    Place,
+    ReceiptRow,
+    ToldFact,
+    message_row,
+    told_fact,
+)
+from app.store.tables import (
+    events,
+    evidence_checkpoints,
+    evidence_facts,
+    evidence_logs,
+    evidence_tiles,
+    messages,
+)
+
+EVIDENCE_LOCK = 7003
+"""The PostgreSQL advisory lock of whoever appends, held until commit. It is taken first, and with
+it no row that a journey writes.
+"""
+PATIENCE = 30.0
+"""Seconds for a transaction that appends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What the log does not have yet: rows that wait, with receipts and facts that were told of,
+    and the messages that have events up to ``position``.
+    """
+
+    pending: tuple[int, ...]
+    receipts: Sequence[ReceiptRow]
+    told: Sequence[ToldFact]
+    messages: Collection[UUID]
+    position: int
+    is_all: bool
+    """Whether nothing else waited by then."""
+
+
+class EvidenceAppender:
+    """The only way to write to the log."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        """Wait until nobody else appends; committed at the end. Raises StoreUnavailable."""
+        async with self._database.write(patience=PATIENCE) as connection:
+            if not self._database.is_sqlite:
+                await connection.execute(text(f"select pg_advisory_xact_lock({EVIDENCE_LOCK})"))
+            yield Turn(connection, is_sqlite=self._database.is_sqlite)
+
+
+class Turn:
+    """A transaction that appends."""
+
+    def __init__(self, connection: AsyncConnection, *, is_sqlite: bool) -> None:
+        self._connection = connection
+        self._is_sqlite = is_sqlite
+
+    async def log(self) -> LogRow | None:
+        """The newest log, ended or not."""
+        query = select(*LOG).order_by(evidence_logs.c.id.desc()).limit(1)
+        row = (await self._connection.execute(query)).one_or_none()
+        return None if row is None else LogRow(*row)
+
+    async def begin(self, origin: str, *, root: bytes, at: datetime) -> LogRow:
+        """A new log, behind which every older one has ended. It takes over what waits."""
+        last = await self.log()
+        newest = await self._connection.execute(select(func.coalesce(func.max(events.c.id), 0)))
+        position = last.position if last else newest.scalar_one()
+        await self._connection.execute(
+            update(evidence_logs).where(evidence_logs.c.ended_at.is_(None)).values(ended_at=at)
+        )
+        new = LogRow(last.id + 1 if last else 1, origin, at, None, 0, root, position)
+        await self._connection.execute(
+            insert(evidence_logs).values(
+                id=new.id, origin=origin, began_at=at, size=0, root=root, position=position
+            )
+        )
+        return new
+
+    async def waiting(self, position: int, limit: int) -> Waiting:
+        """What to append next: at most ``limit`` receipts, and as many events."""
+        rows = await read_pending(self._connection, limit)
+        seen = await self._connection.execute(
+            select(events.c.id, events.c.message_id)
+            .where(events.c.id > position)
+            .order_by(events.c.id)
+            .limit(limit)
+        )
+        told = seen.all()
+        return Waiting(
+            pending=tuple(row[0] for row in rows),
+            # a row that is gone was purged meanwhile
+            receipts=[ReceiptRow(*row[2:]) for row in rows if row[2] is not None],
+            told=[told_fact(row[1]) for row in rows if row[1] is not None],
+            messages={row.message_id for row in told},
+            position=told[-1].id if told else position,
+            is_all=len(rows) < limit and len(told) < limit,
+        )
+
+    async def messages(self, ids: Collection[UUID]) -> tuple[MessageRow, ...]:
+        """Messages by id, in its order; without those that are gone."""
+        if not ids:
+            return ()
+        which = any_of(messages.c.id, "ids", is_sqlite=self._is_sqlite)
+        query = select(*MESSAGE).where(which).order_by(messages.c.id)
+        rows = await self._connection.execute(query, {"ids": list(ids)})
+        return tuple(message_row(row) for row in rows)
+
+    async def chains(self, subjects: Collection[bytes]) -> dict[bytes, Chain]:
+        """The last fact of each subject that has any."""
+        return await read_chains(self._connection, subjects)
+
+    async def tiles(self, log: int, places: Collection[Place]) -> dict[Place, bytes]:
+        """Those of the places that have a tile."""
+        return await read_tiles(self._connection, log, places)
+
+    async def append(
+        self,
+        log: LogRow,
+        facts: Sequence[NewFact],
+        tiles: Mapping[Place, bytes],
+        *,
+        root: bytes,
+        waiting: Waiting | None,
+    ) -> None:
+        """Store facts behind the last one, and forget that they were waited for."""
+        if facts:
+            await insert_facts(self._connection, log.id, log.size, facts)
+            await self._save_tiles(log.id, tiles)
+        position = waiting.position if waiting else log.position
+        await self._connection.execute(
+            update(evidence_logs)
+            .where(evidence_logs.c.id == log.id)
+            .values(size=log.size + len(facts), root=root, position=position)
+        )
+        if waiting and waiting.pending:
+            await delete_pending(self._connection, waiting.pending)
+
+    async def _save_tiles(self, log: int, tiles: Mapping[Place, bytes]) -> None:
+        new = (sqlite if self._is_sqlite else postgresql).insert(evidence_tiles)
+        await self._connection.execute(
+            new.on_conflict_do_update(
+                index_elements=["log", "level", "idx"], set_={"hashes": new.excluded.hashes}
+            ),
+            [
+                {"log": log, "level": level, "idx": index, "hashes": hashes}
+                for (level, index), hashes in sorted(tiles.items())
+            ],
+        )
+
+    async def last_checkpoint(self, log: int) -> CheckpointRow | None:
+        """The newest checkpoint of a log."""
+        query = (
+            select(*evidence_checkpoints.c)
+            .where(evidence_checkpoints.c.log == log)
+            .order_by(evidence_checkpoints.c.size.desc())
+            .limit(1)
+        )
+        row = (await self._connection.execute(query)).one_or_none()
+        return None if row is None else CheckpointRow(*row)
+
+    async def add_checkpoint(self, log: int, size: int, note: str, at: datetime) -> None:
+        """Store a checkpoint that was signed."""
+        await self._connection.execute(
+            insert(evidence_checkpoints).values(log=log, size=size, note=note, signed_at=at)
+        )
+
+    async def facts_of(self, log: int, subject: bytes) -> list[str]:
+        """The facts of a subject in one log, oldest first."""
+        query = select(evidence_facts.c.fact).where(
+            evidence_facts.c.subject == subject, evidence_facts.c.log == log
+        )
+        rows = await self._connection.execute(query.order_by(evidence_facts.c.number))
+        return [row.fact for row in rows]
+
+    async def disks(self) -> list[DiskRow]:
+        """Every disk that keeps checkpoints."""
+        return await read_disks(self._connection)
+
+    async def subjects_from(self, log: int, index: int) -> list[bytes]:
+        """The subjects whose last fact in this log is at this index or behind it."""
+        found = await self._connection.execute(
+            select(evidence_facts.c.subject)
+            .where(evidence_facts.c.log == log, evidence_facts.c.idx >= index)
+            .distinct()
+        )
+        return [row.subject for row in found]

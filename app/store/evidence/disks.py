@@ -1,0 +1,55 @@
+"""Who keeps checkpoints on a disk of its own, and which one each has by now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.engine import Database
+from app.store.tables import evidence_disks
+
+PATIENCE = 10.0
+"""Seconds for the database to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRow:
+    """A disk, and the newest checkpoint that it has."""
+
+    id: str
+    first_seen_at: datetime
+    seen_at: datetime
+    log: int
+    size: int
+
+
+class EvidenceDisks:
+    """Raises StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def report(self, id_: str, *, log: int, size: int, at: datetime) -> None:
+        """Say that a disk is there and has a checkpoint. A size of -1: none of that log."""
+        new = (sqlite if self._database.is_sqlite else postgresql).insert(evidence_disks)
+        values = {"seen_at": at, "log": log, "size": size}
+        statement = new.values(id=id_, first_seen_at=at, **values)
+        async with self._database.write(patience=PATIENCE) as connection:
+            await connection.execute(
+                statement.on_conflict_do_update(index_elements=["id"], set_=values)
+            )
+
+    async def all(self) -> list[DiskRow]:
+        """Every disk that was ever there."""
+        async with self._database.read(patience=PATIENCE) as connection:
+            return await read_disks(connection)
+
+
+async def read_disks(connection: AsyncConnection) -> list[DiskRow]:
+    """Every disk that was ever there."""
+    rows = await connection.execute(select(*evidence_disks.c))
+    return [DiskRow(*row) for row in rows]

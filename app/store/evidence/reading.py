@@ -1,0 +1,192 @@
+"""Reads the evidence log."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.engine import Database
+from app.store.evidence.rows import (
+    LOG,
+    MESSAGE,
+    RECEIPT,
+    CheckpointRow,
+    FactRow,
+    LogRow,
+    MessageRow,
+    Place,
+    ReceiptRow,
+    message_row,
+)
+from app.store.tables import (
+    deliveries,
+    events,
+    evidence_checkpoints,
+    evidence_facts,
+    evidence_logs,
+    evidence_pending,
+    evidence_tiles,
+    messages,
+    receipts,
+)
+
+PATIENCE = 10.0
+"""Seconds for the database to answer."""
+
+_FACT = (
+    evidence_facts.c.log,
+    evidence_facts.c.idx,
+    evidence_facts.c.subject,
+    evidence_facts.c.number,
+    evidence_facts.c.hash,
+    evidence_facts.c.fact,
+    evidence_facts.c.salts,
+)
+
+
+class EvidenceReader:
+    """Logs, checkpoints, tiles and facts. Raises StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def logs(self) -> list[LogRow]:
+        """Every origin there was, the first one first."""
+        rows = await self._rows(select(*LOG).order_by(evidence_logs.c.id))
+        return [LogRow(*row) for row in rows]
+
+    async def lag(self) -> tuple[bool, datetime | None]:
+        """Whether the log lacks anything, and since when at least."""
+        open_log = select(evidence_logs.c.position).where(evidence_logs.c.ended_at.is_(None))
+        position = open_log.scalar_subquery()
+        since = (
+            select(events.c.recorded_at)
+            .where(events.c.id > position)
+            .order_by(events.c.id)
+            .limit(1)
+        )
+        first = select(evidence_pending.c.sms_activity_id, evidence_pending.c.digest)
+        oldest = first.order_by(evidence_pending.c.id).limit(1).subquery()
+        received = select(receipts.c.received_at).join(
+            oldest,
+            (receipts.c.sms_activity_id == oldest.c.sms_activity_id)
+            & (receipts.c.digest == oldest.c.digest),
+        )
+        times = [row[0] for query in (since, received) for row in await self._rows(query)]
+        return bool(times), min(times, default=None)
+
+    async def checkpoints(
+        self, *, log: int | None = None, after: tuple[int, int] = (0, -1), limit: int
+    ) -> list[CheckpointRow]:
+        """Checkpoints by log and size, behind ``after``."""
+        place = tuple_(evidence_checkpoints.c.log, evidence_checkpoints.c.size)
+        query = select(*evidence_checkpoints.c).where(place > tuple_(*after))
+        if log is not None:
+            query = query.where(evidence_checkpoints.c.log == log)
+        query = query.order_by(evidence_checkpoints.c.log, evidence_checkpoints.c.size)
+        return [CheckpointRow(*row) for row in await self._rows(query.limit(limit))]
+
+    async def newest_checkpoint(self, log: int) -> CheckpointRow | None:
+        """The greatest of a log."""
+        query = select(*evidence_checkpoints.c).where(evidence_checkpoints.c.log == log)
+        query = query.order_by(evidence_checkpoints.c.size.desc()).limit(1)
+        rows = await self._rows(query)
+        return CheckpointRow(*rows[0]) if rows else None
+
+    async def unstamped(self, limit: int) -> list[CheckpointRow]:
+        """Checkpoints without a time stamp, the newest first."""
+        query = select(*evidence_checkpoints.c).where(evidence_checkpoints.c.stamp.is_(None))
+        query = query.order_by(
+            evidence_checkpoints.c.log.desc(), evidence_checkpoints.c.size.desc()
+        )
+        return [CheckpointRow(*row) for row in await self._rows(query.limit(limit))]
+
+    async def stamp(self, checkpoint: CheckpointRow, token: bytes, at: datetime) -> None:
+        """Keep the time stamp of a checkpoint."""
+        async with self._database.write(patience=PATIENCE) as connection:
+            await connection.execute(
+                update(evidence_checkpoints)
+                .where(
+                    evidence_checkpoints.c.log == checkpoint.log,
+                    evidence_checkpoints.c.size == checkpoint.size,
+                )
+                .values(stamp=token, stamped_at=at)
+            )
+
+    async def tiles(self, log: int, places: Collection[Place]) -> dict[Place, bytes]:
+        """Those of the places that have a tile."""
+        async with self._database.read(patience=PATIENCE) as connection:
+            return await read_tiles(connection, log, places)
+
+    async def facts(self, subjects: Sequence[bytes]) -> list[FactRow]:
+        """The facts of subjects, those of each in their order."""
+        query = select(*_FACT).where(evidence_facts.c.subject.in_(subjects))
+        query = query.order_by(evidence_facts.c.subject, evidence_facts.c.number)
+        return [FactRow(*row) for row in await self._rows(query)]
+
+    async def facts_from(self, log: int, index: int, limit: int) -> list[FactRow]:
+        """The facts of a log from an index on."""
+        query = select(*_FACT).where(evidence_facts.c.log == log, evidence_facts.c.idx >= index)
+        return [
+            FactRow(*row)
+            for row in await self._rows(query.order_by(evidence_facts.c.idx).limit(limit))
+        ]
+
+    async def messages(self, ids: Collection[UUID]) -> dict[UUID, MessageRow]:
+        """Messages as their facts need them."""
+        rows = await self._rows(select(*MESSAGE).where(messages.c.id.in_(ids))) if ids else []
+        return {row.id: message_row(row) for row in rows}
+
+    async def receipts(self, sms_activity_ids: Collection[str]) -> list[ReceiptRow]:
+        """All receipts of these ids."""
+        if not sms_activity_ids:
+            return []
+        query = (
+            select(*RECEIPT)
+            .select_from(receipts)
+            .outerjoin(deliveries, deliveries.c.sms_activity_id == receipts.c.sms_activity_id)
+            .where(receipts.c.sms_activity_id.in_(sms_activity_ids))
+        )
+        return [ReceiptRow(*row) for row in await self._rows(query)]
+
+    async def receipts_after(self, last: tuple[str, bytes], limit: int) -> list[Any]:
+        """Receipts in the order of their keys, for a walk over all: (sid, digest, id, received)."""
+        key = tuple_(receipts.c.sms_activity_id, receipts.c.digest)
+        query = select(
+            receipts.c.sms_activity_id, receipts.c.digest, receipts.c.id, receipts.c.received_at
+        ).where(key > tuple_(*last))
+        query = query.order_by(receipts.c.sms_activity_id, receipts.c.digest)
+        return list(await self._rows(query.limit(limit)))
+
+    async def waiting(self, sms_activity_ids: Collection[str]) -> set[str]:
+        """Those of the ids that have receipts which the log does not have yet."""
+        query = select(evidence_pending.c.sms_activity_id)
+        query = query.where(evidence_pending.c.sms_activity_id.in_(sms_activity_ids))
+        return {row[0] for row in await self._rows(query)}
+
+    async def count_waiting(self) -> int:
+        """Receipts that the log does not have yet."""
+        rows = await self._rows(select(func.count()).select_from(evidence_pending))
+        return int(rows[0][0])
+
+    async def _rows(self, query: Any) -> Sequence[Any]:
+        async with self._database.read(patience=PATIENCE) as connection:
+            return (await connection.execute(query)).all()
+
+
+async def read_tiles(
+    connection: AsyncConnection, log: int, places: Collection[Place]
+) -> dict[Place, bytes]:
+    """Those of the places that have a tile."""
+    if not places:
+        return {}
+    place = tuple_(evidence_tiles.c.level, evidence_tiles.c.idx)
+    query = select(evidence_tiles.c.level, evidence_tiles.c.idx, evidence_tiles.c.hashes).where(
+        evidence_tiles.c.log == log, place.in_(list(places))
+    )
+    return {(row[0], row[1]): row[2] for row in await connection.execute(query)}

@@ -1,0 +1,166 @@
+"""What the database forgets, and what becomes of disks: no two checkpoints that contradict."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from app.errors import Unavailable
+from app.record.evidence.checkpoint import open_checkpoint
+from app.record.evidence.log import checkpoint_of
+from app.record.evidence.note import SigningKey
+from app.record.evidence.verifying import verify
+from tests.record.evidence.test_log import facts
+from tests.record.evidence.world import KEY, World
+from tests.store.samples import message, receipt
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_database_behind_the_disk_ends_the_log(world: World) -> None:
+    of = message()
+    await world.drain()
+    await world.send(of)
+    await world.accept(of, "a1")
+    await world.log.checkpoint()
+    before = await world.snapshot()
+    await world.receive(receipt("a1", "ACKNOWLEDGED", 1))
+    later = checkpoint_of(await world.log.checkpoint())
+
+    await world.roll_back(before)
+    await world.receive(receipt("a1", "DELIVERED", 5))
+    newest = checkpoint_of(await world.log.checkpoint())
+
+    assert newest.origin.startswith(f"{KEY.name}/")
+    [began] = [fact for fact in await facts(world) if fact["type"] == "began"]
+    assert began["because"] == "the database was rolled back behind a checkpoint"
+    assert began["after"] == KEY.name
+    assert began["after_known"] == {"size": later.size, "root": later.root.hex()}
+    assert open_checkpoint(began["after_checkpoint"], [KEY.verifier]).size < later.size
+    report = verify(await world.documents.of_message(of.id), keys=[KEY.verifier])
+    assert not report.faults
+    assert not (await world.audit()).findings
+
+
+async def test_another_process_with_that_disk_sees_it_too(world: World) -> None:
+    await world.drain()
+    before = await world.snapshot()
+    await world.receive(receipt("b1", "ACKNOWLEDGED", 1))
+    await world.log.checkpoint()
+    await world.roll_back(before)
+    # As many facts again, so that only the root tells.
+    await world.receive(receipt("b2", "ACKNOWLEDGED", 1))
+    world.restart()
+    assert checkpoint_of(await world.log.checkpoint()).origin != KEY.name
+
+
+async def test_facts_without_a_checkpoint_are_proved_by_the_next_log(world: World) -> None:
+    await world.log.checkpoint()
+    of = message()
+    await world.send(of)
+    await world.accept(of, "c1")
+    await world.drain()
+    before = await world.snapshot()
+    await world.receive(receipt("c1", "DELIVERED", 1))
+    await world.log.checkpoint()
+    await world.roll_back(before)
+
+    document = await world.documents.of_message(of.id)
+    read = json.loads(document)
+    assert [entry["fact"]["type"] for entry in read["facts"]] == [
+        "recorded",
+        "attached",
+        "continued",
+    ]
+    assert [entry["proof"] is None for entry in read["facts"]] == [True, True, False]
+    assert not verify(document, keys=[KEY.verifier]).faults
+
+
+async def test_a_new_disk_is_a_new_origin(world: World, tmp_path: Path) -> None:
+    await world.log.checkpoint()
+    world.restart(tmp_path / "new disk")
+    await world.log.heard()
+    with pytest.raises(Unavailable):
+        await world.log.append()
+    world.later(seconds=20)
+    await world.receive(receipt("d1", "DELIVERED", 1))
+    newest = checkpoint_of(await world.log.checkpoint())
+    assert newest.origin != KEY.name
+    [began] = [fact for fact in await facts(world) if fact["type"] == "began"]
+    assert began["because"] == "the disk with the log's checkpoints is gone"
+
+
+async def test_the_same_disk_goes_on(world: World) -> None:
+    first = checkpoint_of(await world.log.checkpoint())
+    world.restart()
+    await world.receive(receipt("e1", "DELIVERED", 1))
+    assert checkpoint_of(await world.log.checkpoint()).origin == first.origin
+
+
+async def test_a_checkpoint_is_signed_hourly_while_there_is_anything_new(world: World) -> None:
+    await world.log.checkpoint()
+    world.later(minutes=61)
+    assert not await world.log.is_due()
+    await world.receive(receipt("f1", "DELIVERED", 1))
+    await world.drain()
+    assert await world.log.is_due()
+    await world.log.sign()
+    assert not await world.log.is_due()
+
+
+async def test_a_rotated_key_is_a_fact_and_both_sign(world: World) -> None:
+    await world.log.checkpoint()
+    second = SigningKey.generate(KEY.name)
+    world.keys = (KEY, second)
+    world.restart()
+    await world.drain()
+    newest = await world.log.checkpoint()
+    [rotation] = [fact for fact in await facts(world) if fact["type"] == "rotation"]
+    assert rotation["keys"] == [str(KEY.verifier), str(second.verifier)]
+    for key in (KEY, second):
+        open_checkpoint(newest.note, [key.verifier])
+
+
+async def test_a_replica_with_a_new_disk_joins_the_log(world: World, tmp_path: Path) -> None:
+    first = checkpoint_of(await world.log.checkpoint())
+    replica = World(world.database, tmp_path / "replica")
+    await replica.log.heard()
+    with pytest.raises(Unavailable):  # the other has not been heard of since
+        await replica.log.append()
+    for one in (world, replica):
+        one.later(seconds=6)
+    await world.log.heard()
+    await world.receive(receipt("g1", "DELIVERED", 1))
+    await replica.drain()
+    await replica.log.heard()
+    signed = asyncio.create_task(replica.log.checkpoint())
+    await asyncio.sleep(0.2)
+    assert not signed.done()  # before the other disk has it
+    await world.log.heard()
+    newest = checkpoint_of(await signed)
+    assert (newest.origin, newest.size) == (first.origin, first.size + 1)
+
+
+async def test_the_disk_that_is_left_remembers_for_both(world: World, tmp_path: Path) -> None:
+    await world.log.checkpoint()
+    replica = World(world.database, tmp_path / "replica")
+    await replica.log.heard()
+    for one in (world, replica):
+        one.later(seconds=6)
+    await world.log.heard()
+    await replica.drain()
+    await replica.log.heard()
+    before = await world.snapshot()
+    await world.receive(receipt("h1", "DELIVERED", 1))
+    signed = asyncio.create_task(world.log.checkpoint())
+    await asyncio.sleep(0.2)
+    await replica.log.heard()
+    shown = checkpoint_of(await signed)
+
+    await world.roll_back(before)
+    replica.later(seconds=20)  # the other one is gone
+    await replica.receive(receipt("h2", "DELIVERED", 1))
+    assert checkpoint_of(await replica.log.checkpoint()).origin != shown.origin

@@ -28,7 +28,7 @@ NOT_MOVED_HERE = {
     "dlr_alarm",  # tests/ops/test_alarms.py
     "dlr_build_info",
     "dlr_spool_free_bytes",
-    "dlr_evidence_lag_seconds",  # tests/record/evidence
+    "dlr_evidence_lag_seconds",
     "dlr_evidence_size",
 }
 

@@ -249,6 +249,8 @@ async def require_valid_key(request: Request) -> None:
 AnyCaller = Annotated[Caller, Security(api_key, scopes=list(Scope))]
 SendCaller = Annotated[Caller, Security(api_key, scopes=[Scope.SEND])]
 ReadCaller = Annotated[Caller, Security(api_key, scopes=[Scope.READ, Scope.SUPPORT])]
+OwnReadCaller = Annotated[Caller, Security(api_key, scopes=[Scope.READ])]
+"""Of what is not for support, as it holds texts: ``changes`` is whose messages it may see."""
 WebhooksCaller = Annotated[Caller, Security(api_key, scopes=[Scope.WEBHOOKS])]
 SupportCaller = Annotated[Caller, Security(api_key, scopes=[Scope.SUPPORT])]
 AdminCaller = Annotated[Caller, Security(api_key, scopes=[Scope.ADMIN])]

@@ -30,6 +30,7 @@ from iovox_receipts.errors import (
     TryLater,
     Unreachable,
 )
+from iovox_receipts.evidence import Checkpoint
 from iovox_receipts.filters import Filters, Grouping
 from iovox_receipts.models import (
     Entry,
@@ -49,6 +50,7 @@ __all__ = [
     "AsyncClient",
     "Audited",
     "BadSignature",
+    "Checkpoint",
     "Client",
     "ClientError",
     "Conflict",

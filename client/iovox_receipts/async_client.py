@@ -18,6 +18,7 @@ from iovox_receipts import models
 from iovox_receipts.calls import Call, Caller, Sleep, understood
 from iovox_receipts.errors import ClientError, Conflict, NotAllowed, NotFinalYet
 from iovox_receipts.events import read_feed, read_stream
+from iovox_receipts.evidence import AsyncEvidence
 from iovox_receipts.filters import Filters, Grouping, filter_params, params
 from iovox_receipts.models import Event, Found, Json, Message, Outcome, Page, Sent, rfc3339
 from iovox_receipts.record import AsyncRecord
@@ -65,6 +66,7 @@ class AsyncClient:
         )
         self.webhooks = AsyncWebhooks(self._caller)
         self.record = AsyncRecord(self._caller)
+        self.evidence = AsyncEvidence(self._caller)
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ import httpx
 from iovox_receipts.async_client import PATIENCE, AsyncClient
 from iovox_receipts.blocking import Blocking, LoopThread, blocking, iterating
 from iovox_receipts.calls import Sleep
+from iovox_receipts.evidence import AsyncEvidence
 from iovox_receipts.record import AsyncRecord
 from iovox_receipts.subscriptions import AsyncWebhooks
 
@@ -36,6 +37,13 @@ class Record(Blocking[AsyncRecord]):
     audit = iterating(AsyncRecord.audit)
     erase = blocking(AsyncRecord.erase)
     erasure = blocking(AsyncRecord.erasure)
+
+
+class Evidence(Blocking[AsyncEvidence]):
+    """``client.evidence``: see AsyncEvidence for what each method does."""
+
+    document = blocking(AsyncEvidence.document)
+    checkpoint = blocking(AsyncEvidence.checkpoint)
 
 
 class Client(Blocking[AsyncClient]):
@@ -68,6 +76,7 @@ class Client(Blocking[AsyncClient]):
         super().__init__(target, LoopThread(closing=target.close))
         self.webhooks = Webhooks(target.webhooks, self._thread)
         self.record = Record(target.record, self._thread)
+        self.evidence = Evidence(target.evidence, self._thread)
 
     def __enter__(self) -> Self:
         return self

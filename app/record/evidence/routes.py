@@ -20,7 +20,7 @@ from app.record.evidence.answers import (
 )
 from app.record.evidence.desk import EvidenceDesk
 from app.record.evidence.models import Evidence
-from app.web.caller import AnyCaller, ReadCaller
+from app.web.caller import AnyCaller, OwnReadCaller
 from app.web.paths import OWNED_MESSAGE_ID
 from app.web.problems import problems
 from app.web.routing import KeyedRoute
@@ -107,11 +107,11 @@ async def list_keys(_caller: AnyCaller, desk: TheDesk) -> Keys:
 async def get_evidence(
     id: Annotated[str, Path(description="Ours, or iovox's `sms_activity_id`")],
     asked: Annotated[EvidenceQuery, Query()],
-    caller: ReadCaller,
+    caller: OwnReadCaller,
     desk: TheDesk,
 ) -> Response:
     """One document, which `dlr evidence verify` checks without this service. Keep its bytes as they
-    are. It holds the text, so `support` gets it only with `read`.
+    are. It holds the text, so it is for the message's app and for admins, and not for `support`.
     """
-    data = await desk.of_message(id, app=caller.sees, since=asked.since)
+    data = await desk.of_message(id, app=caller.changes, since=asked.since)
     return Response(data, media_type="application/json")

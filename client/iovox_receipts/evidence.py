@@ -1,0 +1,49 @@
+"""What proves the history of a message, as bytes for a verifier (`dlr evidence verify`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import httpx
+
+from iovox_receipts.calls import Call, Caller, understood
+from iovox_receipts.models import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How large the log was, and its root (hexadecimal). ``note`` is what was signed: keep it."""
+
+    origin: str
+    size: int
+    root: str
+    note: str
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+
+class AsyncEvidence:
+    """``client.evidence``. Every method raises Conflict where the service keeps no log."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def document(self, message_id: str, *, since: int | None = None) -> bytes:
+        """The evidence of a message, by either id: keep its bytes as they are. ``since``: the size
+        of a checkpoint that you have, with which it is to be compared.
+        """
+        if not message_id:
+            raise ValueError("an id is needed")
+        path = f"/v1/messages/{quote(message_id, safe='')}/evidence"
+        query = {} if since is None else {"since": str(since)}
+        return (await self._caller.ask(Call("GET", path, params=query))).content
+
+    async def checkpoint(self) -> Checkpoint:
+        """One of what the log has by now."""
+        return _checkpoint(await self._caller.ask(Call("GET", "/v1/evidence/checkpoint")))
+
+
+def _checkpoint(response: httpx.Response) -> Checkpoint:
+    with understood(response):
+        raw = response.json()
+        return Checkpoint(raw["origin"], raw["size"], raw["root"], raw["note"], raw=raw)

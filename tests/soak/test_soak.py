@@ -31,6 +31,9 @@ SENDS = float(os.environ.get("SOAK_SENDS", "5"))
 """A second, to each replica."""
 SLOPE = 0.05
 """MiB a minute, over the last half of a long run."""
+FLAT_AFTER = 30
+"""Minutes: a process grows for some of them, until its caches and its heap are as large as they get.
+In a run of 5 the last half still has 0.6 MiB a minute."""
 MORE_DESCRIPTORS = 25
 """Connections come and go with the load; a leak of one a restart, or a minute, is more."""
 
@@ -78,7 +81,7 @@ async def test_nothing_is_lost_doubled_or_leaked(
             report(replica, per_second)
             warm, last = replica.looks[0], replica.looks[-1]
             assert last[2] <= warm[2] + MORE_DESCRIPTORS, replica.looks
-            if IS_LONG:
+            if MINUTES >= FLAT_AFTER:
                 assert replica.slope() <= SLOPE, replica.looks
     finally:
         world.close()

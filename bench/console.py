@@ -66,8 +66,7 @@ def _paths(number: int) -> dict[str, str]:
         "messages, newest first": "/console",
         "a message": f"/console/messages/{traffic.message_id(number)}",
         "attention": "/console/attention",
-        "overview, 24 hours": "/console/overview?range=24h",
-        "overview, 7 days": "/console/overview?range=7d",
+        "overview, 30 days": "/console/overview?range=30d",
     }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC
 from hashlib import blake2b
 from uuid import UUID
@@ -29,6 +30,7 @@ from app.lookup.responses import MessageSummary
 from app.model.london import LONDON
 from app.model.numbers import as_written
 from app.model.status import Status
+from app.record.evidence.desk import EvidenceDesk
 from app.send.sender import Sender
 from app.web.caller import Caller, Scope
 
@@ -118,8 +120,28 @@ async def show_text(request: Request, id: str) -> Response:
 @router.get("/messages/{id:path}/print")
 @allows(*READERS)
 async def case_file(request: Request, id: str) -> Response:
-    """The case file, for paper."""
-    return await _message(request, id, template="print.html")
+    """The case file, for paper, with the digest of its evidence as it is now."""
+    desk: EvidenceDesk | None = request.app.state.evidence
+    fingerprint = None
+    if desk is not None:
+        with suppress(NotFound):  # the log has nothing of it, or not yet
+            data = await desk.of_message(id, app=request.state.caller.sees, since=None)
+            fingerprint = str(json.loads(data)["digest"])
+    return await _message(request, id, template="print.html", fingerprint=fingerprint)
+
+
+@router.get("/messages/{id:path}/evidence")
+@allows(Scope.READ)
+async def evidence(request: Request, id: str) -> Response:
+    """What anyone can check. It holds the text, so this is recorded as a look at it."""
+    desk: EvidenceDesk | None = request.app.state.evidence
+    if desk is None:
+        raise Conflict("There is no evidence log: DLR_EVIDENCE_KEY_FILE is not set.")
+    console: Console = request.app.state.console
+    data = await desk.of_message(id, app=request.state.caller.sees, since=None)
+    await console.recording.looked(request, [id], revealed=True)
+    name = {"Content-Disposition": 'attachment; filename="evidence.json"'}
+    return Response(data, media_type="application/json", headers={**PRIVATE, **name})
 
 
 @router.get("/messages/{id:path}/again")
@@ -178,6 +200,7 @@ async def _message(
     shows_text: bool = False,
     known: bool = False,
     action: str | None = None,
+    fingerprint: str | None = None,
 ) -> Response:
     lookups: Lookups = request.app.state.lookups
     console: Console = request.app.state.console
@@ -215,8 +238,9 @@ async def _message(
         can_change=changes,
         can_resend=changes and described.status not in (Status.QUEUED, Status.SENDING),
         can_cancel=changes and described.status == Status.QUEUED,
-        can_evidence=False,
-        fingerprint=None,
+        can_evidence=request.app.state.evidence is not None and may(caller, {Scope.READ}),
+        fingerprint=fingerprint,
+        has_evidence=request.app.state.evidence is not None,
         text=own.request.text if shows_text and own else None,
         known=version,
         done=request.query_params.get("done"),

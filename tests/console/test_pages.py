@@ -80,6 +80,7 @@ def test_a_list_with_counts_survives_reload_back_and_a_new_tab(desk: Desk) -> No
     address = page.url
     rows = page.locator("tbody tr")
     assert rows.count() == 10
+    expect(page.get_by_text("10 messages.")).to_be_visible()
     rows.first.get_by_role("link").click()
     page.go_back()
     assert page.url == address

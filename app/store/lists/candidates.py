@@ -51,12 +51,14 @@ class Branch:
     def some(self, *, app: ColumnElement[str] | None, above: bool) -> Select[Any]:
         """Any ``depth`` ids below ``below``, to be counted: not every index has them in order."""
         of_app = () if self.app is None else (self.app == app,)
-        return (
+        some = (
             select(self.key.label("id"))
             .where(*of_app, *self.where, self.key < bindparam("below"))
             .where(*([self.key >= bindparam("above")] if above else []))
             .limit(bindparam("depth"))
+            .subquery()
         )
+        return select(some.c.id)
 
     def newest(self, *, app: ColumnElement[str] | None, above: bool, below: bool) -> Select[Any]:
         """The first ``depth`` ids, their places in the branch, and whether they fit."""

@@ -143,7 +143,8 @@ def _parameter(parameter: Any) -> str:
 def _kinds(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:
     yield kind
     for each in kind.__subclasses__():
-        yield from _kinds(each)
+        if each.__module__ == ServiceError.__module__:  # pages for people have more of their own
+            yield from _kinds(each)
 
 
 def _first(text: str) -> str:

@@ -20,6 +20,8 @@ from tests.support import load
 DLR = [Offered(method, "/dlr", frozenset()) for method in ("POST", "GET", "PUT")]
 # A stream has no end; it has tests of its own.
 ROUTES = [*DLR, *(route for route in offered() if not route.path.endswith("/stream"))]
+FORMS = "/console"
+"""Pages for people. A form is read before it is known who sent it, as that of signing in is."""
 WRITING = [route for route in ROUTES if route.method in {"POST", "PUT", "PATCH", "DELETE"}]
 
 QUICK = settings(
@@ -113,7 +115,7 @@ def test_bodies(
     headers = secrets if with_secrets else {}
     status = status_of(service, load.request(route.method, fill(route, name), headers, sent))
     assert status < 500
-    if not with_secrets:
+    if not with_secrets and not route.path.startswith(FORMS):
         assert status in (401, 404, 405)
 
 

@@ -26,8 +26,8 @@ def pages(desk: Desk) -> list[str]:
         f"/messages/{ids['delivered']}", f"/messages/{ids['unconfirmed']}",
         f"/messages/{ids['overdue']}", f"/messages/{ids['contradictory']}",
         f"/messages/{ids['evil']}", f"/messages/{ids['delivered']}/print",
-        f"/messages/{ids['failed']}/again", "/attention", "/overview", "/webhooks", "/keys", "/audit",
-        "/nowhere",
+        f"/messages/{ids['failed']}/again", "/attention", "/overview", "/webhooks", "/keys",
+        "/audit", "/nowhere",
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, TextClause, inspect, text
 
 from app.errors import SchemaBehind, SchemaUnusable, StoreUnavailable
 from app.store.engine import Database
@@ -21,6 +21,12 @@ from app.store.tables import metadata
 from tests.support.ports import free_port
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+# SQLAlchemy cannot read such an index back from SQLite; on PostgreSQL it is compared.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index"),
+    pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based"),
+]
 
 
 @pytest.fixture
@@ -86,6 +92,8 @@ async def test_indexes_have_the_declared_condition(empty: Database) -> None:
         found = await connection.run_sync(conditions)
     for table in metadata.tables.values():
         for index in table.indexes:
+            if empty.is_sqlite and any(isinstance(each, TextClause) for each in index.expressions):
+                continue
             declared = index.dialect_options["sqlite"]["where"] is not None
             assert found[str(index.name)] is declared, index.name
 

@@ -32,8 +32,8 @@ SENDS = float(os.environ.get("SOAK_SENDS", "5"))
 SLOPE = 0.05
 """MiB a minute, over the last half of a long run."""
 FLAT_AFTER = 30
-"""Minutes: a process grows for some of them, until its caches and its heap are as large as they get.
-In a run of 5 the last half still has 0.6 MiB a minute."""
+"""Minutes: a process grows for some, until its caches and its heap are as large as they get. In a
+run of 5 the last half still has 0.6 MiB a minute."""
 MORE_DESCRIPTORS = 25
 """Connections come and go with the load; a leak of one a restart, or a minute, is more."""
 

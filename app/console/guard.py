@@ -47,12 +47,6 @@ log = structlog.get_logger(__name__)
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
-class Forged(NotAllowed):
-    """A form that our page did not make, or made for another session."""
-
-    title = "This form is out of date"
-
-
 def allows(*scopes: str) -> Callable[[Endpoint], Endpoint]:
     """The scopes of which somebody needs one to see a page; ``public`` alone is everybody."""
 
@@ -131,28 +125,28 @@ def caller_of(session: Session) -> Caller:
 
 
 def require_own_form(request: Request) -> None:
-    """Refuse a form that did not come from a page of this session. Raises Forged."""
+    """Refuse a form that did not come from a page of this session. Raises NotAllowed."""
     if request.method in ("GET", "HEAD"):
         return
     require_own_page(request)
     sent = request.state.form.get(CSRF_FIELD, "")
     if not secrets.compare_digest(sent.encode(), request.state.session.csrf.encode()):
-        raise Forged("Nothing was done: the page is older than your session. Load it again.")
+        raise NotAllowed("Nothing was done: the page is older than your session. Load it again.")
 
 
 def require_own_page(request: Request) -> None:
-    """Refuse what another site's page sends. Raises Forged."""
+    """Refuse what another site's page sends. Raises NotAllowed."""
     fetch_site = request.headers.get("sec-fetch-site")
     if fetch_site is not None:
         if fetch_site not in ("same-origin", "none"):
-            raise Forged("Nothing was done: the form did not come from this console.")
+            raise NotAllowed("Nothing was done: the form did not come from this console.")
         return
     origin = request.headers.get("origin")
     if origin is None:
         return
     hosts = {request.headers.get("host"), request.app.state.console.host}
     if urlsplit(origin).netloc not in hosts:
-        raise Forged("Nothing was done: the form did not come from this console.")
+        raise NotAllowed("Nothing was done: the form did not come from this console.")
 
 
 async def _form(request: Request) -> dict[str, str]:

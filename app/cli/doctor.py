@@ -18,7 +18,7 @@ from app.ops.doctor.database import examine_database, examine_processes
 from app.ops.doctor.disk import examine_spool
 from app.ops.doctor.findings import Finding
 from app.ops.doctor.iovox import examine_iovox
-from app.runtime import callback_headers, iovox_proxy, iovox_tls, open_database
+from app.runtime.configured import callback_headers, iovox_proxy, iovox_tls, open_database
 from app.settings import NEEDED_TO_SERVE, Settings, read, unknown_variables, variable
 from app.store.engine import Database
 

@@ -20,9 +20,8 @@ from app.errors import ConfigurationError, StoreUnavailable, StoreUnsuitable
 from app.ops import logs
 from app.ops.metrics import SHARED
 from app.receive.spool import Spool
-from app.runtime import (
-    COMPONENTS_SHARE,
-    Runtime,
+from app.runtime import COMPONENTS_SHARE, Runtime
+from app.runtime.configured import (
     callback_headers,
     iovox_proxy,
     iovox_tls,

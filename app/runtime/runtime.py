@@ -7,27 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import structlog
-from pydantic import SecretStr
-from yarl import URL
 
 from app.console.attention import Attention
-from app.console.openid import Provider, read_roles
 from app.console.parts import Console
 from app.console.recording import Recording
 from app.errors import ConfigurationError, SchemaBehind, SchemaUnusable, StoreUnavailable
 from app.feed.hub import Hub
-from app.iovox.callback import CallbackHeaders
 from app.iovox.client import IovoxClient
-from app.iovox.proxy import find_proxy
-from app.iovox.tls import tls_context
 from app.lookup.lookups import Lookups
 from app.lookup.waiters import StatusWaiters
 from app.ops.alarms.watch import AlarmWatch
@@ -40,7 +32,6 @@ from app.ops.recent import Recent
 from app.parts.lifecycle import Background, Close, close_in_order
 from app.parts.networks import read_networks
 from app.parts.rereading import Rereader
-from app.parts.sealing import Sealer
 from app.parts.throttle import Throttle
 from app.receive.drainer import Drainer
 from app.receive.endpoint import PATH as DLR_PATH
@@ -53,20 +44,23 @@ from app.receive.tally import Tally
 from app.record.audit import Auditor
 from app.record.disks import DiskKeeper
 from app.record.erasure import Eraser
-from app.record.evidence.desk import EvidenceDesk
-from app.record.evidence.disk import KnownCheckpoints
-from app.record.evidence.document import Documents
-from app.record.evidence.keys import read_keys
-from app.record.evidence.log import EvidenceLog
-from app.record.evidence.note import SigningKey
-from app.record.evidence.stamping import Stamper
-from app.record.evidence.witnesses import Witnesses
-from app.record.evidence.worker import EvidenceWorker
 from app.record.folders import Folders
 from app.record.journal import Journal
 from app.record.keeper import Keeper
 from app.record.restorer import Restorer
 from app.record.retention import SERVICE, Purger, Retention
+from app.runtime.configured import (
+    callback_headers,
+    days,
+    iovox_proxy,
+    iovox_tls,
+    open_database,
+    openid_provider,
+    plain,
+    sealer,
+    warn_of_short_secret,
+)
+from app.runtime.evidence import build_evidence
 from app.send.breaker import CircuitBreaker
 from app.send.gate import POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE, Gate
 from app.send.outcome_recorder import OutcomeRecorder
@@ -82,12 +76,8 @@ from app.store.bringing_back import BringingBackStore
 from app.store.clock import DatabaseClock
 from app.store.clock_watch import ClockWatch
 from app.store.console_sessions import ConsoleSessionStore
-from app.store.engine import Database
 from app.store.erasing.disks import DiskStore
 from app.store.erasing.store import ErasureStore
-from app.store.evidence.appending import EvidenceAppender
-from app.store.evidence.disks import EvidenceDisks
-from app.store.evidence.reading import EvidenceReader
 from app.store.feed import FeedStore
 from app.store.history import HistoryStore
 from app.store.idempotency import IdempotencyStore
@@ -124,15 +114,11 @@ from app.webhooks.schedule import Schedule
 from app.webhooks.subscriptions import Subscriptions
 from app.webhooks.targets import Targets
 
-LISTENER_CONNECTIONS = 1
-"""Of DLR_DATABASE_POOL: the connection that listens for notifications."""
 INTAKE_CONNECTIONS = 6
 """Database connections reserved for receipts, which must not wait for the API's queries."""
 INTAKE_ASYNCPG_CONNECTIONS = 4
 """Of these, in asyncpg's pool, for batches of receipts: two in parallel, the drainer, and one that
 hangs. The others are SQLAlchemy's, for rejected calls and for health checks."""
-SHORTEST_SECRET = 16
-"""Characters of a callback secret, under which the log warns of it."""
 COMPONENTS_SHARE = 0.3
 """The share of DLR_SHUTDOWN_TIMEOUT for stopping the components; the rest is for open requests."""
 
@@ -271,7 +257,7 @@ class Runtime:
         self.client = IovoxClient(
             base_url=settings.iovox_url,
             username=settings.iovox_username or "",
-            secure_key=_plain(settings.iovox_secure_key) or "",
+            secure_key=plain(settings.iovox_secure_key) or "",
             callback_url=f"{settings.public_url}{DLR_PATH}",
             callback_headers=self.callback_headers,
             pool_timeout=POOL_TIMEOUT_UNDER_A_RATE if rate else POOL_TIMEOUT,
@@ -421,10 +407,10 @@ class Runtime:
                 ("database_url",): self._use_database_url,
                 ("callback_url_headers", "callback_previous_secrets"): self._use_callback_headers,
                 ("iovox_secure_key",): lambda new: self.client.use_key(
-                    _plain(new.iovox_secure_key) or ""
+                    plain(new.iovox_secure_key) or ""
                 ),
                 ("iovox_proxy",): lambda new: self.client.use_proxy(iovox_proxy(new)),
-                ("encryption_key",): lambda new: self.sealer.use(_plain(new.encryption_key) or ""),
+                ("encryption_key",): lambda new: self.sealer.use(plain(new.encryption_key) or ""),
             },
         )
 
@@ -498,34 +484,15 @@ class Runtime:
         )
 
     def _build_evidence(self) -> None:
-        settings = self.settings
-        self.evidence: EvidenceDesk | None = None
-        self.evidence_worker: EvidenceWorker | None = None
-        if settings.evidence_key_file is None:
-            return
-        reader = EvidenceReader(self.database)
-        known = KnownCheckpoints(settings.spool_dir)
-        disks = EvidenceDisks(self.database)
-        log = EvidenceLog(
-            appender=EvidenceAppender(self.database),
-            reader=reader,
-            known=known,
-            witnesses=Witnesses(disks=disks, known=known, now=self._now),
-            keys=evidence_keys(settings.evidence_key_file),
+        built = build_evidence(
+            self.settings,
+            database=self.database,
+            history=self.history,
+            metrics=self.metrics,
             now=self._now,
         )
-        stamper = None
-        if settings.evidence_tsa_url is not None:
-            stamper = Stamper(url=settings.evidence_tsa_url, reader=reader, now=self._now)
-        self.evidence = EvidenceDesk(
-            log=log,
-            reader=reader,
-            documents=Documents(reader=reader, log=log),
-            history=self.history,
-        )
-        self.evidence_worker = EvidenceWorker(
-            log=log, reader=reader, stamper=stamper, metrics=self.metrics, now=self._now
-        )
+        self.evidence = built[0] if built else None
+        self.evidence_worker = built[1] if built else None
 
     def _wake_senders(self) -> None:
         self.wakeups.announce(QUEUE)
@@ -535,8 +502,8 @@ class Runtime:
         settings = self.settings
         self.retention = Retention(
             RetentionStore(self.database),
-            keep_texts_for=_days(settings.keep_texts_for),
-            keep_for=_days(settings.keep_for),
+            keep_texts_for=days(settings.keep_texts_for),
+            keep_for=days(settings.keep_for),
         )
         store = ErasureStore(self.database)
         self.eraser = Eraser(
@@ -715,107 +682,3 @@ class Runtime:
         """What was begun on a primary that is dead and silent would wait for it many seconds."""
         for database in (self.intake, self.database):
             database.drop_elsewhere(self._writable_server)
-
-
-def open_database(
-    settings: Settings,
-    *,
-    pool_size: int | None = None,
-    direct_size: int | None = None,
-    clock: DatabaseClock | None = None,
-) -> Database:
-    """The database of DLR_DATABASE_URL. Raises ConfigurationError."""
-    pool_size = pool_size or settings.database_pool - LISTENER_CONNECTIONS
-    with _configuration_errors("database_url"):
-        return Database(
-            settings.database_url,
-            pool_size=pool_size,
-            direct_size=direct_size,
-            pooler=settings.database_pooler,
-            clock=clock,
-        )
-
-
-def callback_headers(settings: Settings) -> CallbackHeaders:
-    """The headers and secrets of callbacks. Raises ConfigurationError, without the secrets."""
-    previous = settings.callback_previous_secrets.get_secret_value()
-    with _configuration_errors():
-        return CallbackHeaders.parse(
-            _plain(settings.callback_url_headers) or "",
-            auth_header=settings.callback_auth_header,
-            previous_secrets=[value.strip() for value in previous.split(",") if value.strip()],
-        )
-
-
-def warn_of_short_secret(headers: CallbackHeaders) -> None:
-    """Say so where the callback secret can be guessed."""
-    if headers.shortest < SHORTEST_SECRET:
-        log.warning(
-            "callback_secret_short",
-            characters=headers.shortest,
-            consequence="whoever guesses it can say that texts were delivered",
-            remedy="`openssl rand -hex 24` makes a good one",
-        )
-
-
-def sealer(settings: Settings) -> Sealer:
-    """What encrypts webhooks' secrets. Raises ConfigurationError, without quoting a key."""
-    with _configuration_errors("encryption_key"):
-        return Sealer(_plain(settings.encryption_key) or "")
-
-
-def openid_provider(settings: Settings) -> Provider | None:
-    """Where people may sign in besides with a key. Raises ConfigurationError."""
-    if settings.oidc_issuer is None:
-        return None
-    secret = _plain(settings.oidc_client_secret)
-    roles = read_roles(settings.oidc_roles)
-    if not settings.oidc_client_id or not secret or not roles:
-        names = ("oidc_client_id", "oidc_client_secret", "oidc_roles")
-        needed = ", ".join(variable(name) for name in names)
-        raise ConfigurationError(f"{variable('oidc_issuer')} is set, and needs {needed} as well.")
-    return Provider(
-        issuer=settings.oidc_issuer,
-        client_id=settings.oidc_client_id,
-        client_secret=secret,
-        roles=roles,
-        name=settings.oidc_name,
-    )
-
-
-def evidence_keys(file: Path) -> list[SigningKey]:
-    """The keys of DLR_EVIDENCE_KEY_FILE. Raises ConfigurationError, without them."""
-    with _configuration_errors("evidence_key_file"):
-        return read_keys(file)
-
-
-def iovox_proxy(settings: Settings) -> URL | None:
-    """The proxy for requests to iovox, if any. Raises ConfigurationError, without the password."""
-    with _configuration_errors():
-        return find_proxy(settings.iovox_url, _plain(settings.iovox_proxy))
-
-
-def iovox_tls(settings: Settings) -> ssl.SSLContext | None:
-    """The TLS context for iovox; None for http. Raises ConfigurationError (invalid CA file)."""
-    if settings.iovox_ca_file is None and settings.iovox_url.startswith("http:"):
-        return None
-    with _configuration_errors("iovox_ca_file"):
-        return tls_context(settings.iovox_ca_file)
-
-
-@contextmanager
-def _configuration_errors(field: str | None = None) -> Iterator[None]:
-    """Turn a ValueError into a ConfigurationError; ``field`` is named if the error does not."""
-    try:
-        yield
-    except ValueError as error:
-        where = f"{variable(field)}: " if field else ""
-        raise ConfigurationError(f"A setting cannot be used.\n  {where}{error}") from error
-
-
-def _days(number: float | None) -> timedelta | None:
-    return None if number is None else timedelta(days=number)
-
-
-def _plain(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None

@@ -6,8 +6,6 @@ Works on the database; whoever has its URL is trusted.
 from __future__ import annotations
 
 import asyncio
-import getpass
-import socket
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,9 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.actor import os_actor
 from app.cli.database import with_database
 from app.cli.output import AsJson, print_json, print_table
 from app.cli.times import time_option
+from app.model.audit import Action
 from app.settings import load
 from app.store.engine import Database
 from app.store.presence import PresenceStore, Process, Standing
@@ -75,7 +75,8 @@ def hold_queue(
 
     async def hold(database: Database) -> list[Process]:
         presence = PresenceStore(database)
-        await presence.hold(_operator(), reason)
+        entry = os_actor().did(Action.HOLD_QUEUE, details={"reason": reason})
+        await presence.hold(_operator(), reason, entry=entry)
         until = time.monotonic() + SEEN_WITHIN
         while unaware := _unaware(await presence.look()):
             if time.monotonic() > until:
@@ -110,7 +111,8 @@ def settle_queue(
                 f"it lies in the future; the database's time is {_time(now)}",
                 param_hint="--before",
             )
-        return await store.settle(before, by=_operator())
+        entry = os_actor().did(Action.SETTLE_QUEUE, details={"before": _time(before)})
+        return await store.settle(before, by=_operator(), entry=entry)
 
     settled = with_database(load(), settle)
     typer.echo(f"{settled} messages are {status} now.")
@@ -123,7 +125,7 @@ def release_queue() -> None:
     async def release(database: Database) -> list[Process]:
         presence = PresenceStore(database)
         absent = (await presence.look()).absent
-        await presence.release()
+        await presence.release(entry=os_actor().did(Action.RELEASE_QUEUE))
         return absent
 
     for one in with_database(load(), release):
@@ -198,11 +200,7 @@ def _unaware(found: Standing) -> list[Process]:
 
 
 def _operator() -> str:
-    try:
-        user = getpass.getuser()
-    except OSError:  # a container may run as a user without a name
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"
+    return os_actor().who.removeprefix("os:")
 
 
 def _time(moment: datetime) -> str:

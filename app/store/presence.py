@@ -18,7 +18,9 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.model.audit import Entry
 from app.model.fact import Settled
+from app.store.audit import append as append_to_audit
 from app.store.engine import Database
 from app.store.file_identity import FileIdentity
 from app.store.tables import (
@@ -217,15 +219,16 @@ class PresenceStore:
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(delete(processes).where(gone))
 
-    async def hold(self, by: str, reason: str) -> None:
-        """Hold the queue; the first reason stands."""
+    async def hold(self, by: str, reason: str, *, entry: Entry | None = None) -> None:
+        """Hold the queue; the first reason stands. ``entry`` tells of it in the audit."""
         async with self._database.write(patience=PATIENCE) as connection:
             there = (await connection.execute(select(queue_holds.c.name))).first()
             if there is None:
                 row = {"name": QUEUE, "held_at": func.now(), "held_by": by, "reason": reason}
                 await _insert(connection, queue_holds, row)
+            await append_to_audit(connection, [entry])
 
-    async def release(self) -> None:
+    async def release(self, *, entry: Entry | None = None) -> None:
         """End the hold, and wait no more for processes that have not brought back everything: not
         in this incarnation, nor in a later one, until they are seen again.
         """
@@ -239,6 +242,7 @@ class PresenceStore:
             await connection.execute(
                 update(incarnations).where(incarnations.c.n == newest).values(values)
             )
+            await append_to_audit(connection, [entry])
 
     async def is_held(self) -> bool:
         """Whether the queue is held."""

@@ -9,9 +9,11 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import func, insert, literal_column, select
 
+from app.model.audit import Entry
 from app.model.fact import Settled
 from app.model.message import Outcome, Step
 from app.model.status import Status
+from app.store.audit import append as append_to_audit
 from app.store.engine import Database
 from app.store.events import NewEvent, append
 from app.store.messages import settle_one
@@ -57,11 +59,13 @@ class QueueStore:
             rows = await connection.execute(select(queue_settlements))
             return [Settled(row.id, row.before, row.settled_at, row.settled_by) for row in rows]
 
-    async def settle(self, before: datetime, *, by: str, id_: UUID | None = None) -> int:
+    async def settle(
+        self, before: datetime, *, by: str, id_: UUID | None = None, entry: Entry | None = None
+    ) -> int:
         """Make what is QUEUED and was made before that time UNCONFIRMED; returns how many.
 
         It is recorded first, so that it can be done again where the database forgets it; ``id_``:
-        of a record that was made then.
+        of a record that was made then. ``entry`` tells of it in the audit.
         """
         now = self._database.clock.now()
         values = {"id": id_ or uuid4(), "before": before, "settled_at": now, "settled_by": by}
@@ -69,6 +73,7 @@ class QueueStore:
             there = select(queue_settlements.c.id).where(queue_settlements.c.id == values["id"])
             if (await connection.execute(there)).first() is None:
                 await connection.execute(insert(queue_settlements).values(values))
+                await append_to_audit(connection, [entry])
         settled = 0
         while some := await self._settle_some(before, now):
             settled += some

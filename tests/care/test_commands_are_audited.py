@@ -34,9 +34,13 @@ COMMANDS: Mapping[str, Action | LeavesNone] = {
     "audit": LeavesNone("shows nobody's messages"),
     "secrets key": LeavesNone("prints a new key, and changes nothing"),
     "secrets encrypt": LeavesNone("changes how secrets are stored, and no record"),
-    "queue hold": LeavesNone("the hold itself names who holds the queue, and why"),
-    "queue release": LeavesNone("ends a hold; not told of yet"),
-    "queue settle": LeavesNone("the settlement itself is kept, with who and when"),
+    "queue hold": Action.HOLD_QUEUE,
+    "queue release": Action.RELEASE_QUEUE,
+    "queue settle": Action.SETTLE_QUEUE,
+    "evidence keygen": LeavesNone("writes a new key into a file, and changes nothing"),
+    "evidence verify": LeavesNone("reads a file that its user has"),
+    "evidence audit": LeavesNone("compares, and shows no message's content"),
+    "evidence stamp": LeavesNone("adds a time stamp to a checkpoint, and changes no record"),
     "doctor": LeavesNone("looks, and changes nothing"),
     "alarms": LeavesNone(OVER_THE_API),
     "serve": LeavesNone("starts a process"),
@@ -76,6 +80,8 @@ def test_a_command_leaves_its_entry(database_url: str, name: str) -> None:
     if name == "purge":
         dlr(["keys", "create", "billing", "--scope", "read"], env)  # its entry is what is purged
         words += ["--older-than", "0m", "--yes"]
+    if name == "queue settle":
+        words += ["--before", "2026-01-01T00:00:00Z", "--as", "UNCONFIRMED"]
     if name == "erase":
         words += ["--destination", "+447700900123"]
     done = dlr(words, env)

@@ -16,7 +16,11 @@ from app.record.evidence.keys import read_verifier_keys, write_key
 from app.record.evidence.note import SigningKey, VerifierKey
 from app.record.evidence.verifying import LARGEST, NOT_SHOWN, Report, verify
 
-evidence = typer.Typer(no_args_is_help=True, help="What anybody can check without trusting us.")
+evidence = typer.Typer(
+    no_args_is_help=True,
+    help="What anybody can check without trusting us.",
+    epilog="Example: dlr evidence verify message.json --key key.pub",
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
 

@@ -74,7 +74,7 @@ def in_words(found: State) -> str:
         case Standing.NEWER_BREAKING:
             return (
                 f"The database's schema is at {found.found}: newer than this version's "
-                f"{found.needed}, and this version cannot use it ({found.breaking}). "
+                f"{found.needed}, and this version cannot use it: {found.breaking}. "
                 "Start the newer version."
             )
         case Standing.UNKNOWN:

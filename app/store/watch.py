@@ -23,7 +23,7 @@ LONGEST_REST = 5.0
 """Seconds at most before the next check when checks succeed and writes fail: each such return costs
 some receipts their whole timeout."""
 
-_NAMES = re.compile(r"""\"[^"]*\"|'[^']*'|\([^)]*\)|(?<!\w)/[^\s,;:]+|\b\d+(?:\.\d+){3}\b""")
+_NAMES = re.compile(r"""\"[^"]*\"|(?<!\w)'[^']*'|\([^)]*\)|(?<!\w)/[^\s,;:]+|\b\d+(?:\.\d+){3}\b""")
 """What drivers name in their errors: users, databases, addresses and paths."""
 
 log = structlog.get_logger(__name__)

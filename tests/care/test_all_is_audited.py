@@ -121,6 +121,7 @@ async def erase(world: World) -> httpx.Response:
 
 READS = "no number and no text is in it"
 
+NO_CONTENT = "shows hashes and sizes alone"
 ROUTES: Mapping[str, Leaves | LeavesNone] = {
     "POST /v1/messages": LeavesNone("a send: the message itself is the record of it"),
     "POST /v1/messages/batch": LeavesNone("sends"),
@@ -153,6 +154,11 @@ ROUTES: Mapping[str, Leaves | LeavesNone] = {
     "POST /v1/erasures": Leaves(Action.ERASE, erase),
     "GET /v1/erasures/{id}": LeavesNone(READS),
     "GET /v1/alarms": LeavesNone(READS),
+    "GET /v1/evidence/checkpoint": LeavesNone(NO_CONTENT),
+    "GET /v1/evidence/checkpoints": LeavesNone(NO_CONTENT),
+    "GET /v1/evidence/consistency": LeavesNone(NO_CONTENT),
+    "GET /v1/evidence/keys": LeavesNone(NO_CONTENT),
+    "GET /v1/messages/{id:owned_message_id}/evidence": LeavesNone(READS),
     "GET /v1/audit": LeavesNone("shows nobody's messages"),
 }
 

@@ -226,12 +226,17 @@ async def test_gone_ends_it(world: World) -> None:
             await a_moment()
         assert "410" in ended["reason"]
         await world.reject(*await world.messages(1))
-        for path, method in (("", "PATCH"), ("/test", "POST"), ("/replay", "POST")):
+        asked: list[tuple[str, str, dict[str, object]]] = [
+            ("", "PATCH", {"paused": False}),
+            ("/test", "POST", {}),
+            ("/replay", "POST", {"state": "CANCELLED"}),
+        ]
+        for path, method, body in asked:
             answer = await world.client.request(
                 method,
                 f"/v1/webhooks/{webhook['id']}{path}",
                 headers=key,
-                json={"paused": False} if method == "PATCH" else {"state": "CANCELLED"},
+                json=body,
             )
             assert answer.status_code == 409, answer.text
         assert len(receiver.calls) == 1

@@ -261,7 +261,12 @@ async def metrics(server: Service) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-EXPECTED = {"send_not_accepted", "message_id_header_ignored", '"level": "info"'}
+EXPECTED = {
+    "callback_secret_short",
+    "send_not_accepted",
+    "message_id_header_ignored",
+    '"level": "info"',
+}
 
 
 def faults(output: str) -> list[str]:

@@ -126,10 +126,16 @@ async def test_a_queue_that_was_sent_is_not_sent_again(world: World, rewinder: R
     accepted = await service.post("/v1/messages/batch", batch)
     assert accepted.status_code == 202
     ids = [item["id"] for item in accepted.json()["messages"]]
+
+    async def on_the_wire() -> bool:
+        return bool((await iovox.counts())["by_message_id"])
+
+    await until(on_the_wire, "the first to be on the wire")
     before = rewinder.keep()  # some are on the wire, others are queued
     await iovox.behave(answer_delay=0.0)
     for id_ in ids:
         await service.becomes(id_, "SUBMITTED", patience=30)
+    await asyncio.sleep(1.2)  # a beat: what is set back by less than one shows at a restart alone
     rewinder.put_back(before)
     await asyncio.sleep(1)
     for id_ in ids:

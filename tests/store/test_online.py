@@ -17,6 +17,12 @@ from app.store.tables import deliveries, receipts
 from tests.store.test_migrations import upgrade
 from tests.store.test_schema import differences
 
+# SQLAlchemy cannot read an index on an expression back from SQLite.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index"),
+    pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based"),
+]
+
 IDS = [f"id-{number:02}" for number in range(25)]
 NOW = datetime(2026, 6, 6, 12, tzinfo=UTC)
 

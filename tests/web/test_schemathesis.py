@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 ST = Path(sys.executable).with_name("st")
 TAGS = {
     "send": ["send"],
-    "read": ["look up", "events"],
+    "read": ["look up", "events", "evidence"],
     "webhooks": ["webhooks"],
     "support": ["look up", "events"],
     "admin": ["rejected receipts", "record", "operations", "receive"],

@@ -30,7 +30,9 @@ WITHOUT_FIELDS = ("/replay", "/secret", "/test", "/resend")
 TAKES_NO_BODY = [
     route
     for route in offered()
-    if route.path.endswith(WITHOUT_FIELDS) and route.path != "/v1/webhooks/{id}/replay"
+    if route.path.startswith("/v1")
+    and route.path.endswith(WITHOUT_FIELDS)
+    and route.path != "/v1/webhooks/{id}/replay"
 ]
 
 
@@ -125,7 +127,13 @@ def test_a_query_parameter_that_no_route_knows(service: Service, route: Offered)
     target = f"{service.url}{route.target}?colour=red"
     answer = httpx.request(route.method, target, headers=headers, content=b"{}")
     assert answer.status_code == 422
-    assert [fault["field"] for fault in answer.json()["errors"]] == ["colour"]
+    named = {fault["field"]: fault["message"] for fault in answer.json()["errors"]}
+    assert "colour" in named
+    assert all(
+        "missing" in why or "required" in why.lower()
+        for name, why in named.items()
+        if name != "colour"
+    )
 
 
 NOWHERE = [

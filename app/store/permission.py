@@ -116,13 +116,16 @@ class _Seen(NamedTuple):
 
     @property
     def age(self) -> timedelta:
-        """For how long the incarnation has lasted."""
-        return _moment(self.now) - _moment(self.begun_at)
+        """For how long the incarnation has lasted; longer, where a clock was set back since."""
+        return abs(_moment(self.now) - _moment(self.begun_at))
 
     @property
     def is_silent(self) -> bool:
-        """Whether the process has not been heard of for a while."""
-        return _moment(self.now) - _moment(self.seen_at) > GONE
+        """Whether the process has not been heard of for a while.
+
+        Also where that lies ahead: a clock was set back, and whoever lives has beaten since.
+        """
+        return abs(_moment(self.now) - _moment(self.seen_at)) > GONE
 
 
 def _is_me(row: _Seen, mine: Claimant) -> bool:

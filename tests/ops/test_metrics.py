@@ -158,9 +158,11 @@ async def test_webhooks_streams_and_requests(sqlite_world: World) -> None:
     async with receiving(always(Answer(status=500))) as bad:
         await service.client.post("/v1/webhooks", json={"url": bad.url}, headers=admin)
         await service.send()
-        await meter.moves("dlr_webhook_attempts_total{outcome=failed}")
-        await meter.moves("dlr_webhook_backlog")
-        await meter.moves("dlr_webhooks_paused")
+        await meter.moves(
+            "dlr_webhook_attempts_total{outcome=failed}",
+            "dlr_webhook_backlog",
+            "dlr_webhooks_paused",
+        )
     async with service.client.stream("GET", "/v1/events/stream"):
         await meter.moves("dlr_streams_open")
 

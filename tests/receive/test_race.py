@@ -66,7 +66,8 @@ class Reader:
         while True:
             is_last = self._stop.is_set()
             rows = await connection.fetch(
-                "select id, sms_activity_id, status, status_stays from events where id > $1 order by id",
+                "select id, sms_activity_id, status, status_stays from events "
+                "where id > $1 order by id",
                 cursor,
             )
             self.seen += [Told(*row) for row in rows]

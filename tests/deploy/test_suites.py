@@ -1,4 +1,4 @@
-"""Parts of the suites once more, their services behind nginx: receipts, batches, live
+"""Parts of the suites once more, their services behind nginx: batches and live
 streams; with DLR_TEST_LONG=1 more of them. All: DLR_TEST_PROXY=nginx make test.
 """
 
@@ -15,12 +15,12 @@ from tests.support.long import LONG
 from tests.support.process import PROJECT
 
 SUITES = [
-    "tests/receive/test_dlr.py",
     "tests/send/test_batch.py",
     "tests/events/test_stream.py",
 ]
 if LONG:
     SUITES += [
+        "tests/receive/test_dlr.py",
         "tests/send/test_idempotency.py",
         "tests/send/test_send.py",
         "tests/events/test_feed.py",

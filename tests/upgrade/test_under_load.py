@@ -192,6 +192,7 @@ async def test_migrate_beside_a_long_reader(world: World, tmp_path: Path) -> Non
         await everything_stored(world, (pair[0], pair[0]))
 
 
+@pytest.mark.skipif(not LONG, reason="on SQLite in every run; here with DLR_TEST_LONG=1")
 async def test_a_breaking_migration_stops_old_code_in_words(world: World, tmp_path: Path) -> None:
     new = newer(tmp_path / "new", ("9002_breaking", BREAKING))
     async with replicas(world, TODAY) as pair:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,11 +113,10 @@ def last_release(folder: Path) -> tuple[Release | None, str]:
         return None, "there is no history, or it does not reach back to the release before"
     if not names:
         return None, f"the release before ({before[:9]}) does not know newer schemas yet"
-    archive = subprocess.run(
-        ["git", "-C", str(PROJECT), "archive", before, *PARTS], check=True, capture_output=True
-    ).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(folder, filter="data")
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = folder.with_suffix(".tar")
+    _git("archive", f"--output={archive}", before, *PARTS)
+    subprocess.run(["tar", "-xf", str(archive), "-C", str(folder)], check=True)
     return Release(folder), before
 
 

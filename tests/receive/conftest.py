@@ -10,7 +10,10 @@ from app.store.engine import Database
 from app.store.tables import metadata
 from tests.receive.serving import CALLBACK_HEADERS, Service, serve
 
-OF_PROCESSES = {"incarnations", "processes", "operations", "process_reports", "alarms"}
+OF_PROCESSES = {
+    "incarnations", "processes", "operations", "process_reports", "alarms", "disks",
+    "evidence_disks", "retention",
+}  # fmt: skip
 """Tables in which processes say now and then how they are."""
 
 

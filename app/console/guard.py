@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import timedelta
-from hashlib import sha256
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,11 +18,10 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
 from app.console.pages import SECURITY_HEADERS, address, base, render
-from app.console.recording import may
 from app.errors import BodyTooLarge, NotAllowed, ServiceError, StoreUnavailable
 from app.model.words import DATABASE_AWAY
 from app.store.console_sessions import ConsoleSessionStore, Session
-from app.web.caller import Caller, Scope
+from app.web.caller import Caller, Scope, digest
 
 COOKIE = "dlr_console"
 LASTS = timedelta(hours=12)
@@ -111,7 +109,7 @@ async def _enter(request: Request, scopes: Collection[str]) -> Response | None:
         return sign_in_page(request, status=401, ended=True, wanted=wanted)
     request.state.session = session
     request.state.caller = caller = caller_of(session)
-    if not may(caller, scopes):
+    if not caller.has_any(scopes):
         await request.app.state.console.recording.refused(request)
         needed = " or ".join(scope for scope in Scope if scope in scopes)
         raise NotAllowed(f"This page needs the scope {needed}; you have: {_listed(caller.scopes)}.")
@@ -216,11 +214,6 @@ def safe_target(request: Request, wanted: str) -> str:
     is_ours = wanted.startswith(("/", "?")) and not wanted.startswith(("//", "/\\"))
     is_plain = is_ours and wanted.isprintable() and "\\" not in wanted
     return base(request) + wanted if is_plain else base(request)
-
-
-def digest(secret: str) -> bytes:
-    """What is stored of a cookie's secret."""
-    return sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
 def set_cookie(

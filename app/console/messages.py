@@ -20,7 +20,7 @@ from app.console.message_view import page_of, pretty
 from app.console.pages import PATH, PRIVATE, address, render
 from app.console.parts import Console
 from app.console.query import Query, read
-from app.console.recording import actor_of, may
+from app.console.recording import actor_of
 from app.console.writing import date_and_time
 from app.errors import Conflict, NotFound
 from app.lookup.cursor import cursor_after, read_cursor
@@ -212,7 +212,7 @@ async def _message(
     told = await console.verbatim.told(own.id) if own else ()
     told = [one for one in told if caller.sees is None or one.app == caller.sees]
     page = page_of(record, described, said, now=request.app.state.console.now())
-    changes = own is not None and may(caller, {Scope.SEND}) and caller.changes in (None, own.app)
+    changes = own is not None and caller.has_any({Scope.SEND}) and caller.changes in (None, own.app)
     if action == "again" and described.status in (Status.QUEUED, Status.SENDING):
         raise Conflict(f"It is {described.status}: it has not been sent yet, so not again either.")
     if action == "cancel" and described.status != Status.QUEUED:
@@ -238,7 +238,7 @@ async def _message(
         can_change=changes,
         can_resend=changes and described.status not in (Status.QUEUED, Status.SENDING),
         can_cancel=changes and described.status == Status.QUEUED,
-        can_evidence=request.app.state.evidence is not None and may(caller, {Scope.READ}),
+        can_evidence=request.app.state.evidence is not None and caller.has_any({Scope.READ}),
         fingerprint=fingerprint,
         has_evidence=request.app.state.evidence is not None,
         text=own.request.text if shows_text and own else None,

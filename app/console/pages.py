@@ -18,7 +18,6 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.console import writing
-from app.console.recording import may
 from app.errors import NotFound
 from app.web.caller import Caller, Scope
 
@@ -115,7 +114,7 @@ def render(
         "root": root,
         "caller": caller,
         "csrf": session.csrf if session else "",
-        "places": [place for place in PLACES if caller and may(caller, place.scopes)],
+        "places": [place for place in PLACES if caller and caller.has_any(place.scopes)],
         "attention": getattr(state, "attention", None),
         "q": "",
         "now": request.app.state.console.now(),

@@ -5,7 +5,7 @@ Everybody here is a person, also with an app's key: each look and each search le
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from fastapi import Request
@@ -13,7 +13,7 @@ from fastapi import Request
 from app.model.audit import Action, Actor
 from app.model.search import Search
 from app.record.audit import Auditor
-from app.web.actor import address_of
+from app.web.actor import where_of
 from app.web.caller import Caller
 from app.web.failures import Failures
 
@@ -22,16 +22,10 @@ def actor_of(request: Request) -> Actor:
     """Who is signed in, and from where."""
     session = request.state.session
     caller: Caller = request.state.caller
-    address = address_of(request)
-    where = None if address is None else str(address)
+    where = where_of(request)
     if session.person is not None:
         return Actor(f"person:{session.person}", None, where)
     return Actor(f"key:{caller.key_id}", caller.app, where)
-
-
-def may(caller: Caller, scopes: Collection[str]) -> bool:
-    """Whether somebody has one of these scopes, or ``admin``."""
-    return caller.is_admin or not caller.scopes.isdisjoint(scopes)
 
 
 class Recording:
@@ -67,8 +61,7 @@ class Recording:
 
     def failed(self, request: Request) -> None:
         """Somebody could not sign in: counted for each address and minute."""
-        address = address_of(request)
-        self._failures.count_unknown(None if address is None else str(address))
+        self._failures.count_unknown(where_of(request))
 
     async def refused(self, request: Request) -> None:
         """Somebody asked for a page that they may not see."""

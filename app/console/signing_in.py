@@ -16,7 +16,6 @@ from app.console.guard import (
     ConsoleRoute,
     allows,
     caller_of,
-    digest,
     require_own_page,
     safe_target,
     set_cookie,
@@ -24,12 +23,12 @@ from app.console.guard import (
 )
 from app.console.pages import PATH, address, base
 from app.console.parts import Console
-from app.console.recording import actor_of, may
+from app.console.recording import actor_of
 from app.errors import NotAllowed, NotAuthenticated, NotFound, TooManyRequests
 from app.model.audit import Action
 from app.store.console_sessions import Session, SignIn
 from app.web.actor import address_of
-from app.web.caller import Authenticator
+from app.web.caller import Authenticator, digest
 
 MAX_KEY = 200
 BACK = "/sign-in/back"
@@ -75,7 +74,7 @@ async def sign_in(request: Request) -> Response:
         console.recording.failed(request)
         fault = "This key is not known, or it is revoked. Check that all of it was pasted."
         return sign_in_page(request, status=401, wanted=wanted, fault=fault)
-    if not may(caller, READERS):
+    if not caller.has_any(READERS):
         fault = (
             "This key may not look anything up: it needs the scope read, support or admin, and has "
             f"{', '.join(sorted(caller.scopes))}."

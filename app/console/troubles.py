@@ -9,7 +9,7 @@ from app.console import listing
 from app.console.guard import READERS, ConsoleRoute, allows
 from app.console.pages import PATH, address, render
 from app.console.parts import Console
-from app.console.recording import actor_of, may
+from app.console.recording import actor_of
 from app.model.words import words_of
 from app.receive.rejected import replay
 from app.web.caller import Caller, Scope
@@ -36,7 +36,7 @@ async def attention(request: Request) -> Response:
         trouble=trouble,
         words_for=listing.words_for,
         words_for_status=words_of,
-        can_send=may(caller, {Scope.SEND}),
+        can_send=caller.has_any({Scope.SEND}),
         sees_all=caller.sees is None,
         done=request.query_params.get("done"),
         stored=request.query_params.get("stored"),

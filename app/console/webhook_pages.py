@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from app.console.guard import READERS, ConsoleRoute, allows
 from app.console.message_view import pretty
 from app.console.pages import PATH, address, render
-from app.console.recording import actor_of, may
+from app.console.recording import actor_of
 from app.errors import NotFound
 from app.model.webhook import Webhook, WebhookState
 from app.web.caller import Caller, Scope
@@ -65,26 +65,14 @@ async def webhook(request: Request, id: str) -> Response:
 @allows(Scope.WEBHOOKS)
 async def pause(request: Request, id: str) -> Response:
     """Nothing is sent until it is resumed; nothing is lost."""
-    await _subscriptions(request).change(
-        _uuid(id),
-        WebhookChange(paused=True),
-        sees=request.state.caller.changes,
-        actor=actor_of(request),
-    )
-    return _back(request, f"/webhooks/{id}", "paused")
+    return await _set_paused(request, id, paused=True)
 
 
 @router.post("/webhooks/{id}/resume")
 @allows(Scope.WEBHOOKS)
 async def resume(request: Request, id: str) -> Response:
     """What has waited is sent, oldest first."""
-    await _subscriptions(request).change(
-        _uuid(id),
-        WebhookChange(paused=False),
-        sees=request.state.caller.changes,
-        actor=actor_of(request),
-    )
-    return _back(request, f"/webhooks/{id}", "resumed")
+    return await _set_paused(request, id, paused=False)
 
 
 @router.post("/webhooks/{id}/test")
@@ -127,6 +115,16 @@ async def replay(request: Request, id: str, delivery_id: str) -> Response:
     return _back(request, f"/webhooks/{id}/{delivery_id}", "replayed")
 
 
+async def _set_paused(request: Request, id: str, *, paused: bool) -> Response:
+    await _subscriptions(request).change(
+        _uuid(id),
+        WebhookChange(paused=paused),
+        sees=request.state.caller.changes,
+        actor=actor_of(request),
+    )
+    return _back(request, f"/webhooks/{id}", "paused" if paused else "resumed")
+
+
 def _back(request: Request, path: str, done: str) -> Response:
     request.app.state.console.forget_badges()
     return RedirectResponse(address(request, path, done=done), 303)
@@ -135,7 +133,7 @@ def _back(request: Request, path: str, done: str) -> Response:
 def _may_change(caller: Caller, webhook: Webhook) -> bool:
     is_open = webhook.state is not WebhookState.ENDED
     is_own = caller.changes is None or caller.changes == webhook.app
-    return may(caller, {Scope.WEBHOOKS}) and is_own and is_open
+    return caller.has_any({Scope.WEBHOOKS}) and is_own and is_open
 
 
 def _subscriptions(request: Request) -> Subscriptions:

@@ -11,6 +11,7 @@ import structlog
 
 from app.errors import StoreUnavailable
 from app.model.audit import Action, Actor
+from app.model.event import rfc3339
 from app.model.receipt import Receipt, interpret
 from app.store.receipts import KeptRejection, ReceiptStore
 
@@ -67,12 +68,8 @@ def show(kept: KeptRejection) -> dict[str, Any]:
     """A rejected call for people and machines. Bytes that are no text show as escapes."""
     return {
         "id": str(kept.arrival.id),
-        "received_at": _moment(kept.arrival.received_at),
+        "received_at": rfc3339(kept.arrival.received_at),
         "reason": kept.reason,
         "body": kept.arrival.body.decode("utf-8", "backslashreplace"),
-        "replayed_at": _moment(kept.replayed_at),
+        "replayed_at": rfc3339(kept.replayed_at) if kept.replayed_at else None,
     }
-
-
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")

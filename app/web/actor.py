@@ -15,8 +15,7 @@ from app.web.caller import Caller
 def actor_of(request: Request) -> Actor:
     """Who makes this request, and from where."""
     caller: Caller = request.state.caller
-    address = address_of(request)
-    return Actor(f"key:{caller.key_id}", caller.app, None if address is None else str(address))
+    return Actor(f"key:{caller.key_id}", caller.app, where_of(request))
 
 
 def address_of(request: Request) -> Address | None:
@@ -24,6 +23,12 @@ def address_of(request: Request) -> Address | None:
     callers: Callers = request.app.state.callers
     peer = request.client
     return callers.address(peer.host if peer else None, request.scope["headers"])
+
+
+def where_of(request: Request) -> str | None:
+    """``address_of`` as text."""
+    address = address_of(request)
+    return None if address is None else str(address)
 
 
 async def _actor(request: Request) -> Actor:

@@ -88,9 +88,13 @@ class Caller:
         """Whether people ask with this key, whose looks are audited; apps see their own alone."""
         return self.sees is None
 
+    def has_any(self, scopes: Collection[str]) -> bool:
+        """Whether the caller has one of these scopes, or ``admin``."""
+        return self.is_admin or not self.scopes.isdisjoint(scopes)
+
     def require_any(self, scopes: Collection[str]) -> None:
         """Raises NotAllowed unless the key has one of these scopes, or ``admin``."""
-        if not (self.is_admin or not self.scopes.isdisjoint(scopes)):
+        if not self.has_any(scopes):
             needed = " or ".join(scope for scope in Scope if scope in scopes)
             has = ", ".join(sorted(self.scopes))
             raise NotAllowed(f"This needs a key with the scope {needed}; yours has: {has}")

@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from app.errors import NotAllowed, NotAuthenticated, TooManyRequests
-from app.web.actor import actor_of, address_of
+from app.web.actor import actor_of, address_of, where_of
 from app.web.body import DEFAULT_LIMIT, Bodies
 from app.web.caller import Authenticator, authorization_of
 from app.web.failures import Failures
@@ -100,15 +100,11 @@ async def _authenticate(request: Request, scopes: frozenset[str], route: str) ->
         )
         caller.require_any(scopes)
     except (NotAuthenticated, TooManyRequests):
-        failures.count_unknown(_text(address_of(request)))
+        failures.count_unknown(where_of(request))
         raise
     except NotAllowed:
         await failures.count_refused(actor_of(request), route)
         raise
-
-
-def _text(address: object | None) -> str | None:
-    return None if address is None else str(address)
 
 
 def allowed_scopes(dependant: Dependant) -> frozenset[str]:

@@ -16,7 +16,8 @@ from app.model.fact import Arrived, Audited, ClaimedKey, Ended, Fact, OnWire, Re
 from app.model.mentions import Mentions
 from app.model.message import Message
 from app.model.receipt import Arrival, Receipt, interpret
-from app.record.encoding import Damaged, Raw, decode, encode, unframe
+from app.record.encoding import decode, encode
+from app.record.framing import Damaged, Raw, unframe
 
 KEPT_FIELDS = (
     *("sms_activity_id", "status", "delivery_status", "status_reason", "receipt_timestamp"),

@@ -1,16 +1,11 @@
-"""Facts as bytes: a header with length, checksum and kind, then JSON, or the packed receipts.
-
-What is read may be damaged: a record counts only if its checksum is right.
-"""
+"""Facts as bytes, within records: JSON, or the packed receipts."""
 
 from __future__ import annotations
 
 import json
 import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +16,6 @@ from app.model.fact import (
     Accepted,
     Arrived,
     Audited,
-    ClaimedKey,
     Ended,
     Erased,
     Fact,
@@ -33,68 +27,28 @@ from app.model.fact import (
     Recorded,
     Settled,
 )
-from app.model.message import Message, Request, Step
+from app.model.message import Step
 from app.model.receipt import Arrival
-from app.model.status import Status, microseconds
+from app.model.status import Status
+from app.record.fields import (
+    EPOCH,
+    hex_of,
+    key_fields,
+    key_from,
+    known_moment_of,
+    message_fields,
+    message_from,
+    moment_of,
+    time_of,
+    to_json,
+    uuid_of,
+)
+from app.record.framing import Damaged, Raw, frame
 
-_PREFIX = struct.Struct("<IIB")
-_CHECK = struct.Struct("<I")
-HEADER_SIZE = _PREFIX.size + _CHECK.size
-"""Of each record: the length of what follows, the CRC-32 of kind and content, the kind; and the
-CRC-32 of these: a wrong length would pass for a record that is cut off by the end."""
-MOST_BYTES = 64 * 1024 * 1024
-"""Of one record. A batch of 1,000 messages has about a megabyte; a length beyond this is damage."""
 _CALL = struct.Struct("<16sd16sI")
 """Of a receipt: its id, the seconds since 1970 (exact to the microsecond), the message it names,
 and the length of its body. A float, since it is packed for every receipt: twice as fast."""
 _NO_HINT = bytes(16)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-Json = dict[str, Any]
-
-
-class Damaged(Exception):
-    """The bytes are no record, or not the one that was written.
-
-    ``end`` is where the next one begins; None where that is not known.
-    """
-
-    def __init__(self, why: str, end: int | None = None) -> None:
-        super().__init__(why)
-        self.end = end
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """One record: where it ends, and its content, which is not decoded yet."""
-
-    end: int
-    kind: int
-    content: bytes
-
-
-def frame(kind: int, content: bytes) -> bytes:
-    """A record with its header."""
-    prefix = _PREFIX.pack(len(content), zlib.crc32(content, kind), kind)
-    return prefix + _CHECK.pack(zlib.crc32(prefix)) + content
-
-
-def unframe(data: bytes | memoryview, start: int) -> Raw | None:
-    """The record that begins at ``start``; None where it is cut off there. Raises Damaged."""
-    at = start + HEADER_SIZE
-    if len(data) < at:
-        return None
-    length, checksum, kind = _PREFIX.unpack_from(data, start)
-    (check,) = _CHECK.unpack_from(data, start + _PREFIX.size)
-    if zlib.crc32(data[start : start + _PREFIX.size]) != check or length > MOST_BYTES:
-        raise Damaged(f"the header of the record at {start} is wrong")
-    end = at + length
-    if end > len(data):
-        return None
-    content = bytes(data[at:end])
-    if zlib.crc32(content, kind) != checksum:
-        raise Damaged(f"the checksum of the record at {start} is wrong", end)
-    return Raw(end, kind, content)
 
 
 def encode(fact: Fact) -> bytes:
@@ -140,166 +94,56 @@ def _unpack(content: bytes) -> Iterator[Arrival]:
         at += size
         yield Arrival(
             UUID(bytes=id_),
-            _EPOCH + timedelta(seconds=received),
+            EPOCH + timedelta(seconds=received),
             body,
             None if hint == _NO_HINT else UUID(bytes=hint),
         )
 
 
-def _json(fields: Json) -> bytes:
-    return json.dumps(_given(fields), separators=(",", ":")).encode()
-
-
-def _given(fields: Json) -> Json:
-    """Without what is None, empty or False: it is the default on reading."""
-    return {
-        name: value
-        for name, value in fields.items()
-        if value is not None and value is not False and value not in ((), [])
-    }
-
-
-def _time(moment: datetime | None) -> int | None:
-    return None if moment is None else microseconds(moment)
-
-
-def _moment(stored: int | None) -> datetime | None:
-    return None if stored is None else _EPOCH + timedelta(microseconds=stored)
-
-
-def _known_moment(stored: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=stored)
-
-
-def _hex(id_: UUID | None) -> str | None:
-    return None if id_ is None else id_.hex
-
-
-def _uuid(stored: str | None) -> UUID | None:
-    return None if stored is None else UUID(stored)
-
-
-def _message(message: Message) -> Json:
-    request = message.request
-    fields = {
-        "id": message.id.hex,
-        "app": message.app,
-        "from": request.origin,
-        "to": request.destination,
-        "text": request.text,
-        "expiry": request.expiry,
-        "c2c": request.c2c_failover_link_id,
-        "ref": request.reference,
-        "send_at": _time(request.send_at),
-        "made": _time(message.created_at),
-        "state": str(message.state),
-        "attempts": message.attempts,
-        "leases": message.leases,
-        "announced": message.announced,
-        "lease": _hex(message.lease),
-        "until": _time(message.lease_until),
-        "next": _time(message.next_attempt_at),
-        "give_up": _time(message.give_up_at),
-        "again": _hex(message.resend_of),
-    }
-    return _given(fields)
-
-
-def _message_of(fields: Json) -> Message:
-    get = fields.get
-    return Message(
-        id=UUID(fields["id"]),
-        app=fields["app"],
-        request=Request(
-            origin=fields["from"],
-            destination=fields["to"],
-            text=fields["text"],
-            expiry=get("expiry"),
-            c2c_failover_link_id=get("c2c"),
-            reference=get("ref"),
-            send_at=_moment(get("send_at")),
-        ),
-        created_at=_known_moment(fields["made"]),
-        state=Status(fields["state"]),
-        attempts=get("attempts", 0),
-        leases=get("leases", 0),
-        announced=get("announced", False),
-        lease=_uuid(get("lease")),
-        lease_until=_moment(get("until")),
-        next_attempt_at=_moment(get("next")),
-        give_up_at=_moment(get("give_up")),
-        resend_of=_uuid(get("again")),
-    )
-
-
-def _key(key: ClaimedKey | None) -> Json | None:
-    if key is None:
-        return None
-    return {
-        "app": key.app,
-        "key": key.key,
-        "print": key.fingerprint.hex(),
-        "at": _time(key.claimed_at),
-        "message": _hex(key.message_id),
-        "answer": key.answer,
-    }
-
-
-def _key_of(fields: Json | None) -> ClaimedKey | None:
-    if fields is None:
-        return None
-    return ClaimedKey(
-        fields["app"],
-        fields["key"],
-        bytes.fromhex(fields["print"]),
-        _known_moment(fields["at"]),
-        _uuid(fields["message"]),
-        fields["answer"],
-    )
-
-
 def _recorded(fact: Recorded) -> bytes:
-    return _json({"messages": [_message(one) for one in fact.messages], "key": _key(fact.key)})
+    return to_json(
+        {"messages": [message_fields(one) for one in fact.messages], "key": key_fields(fact.key)}
+    )
 
 
 def _recorded_of(content: bytes) -> Recorded:
     fields = json.loads(content)
-    messages = tuple(_message_of(one) for one in fields.get("messages", ()))
-    return Recorded(messages, _key_of(fields.get("key")))
+    messages = tuple(message_from(one) for one in fields.get("messages", ()))
+    return Recorded(messages, key_from(fields.get("key")))
 
 
 def _on_wire(fact: OnWire) -> bytes:
-    return _json(_message(fact.message))
+    return to_json(message_fields(fact.message))
 
 
 def _on_wire_of(content: bytes) -> OnWire:
-    return OnWire(_message_of(json.loads(content)))
+    return OnWire(message_from(json.loads(content)))
 
 
 def _accepted(fact: Accepted) -> bytes:
-    return _json({"id": fact.message_id.hex, "sid": fact.sms_activity_id, "at": _time(fact.at)})
+    return to_json({"id": fact.message_id.hex, "sid": fact.sms_activity_id, "at": time_of(fact.at)})
 
 
 def _accepted_of(content: bytes) -> Accepted:
     fields = json.loads(content)
-    return Accepted(UUID(fields["id"]), fields["sid"], _known_moment(fields["at"]))
+    return Accepted(UUID(fields["id"]), fields["sid"], known_moment_of(fields["at"]))
 
 
 def _ended(fact: Ended) -> bytes:
-    return _json(
+    return to_json(
         {
             "id": fact.message_id.hex,
-            "lease": _hex(fact.lease),
+            "lease": hex_of(fact.lease),
             "leases": fact.leases,
             "status": str(fact.step.status),
-            "at": _time(fact.step.at),
+            "at": time_of(fact.step.at),
             "reasons": fact.step.reasons,
             "told": fact.announce,
             "errors": [(error.field, error.message) for error in fact.errors],
-            "next": _time(fact.next_attempt_at),
+            "next": time_of(fact.next_attempt_at),
             "unattempted": not fact.attempted,
-            "message": fact.message and _message(fact.message),
-            "frees": _key(fact.frees),
+            "message": fact.message and message_fields(fact.message),
+            "frees": key_fields(fact.frees),
         }
     )
 
@@ -310,15 +154,17 @@ def _ended_of(content: bytes) -> Ended:
     message = get("message")
     return Ended(
         message_id=UUID(fields["id"]),
-        lease=_uuid(get("lease")),
+        lease=uuid_of(get("lease")),
         leases=fields.get("leases", 0),
-        step=Step(Status(fields["status"]), _known_moment(fields["at"]), tuple(get("reasons", ()))),
+        step=Step(
+            Status(fields["status"]), known_moment_of(fields["at"]), tuple(get("reasons", ()))
+        ),
         announce=get("told", False),
         errors=tuple(FieldError(field, message) for field, message in get("errors", ())),
-        next_attempt_at=_moment(get("next")),
+        next_attempt_at=moment_of(get("next")),
         attempted=not get("unattempted", False),
-        message=message and _message_of(message),
-        frees=_key_of(get("frees")),
+        message=message and message_from(message),
+        frees=key_from(get("frees")),
     )
 
 
@@ -331,7 +177,7 @@ def _arrived_of(content: bytes) -> Arrived:
 
 
 def _mark(fact: Mark) -> bytes:
-    return _json(
+    return to_json(
         {
             "nonce": fact.nonce.hex,
             "start": fact.start,
@@ -349,7 +195,7 @@ def _mark_of(content: bytes) -> Mark:
 
 
 def _met(fact: Met) -> bytes:
-    return _json({"others": fact.others})
+    return to_json({"others": fact.others})
 
 
 def _met_of(content: bytes) -> Met:
@@ -357,22 +203,22 @@ def _met_of(content: bytes) -> Met:
 
 
 def _held(fact: Held) -> bytes:
-    return _json({"at": _time(fact.at), "by": fact.by, "reason": fact.reason})
+    return to_json({"at": time_of(fact.at), "by": fact.by, "reason": fact.reason})
 
 
 def _held_of(content: bytes) -> Held:
     fields = json.loads(content)
-    return Held(_known_moment(fields["at"]), fields["by"], fields.get("reason"))
+    return Held(known_moment_of(fields["at"]), fields["by"], fields.get("reason"))
 
 
 def _settled(fact: Settled) -> bytes:
-    at, before = _time(fact.at), _time(fact.before)
-    return _json({"id": fact.id.hex, "before": before, "at": at, "by": fact.by})
+    at, before = time_of(fact.at), time_of(fact.before)
+    return to_json({"id": fact.id.hex, "before": before, "at": at, "by": fact.by})
 
 
 def _settled_of(content: bytes) -> Settled:
     fields = json.loads(content)
-    before, at = _known_moment(fields["before"]), _known_moment(fields["at"])
+    before, at = known_moment_of(fields["before"]), known_moment_of(fields["at"])
     return Settled(UUID(fields["id"]), before, at, fields["by"])
 
 
@@ -386,10 +232,10 @@ def _gap_of(_content: bytes) -> Gap:
 
 def _audited(fact: Audited) -> bytes:
     entry = fact.entry
-    return _json(
+    return to_json(
         {
             "id": entry.id.hex,
-            "at": _time(entry.at),
+            "at": time_of(entry.at),
             "who": entry.actor.who,
             "app": entry.actor.app,
             "address": entry.actor.address,
@@ -409,7 +255,7 @@ def _audited_of(content: bytes) -> Audited:
     return Audited(
         Entry(
             id=UUID(fields["id"]),
-            at=_known_moment(fields["at"]),
+            at=known_moment_of(fields["at"]),
             actor=Actor(fields["who"], get("app"), get("address")),
             action=fields["action"],
             what=get("what"),
@@ -425,17 +271,17 @@ def _erased(fact: Erased) -> bytes:
     erasures = [
         {
             "id": one.id.hex,
-            "asked": _time(one.requested_at),
+            "asked": time_of(one.requested_at),
             "who": one.who,
             "app": one.app,
             "digest": one.digest.hex() if one.digest else None,
             "counts": dict(one.counts),
-            "erased": _time(one.erased_at),
-            "completed": _time(one.completed_at),
+            "erased": time_of(one.erased_at),
+            "completed": time_of(one.completed_at),
         }
         for one in fact.erasures
     ]
-    return _json({"ids": [(id_.hex, sid) for id_, sid in fact.ids], "erasures": erasures})
+    return to_json({"ids": [(id_.hex, sid) for id_, sid in fact.ids], "erasures": erasures})
 
 
 def _erased_of(content: bytes) -> Erased:
@@ -443,14 +289,14 @@ def _erased_of(content: bytes) -> Erased:
     erasures = tuple(
         Erasure(
             id=UUID(one["id"]),
-            requested_at=_known_moment(one["asked"]),
+            requested_at=known_moment_of(one["asked"]),
             who=one["who"],
             app=one["app"],
             digest=bytes.fromhex(one["digest"]) if one["digest"] else None,
             number=None,
             counts=one["counts"],
-            erased_at=_moment(one["erased"]),
-            completed_at=_moment(one["completed"]),
+            erased_at=moment_of(one["erased"]),
+            completed_at=moment_of(one["completed"]),
         )
         for one in fields.get("erasures", ())
     )
@@ -458,33 +304,23 @@ def _erased_of(content: bytes) -> Erased:
 
 
 _ARRIVED = 1
-_WRITERS: dict[type[Fact], tuple[int, Callable[[Any], bytes]]] = {
-    Arrived: (_ARRIVED, _arrived),
-    Recorded: (2, _recorded),
-    OnWire: (3, _on_wire),
-    Accepted: (4, _accepted),
-    Ended: (5, _ended),
-    Mark: (6, _mark),
-    Held: (7, _held),
-    Gap: (8, _gap),
-    Met: (9, _met),
-    Settled: (10, _settled),
-    Audited: (11, _audited),
-    Erased: (12, _erased),
+_MARK, _MET = 6, 9
+_KINDS: dict[int, tuple[type[Fact], Callable[[Any], bytes], Callable[[bytes], Fact]]] = {
+    _ARRIVED: (Arrived, _arrived, _arrived_of),
+    2: (Recorded, _recorded, _recorded_of),
+    3: (OnWire, _on_wire, _on_wire_of),
+    4: (Accepted, _accepted, _accepted_of),
+    5: (Ended, _ended, _ended_of),
+    _MARK: (Mark, _mark, _mark_of),
+    7: (Held, _held, _held_of),
+    8: (Gap, _gap, _gap_of),
+    _MET: (Met, _met, _met_of),
+    10: (Settled, _settled, _settled_of),
+    11: (Audited, _audited, _audited_of),
+    12: (Erased, _erased, _erased_of),
 }
-MARK, MET = _WRITERS[Mark][0], _WRITERS[Met][0]
+"""What each kind of record is, how it is written, and how it is read."""
+_WRITERS = {fact: (kind, write) for kind, (fact, write, _) in _KINDS.items()}
+_READERS = {kind: read for kind, (_, _, read) in _KINDS.items()}
+OF_MARKS = (_MARK, _MET)
 """The kinds that are looked for before a journal is read."""
-_READERS: dict[int, Callable[[bytes], Fact]] = {
-    _ARRIVED: _arrived_of,
-    2: _recorded_of,
-    3: _on_wire_of,
-    4: _accepted_of,
-    5: _ended_of,
-    6: _mark_of,
-    7: _held_of,
-    8: _gap_of,
-    9: _met_of,
-    10: _settled_of,
-    11: _audited_of,
-    12: _erased_of,
-}

@@ -13,7 +13,8 @@ from uuid import UUID
 import structlog
 
 from app.model.fact import Arrived, Fact, Gap, Mark, Met, Position, Recorded
-from app.record.encoding import MARK, MET, Damaged, decode
+from app.record.encoding import OF_MARKS, decode
+from app.record.framing import Damaged
 from app.record.segments import Located, read, read_segment, segments
 
 MOST_FACTS = 500
@@ -90,6 +91,6 @@ def _marks(folder: Path, number: int) -> list[Mark | Met]:
     marks = (
         _decoded(located)
         for located in read_segment(folder, number)
-        if located.raw.kind in (MARK, MET)
+        if located.raw.kind in OF_MARKS
     )
     return [mark for mark in marks if isinstance(mark, Mark | Met)]

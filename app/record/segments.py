@@ -23,7 +23,8 @@ import structlog
 
 from app.model.fact import Gap, Position
 from app.record.beats import FILE as BEATS
-from app.record.encoding import Damaged, Raw, encode, frame, unframe
+from app.record.encoding import encode
+from app.record.framing import Damaged, Raw, frame, unframe
 
 MAGIC = b"iovox-receipts journal 2\n"
 LARGEST = 64 * 1024 * 1024

@@ -27,16 +27,8 @@ from app.model.fact import (
 from app.model.message import Message, Request, Step
 from app.model.receipt import Arrival
 from app.model.status import Status
-from app.record.encoding import (
-    HEADER_SIZE,
-    Damaged,
-    Raw,
-    decode,
-    encode,
-    encode_arrivals,
-    frame,
-    unframe,
-)
+from app.record.encoding import decode, encode, encode_arrivals
+from app.record.framing import HEADER_SIZE, Damaged, Raw, frame, unframe
 
 TIMES = st.integers(0, 4_000_000_000_000_000).map(
     lambda us: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)

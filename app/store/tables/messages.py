@@ -1,0 +1,282 @@
+"""Messages, what receipts say of them, events, and what sending them needs."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+    false,
+    text,
+)
+
+from app.store.column_types import SERIAL, UUID_ARRAY, UtcTime
+from app.store.tables.metadata import metadata
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # version 7, so their order is that of creation
+    Column("app", Text, nullable=False),
+    Column("reference", Text),
+    Column("origin", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("expiry", Integer),
+    Column("c2c_failover_link_id", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Column("send_at", UtcTime),
+    Column("expires_at", UtcTime),
+    Column("state", Text, nullable=False),
+    Column("state_at", UtcTime, nullable=False),
+    Column("sms_activity_id", Text),
+    Column("submitted_at", UtcTime),
+    Column("errors", Text),  # JSON: [{"field", "message"}] of the refusal
+    Column("steps", Text),  # JSON: what we did before iovox accepted it, oldest first
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", UtcTime),  # QUEUED: not before
+    Column("give_up_at", UtcTime),  # QUEUED: not after
+    Column("lease", Uuid),  # SENDING: the process that holds it
+    Column("lease_until", UtcTime),  # SENDING: when it becomes UNCONFIRMED
+    Column("announced", Integer, nullable=False, server_default=text("0")),  # QUEUED has its event
+    Column("resend_of", Uuid, ForeignKey("messages.id")),
+    Column("leases", Integer, nullable=False, server_default=text("0")),  # how often it was leased
+    Column(
+        "incarnation", Uuid
+    ),  # of the database, when it was recorded; null: before there was one
+    Column("erased_at", UtcTime),  # its number, text and reference were erased: they are empty
+)
+# Partial: with the nulls in it, a plan might scan all of them, including a hundred thousand queued
+# messages, for the one that was just accepted.
+Index(
+    "messages_by_sms_activity_id",
+    messages.c.sms_activity_id,
+    unique=True,
+    postgresql_where=text("sms_activity_id is not null"),
+    sqlite_where=text("sms_activity_id is not null"),
+)
+# A page of a list is read from one of these, newest first. Each costs two entries for each message,
+# so there is one for each filter, and none without the app: for a caller that sees all apps, the
+# apps' lists are merged.
+Index("messages_by_app", messages.c.app, messages.c.id.desc())
+Index("messages_by_destination", messages.c.app, messages.c.destination, messages.c.id.desc())
+Index("messages_by_origin", messages.c.app, messages.c.origin, messages.c.id.desc())
+Index(
+    "messages_by_reference",
+    messages.c.app,
+    messages.c.reference,
+    messages.c.id.desc(),
+    postgresql_where=text("reference is not null"),
+    sqlite_where=text("reference is not null"),
+)
+Index(
+    "messages_by_state",
+    messages.c.app,
+    messages.c.state,
+    messages.c.id.desc(),
+    postgresql_where=text("state <> 'SUBMITTED'"),
+    sqlite_where=text("state <> 'SUBMITTED'"),
+)
+Index(
+    "messages_due",
+    messages.c.app,
+    messages.c.next_attempt_at,
+    messages.c.id,
+    postgresql_where=text("state = 'QUEUED'"),
+    sqlite_where=text("state = 'QUEUED'"),
+)
+Index(
+    "messages_outlived",
+    messages.c.give_up_at,
+    postgresql_where=text("state = 'QUEUED'"),
+    sqlite_where=text("state = 'QUEUED'"),
+)
+Index(
+    "messages_leased",
+    messages.c.lease_until,
+    postgresql_where=text("state = 'SENDING'"),
+    sqlite_where=text("state = 'SENDING'"),
+)
+Index(
+    "messages_resent",
+    messages.c.resend_of,
+    postgresql_where=text("resend_of is not null"),
+    sqlite_where=text("resend_of is not null"),
+)
+
+# Parts of them, as people remember them: the last digits of a number, the beginning of a reference.
+Index(
+    "messages_by_last_digits",
+    messages.c.app,
+    text("substr(destination, length(destination) - 3)"),
+    messages.c.id.desc(),
+)
+Index(
+    "messages_by_reference_prefix",
+    messages.c.app,
+    messages.c.reference,
+    messages.c.id,
+    postgresql_ops={"reference": "text_pattern_ops"},  # order of bytes, whatever the collation
+    postgresql_where=text("reference is not null"),
+    sqlite_where=text("reference is not null"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("sms_activity_id", Text, primary_key=True),
+    Column("message_id", Uuid),  # null until a message of ours has this id
+    Column("app", Text),
+    Column("expires_at", UtcTime),  # the message's, for the list of what is overdue
+    # Twice the microseconds since 1970 at which the message was created and accepted by iovox, like
+    # the last digits of status_key: so lists and statistics do not have to join the message.
+    Column("created_key", BigInteger),
+    Column("submitted_key", BigInteger),
+    Column("reason", Text),  # the status_reason that came with the status
+    Column("status", Text, nullable=False),
+    Column("status_key", BigInteger, nullable=False, server_default=text("0")),
+    Column("status_at", UtcTime),
+    Column("seen", Integer, nullable=False, server_default=text("0")),
+    Column("prev_key", BigInteger),  # the key before the last change: what the event rule reads
+    Column("received_at", UtcTime),  # the first receipt's, if it came before the message
+)
+# What is known from receipts alone, by when it was first heard of.
+_UNMATCHED = "message_id is null and received_at is not null"
+Index(
+    "deliveries_unmatched",
+    deliveries.c.received_at,
+    deliveries.c.sms_activity_id,
+    postgresql_where=text(_UNMATCHED),
+    sqlite_where=text(_UNMATCHED),
+)
+Index(
+    "deliveries_by_status",
+    deliveries.c.app,
+    deliveries.c.status,
+    deliveries.c.message_id.desc(),
+    postgresql_where=text("app is not null"),
+    sqlite_where=text("app is not null"),
+)
+_CONTRADICTORY = "app is not null and seen & 3 = 3"
+Index(
+    "deliveries_contradictory",
+    deliveries.c.app,
+    deliveries.c.message_id.desc(),
+    postgresql_where=text(_CONTRADICTORY),
+    sqlite_where=text(_CONTRADICTORY),
+)
+# A list by the time of the status reads messages created at that time, and from this index the
+# statuses that came an hour or more after; status_key ends in twice the microseconds of its time.
+_LATE = "app is not null and status_key % 1000000000000000000 > created_key + 7200000000"
+Index(
+    "deliveries_late",
+    deliveries.c.app,
+    deliveries.c.status_at,
+    deliveries.c.message_id,
+    postgresql_where=text(_LATE),
+    sqlite_where=text(_LATE),
+)
+# Only messages under way with an expiry: an entry is removed when its message ends.
+_EXPIRING = (
+    "app is not null and expires_at is not null "
+    "and status in ('SUBMITTED', 'ACKNOWLEDGED', 'BUFFERED')"
+)
+Index(
+    "deliveries_expiring",
+    deliveries.c.app,
+    deliveries.c.expires_at,
+    deliveries.c.message_id,
+    postgresql_where=text(_EXPIRING),
+    sqlite_where=text(_EXPIRING),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("sms_activity_id", Text, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("id", Uuid, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("status_key", BigInteger, nullable=False),
+    Column("delivery_status", Text),
+    Column("status_reason", Text),
+    Column("receipt_timestamp", Text),
+    Column("at", UtcTime, nullable=False),
+    Column("time_quality", Text, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("message_hint", Uuid),
+    Column("also", UUID_ARRAY),  # the ids of further arrivals of the same receipt
+    Column("times_seen", Integer, nullable=False, server_default=text("1")),
+)
+
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("message_id", Uuid, nullable=False),
+    Column("app", Text, nullable=False),
+    Column("sms_activity_id", Text),
+    Column("status", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("recorded_at", UtcTime, nullable=False),
+    Column("contradictory", Boolean, nullable=False, server_default=false()),  # as it was then
+    # The message became contradictory, and this is the status that it had before.
+    Column("status_stays", Boolean, nullable=False, server_default=false()),
+    sqlite_autoincrement=True,
+)
+Index("events_by_app", events.c.app, events.c.id)
+
+rejected_receipts = Table(
+    "rejected_receipts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("received_at", UtcTime, nullable=False),
+    Column("http_status", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("message_hint", Uuid),
+    Column("replayed_at", UtcTime),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("app", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+    Column("expires_at", UtcTime),
+    Column("last_used_at", UtcTime),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("app", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("message_id", Uuid),  # of a single send: the response is read from its message
+    Column("answer", Text),  # of a batch: its response, known when it is recorded
+    Column("repeated_at", UtcTime),  # first repetition: from then on it is not undone
+)
+Index("idempotency_keys_by_age", idempotency_keys.c.created_at)
+
+# One row: when the next message may be sent to iovox, for all replicas together.
+pace = Table(
+    "pace",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("next_at", UtcTime, nullable=False),
+)

@@ -1,0 +1,47 @@
+"""What processes and releases say of themselves, for each other and for operators."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Integer, Table, Text, Uuid
+
+from app.store.column_types import UtcTime
+from app.store.tables.metadata import metadata
+
+# What the schema says of itself to releases that do not know it (see ``releases``).
+schema_releases = Table(
+    "schema_releases",
+    metadata,
+    Column("revision", Text, primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    # The sequence of the oldest revision whose code can use the schema from this one on.
+    Column("compatible_from", Integer, nullable=False),
+    Column("breaking", Text),  # why older code cannot
+    Column("applied_at", UtcTime),  # null: a migration announces it, and is about to begin
+)
+
+
+# One row: what all processes together knew last, and whose turn it was to find out.
+operations = Table(
+    "operations",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("turn", BigInteger, nullable=False),  # only grows, unless the database forgets
+    Column("at", UtcTime, nullable=False),
+    Column("state", Text, nullable=False),  # JSON
+)
+process_reports = Table(
+    "process_reports",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # of the process
+    Column("at", UtcTime, nullable=False),
+    Column("report", Text, nullable=False),  # JSON
+)
+# The last time of each alarm.
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("detail", Text, nullable=False),
+    Column("began_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+)

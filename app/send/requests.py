@@ -87,11 +87,10 @@ class SendRequest(BaseModel):
         description="A phone number in international form, however it is punctuated; where the "
         "service has a default region, also that country's national form"
     )
-    message: Annotated[Text, AfterValidator(_message)] = Field(
-        description="The text",
-        # Declared, and not checked by pydantic, whose errors are not in iovox's words.
-        json_schema_extra={"minLength": 1, "maxLength": MAX_MESSAGE_LENGTH},
-    )
+    # Its length is checked by ``_message`` first, whose errors are in iovox's words.
+    message: Annotated[
+        Text, AfterValidator(_message), Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
+    ] = Field(description="The text")
     expiry: Annotated[StrictInt, Field(ge=1, le=MAX_EXPIRY)] | None = Field(
         None, description="Minutes after which iovox gives up"
     )

@@ -496,6 +496,8 @@ class Components:
 
     async def _require_usable(self) -> None:
         self._writable_server = await require_writable(self.intake)
+        # Before the greeting, which waits for a beat that may hang at a primary that is silent.
+        self._drop_connections_elsewhere()
         await self.schema.check()
         await self.keeper.greet()
 

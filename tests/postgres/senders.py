@@ -6,8 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -15,6 +14,7 @@ import httpx
 from app.store.engine import Database
 from app.store.keys import KeyStore
 from app.web.caller import digest, new_secret
+from tests.support.background import Background
 
 PAUSE = 0.02
 """Seconds between an answer and the next request of one app."""
@@ -31,29 +31,14 @@ class Sent:
     seconds: float
 
 
-class Senders:
+class Senders(Background):
     """``async with``: they send in the background, and on leaving wait for their last answers."""
 
     def __init__(self, port: int, key: str, *, connections: int = 8) -> None:
+        super().__init__(connections)
         self.sent: list[Sent] = []
         self._url = f"http://127.0.0.1:{port}"
         self._key = key
-        self._connections = connections
-        self._stopped = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(self._send()) for _ in range(self._connections)]
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stopped.set()
-        await asyncio.gather(*self._tasks)
 
     @property
     def statuses(self) -> Counter[int]:
@@ -69,12 +54,13 @@ class Senders:
         later = (one for one in self.sent if one.status == status and one.at > since)
         return min(one.at + one.seconds for one in later) - since
 
-    async def _send(self) -> None:
+    async def work(self) -> None:
+        """One app, or one connection of it."""
         headers = {"Authorization": f"Bearer {self._key}"}
         async with httpx.AsyncClient(
             base_url=self._url, headers=headers, timeout=40, trust_env=False
         ) as client:
-            while not self._stopped.is_set():
+            while not self.stopped.is_set():
                 await self._send_one(client)
                 await asyncio.sleep(PAUSE)
 

@@ -6,11 +6,12 @@ import asyncio
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import httpx
+
+from tests.support.background import Background
 
 PAUSE = 0.03
 TRIES = 100
@@ -33,30 +34,15 @@ class Asked:
         return {body["id"] for status, body in self.answers if status in (201, 202)}
 
 
-class KeyedSenders:
+class KeyedSenders(Background):
     """``async with``: they send to several replicas, and on leaving wait for their last answers."""
 
     def __init__(self, ports: list[int], key: str, *, connections: int = 6, seed: int = 0) -> None:
+        super().__init__(connections)
         self.ports = ports
         self.asked: list[Asked] = []
         self._headers = {"Authorization": f"Bearer {key}"}
-        self._connections = connections
         self._random = random.Random(seed)
-        self._stopped = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(self._send()) for _ in range(self._connections)]
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stopped.set()
-        await asyncio.gather(*self._tasks)
 
     @property
     def statuses(self) -> Counter[int]:
@@ -76,9 +62,10 @@ class KeyedSenders:
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(headers=self._headers, timeout=40, trust_env=False)
 
-    async def _send(self) -> None:
+    async def work(self) -> None:
+        """One app, or one connection of it."""
         async with self._client() as client:
-            while not self._stopped.is_set():
+            while not self.stopped.is_set():
                 if self.asked and self._random.random() < REPEATS:
                     one = self._random.choice(self.asked[-50:])
                 else:

@@ -409,20 +409,17 @@ async def test_each_permutation_of_four_receipts(
         assert (record.status, record.status_at) == ("FAILED", at(2)), order
 
 
+SOME_RECEIPTS = st.lists(
+    st.tuples(st.sampled_from(sorted(LETTERS.values())), st.integers(0, 3)), min_size=1, max_size=6
+)
+"""Their statuses and seconds."""
 ONE_AFTER_ANOTHER = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
 @ONE_AFTER_ANOTHER
-@given(
-    of=st.lists(
-        st.tuples(st.sampled_from(sorted(LETTERS.values())), st.integers(0, 3)),
-        min_size=1,
-        max_size=6,
-    ),
-    chance=st.randoms(use_true_random=False),
-)
+@given(of=SOME_RECEIPTS, chance=st.randoms(use_true_random=False))
 async def test_no_order_and_no_repetition_changes_the_status(
     receipts: ReceiptStore,
     history: HistoryStore,
@@ -445,14 +442,7 @@ async def test_no_order_and_no_repetition_changes_the_status(
 
 
 @ONE_AFTER_ANOTHER
-@given(
-    of=st.lists(
-        st.tuples(st.sampled_from(sorted(LETTERS.values())), st.integers(0, 3)),
-        min_size=1,
-        max_size=6,
-    ),
-    chance=st.randoms(use_true_random=False),
-)
+@given(of=SOME_RECEIPTS, chance=st.randoms(use_true_random=False))
 async def test_no_order_and_no_repetition_tells_a_contradiction_twice(
     receipts: ReceiptStore,
     messages: MessageStore,

@@ -22,13 +22,9 @@ from app.store.schema import migrate
 from app.store.tables import deliveries, events, messages, receipts
 from tests.store import samples
 from tests.store.samples import RECEIVED_AT, acceptance, arrival, found, message, recorded
-from tests.store.test_schema import config, differences
+from tests.store.test_schema import INDEXES_ON_EXPRESSIONS, config, differences
 
-# SQLAlchemy cannot read an index on an expression back from SQLite.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index"),
-    pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based"),
-]
+pytestmark = INDEXES_ON_EXPRESSIONS
 
 SID = "d454cfe0-a835-11e6-9852-d43d7ed6ce4c"
 LOUD, BRACED, PADDED = SID.upper(), f"{{{SID}}}", f" {SID}\n"

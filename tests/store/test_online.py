@@ -15,13 +15,9 @@ from app.store.engine import Database
 from app.store.schema import migrate
 from app.store.tables import deliveries, receipts
 from tests.store.test_migrations import upgrade
-from tests.store.test_schema import differences
+from tests.store.test_schema import INDEXES_ON_EXPRESSIONS, differences
 
-# SQLAlchemy cannot read an index on an expression back from SQLite.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index"),
-    pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based"),
-]
+pytestmark = INDEXES_ON_EXPRESSIONS
 
 IDS = [f"id-{number:02}" for number in range(25)]
 NOW = datetime(2026, 6, 6, 12, tzinfo=UTC)

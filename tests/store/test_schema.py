@@ -23,10 +23,11 @@ from tests.support.ports import free_port
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 # SQLAlchemy cannot read such an index back from SQLite; on PostgreSQL it is compared.
-pytestmark = [
+INDEXES_ON_EXPRESSIONS = [
     pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index"),
     pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based"),
 ]
+pytestmark = INDEXES_ON_EXPRESSIONS
 
 
 @pytest.fixture

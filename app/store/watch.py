@@ -112,17 +112,17 @@ class DatabaseWatch:
 
     async def run(self) -> None:
         """Check again and again while it is away. Runs until cancelled."""
-        behind: str | None = None
         while True:
             await self._went_down.wait()
             await asyncio.sleep(self._rest)
+            is_behind = False
             while not self.is_up:
                 try:
                     await self.check_now()
                 except SchemaBehind as error:
-                    if behind != error.detail:  # once, not at every check
+                    if not is_behind:  # once, not at every check, nor at every migration
                         log.error("schema_behind", detail=error.detail)
-                    behind = error.detail
+                    is_behind = True
                 if not self.is_up:
                     self._checks_failed += 1
                     await asyncio.sleep(CHECK_EVERY)

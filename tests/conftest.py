@@ -14,7 +14,10 @@ from tests.support.front import PROXY
 
 pytest_plugins = ["tests.support.fixtures"]
 
-SLOWEST = ("crash", "send", "cli", "receive", "events", "lookup")
+SLOWEST = (
+    "web", "record", "upgrade", "crash", "send", "postgres", "soak", "cli", "console", "care",
+    "receive", "events", "deploy", "ops", "lookup",
+)  # fmt: skip
 """Folders whose tests start processes and wait for them. They go first, so that no worker is left
 alone with one of them at the end."""
 

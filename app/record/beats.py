@@ -13,14 +13,12 @@ from typing import NamedTuple
 from uuid import UUID
 
 from app.model.status import microseconds
+from app.parts.private_files import open_private
 
 FILE = "beats"
 _SIZE = 16
 _LENGTH = 5 * _SIZE
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# O_NONBLOCK: a pipe in its place is not waited for.
-_WRITE = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Beats(NamedTuple):
@@ -43,7 +41,7 @@ class Beats(NamedTuple):
 def write(folder: Path, beats: Beats) -> None:
     """Keep these. A disk that does not take them leaves older ones: that costs a needless check."""
     with suppress(OSError):
-        file = os.open(folder / FILE, _WRITE, 0o600)
+        file = open_private(folder / FILE, os.O_WRONLY | os.O_CREAT)
         try:
             ids = (beats.incarnation, beats.last, beats.next)
             data = beats.n.to_bytes(_SIZE) + b"".join(one.bytes for one in ids)
@@ -56,12 +54,12 @@ def write(folder: Path, beats: Beats) -> None:
 def read(folder: Path) -> Beats | None:
     """What was kept last; None where nothing was."""
     try:
-        file = os.open(folder / FILE, _READ)
+        file = open_private(folder / FILE, os.O_RDONLY)
     except OSError:
         return None
     try:
         data = os.pread(file, _LENGTH, 0)
-    except OSError:  # a directory, a pipe
+    except OSError:
         return None
     finally:
         os.close(file)

@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import re
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,6 +21,7 @@ from uuid import UUID
 import structlog
 
 from app.model.fact import Gap, Position
+from app.parts.private_files import open_private
 from app.record.beats import FILE as BEATS
 from app.record.encoding import encode
 from app.record.framing import Damaged, Raw, frame, unframe
@@ -36,7 +36,7 @@ ASIDE = ".set-aside"
 _NAME = re.compile(r"(\d{10})\.journal")
 _EVER = re.compile(rf"(\d{{10}})\.journal({re.escape(ASIDE)})?")
 _ASIDE_NAME = re.compile(rf"(\d{{10}})\.journal{re.escape(ASIDE)}")
-_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
 _HEADER_KIND = 0
 
 log = structlog.get_logger(__name__)
@@ -96,7 +96,7 @@ class Writer:
         return time.monotonic() - self._begun_at > OLDEST
 
     def _begin(self) -> None:
-        file = os.open(self.folder / _file_name(self._number + 1), _NEW, 0o600)
+        file = open_private(self.folder / _file_name(self._number + 1), _NEW)
         header = json.dumps({"database": self.database.hex, "process": self.folder.name})
         start = MAGIC + frame(_HEADER_KIND, header.encode())
         if not self._is_whole:
@@ -120,9 +120,7 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError where another process holds it."""
-        self._file = os.open(
-            folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
+        self._file = open_private(folder / LOCK)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -230,7 +228,7 @@ def rewrite(folder: Path, number: int, change: Callable[[Raw], bytes | None]) ->
         found = os.lstat(path)
         new = path.with_suffix(".new")
         new.unlink(missing_ok=True)
-        file = os.open(new, _NEW, 0o600)
+        file = open_private(new, _NEW)
         with os.fdopen(file, "wb") as opened:
             opened.write(data[:at])
             opened.flush()
@@ -325,15 +323,8 @@ def _read(folder: Path, number: int) -> bytes:
     path = folder / _file_name(number)
     if not os.path.lexists(path):
         path = _aside(path)
-    # O_NONBLOCK: a pipe would be waited for.
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError("it is no file")
-        with os.fdopen(file, "rb", closefd=False) as opened:
-            return opened.read()
-    finally:
-        os.close(file)
+    with os.fdopen(open_private(path, os.O_RDONLY), "rb") as opened:
+        return opened.read()
 
 
 def _aside(path: Path) -> Path:

@@ -13,6 +13,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from app.parts.private_files import open_private
 from app.record.evidence.checkpoint import Checkpoint, parse_checkpoint
 
 FILE = "evidence-checkpoints"
@@ -47,8 +48,7 @@ class KnownCheckpoints:
         """A name of this disk that no other has; made at the first call."""
         path = self._path.with_name(ID_FILE)
         with suppress(FileExistsError):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open(path, flags, 0o600)
+            file = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             try:
                 os.write(file, secrets.token_hex(16).encode())
                 os.fsync(file)
@@ -73,8 +73,7 @@ class KnownCheckpoints:
                 )
             return
         is_new = not self._path.exists()
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(self._path, flags, 0o600)
+        file = open_private(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             # Begins with a line break: what a crash cut off before it is a line of its own.

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from app.parts.private_files import open_private
 from app.record.evidence.note import SigningKey, VerifierKey
 
 _LARGEST = 64 * 1024
@@ -41,8 +42,7 @@ def read_verifier_keys(data: bytes) -> list[VerifierKey]:
 
 def write_key(file: Path, key: SigningKey) -> None:
     """Make a file that its owner alone may read. Raises FileExistsError, OSError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with os.fdopen(os.open(file, flags, 0o600), "w") as opened:
+    with os.fdopen(open_private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as opened:
         opened.write(f"{key.private_text()}\n")
         opened.flush()
         os.fsync(opened.fileno())

@@ -5,7 +5,6 @@ Any process tells its journal what others have done: a command has no journal of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +20,7 @@ from app.store.any_of import chunks
 from app.store.audit import append, entry_of
 from app.store.engine import Database
 from app.store.erasing.places import erase_again
-from app.store.erasing.store import erasure_of
+from app.store.erasing.store import erasure_of, row_of
 from app.store.tables import api_keys, audit, erased, erasures, messages
 
 PATIENCE = 30.0
@@ -104,18 +103,7 @@ class RemovalStore:
             async with self._database.write(patience=PATIENCE) as connection:
                 new = (lite if self._database.is_sqlite else pg).insert(erasures)
                 for erasure in one.erasures:
-                    await connection.execute(
-                        new.values(
-                            id=erasure.id,
-                            requested_at=erasure.requested_at,
-                            who=erasure.who,
-                            app=erasure.app,
-                            digest=erasure.digest,
-                            counts=json.dumps(dict(erasure.counts)),
-                            erased_at=erasure.erased_at,
-                            completed_at=erasure.completed_at,
-                        ).on_conflict_do_nothing()
-                    )
+                    await connection.execute(new.values(row_of(erasure)).on_conflict_do_nothing())
         purged = [
             datetime.fromisoformat(str(one.details["before"]))
             for one in entries

@@ -93,17 +93,7 @@ class ErasureStore:
     async def add(self, new: Erasure, entry: Entry) -> None:
         """Record what is asked for, and the audit's entry of it."""
         async with self._database.write(patience=PATIENCE) as connection:
-            await connection.execute(
-                insert(erasures).values(
-                    id=new.id,
-                    requested_at=new.requested_at,
-                    who=new.who,
-                    app=new.app,
-                    digest=new.digest,
-                    number=new.number,
-                    counts=json.dumps(dict(new.counts)),
-                )
-            )
+            await connection.execute(insert(erasures).values(row_of(new)))
             await append(connection, [entry])
 
     async def find(self, erasure_id: UUID) -> Erasure | None:
@@ -303,6 +293,21 @@ async def _count(connection: AsyncConnection, erasure_id: UUID, found: Mapping[s
     counts = json.loads((await connection.execute(stored)).scalar_one())
     counts |= {name: counts.get(name, 0) + number for name, number in found.items()}
     await connection.execute(update(erasures).where(this).values(counts=json.dumps(counts)))
+
+
+def row_of(erasure: Erasure) -> dict[str, Any]:
+    """The row of an erasure."""
+    return {
+        "id": erasure.id,
+        "requested_at": erasure.requested_at,
+        "who": erasure.who,
+        "app": erasure.app,
+        "digest": erasure.digest,
+        "number": erasure.number,
+        "counts": json.dumps(dict(erasure.counts)),
+        "erased_at": erasure.erased_at,
+        "completed_at": erasure.completed_at,
+    }
 
 
 def erasure_of(row: Row[*tuple[Any, ...]], waiting: Sequence[Any]) -> Erasure:

@@ -1,7 +1,8 @@
 """Counts failed authentications and refused requests for the audit, by address and minute.
 
 Strangers cause them, as many as they like: they are counted in memory and written together, about
-once a second, so that they cost the database next to nothing and nobody waits for it.
+once a second, so that they cost the database next to nothing and nobody waits for it. Only who has
+a key and lacks the scope waits for its entry, which is therefore written at once.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
 from app.model.audit import NOBODY, Action, Actor, Entry
+from app.parts.lifecycle import wait_for_event
 from app.store.audit import AuditStore
 
 WRITE_EVERY = 1.0
-"""Seconds between two writes at most; the first failure after a quiet time is written at once."""
+"""Seconds between two writes of strangers' failures; the first after a quiet time is written at
+once."""
 PATIENCE = 1.0
 """Seconds that the answer to a refused request waits for its entry."""
 MAX_KEPT = 10_000
@@ -35,6 +38,7 @@ class Failures:
         self._store = store
         self._kept: dict[str, Entry] = {}
         self._some = asyncio.Event()
+        self._waited_for = asyncio.Event()
         self._written = asyncio.Event()
 
     def count_unknown(self, address: str | None) -> None:
@@ -48,6 +52,7 @@ class Failures:
         answers in time.
         """
         self._count(actor.did(Action.REFUSED, route))
+        self._waited_for.set()
         written = self._written
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
@@ -58,11 +63,12 @@ class Failures:
         while True:
             await self._some.wait()
             await self.flush()
-            await asyncio.sleep(WRITE_EVERY)
+            await wait_for_event(self._waited_for, WRITE_EVERY)
 
     async def flush(self) -> None:
         """Write what is counted. What the database does not take stays counted."""
         self._some.clear()
+        self._waited_for.clear()
         entries, self._kept = self._kept, {}
         written, self._written = self._written, asyncio.Event()
         try:

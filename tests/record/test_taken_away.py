@@ -14,6 +14,8 @@ import pytest
 from sqlalchemy import select
 
 from app.model.audit import Action, Actor
+from app.record import disks, retention
+from app.record import erasure as erasures
 from app.record.retention import Purger
 from app.store.keys import KeyStore
 from app.store.removals import RemovalStore
@@ -30,9 +32,18 @@ WORDS = (NUMBER, TEXT, REFERENCE, MARK)
 OPERATOR = Actor("os:someone@here")
 
 
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, seconds in ((disks, 0.2), (erasures, 0.5), (retention, 0.5)):
+        monkeypatch.setattr(module, "LOOK_EVERY", seconds)
+    monkeypatch.setattr(disks, "TEXTS_EVERY", 0.5)
+    for name in ("JUST_ANSWERED", "AT_ONCE"):
+        monkeypatch.setattr(retention, name, timedelta(seconds=0.5))
+
+
 async def settle_down(service: Service) -> None:
     await asyncio.wait_for(service.runtime.journal.checked.wait(), 10)
-    await asyncio.sleep(2.5)  # a beat, and a look at what was taken away
+    await asyncio.sleep(1.3)  # a beat, and a look at what was taken away
 
 
 async def post_receipt(service: Service, sms_activity_id: str) -> None:
@@ -195,7 +206,7 @@ async def test_what_was_purged_is_purged_again(world: World, rewinder: Rewinder)
         return (await service.client.get(f"/v1/messages/{sent['id']}")).status_code == 404
 
     await until(gone, "the message to be purged again", patience=30, every=0.2)
-    await asyncio.sleep(3)
+    await asyncio.sleep(1.5)
     assert await gone()
 
 
@@ -208,7 +219,7 @@ async def test_no_text_is_kept_anywhere_once_iovox_has_answered(world: World) ->
     async def nowhere() -> bool:
         return TEXT not in await in_database(service) and TEXT.encode() not in on_disk(service)
 
-    await until(nowhere, "the text to be gone", patience=60, every=1)
+    await until(nowhere, "the text to be gone", patience=60, every=0.2)
     assert NUMBER.encode() in on_disk(service)
     again = await service.post(f"/v1/messages/{sent.json()['id']}/resend")
     assert again.status_code == 409

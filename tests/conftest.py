@@ -10,9 +10,11 @@ import pytest
 
 from app.store.engine import Database
 from app.store.schema import migrate as migrate_schema
+from tests.support.document import compute_documents_once
 from tests.support.front import PROXY
 
 pytest_plugins = ["tests.support.fixtures"]
+compute_documents_once()
 
 SLOWEST = (
     "web", "record", "upgrade", "crash", "send", "postgres", "soak", "cli", "console", "care",

@@ -377,7 +377,10 @@ class GracefulHttp(HttpToolsProtocol):
         """Close the connection, but let a client that is still writing get the response."""
         if not self._in_body or self._is_eof or self.transport.is_closing():
             self.transport.close()
-            return
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
         self._is_lingering = True
         self._body_left = max(0, self._body_left - len(self._backlog))
         self._backlog.clear()
@@ -411,7 +414,9 @@ class GracefulHttp(HttpToolsProtocol):
         if not self.transport.is_closing():
             if self._in_head:
                 self.transport.write(response)
-            self.transport.close()
+                self._linger()
+            else:
+                self.transport.close()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -104,6 +104,7 @@ class Forked:
 def _main(address: str) -> None:
     for name in PRELOADED:
         import_module(name)
+    import_module("tests.support.document").compute_document()
     gc.freeze()  # so that a child's collections do not copy all of it
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(f"{address}.new")

@@ -26,8 +26,9 @@ from app.model.fact import (
     Settled,
 )
 from app.model.receipt import Receipt, Rejection, interpret
-from app.record.reading import Batch, batches
+from app.record.reading import Batch, batches, leases_given_back
 from app.store.bringing_back import BringingBackStore, BroughtBack
+from app.store.forks import ForkStore
 from app.store.presence import PresenceStore
 from app.store.queue import QueueStore
 from app.store.removals import RemovalStore
@@ -73,6 +74,7 @@ class Restorer:
         record: Callable[[Sequence[Receipt | Rejection]], Awaitable[None]],
         host: str,
         removals: RemovalStore,
+        forks: ForkStore,
         purge: Callable[[datetime], None],
     ) -> None:
         """``record`` stores calls to /dlr; ``purge`` begins to delete what is older once more."""
@@ -82,6 +84,7 @@ class Restorer:
         self._record = record
         self._host = host
         self._removals = removals
+        self._forks = forks
         self._purge = purge
 
     async def bring_back(
@@ -115,6 +118,7 @@ class Restorer:
                     report.audited[fact.entry.id] = fact.entry
                 elif isinstance(fact, Erased):
                     report.erased.append(fact)
+        await self._end_forks(folder, start, report)
 
     async def finish(self, folder: Path, report: Report) -> None:
         """What was taken away goes again; what an operator had decided; what has to be decided."""
@@ -134,6 +138,26 @@ class Restorer:
             )
             why = f"the journal {folder.name} on {self._host} does not reach back far enough"
             await self._presence.hold(f"{folder.name} on {self._host}", why)
+
+    async def _end_forks(self, folder: Path, start: Position, report: Report) -> None:
+        """Read once more, as what is given back by now may not have been when it was brought back.
+
+        The process whose attempt it was came back after an operator had let the queue go on.
+        """
+        if not report.done.forks:
+            return
+        given_back = await asyncio.to_thread(leases_given_back, folder, start)
+        ended = await self._forks.unconfirm(report.done.forks - given_back)
+        report.done.forks.clear()
+        report.done.outcomes += ended
+        if ended:
+            log.error(
+                "messages_perhaps_sent_twice",
+                journal=folder.name,
+                messages=ended,
+                consequence="they are UNCONFIRMED and never sent again",
+                why="the queue was released while the process of this journal was away",
+            )
 
     async def _bring_back_calls(self, batch: Batch, report: Report) -> None:
         calls = [a for fact in batch.facts if isinstance(fact, Arrived) for a in fact.arrivals]

@@ -127,6 +127,7 @@ async def assert_nothing_is_lost(
     assert not left, left[:10]
     took = time.monotonic() - began
     await senders.repeat_all(on.ports[-1])
+    assert not senders.statuses[422], "somebody was told to use another key"
     for one in senders.asked:
         assert len(one.told) <= 1, f"one key, two messages: {one.answers}"
     accepted = Counter(message["x_message_id"] for message in await on.iovox.messages())

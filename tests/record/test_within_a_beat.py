@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from app.errors import KeysWait
+from app.errors import Invalid, KeysWait, Unavailable
+from app.send.idempotency import KeyedBody
 from tests.record.acts import answered, beat, told, two, work
 from tests.record.rewinding import Rewinder, SqliteRewinder
 from tests.record.theatre import Theatre
@@ -72,3 +75,22 @@ async def test_what_was_sent_is_not_sent_again_and_all_is_back(
         async with first.runtime.database.read() as connection:
             rows = await connection.exec_driver_sql("select times_seen from receipts")
             assert [row[0] for row in rows] == [1]
+
+
+async def test_a_key_that_is_forgotten_between_two_looks_is_not_refused(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Whoever is told to use another key sends once more. Where the key stands, it is deleted."""
+    theatre = Theatre(database_url, tmp_path)
+    body = KeyedBody("key", b"send")
+    async with two(theatre) as (first, _):
+        theatre.send(first, "key", queued=True)
+        await told(theatre)
+        replayer = first.runtime.sender._replayer
+        forgotten = KeyedBody("forgotten", b"send").claim("billing", message_id=uuid4())
+        with pytest.raises(Unavailable, match="set back"):
+            await replayer.replay(forgotten)
+        found = await replayer.find("billing", body, first.runtime.clock.now())
+        assert found is not None
+        with pytest.raises(Invalid):
+            await replayer.replay(replace(found, message_id=uuid4()))

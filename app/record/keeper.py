@@ -105,11 +105,11 @@ class Keeper:
 
         Cancelling it, as by a time limit, does not break it off: a long journal is read once.
         """
-        if self._journal.is_on:
-            if self._greeting is None or self._greeting.done():
-                self._greeting = asyncio.create_task(self._locked_beat())
-                self._greeting.add_done_callback(_retrieve)
-            await asyncio.shield(self._greeting)
+        if self._greeting is None or (self._journal.is_on and self._greeting.done()):
+            greeting = self._locked_beat() if self._journal.is_on else self._leave_gaps()
+            self._greeting = asyncio.create_task(greeting)
+            self._greeting.add_done_callback(_retrieve)
+        await asyncio.shield(self._greeting)
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -152,6 +152,13 @@ class Keeper:
             self._tidied_at = now
             await asyncio.to_thread(self._tidy)
             await self._presence.forget_stopped(self._keep_for)
+
+    async def _leave_gaps(self) -> None:
+        """What a process without a journal does is missing in those that are there."""
+        try:
+            await asyncio.to_thread(self._folders.leave_gaps)
+        except OSError as error:
+            log.warning("journal_gap_not_noted", reason=str(error))
 
     async def _locked_beat(self) -> None:
         async with self._lock:
@@ -329,7 +336,7 @@ class Keeper:
         if folder is None:
             return
         began = time.monotonic()
-        report, position = Report(is_whole=start.is_whole), start.position
+        report, position = Report.begin(start, newest.nonce), start.position
         # Twice: what was written meanwhile may need what was brought back.
         for _ in range(2):
             until = self._journal.end

@@ -27,11 +27,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where to begin. ``others`` were there by then or later; ``is_whole``: nothing is missing."""
+    """Where to begin. ``others`` were there by then or later; ``is_whole``: nothing is missing.
+    ``incarnation``: that of the mark, where there is one.
+    """
 
     position: Position
     others: frozenset[str]
     is_whole: bool
+    incarnation: UUID | None = None
 
 
 @dataclass(slots=True)
@@ -49,7 +52,7 @@ def find_start(folder: Path, mark: UUID | None) -> Start:
         for found in reversed(_marks(folder, number)):
             others.update(found.others)
             if isinstance(found, Mark) and found.nonce == mark:
-                return Start(found.start, frozenset(others), True)
+                return Start(found.start, frozenset(others), True, found.incarnation)
     # It has none of our marks: everything. Or one that this journal does not know: another disk.
     return Start((0, 0), frozenset(others), mark is None)
 

@@ -26,7 +26,7 @@ from app.model.fact import (
     Settled,
 )
 from app.model.receipt import Receipt, Rejection, interpret
-from app.record.reading import Batch, batches, leases_given_back
+from app.record.reading import Batch, Start, batches, leases_given_back
 from app.store.bringing_back import BringingBackStore, BroughtBack
 from app.store.forks import ForkStore
 from app.store.presence import PresenceStore
@@ -38,14 +38,24 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Report:
-    """What was found in a journal. ``is_whole``: nothing of it was missing or damaged."""
+    """What was found in a journal. ``is_whole``: nothing of it was missing or damaged.
+    ``is_remembered``: the database has a mark of its present incarnation, so all that came since;
+    what is missing in the journal is not missing there.
+    """
 
     done: BroughtBack = field(default_factory=BroughtBack)
     is_whole: bool = True
+    is_remembered: bool = False
     held: Held | None = None
     settled: dict[UUID, Settled] = field(default_factory=dict)
     audited: dict[UUID, Entry] = field(default_factory=dict)
     erased: list[Erased] = field(default_factory=list)
+
+    @staticmethod
+    def begin(start: Start, incarnation: UUID) -> Report:
+        """Before anything is read."""
+        is_remembered = start.incarnation == incarnation
+        return Report(is_whole=start.is_whole, is_remembered=is_remembered)
 
     def log(self, folder: Path, began: float) -> None:
         """Say what was missing. ``began``: by ``time.monotonic``."""
@@ -129,7 +139,7 @@ class Restorer:
             await self._queue.settle(settled.before, by=settled.by, id_=settled.id)
         if report.held is not None and report.held.reason is not None:
             await self._presence.hold(report.held.by, report.held.reason)
-        if not report.is_whole:
+        if not (report.is_whole or report.is_remembered):
             log.error(
                 "journal_has_a_gap",
                 folder=str(folder),

@@ -215,6 +215,9 @@ class Machine(RuleBasedStateMachine):
             while theatre.iovox.asked:
                 await self._answer(0, "accepted")
             await theatre.settle()
+        for process in theatre.alive:  # what a machine that was too busy has spooled
+            await process.run(process.runtime.watch.check_now())
+            await process.run(process.runtime.drainer.drain())
         for _ in range(60):
             await self._beat_all()
             for process in theatre.alive:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FieldError
@@ -93,10 +93,6 @@ def read(data: bytes) -> Raw:
     return raw
 
 
-ON_A_BUSY_MACHINE = settings(deadline=None)
-
-
-@ON_A_BUSY_MACHINE
 @given(FACTS)
 def test_a_fact_is_read_as_it_was_written(fact: Fact) -> None:
     record = encode(fact)
@@ -105,7 +101,6 @@ def test_a_fact_is_read_as_it_was_written(fact: Fact) -> None:
     assert decode(raw) == fact
 
 
-@ON_A_BUSY_MACHINE
 @given(FACTS, st.data())
 def test_one_wrong_bit_is_noticed(fact: Fact, data: st.DataObject) -> None:
     record = bytearray(encode(fact))
@@ -114,14 +109,12 @@ def test_one_wrong_bit_is_noticed(fact: Fact, data: st.DataObject) -> None:
         unframe(bytes(record), 0)
 
 
-@ON_A_BUSY_MACHINE
 @given(FACTS, st.data())
 def test_a_record_that_is_cut_off_is_none(fact: Fact, data: st.DataObject) -> None:
     record = encode(fact)
     assert unframe(record[: data.draw(st.integers(0, len(record) - 1))], 0) is None
 
 
-@ON_A_BUSY_MACHINE
 @given(FACTS)
 def test_damage_of_the_content_leaves_the_next_record_findable(fact: Fact) -> None:
     record = bytearray(encode(fact) + encode(Gap()))
@@ -132,7 +125,6 @@ def test_damage_of_the_content_leaves_the_next_record_findable(fact: Fact) -> No
     assert damage.value.end == (end if len(encode(fact)) > HEADER_SIZE else None)
 
 
-@ON_A_BUSY_MACHINE
 @given(st.lists(ARRIVALS, max_size=3))
 def test_a_batch_of_receipts_is_encoded_like_any_fact(arrivals: list[Arrival]) -> None:
     assert encode_arrivals(arrivals) == encode(Arrived(tuple(arrivals)))

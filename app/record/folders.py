@@ -16,21 +16,17 @@ from uuid import UUID, uuid4
 import structlog
 
 from app.model.fact import Gap
-from app.record.encoding import encode
-from app.record.segments import (
-    Lock,
-    Writer,
+from app.record.closed_segments import (
     age,
-    database_of,
     delete,
     delete_file,
     delete_folder,
     is_given_up,
-    make_folder,
-    segments,
     set_aside_in,
     size,
 )
+from app.record.encoding import encode
+from app.record.segments import Lock, Writer, database_of, make_folder, segments
 
 NEVER = 10**10
 """No segment has this number."""

@@ -13,19 +13,19 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import structlog
 
 from app.errors import ServiceError, StoreUnavailable
-from app.model.fact import Held, Mark, Met, Position
+from app.model.fact import Met, Position
 from app.record import beats
 from app.record.beats import Beats
 from app.record.folders import Folders
 from app.record.forgetting import why_forgotten
 from app.record.journal import Journal
+from app.record.marks import Decisions, Marks
 from app.record.opening import Opener
 from app.record.orphans import Orphans
 from app.record.reading import Start, find_start
@@ -90,14 +90,13 @@ class Keeper:
         self._newest: Incarnation | None = None
         self._swap: _Swap | None = None
         self._confirmed: Position | None = None
-        self._marked = (-1, frozenset[str]())
+        self._marks = Marks(journal)
+        self._decisions = Decisions(journal)
         self._others: frozenset[str] = frozenset()
         self._checking: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
         self._orphans_at = self._tidied_at = 0.0
         self._orphans = Orphans(folders=folders, presence=presence, restorer=restorer)
-        self._hold_noted = False
-        self._settled: set[UUID] = set()
         self.is_held = False
 
     async def greet(self) -> None:
@@ -205,31 +204,14 @@ class Keeper:
         return is_done
 
     def _next_swap(self) -> _Swap:
-        """A mark goes to the journal first; ``start`` is taken before it is written."""
-        beat, others = uuid4(), self._others
-        is_new = (self._journal.written, others) != self._marked
-        if not self._journal.is_checked or not is_new or self._journal.incarnation is None:
-            return _Swap(beat, None, others)
-        start, end = self._journal.settled_up_to, self._journal.end
-        mark = Mark(beat, start, self._journal.incarnation, tuple(sorted(others)))
-        if not self._journal.note(mark):
-            return _Swap(beat, None, others)
-        self._marked = (self._journal.written if start == end else -1, others)
-        return _Swap(beat, start, others)
+        beat = uuid4()
+        return _Swap(beat, self._marks.next(beat, self._others), self._others)
 
     def _see(self, found: Standing) -> None:
         me = self._folder.name if self._folder else ""
         self._others = _running(found) - {me}
         self.is_held = found.hold is not None
-        if self.is_held != self._hold_noted and self._folder is not None:
-            hold = found.hold
-            now = datetime.now(UTC)
-            fact = Held(hold.held_at, hold.held_by, hold.reason) if hold else Held(now, "", None)
-            self._hold_noted = self._journal.note(fact) and self.is_held
-        for settled in found.settlements:
-            if settled.id not in self._settled and self._folder is not None:
-                self._journal.note(settled)
-                self._settled.add(settled.id)
+        self._decisions.note(found)
 
     # Which incarnation it is
 
@@ -290,7 +272,7 @@ class Keeper:
         self._newest = newest
         self._journal.adopt(newest.nonce)
         self._confirmed = None
-        self._marked = (-1, frozenset())
+        self._marks.begin()
         self._orphans.begin()
         if self._checking is not None:
             self._checking.cancel()

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,13 +40,13 @@ class Stage:
     stack: AsyncExitStack
     services: list[Service] = field(default_factory=list)
 
-    async def replica(self, *words: str) -> Service:
-        """``words``: of its command; with any it is started as users do it."""
+    async def replica(self, *words: str, env: Mapping[str, str] | None = None) -> Service:
+        """``words``: of its command; with any, or an ``env``, it is started as users do it."""
         folder = Path(tempfile.mkdtemp(prefix="replica-", dir=self.folder))
         service = Service(folder, self.url, settings={"DLR_IOVOX_URL": self.iovox.url})
         self.stack.callback(service.close)
         self.stack.callback(lambda: sys.stdout.write(service.output()[-6_000:]))
-        await (service.start(*words) if words else service.fork())
+        await (service.start(*words, env=env) if words or env else service.fork())
         self.services.append(service)
         return service
 

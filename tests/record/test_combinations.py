@@ -13,9 +13,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests.crash.clients import Clients
+from tests.crash.ledger import Ledger
+from tests.crash.service import HEADERS
 from tests.events.receiver import receiving
 from tests.events.sse import listening
+from tests.record.keyed import KeyedSenders
 from tests.record.rewinding import PostgresRewinder, Rewinder
+from tests.record.stage import assert_nothing_is_lost, stage
 from tests.record.test_disks import hold_of
 from tests.record.test_restore import (
     WITHOUT_RECEIPT,
@@ -26,7 +31,8 @@ from tests.record.test_restore import (
     settle_down,
 )
 from tests.send.world import Service, World, to, until
-from tests.support.long import POSTGRESQL, SQLITE, on
+from tests.support.faketime import FakeClock
+from tests.support.long import LONG, POSTGRESQL, SQLITE, on
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgresql import PostgresServer
 from tests.support.small_disk import CannotMount, fill, small_disk
@@ -46,6 +52,32 @@ async def test_through_a_pooler(postgres_server: PostgresServer, postgres_url: s
             sent, ids = await send_and_receive(service, sends=10, receipts=15)
             await asyncio.to_thread(rewinder.put_back, moment)
             await assert_all_is_back(service, iovox, sent, ids)
+
+
+@pytest.mark.postgresql
+@pytest.mark.crash
+@pytest.mark.skipif(not LONG, reason="long: DLR_TEST_LONG=1")
+async def test_clocks_that_are_apart(
+    tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    """Ten minutes ahead and behind: who is waited for, and what is older, goes by one clock."""
+    rewinder = PostgresRewinder(postgres_server, postgres_url)
+    ledger = Ledger("clocks", HEADERS)
+    async with stage(tmp_path, postgres_url, postgres_url) as on_it:
+        for minutes in (10, -10):
+            folder = tmp_path / f"clock{minutes}"
+            folder.mkdir()
+            clock = FakeClock(folder, timedelta(minutes=minutes))
+            await on_it.replica(env=clock.env)
+        senders = KeyedSenders(on_it.ports, on_it.key)
+        async with Clients(on_it.ports[0], ledger, per_second=40) as receipts, senders:
+            await receipts.answered(20, within=30)
+            moment = await asyncio.to_thread(rewinder.keep)
+            queued = await on_it.queue(20)
+            await receipts.answered(60, within=30)
+            await asyncio.to_thread(rewinder.put_back, moment)
+            await receipts.answered(20, within=30)
+        await assert_nothing_is_lost(on_it, postgres_url, ledger, senders, queued)
 
 
 async def is_there(service: Service, message_id: str) -> bool:

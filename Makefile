@@ -38,6 +38,12 @@ crash: $(INSTALLED)  ## the crash tests of `test`, longer and with their figures
 soak: $(INSTALLED)  ## everything under load while each part is restarted; MINUTES=30
 	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -n 0 -o log_cli=true -o log_cli_level=INFO tests/soak $(ARGS)
 
+.PHONY: mutants
+mutants: $(INSTALLED)  ## mutation testing of the rules and the journal; ARGS="app.model.london*"
+	rm -rf mutants
+	nice -n 19 $(BIN)/mutmut run $(ARGS)
+	$(BIN)/mutmut results
+
 .PHONY: lint
 lint: $(INSTALLED)  ## all of check but the tests
 	$(BIN)/ruff format --check .
@@ -88,7 +94,7 @@ lock: $(BIN)/uv  ## the three lock files anew, from pyproject.toml
 
 .PHONY: clean
 clean:  ## deletes .venv, caches and what a build leaves
-	rm -rf .venv build dist client/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist client/dist mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv reads none of pip's settings (index, proxy, wheels on disk): where it finds nothing, pip may.

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
+import hypothesis
 import pytest
 
 from app.store.engine import Database
@@ -15,6 +16,10 @@ from tests.support.front import PROXY
 
 pytest_plugins = ["tests.support.fixtures"]
 compute_documents_once()
+
+# An example may take as long as a busy machine needs for it.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 
 SLOWEST = (
     "web", "record", "upgrade", "crash", "send", "postgres", "soak", "cli", "console", "care",

@@ -8,6 +8,7 @@ has accepted is not touched.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from app.errors import FieldError
 from app.model.fact import Ended, OnWire, Recorded
@@ -79,6 +80,29 @@ def merge(
     if isinstance(fact, OnWire):
         return merge_record(there, fact.message)
     return merge_record(there, which) if which is not None else there
+
+
+def forked_lease(
+    there: Known | None, fact: Recorded | OnWire | Ended, which: Message | None
+) -> UUID | None:
+    """The lease of a fact that ``merge`` left alone, where it may have been sent beside another.
+
+    Only the process that has a lease gives it back, and its own journal says so. Where it does not,
+    no other lease can have come after this one, unless the database forgot it and an operator let
+    the queue go on without that process (``dlr queue release``).
+    """
+    if isinstance(fact, Ended):
+        lease, status = fact.lease, fact.step.status
+    else:
+        of = fact.message if isinstance(fact, OnWire) else which
+        lease, status = (of.lease, of.state) if of is not None else (None, Status.QUEUED)
+    if there is None or there.is_accepted or status not in (Status.SENDING, Status.UNCONFIRMED):
+        return None
+    known = there.message
+    is_beside = known.state is Status.QUEUED or (
+        known.state is Status.SENDING and known.lease != lease
+    )
+    return lease if is_beside else None
 
 
 def _outranks(leases: int, status: Status, lease: object, there: Known) -> bool:

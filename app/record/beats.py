@@ -14,16 +14,20 @@ from uuid import UUID
 
 from app.model.status import microseconds
 from app.parts.private_files import open_private
+from app.store.presence import IMPRINT_SIZE, Imprint
 
 FILE = "beats"
 _SIZE = 16
 _LENGTH = 5 * _SIZE
+"""Of what the release before also wrote; behind it stands the imprint, which it did not."""
+_NO_IMPRINT = Imprint(bytes(IMPRINT_SIZE), is_released=False)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Beats(NamedTuple):
     """In which incarnation, and its number: the last beat that the database is known to have, and
-    the next one; and when they were kept, by the database's clock.
+    the next one; when they were kept, by the database's clock; and the incarnation's imprint, where
+    it may be compared.
     """
 
     n: int
@@ -31,6 +35,7 @@ class Beats(NamedTuple):
     last: UUID
     next: UUID
     at: datetime
+    imprint: Imprint | None = None
 
     @property
     def known(self) -> tuple[UUID, UUID]:
@@ -46,6 +51,8 @@ def write(folder: Path, beats: Beats) -> None:
             ids = (beats.incarnation, beats.last, beats.next)
             data = beats.n.to_bytes(_SIZE) + b"".join(one.bytes for one in ids)
             data += microseconds(beats.at).to_bytes(_SIZE)
+            row, is_released = beats.imprint or _NO_IMPRINT
+            data += bytes([is_released]) + row
             os.pwrite(file, data, 0)
         finally:
             os.close(file)
@@ -58,7 +65,7 @@ def read(folder: Path) -> Beats | None:
     except OSError:
         return None
     try:
-        data = os.pread(file, _LENGTH, 0)
+        data = os.pread(file, _LENGTH + _SIZE, 0)
     except OSError:
         return None
     finally:
@@ -70,6 +77,13 @@ def read(folder: Path) -> Beats | None:
         kept_at = _EPOCH + timedelta(microseconds=int.from_bytes(at))
     except OverflowError:  # damaged
         return None
+    stamp = data[_LENGTH:]
+    imprint = Imprint(stamp[1:], bool(stamp[0])) if len(stamp) == _SIZE and any(stamp) else None
     return Beats(
-        int.from_bytes(n), UUID(bytes=incarnation), UUID(bytes=last), UUID(bytes=next_), kept_at
+        int.from_bytes(n),
+        UUID(bytes=incarnation),
+        UUID(bytes=last),
+        UUID(bytes=next_),
+        kept_at,
+        imprint,
     )

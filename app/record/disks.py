@@ -24,11 +24,12 @@ from app.model.erasure import Erasure
 from app.model.fact import Audited, Erased, Fact
 from app.model.mentions import Mentions
 from app.record.blanking import Change, Forgetting, WithoutTexts, blank, messages_with_text
+from app.record.closed_segments import rewrite
 from app.record.encoding import decode
 from app.record.folders import Folders
 from app.record.framing import Damaged
 from app.record.journal import Journal
-from app.record.segments import read_segment, rewrite, segments
+from app.record.segments import read_segment, segments
 from app.store.erasing.disks import DiskStore
 from app.store.erasing.store import ErasureStore
 from app.store.removals import RemovalStore

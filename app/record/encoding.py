@@ -305,12 +305,14 @@ def _erased_of(content: bytes) -> Erased:
 
 _ARRIVED = 1
 _MARK, _MET = 6, 9
+OF_ENDS = 5
+"""The kind that is looked for where a lease may have been given back."""
 _KINDS: dict[int, tuple[type[Fact], Callable[[Any], bytes], Callable[[bytes], Fact]]] = {
     _ARRIVED: (Arrived, _arrived, _arrived_of),
     2: (Recorded, _recorded, _recorded_of),
     3: (OnWire, _on_wire, _on_wire_of),
     4: (Accepted, _accepted, _accepted_of),
-    5: (Ended, _ended, _ended_of),
+    OF_ENDS: (Ended, _ended, _ended_of),
     _MARK: (Mark, _mark, _mark_of),
     7: (Held, _held, _held_of),
     8: (Gap, _gap, _gap_of),

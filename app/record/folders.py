@@ -15,19 +15,18 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from app.record.segments import (
-    Lock,
+from app.model.fact import Gap
+from app.record.closed_segments import (
     age,
-    database_of,
     delete,
     delete_file,
     delete_folder,
     is_given_up,
-    make_folder,
-    segments,
     set_aside_in,
     size,
 )
+from app.record.encoding import encode
+from app.record.segments import Lock, Writer, database_of, make_folder, segments
 
 NEVER = 10**10
 """No segment has this number."""
@@ -73,6 +72,18 @@ class Folders:
                 yield folder, lock
             else:
                 lock.release()
+
+    def leave_gaps(self) -> None:
+        """A process without a journal begins: journals that nobody writes have a gap from here."""
+        for folder in self._all():
+            lock = self._lock(folder)
+            if lock is None:
+                continue
+            with closing(lock):
+                database = database_of(folder)
+                if database is not None:
+                    with closing(Writer(folder, database)) as writer:
+                        writer.append(encode(Gap()))
 
     def set_aside(self, folder: Path) -> Path:
         """Under another name, by which it is nobody's journal. Raises OSError."""

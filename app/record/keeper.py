@@ -13,31 +13,33 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import structlog
 
 from app.errors import ServiceError, StoreUnavailable
-from app.model.fact import Held, Mark, Met, Position
+from app.model.fact import Met, Position
 from app.record import beats
 from app.record.beats import Beats
 from app.record.folders import Folders
+from app.record.forgetting import why_forgotten
 from app.record.journal import Journal
+from app.record.marks import Decisions, Marks
+from app.record.opening import Opener
 from app.record.orphans import Orphans
 from app.record.reading import Start, find_start
 from app.record.restorer import Report, Restorer
-from app.record.segments import Lock, Writer
-from app.store.bringing_back import BringingBackStore
+from app.record.segments import Lock
 from app.store.permission import Permit
-from app.store.presence import Claimant, Incarnation, PresenceStore, Process, Standing
+from app.store.presence import Claimant, Incarnation, PresenceStore, Standing
 
 BEAT = 1.0
 """Seconds between two beats."""
 ORPHANS_EVERY = 10.0
 """Seconds between two looks for journals whose processes have died."""
 TIDY_EVERY = 60.0
+_LOST_AGAIN = "the database lost its incarnations again"
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +63,7 @@ class Keeper:
         folders: Folders,
         presence: PresenceStore,
         permit: Permit,
-        store: BringingBackStore,
+        opener: Opener,
         restorer: Restorer,
         host: str,
         keep_for: float,
@@ -76,7 +78,7 @@ class Keeper:
         self._folders = folders
         self._presence = presence
         self._permit = permit
-        self._store = store
+        self._opener = opener
         self._restorer = restorer
         self._keep_for = keep_for
         self._on_forgotten = on_forgotten
@@ -88,14 +90,13 @@ class Keeper:
         self._newest: Incarnation | None = None
         self._swap: _Swap | None = None
         self._confirmed: Position | None = None
-        self._marked = (-1, frozenset[str]())
+        self._marks = Marks(journal)
+        self._decisions = Decisions(journal)
         self._others: frozenset[str] = frozenset()
         self._checking: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
         self._orphans_at = self._tidied_at = 0.0
         self._orphans = Orphans(folders=folders, presence=presence, restorer=restorer)
-        self._hold_noted = False
-        self._settled: set[UUID] = set()
         self.is_held = False
 
     async def greet(self) -> None:
@@ -103,11 +104,11 @@ class Keeper:
 
         Cancelling it, as by a time limit, does not break it off: a long journal is read once.
         """
-        if self._journal.is_on:
-            if self._greeting is None or self._greeting.done():
-                self._greeting = asyncio.create_task(self._locked_beat())
-                self._greeting.add_done_callback(_retrieve)
-            await asyncio.shield(self._greeting)
+        if self._greeting is None or (self._journal.is_on and self._greeting.done()):
+            greeting = self._locked_beat() if self._journal.is_on else self._leave_gaps()
+            self._greeting = asyncio.create_task(greeting)
+            self._greeting.add_done_callback(_retrieve)
+        await asyncio.shield(self._greeting)
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -151,6 +152,13 @@ class Keeper:
             await asyncio.to_thread(self._tidy)
             await self._presence.forget_stopped(self._keep_for)
 
+    async def _leave_gaps(self) -> None:
+        """What a process without a journal does is missing in those that are there."""
+        try:
+            await asyncio.to_thread(self._folders.leave_gaps)
+        except OSError as error:
+            log.warning("journal_gap_not_noted", reason=str(error))
+
     async def _locked_beat(self) -> None:
         async with self._lock:
             await self._beat()
@@ -176,9 +184,7 @@ class Keeper:
         swap = self._swap
         mine.beats = (mine.beats[0], swap.beat)
         if self._folder is not None and self._newest is not None:
-            now = self._presence.now()
-            kept = Beats(self._newest.n, mine.incarnation, *mine.beats, at=now)
-            beats.write(self._folder, kept)
+            beats.write(self._folder, self._beats(self._newest.n, mine))
         found, is_done = await self._presence.beat(
             mine,
             next_beat=swap.beat,
@@ -190,37 +196,22 @@ class Keeper:
         if is_done:
             self._see(found)  # not where it has forgotten: a hold may be among that
             mine.beats, mine.beaten_at = (swap.beat,), time.monotonic()
+            if found.newest is not None:
+                mine.imprint = found.newest.imprint  # a release writes the row anew
             self._swap = None
             if swap.mark is not None:
                 self._confirmed = swap.mark
         return is_done
 
     def _next_swap(self) -> _Swap:
-        """A mark goes to the journal first; ``start`` is taken before it is written."""
-        beat, others = uuid4(), self._others
-        is_new = (self._journal.written, others) != self._marked
-        if not self._journal.is_checked or not is_new or self._journal.incarnation is None:
-            return _Swap(beat, None, others)
-        start, end = self._journal.settled_up_to, self._journal.end
-        mark = Mark(beat, start, self._journal.incarnation, tuple(sorted(others)))
-        if not self._journal.note(mark):
-            return _Swap(beat, None, others)
-        self._marked = (self._journal.written if start == end else -1, others)
-        return _Swap(beat, start, others)
+        beat = uuid4()
+        return _Swap(beat, self._marks.next(beat, self._others), self._others)
 
     def _see(self, found: Standing) -> None:
         me = self._folder.name if self._folder else ""
         self._others = _running(found) - {me}
         self.is_held = found.hold is not None
-        if self.is_held != self._hold_noted and self._folder is not None:
-            hold = found.hold
-            now = datetime.now(UTC)
-            fact = Held(hold.held_at, hold.held_by, hold.reason) if hold else Held(now, "", None)
-            self._hold_noted = self._journal.note(fact) and self.is_held
-        for settled in found.settlements:
-            if settled.id not in self._settled and self._folder is not None:
-                self._journal.note(settled)
-                self._settled.add(settled.id)
+        self._decisions.note(found)
 
     # Which incarnation it is
 
@@ -249,81 +240,39 @@ class Keeper:
         return await self._presence.look()
 
     async def _open(self, found: Standing) -> None:
-        """Go on with a journal of this database, or begin one."""
         if found.database is None:
-            raise StoreUnavailable("the database lost its incarnations again")
+            raise StoreUnavailable(_LOST_AGAIN)
         try:
-            folder, lock, has_foreign = await asyncio.to_thread(self._take, found, found.database)
-            writer = await asyncio.to_thread(Writer, folder, found.database)
+            opened = await self._opener.open(found, found.database)
         except OSError as error:
             self._journal.suspend(str(error))
             self._permit.is_on = False
             return
-        self._folder, self._file_lock = folder, lock
-        self._journal.open(writer)
+        self._folder, self._file_lock = opened.folder, opened.lock
+        self._journal.open(opened.writer)
         self._permit.is_on = True
-        if has_foreign:
-            await self._warn_of_foreign()
-
-    def _take(self, found: Standing, database: UUID) -> tuple[Path, Lock, bool]:
-        """A journal that is not the copy of another process's. Raises OSError."""
-        while True:
-            folder, lock, has_foreign = self._folders.take(database)
-            me, kept = found.processes.get(folder.name), beats.read(folder)
-            if me is None or kept is None or not _is_copy(kept, me):
-                return folder, lock, has_foreign
-            copy = self._folders.set_aside(folder)
-            lock.release()
-            log.error(
-                "journal_is_a_copy",
-                folder=str(folder),
-                now=copy.name,
-                of=f"the process on {me.host}",
-                consequence="that process goes on with its journal, and this one begins its own",
-                todo="delete it; every machine needs a DLR_SPOOL_DIR of its own",
-            )
-
-    async def _warn_of_foreign(self) -> None:
-        log.error(
-            "journal_of_another_database",
-            folder=str(self._folders.root),
-            consequence="nothing of it is brought back into this database",
-        )
-        if await self._store.has_queued():
-            reason = "this database is not the one that the journals here belong to"
-            await self._presence.hold(f"a process on {self._host}", reason)
 
     async def _why_forgotten(self, found: Standing) -> str | None:
-        newest, folder = found.newest, self._folder
+        newest, folder, mine = found.newest, self._folder, self._claimant
         if newest is None or folder is None:
-            raise StoreUnavailable("the database lost its incarnations again")
-        if newest.generation != found.generation:
-            return f"it was restarted, restored or failed over: {found.generation}"
-        known = self._newest if self._claimant is not None else None
-        kept = await asyncio.to_thread(beats.read, folder)
-        n, nonce = (
-            (known.n, known.nonce) if known else (kept.n, kept.incarnation) if kept else (0, None)
-        )
-        if nonce is None or newest.n > n:
-            return None  # somebody else has noticed, or there is nothing to compare with
-        if newest.nonce != nonce:
-            return "it has forgotten the incarnation that we know"
-        me = found.processes.get(folder.name)
-        expected = self._claimant.beats if self._claimant else kept.known if kept else ()
-        has_beat = me is not None and me.beat in expected
-        return None if has_beat else "it does not have our newest beat"
+            raise StoreUnavailable(_LOST_AGAIN)
+        if mine is None or self._newest is None:
+            known = await asyncio.to_thread(beats.read, folder)
+        else:
+            known = self._beats(self._newest.n, mine)
+        return why_forgotten(found, newest, folder.name, known)
 
     async def _adopt(self, found: Standing) -> None:
         newest, folder = found.newest, self._folder
         if newest is None or folder is None:
-            raise StoreUnavailable("the database lost its incarnations again")
+            raise StoreUnavailable(_LOST_AGAIN)
         is_first = self._claimant is None
         self._claimant = self._permit.claimant = None
         self._swap = None
         self._newest = newest
         self._journal.adopt(newest.nonce)
         self._confirmed = None
-        self._marked = (-1, frozenset())
+        self._marks.begin()
         self._orphans.begin()
         if self._checking is not None:
             self._checking.cancel()
@@ -334,14 +283,20 @@ class Keeper:
         others = (start.others | _running(found)) - {folder.name}
         self._journal.note(Met(tuple(sorted(others))))
         beat = uuid4()
-        last = beat if me is None else me.beat
-        now = self._presence.now()
-        beats.write(folder, Beats(newest.n, newest.nonce, last, beat, at=now))
+        in_doubt = (beat if me is None else me.beat, beat)
+        mine = Claimant(folder.name, found.generation, newest.nonce, in_doubt, newest.imprint)
+        beats.write(folder, self._beats(newest.n, mine))
         await self._presence.register(folder.name, host=self._host, beat=beat, others=others)
         self._others = others
-        self._claimant = Claimant(folder.name, found.generation, newest.nonce, (beat,))
-        self._permit.claimant = self._claimant
+        mine.beats = (beat,)
+        self._claimant = self._permit.claimant = mine
         self._checking = asyncio.create_task(self._check(newest, found.generation, start))
+
+    def _beats(self, n: int, mine: Claimant) -> Beats:
+        """What the database has, unless it has forgotten."""
+        imprint = mine.imprint if self._presence.imprints_last else None
+        now = self._presence.now()
+        return Beats(n, mine.incarnation, mine.beats[0], mine.beats[-1], now, imprint)
 
     # Bringing back
 
@@ -363,7 +318,7 @@ class Keeper:
         if folder is None:
             return
         began = time.monotonic()
-        report, position = Report(is_whole=start.is_whole), start.position
+        report, position = Report.begin(start, newest.nonce), start.position
         # Twice: what was written meanwhile may need what was brought back.
         for _ in range(2):
             until = self._journal.end
@@ -401,13 +356,6 @@ class Keeper:
 
 def _running(found: Standing) -> frozenset[str]:
     return frozenset(name for name, one in found.processes.items() if not one.is_stopped)
-
-
-def _is_copy(kept: Beats, me: Process) -> bool:
-    """Whether a process has beaten by this name since these were kept, so in another folder. What
-    the others write in again has no host.
-    """
-    return me.host != "" and me.beat not in kept.known and me.seen_at > kept.at
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:

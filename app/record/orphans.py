@@ -46,7 +46,7 @@ class Orphans:
             return
         began = time.monotonic()
         start = await asyncio.to_thread(find_start, folder, None if there is None else there.mark)
-        report = Report(is_whole=start.is_whole)
+        report = Report.begin(start, mine.incarnation)
         await self._restorer.bring_back(
             folder,
             start.position,

@@ -12,8 +12,9 @@ from uuid import UUID
 
 import structlog
 
-from app.model.fact import Arrived, Fact, Gap, Mark, Met, Position, Recorded
-from app.record.encoding import OF_MARKS, decode
+from app.model.fact import Arrived, Ended, Fact, Gap, Mark, Met, Position, Recorded
+from app.model.status import Status
+from app.record.encoding import OF_ENDS, OF_MARKS, decode
 from app.record.framing import Damaged
 from app.record.segments import Located, read, read_segment, segments
 
@@ -26,11 +27,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where to begin. ``others`` were there by then or later; ``is_whole``: nothing is missing."""
+    """Where to begin. ``others`` were there by then or later; ``is_whole``: nothing is missing.
+    ``incarnation``: that of the mark, where there is one.
+    """
 
     position: Position
     others: frozenset[str]
     is_whole: bool
+    incarnation: UUID | None = None
 
 
 @dataclass(slots=True)
@@ -48,7 +52,7 @@ def find_start(folder: Path, mark: UUID | None) -> Start:
         for found in reversed(_marks(folder, number)):
             others.update(found.others)
             if isinstance(found, Mark) and found.nonce == mark:
-                return Start(found.start, frozenset(others), True)
+                return Start(found.start, frozenset(others), True, found.incarnation)
     # It has none of our marks: everything. Or one that this journal does not know: another disk.
     return Start((0, 0), frozenset(others), mark is None)
 
@@ -69,6 +73,19 @@ def batches(folder: Path, start: Position, until: Position | None) -> Iterator[B
             yield batch
             batch, size = Batch(), 0.0
     yield batch
+
+
+def leases_given_back(folder: Path, start: Position) -> set[tuple[UUID, UUID]]:
+    """Messages with leases of them that this journal gives back: they were surely not sent."""
+    given_back = set()
+    for number in (each for each in segments(folder) if each >= start[0]):
+        for located in read_segment(folder, number):
+            fact = _decoded(located) if located.raw.kind == OF_ENDS else None
+            if not isinstance(fact, Ended) or fact.lease is None:
+                continue
+            if fact.step.status is Status.QUEUED:
+                given_back.add((fact.message_id, fact.lease))
+    return given_back
 
 
 def _size(fact: Fact) -> float:

@@ -26,8 +26,9 @@ from app.model.fact import (
     Settled,
 )
 from app.model.receipt import Receipt, Rejection, interpret
-from app.record.reading import Batch, batches
+from app.record.reading import Batch, Start, batches, leases_given_back
 from app.store.bringing_back import BringingBackStore, BroughtBack
+from app.store.forks import ForkStore
 from app.store.presence import PresenceStore
 from app.store.queue import QueueStore
 from app.store.removals import RemovalStore
@@ -37,14 +38,24 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Report:
-    """What was found in a journal. ``is_whole``: nothing of it was missing or damaged."""
+    """What was found in a journal. ``is_whole``: nothing of it was missing or damaged.
+    ``is_remembered``: the database has a mark of its present incarnation, so all that came since;
+    what is missing in the journal is not missing there.
+    """
 
     done: BroughtBack = field(default_factory=BroughtBack)
     is_whole: bool = True
+    is_remembered: bool = False
     held: Held | None = None
     settled: dict[UUID, Settled] = field(default_factory=dict)
     audited: dict[UUID, Entry] = field(default_factory=dict)
     erased: list[Erased] = field(default_factory=list)
+
+    @staticmethod
+    def begin(start: Start, incarnation: UUID) -> Report:
+        """Before anything is read."""
+        is_remembered = start.incarnation == incarnation
+        return Report(is_whole=start.is_whole, is_remembered=is_remembered)
 
     def log(self, folder: Path, began: float) -> None:
         """Say what was missing. ``began``: by ``time.monotonic``."""
@@ -73,6 +84,7 @@ class Restorer:
         record: Callable[[Sequence[Receipt | Rejection]], Awaitable[None]],
         host: str,
         removals: RemovalStore,
+        forks: ForkStore,
         purge: Callable[[datetime], None],
     ) -> None:
         """``record`` stores calls to /dlr; ``purge`` begins to delete what is older once more."""
@@ -82,6 +94,7 @@ class Restorer:
         self._record = record
         self._host = host
         self._removals = removals
+        self._forks = forks
         self._purge = purge
 
     async def bring_back(
@@ -115,6 +128,7 @@ class Restorer:
                     report.audited[fact.entry.id] = fact.entry
                 elif isinstance(fact, Erased):
                     report.erased.append(fact)
+        await self._end_forks(folder, start, report)
 
     async def finish(self, folder: Path, report: Report) -> None:
         """What was taken away goes again; what an operator had decided; what has to be decided."""
@@ -125,7 +139,7 @@ class Restorer:
             await self._queue.settle(settled.before, by=settled.by, id_=settled.id)
         if report.held is not None and report.held.reason is not None:
             await self._presence.hold(report.held.by, report.held.reason)
-        if not report.is_whole:
+        if not (report.is_whole or report.is_remembered):
             log.error(
                 "journal_has_a_gap",
                 folder=str(folder),
@@ -134,6 +148,26 @@ class Restorer:
             )
             why = f"the journal {folder.name} on {self._host} does not reach back far enough"
             await self._presence.hold(f"{folder.name} on {self._host}", why)
+
+    async def _end_forks(self, folder: Path, start: Position, report: Report) -> None:
+        """Read once more, as what is given back by now may not have been when it was brought back.
+
+        The process whose attempt it was came back after an operator had let the queue go on.
+        """
+        if not report.done.forks:
+            return
+        given_back = await asyncio.to_thread(leases_given_back, folder, start)
+        ended = await self._forks.unconfirm(report.done.forks - given_back)
+        report.done.forks.clear()
+        report.done.outcomes += ended
+        if ended:
+            log.error(
+                "messages_perhaps_sent_twice",
+                journal=folder.name,
+                messages=ended,
+                consequence="they are UNCONFIRMED and never sent again",
+                why="the queue was released while the process of this journal was away",
+            )
 
     async def _bring_back_calls(self, batch: Batch, report: Report) -> None:
         calls = [a for fact in batch.facts if isinstance(fact, Arrived) for a in fact.arrivals]

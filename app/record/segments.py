@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,6 @@ import structlog
 
 from app.model.fact import Gap, Position
 from app.parts.private_files import open_private
-from app.record.beats import FILE as BEATS
 from app.record.encoding import encode
 from app.record.framing import Damaged, Raw, frame, unframe
 
@@ -35,8 +34,8 @@ LOCK = "lock"
 ASIDE = ".set-aside"
 _NAME = re.compile(r"(\d{10})\.journal")
 _EVER = re.compile(rf"(\d{{10}})\.journal({re.escape(ASIDE)})?")
-_ASIDE_NAME = re.compile(rf"(\d{{10}})\.journal{re.escape(ASIDE)}")
-_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
+ASIDE_NAME = re.compile(rf"(\d{{10}})\.journal{re.escape(ASIDE)}")
+NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
 _HEADER_KIND = 0
 
 log = structlog.get_logger(__name__)
@@ -96,7 +95,7 @@ class Writer:
         return time.monotonic() - self._begun_at > OLDEST
 
     def _begin(self) -> None:
-        file = open_private(self.folder / _file_name(self._number + 1), _NEW)
+        file = open_private(self.folder / file_name(self._number + 1), NEW)
         header = json.dumps({"database": self.database.hex, "process": self.folder.name})
         start = MAGIC + frame(_HEADER_KIND, header.encode())
         if not self._is_whole:
@@ -106,7 +105,7 @@ class Writer:
                 raise OSError("the disk has no room for a new segment")
         except OSError:
             os.close(file)
-            (self.folder / _file_name(self._number + 1)).unlink(missing_ok=True)
+            (self.folder / file_name(self._number + 1)).unlink(missing_ok=True)
             raise
         self.close()
         self._file, self._size = file, len(start)
@@ -153,7 +152,7 @@ def database_of(folder: Path) -> UUID | None:
     """The database that a journal belongs to; None where no segment says so."""
     for number in reversed(segments(folder)):
         with suppress(OSError, Damaged):  # set aside when its facts are read
-            return _header(_read(folder, number), folder)[0]
+            return header_of(read_bytes(folder, number), folder)[0]
     return None
 
 
@@ -179,97 +178,20 @@ def read(folder: Path, start: Position, until: Position | None = None) -> Iterat
 def read_segment(folder: Path, number: int) -> Iterator[Located]:
     """The records of one segment as far as it can be read, which is left as it is."""
     with suppress(OSError, Damaged):
-        data = _read(folder, number)
-        _, at = _header(data, folder)
+        data = read_bytes(folder, number)
+        _, at = header_of(data, folder)
         for start, found in _scan(data, at):
             if isinstance(found, Raw):
                 yield Located((number, start), found)
 
 
-def set_aside_in(folder: Path) -> list[Path]:
-    """The files that were set aside."""
-    return [each for each in folder.iterdir() if _ASIDE_NAME.fullmatch(each.name)]
-
-
-def age(folder: Path, number: int) -> float:
-    """Seconds since the segment was last written to."""
-    return time.time() - os.lstat(folder / _file_name(number)).st_mtime
-
-
-def size(folder: Path, number: int) -> int:
-    """Its bytes."""
-    return os.lstat(folder / _file_name(number)).st_size
-
-
-def rewrite(folder: Path, number: int, change: Callable[[Raw], bytes | None]) -> bool:
-    """Rewrite a segment that nobody writes to any more, record by record; whether any was changed.
-
-    ``change`` gives a record's new content, of the same length: places in a journal are offsets.
-    None leaves it as it is. The file is replaced in one step, and keeps its age. Raises OSError.
-    """
-    path = folder / _file_name(number)
-    data = bytearray(_read(folder, number))
-    try:
-        at, changed = _header(bytes(data), folder)[1], False
-        while (raw := unframe(memoryview(data), at)) is not None:
-            content = change(raw)
-            if content is not None and content != raw.content:
-                if len(content) != len(raw.content):
-                    raise ValueError("a record must keep its length")
-                data[at : raw.end] = frame(raw.kind, content)
-                changed = True
-            at = raw.end
-    except Damaged as error:
-        _set_aside(folder, number, str(error))
-        return False
-    # What is torn at the end cannot be read, but found.
-    changed = changed or at < len(data)
-    if changed:
-        found = os.lstat(path)
-        new = path.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        file = open_private(new, _NEW)
-        with os.fdopen(file, "wb") as opened:
-            opened.write(data[:at])
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.utime(new, ns=(found.st_atime_ns, found.st_mtime_ns))
-        new.replace(path)
-    return changed
-
-
-def delete(folder: Path, number: int) -> None:
-    """Delete a segment."""
-    delete_file(folder / _file_name(number))
-
-
-def delete_file(path: Path) -> None:
-    """Delete a file of a journal. One that cannot be is logged, and stays."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        log.warning("journal_file_stays", path=str(path), reason=str(error))
-
-
-def is_given_up(folder: Path) -> bool:
-    """Whether nothing is left in a journal but the files that say whose it is."""
-    return {each.name for each in folder.iterdir()} <= {LOCK, BEATS}
-
-
-def delete_folder(folder: Path) -> None:
-    """Delete a journal in which nothing is left."""
-    for name in (LOCK, BEATS):
-        (folder / name).unlink(missing_ok=True)
-    folder.rmdir()
-
-
 def _records(folder: Path, number: int, start: int, end: int | None) -> Iterator[Located | None]:
     """Damage costs the record in which it is, and where its end is not known what follows it."""
     try:
-        data = _read(folder, number)
-        _, first = _header(data, folder)
+        data = read_bytes(folder, number)
+        _, first = header_of(data, folder)
     except (OSError, Damaged) as error:
-        _set_aside(folder, number, str(error))
+        set_aside(folder, number, str(error))
         yield None
         return
     why = ""
@@ -284,7 +206,7 @@ def _records(folder: Path, number: int, start: int, end: int | None) -> Iterator
         else:
             yield Located((number, at), found)
     if why:
-        _set_aside(folder, number, why)
+        set_aside(folder, number, why)
 
 
 def _scan(data: bytes, at: int) -> Iterator[tuple[int, Raw | Damaged | None]]:
@@ -301,7 +223,7 @@ def _scan(data: bytes, at: int) -> Iterator[tuple[int, Raw | Damaged | None]]:
         at = found.end
 
 
-def _header(data: bytes, folder: Path) -> tuple[UUID, int]:
+def header_of(data: bytes, folder: Path) -> tuple[UUID, int]:
     """The database of a segment and where its first record begins. Raises Damaged."""
     if not data.startswith(MAGIC):
         raise Damaged("it is no segment of a journal")
@@ -318,9 +240,9 @@ def _header(data: bytes, folder: Path) -> tuple[UUID, int]:
     return database, raw.end
 
 
-def _read(folder: Path, number: int) -> bytes:
+def read_bytes(folder: Path, number: int) -> bytes:
     """Also of one that was set aside. Raises OSError, also for what is no file of its own."""
-    path = folder / _file_name(number)
+    path = folder / file_name(number)
     if not os.path.lexists(path):
         path = _aside(path)
     with os.fdopen(open_private(path, os.O_RDONLY), "rb") as opened:
@@ -331,8 +253,9 @@ def _aside(path: Path) -> Path:
     return path.with_name(path.name + ASIDE)
 
 
-def _set_aside(folder: Path, number: int, why: str) -> None:
-    path = folder / _file_name(number)
+def set_aside(folder: Path, number: int, why: str) -> None:
+    """Rename a segment that is damaged or not ours, and say so."""
+    path = folder / file_name(number)
     aside = _aside(path)
     if not os.path.lexists(path):
         return  # it was said when it was found
@@ -354,5 +277,6 @@ def _numbers(folder: Path, pattern: re.Pattern[str]) -> list[int]:
     return [int(match[1]) for match in found if match]
 
 
-def _file_name(number: int) -> str:
+def file_name(number: int) -> str:
+    """That of a segment, before it is set aside."""
     return f"{number:010d}.journal"

@@ -10,10 +10,12 @@ from app.receive.recorder import Recorder
 from app.record.folders import Folders
 from app.record.journal import Journal
 from app.record.keeper import Keeper
+from app.record.opening import Opener
 from app.record.restorer import Restorer
 from app.settings import Settings
 from app.store.bringing_back import BringingBackStore
 from app.store.engine import Database
+from app.store.forks import ForkStore
 from app.store.permission import Permit
 from app.store.presence import PresenceStore
 from app.store.queue import QueueStore
@@ -33,12 +35,13 @@ def build_keeper(
     """``recorder`` stores calls to /dlr that are brought back; ``purge`` repeats a purge."""
     store, presence = BringingBackStore(database), PresenceStore(database)
     host = socket.gethostname()
+    folders = Folders(settings.spool_dir / "journal")
     return Keeper(
         journal=journal,
-        folders=Folders(settings.spool_dir / "journal"),
+        folders=folders,
         presence=presence,
         permit=permit,
-        store=store,
+        opener=Opener(folders=folders, presence=presence, store=store, host=host),
         restorer=Restorer(
             store=store,
             presence=presence,
@@ -46,6 +49,7 @@ def build_keeper(
             record=recorder.record,
             host=host,
             removals=RemovalStore(database),
+            forks=ForkStore(database),
             purge=purge,
         ),
         host=host,

@@ -61,8 +61,7 @@ class Replayer:
         began_in = self._journal.incarnation
         tracked = await self._store.find(claim.message_id) if claim.message_id else None
         if tracked is None:
-            fault = FieldError(HEADER, "was used for a message that is deleted")
-            raise Invalid("Use a new idempotency key for a new request", errors=(fault,))
+            raise await self._deleted(claim)
         first = first_result(tracked, self._now())
         await self._mark_repeated(claim)
         self._journal.confirm(_facts(tracked, claim, self._now()), began_in)
@@ -78,6 +77,15 @@ class Replayer:
             found = await self._store.find_many(ids)
             self._journal.confirm([Recorded(tuple(found), _claimed(claim, self._now()))], began_in)
         return BatchResult(answer, replayed=True)
+
+    async def _deleted(self, claim: IdempotencyKey) -> Invalid | Unavailable:
+        """Why there is no message: whoever is told to use another key sends once more, so never
+        where the key is gone as well, as the database was just set back to before both.
+        """
+        if await self._keys.find(claim.app, claim.key, now=self._now()) is None:
+            return Unavailable("The database was just set back; send the request again")
+        fault = FieldError(HEADER, "was used for a message that is deleted")
+        return Invalid("Use a new idempotency key for a new request", errors=(fault,))
 
     async def _mark_repeated(self, claim: IdempotencyKey) -> None:
         """Keep the record from being undone: this caller is about to be given its id."""

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import StoreUnavailable
 from app.model.fact import Accepted, ClaimedKey, Ended, OnWire, Recorded
-from app.model.merging import Known, merge
+from app.model.merging import Known, forked_lease, merge
 from app.model.message import Acceptance, Message
 from app.model.receipt import Receipt
 from app.model.status import Status
@@ -35,6 +35,8 @@ from app.store.message_rows import errors_json, errors_of, message_of, steps_of
 from app.store.recording import COLUMNS, row_of, step_json
 from app.store.tables import idempotency_keys, incarnations, messages, receipts
 
+Leased = tuple[UUID, UUID]
+"""A message and a lease of it."""
 MessageFact = Recorded | OnWire | Ended | Accepted
 PATIENCE = 30.0
 """Seconds for a transaction of some hundred facts."""
@@ -55,6 +57,8 @@ class BroughtBack:
     outcomes: int = 0
     keys: int = 0
     receipts: int = 0
+    forks: set[Leased] = field(default_factory=set)
+    """Leases that may have been sent beside others, unless the same journal gives them back."""
 
     def __bool__(self) -> bool:
         return bool(self.messages or self.outcomes or self.keys or self.receipts)
@@ -65,6 +69,7 @@ class BroughtBack:
         self.outcomes += other.outcomes
         self.keys += other.keys
         self.receipts += other.receipts
+        self.forks |= other.forks
 
 
 @dataclass(slots=True)
@@ -73,6 +78,7 @@ class _Batch:
 
     found: dict[UUID, Known]
     wanted: dict[UUID, Known] = field(default_factory=dict)
+    forks: set[Leased] = field(default_factory=set)
 
     def of(self, message_id: UUID) -> Known | None:
         return self.wanted.get(message_id) or self.found.get(message_id)
@@ -133,6 +139,7 @@ class BringingBackStore:
             done.outcomes = len(batch.wanted) - done.messages
             known = [one for one in accepted if batch.of(one.message_id) is not None]
             bound = await bind(connection, known, now) if known else {}
+            done.forks = batch.forks
             done.outcomes += len(bound.keys() - batch.wanted.keys())
             await append(connection, _events(batch, bound), now)
         if batch.wanted:
@@ -226,6 +233,8 @@ def _merge_one(
     after = merge(before, fact, message)
     if after is not None and after is not before:
         batch.wanted[which] = after
+    elif (lease := forked_lease(before, fact, message)) is not None:
+        batch.forks.add((which, lease))
 
 
 async def _claim(connection: AsyncConnection, key: ClaimedKey) -> int:

@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
-from app.store.presence import Claimant
+from app.store.presence import Claimant, imprint, imprint_sql
 
 FRESH = 5.0
 """Seconds that a beat is good for: without one, nothing is claimed."""
@@ -27,10 +27,10 @@ SETTLING = timedelta(seconds=3)
 """For so long after the beginning of an incarnation every process that lives has time to say so."""
 
 _PERMISSION = """
-select h.held, {now} as now, {generation} as generation, i.n, i.nonce, i.released_at, i.begun_at,
-  p.name, p.beat, p.incarnation, p.knows, p.is_stopped, p.seen_at
+select h.held, {now} as now, {generation} as generation, n, nonce, released_at, begun_at,
+  p.name, p.beat, p.incarnation, p.knows, p.is_stopped, p.seen_at, {imprint} as imprint
 from (select exists (select 1 from queue_holds) as held) h
-  left join incarnations i on i.n = (select max(n) from incarnations)
+  left join incarnations on n = (select max(n) from incarnations)
   left join processes p on true
 """
 
@@ -64,9 +64,12 @@ class Permit:
 
     @property
     def _statement(self) -> str:
+        now, generation = "clock_timestamp()", self._database.generation.sql
         if self._database.is_sqlite:
-            return _PERMISSION.format(now="strftime('%Y-%m-%d %H:%M:%f', 'now')", generation="null")
-        return _PERMISSION.format(now="clock_timestamp()", generation=self._database.generation.sql)
+            now, generation = "strftime('%Y-%m-%d %H:%M:%f', 'now')", "null"
+        return _PERMISSION.format(
+            now=now, generation=generation, imprint=imprint_sql(self._database)
+        )
 
     async def ask(self, connection: AsyncConnection) -> Permission:
         """What is allowed, by what the transaction sees."""
@@ -113,6 +116,7 @@ class _Seen(NamedTuple):
     knows: str
     is_stopped: int
     seen_at: Any
+    imprint: Any
 
     @property
     def age(self) -> timedelta:
@@ -135,6 +139,7 @@ def _is_me(row: _Seen, mine: Claimant) -> bool:
         and _hex(row.nonce) == _hex(row.incarnation) == mine.incarnation.hex
         and _hex(row.beat) in {beat.hex for beat in mine.beats}
         and row.generation in (None, mine.generation)
+        and mine.imprint.is_still(imprint(row.imprint, is_released=row.released_at is not None))
         and time.monotonic() - mine.beaten_at < FRESH
     )
 

@@ -10,10 +10,11 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from hashlib import blake2b
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy import Table, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Table, delete, func, literal_column, select, text, update
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,6 +40,27 @@ nothing: all that it did is in it."""
 QUEUE = "queue"
 _LOCK = 7002
 """The PostgreSQL advisory lock under which an incarnation is begun."""
+IMPRINT_SIZE = 15
+"""Bytes of ``Imprint.row``."""
+# Which database, table and transaction wrote the row: whatever puts a dump back writes all rows
+# anew, however little it has forgotten. On SQLite it is the schema's version, which a copy that is
+# put back into the open file raises; a migration does as well, which costs a needless check.
+_IMPRINT = """
+concat_ws('/', (select oid from pg_database where datname = current_database()),
+  incarnations.tableoid, incarnations.xmin)
+"""
+_SQLITE_IMPRINT = "(select schema_version from pragma_schema_version)"
+
+
+class Imprint(NamedTuple):
+    """What tells an incarnation's row from the same row that was put back: a digest."""
+
+    row: bytes
+    is_released: bool
+
+    def is_still(self, found: Imprint) -> bool:
+        """Whether the row that is found was not put back. A release writes it anew, too."""
+        return found.row == self.row or (found.is_released and not self.is_released)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +72,13 @@ class Incarnation:
     generation: str
     last_event: int
     begun_at: datetime
-    is_released: bool
     why: str
+    imprint: Imprint
+
+    @property
+    def is_released(self) -> bool:
+        """Whether an operator said that nobody is waited for."""
+        return self.imprint.is_released
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +132,15 @@ class Standing:
 @dataclass(slots=True)
 class Claimant:
     """What this process claims to be. ``beats``: one of them is in the database, unless that has
-    forgotten; two while a swap is in doubt.
+    forgotten; two while a swap is in doubt. ``imprint``: of the incarnation's row, unless a dump
+    was put back.
     """
 
     name: str
     generation: str
     incarnation: UUID
     beats: tuple[UUID, ...]
+    imprint: Imprint
     beaten_at: float = field(default_factory=time.monotonic)
 
 
@@ -122,6 +151,9 @@ class PresenceStore:
         self._database = database
         self._generation = database.generation
         self._file: FileIdentity | None = None
+        self.imprints_last = not database.is_sqlite
+        """Whether an imprint may be compared after a restart: a release that migrates SQLite does
+        so at its start, and would then look for what was never forgotten."""
 
     def now(self) -> datetime:
         """By the database's clock."""
@@ -261,7 +293,8 @@ class PresenceStore:
             generation = await self._generation.read(connection)
         order = incarnations.c.n
         nonces = select(incarnations.c.nonce).order_by(order).limit(1)
-        newest = select(incarnations).order_by(order.desc()).limit(1)
+        stamp: ColumnElement[Any] = literal_column(imprint_sql(self._database))
+        newest = select(incarnations, stamp.label("imprint")).order_by(order.desc()).limit(1)
         row = (await connection.execute(newest)).one_or_none()
         hold = (await connection.execute(select(queue_holds))).one_or_none()
         rows = await connection.execute(select(processes))
@@ -313,6 +346,17 @@ class PresenceStore:
         self._file = FileIdentity(file, self._database.name)
 
 
+def imprint_sql(database: Database) -> str:
+    """An expression for ``imprint``, in a statement that reads ``incarnations``."""
+    return _SQLITE_IMPRINT if database.is_sqlite else _IMPRINT
+
+
+def imprint(found: object, *, is_released: bool) -> Imprint:
+    """That of an incarnation's row, by what ``imprint_sql`` found."""
+    row = blake2b(str(found).encode(), digest_size=IMPRINT_SIZE).digest()
+    return Imprint(row, is_released)
+
+
 def _is_current(found: Standing, mine: Claimant) -> bool:
     newest = found.newest
     me = found.processes.get(mine.name)
@@ -320,6 +364,7 @@ def _is_current(found: Standing, mine: Claimant) -> bool:
         newest is not None
         and newest.nonce == mine.incarnation
         and newest.generation == found.generation == mine.generation
+        and mine.imprint.is_still(newest.imprint)
         and me is not None
         and me.beat in mine.beats
     )
@@ -332,8 +377,8 @@ def _incarnation(row: Any) -> Incarnation:
         row.generation,
         row.last_event,
         row.begun_at,
-        row.released_at is not None,
         row.why,
+        imprint(row.imprint, is_released=row.released_at is not None),
     )
 
 

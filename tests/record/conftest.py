@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from app.store import permission
 from tests.record.rewinding import PostgresRewinder, Rewinder, SqliteRewinder
 from tests.send.world import World
 from tests.support.postgresql import PostgresServer
@@ -26,3 +28,10 @@ def rewinder(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) 
 async def world(database_url: str) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         yield World(database_url, stack)
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is a matter of seconds between machines is none in one event loop."""
+    monkeypatch.setattr(permission, "SETTLING", timedelta(0))
+    monkeypatch.setattr(permission, "FRESH", 60.0)

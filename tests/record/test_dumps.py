@@ -17,7 +17,7 @@ from tests.crash.ledger import Ledger
 from tests.crash.service import HEADERS
 from tests.crash.waiting import until
 from tests.record.keyed import KeyedSenders
-from tests.record.test_failover import Stage, assert_nothing_is_lost, stage
+from tests.record.stage import Stage, assert_nothing_is_lost, stage
 from tests.support.long import cases
 from tests.support.postgresql import PostgresServer, find_binaries
 from tests.support.process import PROJECT

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from app.errors import FieldError
-from app.model.fact import Ended
-from app.model.merging import Known, merge_end, merge_record
+from app.model.fact import Ended, OnWire, Recorded
+from app.model.merging import Known, forked_lease, merge_end, merge_record
 from app.model.message import Message, Request, Step
 from app.model.status import Status
 
@@ -130,3 +130,39 @@ def test_whether_it_was_announced_is_kept() -> None:
     known = merged(QUEUED, replace(on_wire(1, FIRST), announced=False))
     assert known is not None
     assert known.message.announced
+
+
+@pytest.mark.parametrize(
+    ("there", "fact", "forked"),
+    [
+        pytest.param(replace(QUEUED, leases=1), OnWire(on_wire(1, FIRST)), FIRST, id="tried since"),
+        pytest.param(on_wire(1, SECOND), OnWire(on_wire(1, FIRST)), FIRST, id="being tried"),
+        pytest.param(
+            replace(QUEUED, leases=1), ended(Status.UNCONFIRMED, 1, FIRST), FIRST, id="unknown"
+        ),
+        pytest.param(on_wire(1, FIRST), OnWire(on_wire(1, FIRST)), None, id="the same lease"),
+        pytest.param(
+            replace(QUEUED, leases=1), ended(Status.QUEUED, 1, FIRST), None, id="given back"
+        ),
+        pytest.param(on_wire(1, SECOND), ended(Status.REJECTED, 0, FIRST), None, id="refused"),
+        pytest.param(
+            replace(QUEUED, state=Status.UNCONFIRMED, leases=1),
+            OnWire(on_wire(1, FIRST)),
+            None,
+            id="it is never sent again anyhow",
+        ),
+    ],
+)
+def test_a_lease_that_may_have_been_sent_beside_another(
+    there: Message, fact: OnWire | Ended, forked: UUID | None
+) -> None:
+    assert forked_lease(Known(there), fact, None) == forked
+    assert forked_lease(Known(there, is_accepted=True), fact, None) is None
+    assert forked_lease(None, fact, None) is None
+
+
+def test_a_record_of_what_was_sent_at_once_is_of_a_lease_too() -> None:
+    sent = on_wire(1, FIRST)
+    tried = Known(replace(QUEUED, leases=1))
+    assert forked_lease(tried, Recorded((sent,)), sent) == FIRST
+    assert forked_lease(tried, Recorded((QUEUED,)), QUEUED) is None

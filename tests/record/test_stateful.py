@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Coroutine
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -27,12 +26,13 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from app.model.status import Status
-from app.store import permission
 from app.store.engine import Database
 from tests.record.rewinding import PostgresRewinder, Rewinder, SqliteRewinder
 from tests.record.theatre import Theatre
 from tests.support.long import LONG
 from tests.support.postgresql import PostgresServer
+
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 PICK = st.integers(0, 1_000)
 KEYS = st.integers(1, 4)
@@ -120,13 +120,11 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.has_alive() and len(self.moments) < 3)
     @rule()
     def keep(self) -> None:
-        async def keep_and_beat() -> None:
+        async def keep() -> None:
             await self.theatre.settle()
             self.moments.append(await asyncio.to_thread(self.rewinder.keep))
-            # No backup is put back within the second in which it was made.
-            await self._beat_all()
 
-        self.run(keep_and_beat())
+        self.run(keep())
 
     @precondition(lambda self: bool(self.moments))
     @rule(which=PICK)
@@ -217,6 +215,9 @@ class Machine(RuleBasedStateMachine):
             while theatre.iovox.asked:
                 await self._answer(0, "accepted")
             await theatre.settle()
+        for process in theatre.alive:  # what a machine that was too busy has spooled
+            await process.run(process.runtime.watch.check_now())
+            await process.run(process.runtime.drainer.drain())
         for _ in range(60):
             await self._beat_all()
             for process in theatre.alive:
@@ -282,13 +283,6 @@ class Machine(RuleBasedStateMachine):
 
 def _id(stored: object) -> UUID:
     return UUID(str(stored))
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is a matter of seconds between machines is none in one event loop."""
-    monkeypatch.setattr(permission, "SETTLING", timedelta(0))
-    monkeypatch.setattr(permission, "FRESH", 60.0)
 
 
 def play(make_database: Any, examples: int) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -132,7 +133,8 @@ class Process:
     async def beat(self) -> None:
         """What happens every second."""
         for _ in range(3):
-            await self.run(self.runtime.keeper._tick())
+            with suppress(ServiceError):  # a beat may be missed, as on a machine that is very busy
+                await self.run(self.runtime.keeper._tick())
             checking = self.runtime.keeper._checking
             if checking is not None:
                 await asyncio.wait({checking})

@@ -1,0 +1,31 @@
+"""Whether a database has forgotten, by what it has of a process and of its incarnation. Pure."""
+
+from __future__ import annotations
+
+from app.record.beats import Beats
+from app.store.presence import Incarnation, Standing
+
+RESTARTED = "it was restarted, restored or failed over: {}"
+OTHER_INCARNATION = "it has forgotten the incarnation that we know"
+OTHER_BEAT = "it does not have our newest beat"
+PUT_BACK = "its rows were written anew, as when a dump or a copy is put back"
+
+
+def why_forgotten(
+    found: Standing, newest: Incarnation, name: str, known: Beats | None
+) -> str | None:
+    """In words; None where it has not, or somebody else has noticed, or nothing can be compared.
+
+    ``name`` is the process's, ``known`` what the process knows to be in the database.
+    """
+    if newest.generation != found.generation:
+        return RESTARTED.format(found.generation)
+    if known is None or newest.n > known.n:
+        return None
+    if newest.nonce != known.incarnation:
+        return OTHER_INCARNATION
+    me = found.processes.get(name)
+    if me is None or me.beat not in known.known:
+        return OTHER_BEAT
+    is_still = known.imprint is None or known.imprint.is_still(newest.imprint)
+    return None if is_still else PUT_BACK

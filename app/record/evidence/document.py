@@ -18,14 +18,13 @@ from uuid import UUID
 import rfc8785
 
 from app.errors import FieldError, Invalid, NotFound
-from app.record.evidence.facts import subject_of
 from app.record.evidence.form import COMMITTED, GONE, SALT_SIZE
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.merkle import NodeReader, consistency_proof, inclusion_proof
 from app.record.evidence.tiles import Place, Tiles, needed
 from app.record.evidence.values import Values, key_of, values_of
 from app.store.evidence.reading import EvidenceReader
-from app.store.evidence.rows import CheckpointRow, FactRow, LogRow
+from app.store.evidence.rows import CheckpointRow, FactRow, LogRow, subject_of
 
 VERSION = 1
 

@@ -21,12 +21,23 @@ from app.record.evidence.form import (
     time_text,
 )
 from app.record.evidence.merkle import leaf_hash
-from app.store.evidence.rows import Chain, MessageRow, NewFact, ReceiptRow
+from app.store.evidence.rows import (
+    AUDITED,
+    Chain,
+    EntryRow,
+    MessageRow,
+    NewFact,
+    ReceiptRow,
+    subject_of,
+    subject_of_entry,
+)
 
 POOL = 16 * 1024
 """Random bytes that are fetched at a time."""
 OF_THE_LOG = b"l"
-"""The subject of facts about the log itself."""
+"""The subject of facts about the log itself: where it began, and who signs."""
+OF_REMOVALS = b"r"
+"""The subject of facts about more than one history: what was purged, or erased elsewhere."""
 
 
 @dataclass(slots=True)
@@ -86,9 +97,38 @@ class FactWriter:
             {"body": receipt.body or None},  # dropped before it was ever committed
         )
 
+    def entry(self, entry: EntryRow) -> None:
+        """An entry of the audit, unless the log has it."""
+        subject = subject_of_entry(entry.id)
+        if self._chain(subject).length:
+            return
+        self._append(
+            subject,
+            AUDITED,
+            {
+                "entry": str(entry.id),
+                "at": time_text(entry.at),
+                "action": entry.action,
+                "app": entry.app,
+                "what": entry.what,
+                "times": entry.times,
+            },
+            {
+                "who": _bytes(entry.who),
+                "address": _bytes(entry.address),
+                "destination": _bytes(entry.destination),
+                "reference": _bytes(entry.reference),
+                "details": _bytes(entry.details),
+            },
+        )
+
     def of_log(self, kind: str, fields: Json) -> None:
-        """A fact about the log itself, or about more than one message."""
+        """A fact about the log itself."""
         self._append(OF_THE_LOG, kind, fields, {})
+
+    def of_removals(self, kind: str, fields: Json) -> None:
+        """A fact about what was taken away from more than one history."""
+        self._append(OF_REMOVALS, kind, fields, {})
 
     def of_message(self, subject: bytes, kind: str, fields: Json) -> None:
         """A further fact of a message or of an sms_activity_id."""
@@ -109,7 +149,7 @@ class FactWriter:
                 "resend_of": message.resend_of and str(message.resend_of),
             },
             {
-                "destination": _bytes(message.destination),
+                "destination": _bytes(message.destination),  # empty where it was erased before
                 "text": _bytes(message.text),
                 "reference": _bytes(message.reference),
                 "c2c_failover_link_id": _bytes(message.c2c_failover_link_id),
@@ -193,17 +233,14 @@ class FactWriter:
 _EMPTY = Chain()
 
 
-def subject_of(name: UUID | str) -> bytes:
-    """Whose facts are numbered together: a message's, or an sms_activity_id's while nobody's."""
-    return b"s" + name.encode() if isinstance(name, str) else b"m" + name.bytes
-
-
 def subject_fields(subject: bytes) -> Json:
     """How the facts of a subject name it."""
     if subject[:1] == b"m":
         return {"message": str(UUID(bytes=subject[1:]))}
+    if subject[:1] == b"a":
+        return {"entry": str(UUID(bytes=subject[1:]))}
     return {"message": None, "sms_activity_id": subject[1:].decode()}
 
 
 def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
+    return text.encode() if text else None

@@ -20,6 +20,7 @@ COMMITTED: Mapping[str, tuple[str, ...]] = {
     "recorded": ("destination", "text", "reference", "c2c_failover_link_id"),
     "step": ("reasons",),
     "receipt": ("body",),
+    "audited": ("who", "address", "destination", "reference", "details"),
 }
 """The fields of each type that stand in a fact as commitments, in the order of their salts."""
 

@@ -18,10 +18,12 @@ from app.store.evidence.bulk import delete_pending, insert_facts, read_chains, r
 from app.store.evidence.disks import DiskRow, read_disks
 from app.store.evidence.reading import read_tiles
 from app.store.evidence.rows import (
+    ENTRY,
     LOG,
     MESSAGE,
     Chain,
     CheckpointRow,
+    EntryRow,
     LogRow,
     MessageRow,
     NewFact,
@@ -31,7 +33,9 @@ from app.store.evidence.rows import (
     message_row,
     told_fact,
 )
+from app.store.evidence.telling import forget_what_is_gone
 from app.store.tables import (
+    audit,
     events,
     evidence_checkpoints,
     evidence_facts,
@@ -136,6 +140,15 @@ class Turn:
         rows = await self._connection.execute(query, {"ids": list(ids)})
         return tuple(message_row(row) for row in rows)
 
+    async def entries(self, ids: Collection[UUID]) -> list[EntryRow]:
+        """Entries of the audit by id, in its order; without those that are gone."""
+        if not ids:
+            return []
+        which = any_of(audit.c.id, "ids", is_sqlite=self._is_sqlite)
+        query = select(*ENTRY).where(which).order_by(audit.c.id)
+        rows = await self._connection.execute(query, {"ids": list(ids)})
+        return [EntryRow(*row) for row in rows]
+
     async def chains(self, subjects: Collection[bytes]) -> dict[bytes, Chain]:
         """The last fact of each subject that has any."""
         return await read_chains(self._connection, subjects)
@@ -157,6 +170,8 @@ class Turn:
         if facts:
             await insert_facts(self._connection, log.id, log.size, facts)
             await self._save_tiles(log.id, tiles)
+        if waiting:
+            await forget_what_is_gone(self._connection, waiting.told)
         position = waiting.position if waiting else log.position
         await self._connection.execute(
             update(evidence_logs)

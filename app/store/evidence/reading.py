@@ -12,18 +12,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
 from app.store.evidence.rows import (
+    AUDITED,
+    DELIVERY,
+    ENTRY,
     LOG,
     MESSAGE,
     RECEIPT,
     CheckpointRow,
+    DeliveryRow,
+    EntryRow,
     FactRow,
     LogRow,
     MessageRow,
     Place,
     ReceiptRow,
     message_row,
+    told_fact,
 )
 from app.store.tables import (
+    audit,
     deliveries,
     events,
     evidence_checkpoints,
@@ -46,6 +53,8 @@ _FACT = (
     evidence_facts.c.hash,
     evidence_facts.c.fact,
     evidence_facts.c.salts,
+    evidence_facts.c.steps,
+    evidence_facts.c.attached,
 )
 
 
@@ -147,12 +156,48 @@ class EvidenceReader:
         if not sms_activity_ids:
             return []
         query = (
-            select(*RECEIPT)
+            select(*RECEIPT, receipts.c.digest, receipts.c.status_key)
             .select_from(receipts)
             .outerjoin(deliveries, deliveries.c.sms_activity_id == receipts.c.sms_activity_id)
             .where(receipts.c.sms_activity_id.in_(sms_activity_ids))
         )
         return [ReceiptRow(*row) for row in await self._rows(query)]
+
+    async def entries(self, ids: Collection[UUID]) -> dict[UUID, EntryRow]:
+        """Entries of the audit by id."""
+        rows = await self._rows(select(*ENTRY).where(audit.c.id.in_(ids))) if ids else []
+        return {row.id: EntryRow(*row) for row in rows}
+
+    async def entries_after(self, last: UUID, limit: int) -> list[tuple[UUID, datetime]]:
+        """Ids and times of the audit's entries in the order of their ids, for a walk over all."""
+        query = select(audit.c.id, audit.c.at).where(audit.c.id > last).order_by(audit.c.id)
+        return [(row.id, row.at) for row in await self._rows(query.limit(limit))]
+
+    async def deliveries_after(
+        self, last: str, limit: int
+    ) -> list[tuple[DeliveryRow, list[tuple[str, datetime]]]]:
+        """Deliveries in the order of their keys, each with status and time of its receipts, as
+        they were together at one moment.
+        """
+        column = deliveries.c
+        page = select(column.sms_activity_id).where(column.sms_activity_id > last)
+        page = page.order_by(column.sms_activity_id).limit(limit)
+        query = (
+            select(*DELIVERY, receipts.c.status.label("said"), receipts.c.at.label("said_at"))
+            .select_from(deliveries)
+            .outerjoin(messages, messages.c.id == column.message_id)
+            .outerjoin(receipts, receipts.c.sms_activity_id == column.sms_activity_id)
+            .where(column.sms_activity_id.in_(page))
+            .order_by(column.sms_activity_id)
+        )
+        found: dict[str, tuple[DeliveryRow, list[tuple[str, datetime]]]] = {}
+        for row in await self._rows(query):
+            *of_delivery, said, at = row
+            delivery = DeliveryRow(*of_delivery)
+            _, theirs = found.setdefault(delivery.sms_activity_id, (delivery, []))
+            if said is not None:
+                theirs.append((said, at))
+        return list(found.values())
 
     async def receipts_after(self, last: tuple[str, bytes], limit: int) -> list[Any]:
         """Receipts in the order of their keys, for a walk over all: (sid, digest, id, received)."""
@@ -168,6 +213,12 @@ class EvidenceReader:
         query = select(evidence_pending.c.sms_activity_id)
         query = query.where(evidence_pending.c.sms_activity_id.in_(sms_activity_ids))
         return {row[0] for row in await self._rows(query)}
+
+    async def waiting_entries(self) -> set[str]:
+        """Ids of the audit's entries that the log does not have yet."""
+        query = select(evidence_pending.c.fact).where(evidence_pending.c.fact.is_not(None))
+        told = [told_fact(row[0]) for row in await self._rows(query)]
+        return {str(one.fields["entry"]) for one in told if one.type == AUDITED}
 
     async def count_waiting(self) -> int:
         """Receipts that the log does not have yet."""

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row
 
-from app.store.tables import deliveries, evidence_logs, messages, receipts
+from app.store.tables import audit, deliveries, evidence_logs, messages, receipts
 
 Place = tuple[int, int]
 """Level and index of a tile."""
@@ -68,6 +68,8 @@ class FactRow:
     hash: bytes
     text: str
     salts: bytes
+    steps: int
+    attached: bool
 
 
 class NewFact(NamedTuple):
@@ -100,6 +102,23 @@ class MessageRow:
     steps: tuple[tuple[str, datetime, tuple[str, ...]], ...]
     sms_activity_id: str | None
     submitted_at: datetime | None
+    state: str
+
+
+class EntryRow(NamedTuple):
+    """What facts say of an entry of the audit. ``details`` is JSON, as it is stored."""
+
+    id: UUID
+    at: datetime
+    who: str
+    app: str | None
+    address: str | None
+    action: str
+    what: str | None
+    destination: str | None
+    reference: str | None
+    details: str | None
+    times: int
 
 
 class ReceiptRow(NamedTuple):
@@ -116,6 +135,22 @@ class ReceiptRow(NamedTuple):
     status_reason: str | None
     receipt_timestamp: str | None
     body: bytes | None
+    digest: bytes = b""
+    status_key: int = 0
+
+
+class DeliveryRow(NamedTuple):
+    """What receipts add up to. ``bound_to`` and ``app_of_message`` are what its message says."""
+
+    sms_activity_id: str
+    message_id: UUID | None
+    app: str | None
+    status: str
+    status_key: int
+    status_at: datetime | None
+    seen: int
+    bound_to: str | None
+    app_of_message: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +187,7 @@ MESSAGE: tuple[ColumnElement[Any], ...] = (
     messages.c.steps,
     messages.c.sms_activity_id,
     messages.c.submitted_at,
+    messages.c.state,
 )
 RECEIPT: tuple[ColumnElement[Any], ...] = (
     receipts.c.id,
@@ -167,7 +203,45 @@ RECEIPT: tuple[ColumnElement[Any], ...] = (
     receipts.c.body,
 )
 
+ENTRY: tuple[ColumnElement[Any], ...] = (
+    audit.c.id,
+    audit.c.at,
+    audit.c.who,
+    audit.c.app,
+    audit.c.address,
+    audit.c.action,
+    audit.c.what,
+    audit.c.destination,
+    audit.c.reference,
+    audit.c.details,
+    audit.c.times,
+)
+
+DELIVERY: tuple[ColumnElement[Any], ...] = (
+    deliveries.c.sms_activity_id,
+    deliveries.c.message_id,
+    deliveries.c.app,
+    deliveries.c.status,
+    deliveries.c.status_key,
+    deliveries.c.status_at,
+    deliveries.c.seen,
+    messages.c.sms_activity_id.label("bound_to"),
+    messages.c.app.label("app_of_message"),
+)
+
+AUDITED = "audited"
+"""The type of the fact of an entry of the audit. It is told of by the entry's id alone."""
 _STEPS = 11
+
+
+def subject_of(name: UUID | str) -> bytes:
+    """Whose facts are numbered together: a message's, or an sms_activity_id's while nobody's."""
+    return b"s" + name.encode() if isinstance(name, str) else b"m" + name.bytes
+
+
+def subject_of_entry(id_: UUID) -> bytes:
+    """Each entry of the audit has facts of its own."""
+    return b"a" + id_.bytes
 
 
 def message_row(row: Row[Any]) -> MessageRow:

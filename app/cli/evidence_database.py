@@ -6,8 +6,9 @@ from pathlib import Path
 
 from app.cli.database import with_database
 from app.errors import ConfigurationError, Conflict, NotFound
-from app.record.evidence.auditing import Audit, Auditor
+from app.record.evidence.auditing import Auditor
 from app.record.evidence.disk import KnownCheckpoints
+from app.record.evidence.findings import Audit
 from app.record.evidence.keys import read_keys
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.note import SigningKey

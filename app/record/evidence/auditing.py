@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
-from app.record.evidence.checkpoint import Checkpoint, open_checkpoint
-from app.record.evidence.comparing import Comparison, Removals, of_delivery
+from app.record.evidence.comparing import Comparison, Removals, names_of, of_delivery
 from app.record.evidence.disk import KnownCheckpoints
-from app.record.evidence.form import Json
+from app.record.evidence.findings import Audit
+from app.record.evidence.form import Json, time_text
 from app.record.evidence.log import EvidenceLog
-from app.record.evidence.merkle import EMPTY_ROOT, leaf_hash, root_hash
-from app.record.evidence.stamps import check_stamp
+from app.record.evidence.merkle import leaf_hash
 from app.record.evidence.tiles import Place, Tiles
-from app.store.any_of import chunks
+from app.record.evidence.tree_auditing import TreeAuditor
 from app.store.evidence.reading import EvidenceReader
 from app.store.evidence.rows import (
     AUDITED,
-    CheckpointRow,
     FactRow,
     LogRow,
     subject_of,
@@ -33,32 +31,12 @@ from app.store.evidence.rows import (
 
 AT_ONCE = 1_000
 """Facts, or receipts, that are read at a time."""
-MOST_FINDINGS = 1_000
 BEGINNING = timedelta(minutes=1)
 """What came then may have been committed before the first log was."""
 
 NOBODY = UUID(int=0)
 _OF_MESSAGES = ("recorded", "step", "attached")
-
-
-@dataclass(slots=True)
-class Audit:
-    """What was gone over, and what is wrong. ``findings`` are sentences, MOST_FINDINGS at most."""
-
-    facts: int = 0
-    receipts: int = 0
-    checkpoints: int = 0
-    purged: int = 0
-    erased: int = 0
-    findings: list[str] = field(default_factory=list)
-    left_out: int = 0
-
-    def find(self, words: str) -> None:
-        """Note what is wrong."""
-        if len(self.findings) < MOST_FINDINGS:
-            self.findings.append(words)
-        else:
-            self.left_out += 1
+_STAND_FOR_A_ROW = ("recorded", "receipt", AUDITED)
 
 
 @dataclass(slots=True)
@@ -78,13 +56,13 @@ class Auditor:
         self, *, reader: EvidenceReader, log: EvidenceLog, known: KnownCheckpoints
     ) -> None:
         self._reader = reader
-        self._log = log
-        self._known = known
         self._audit = Audit()
+        self._tree = TreeAuditor(reader=reader, log=log, known=known, audit=self._audit)
         self._chains: dict[bytes, _Chain] = {}
         self._logged: set[int] = set()  # ids of receipts and entries, as integers
         self._ends: dict[int, int] = {}  # of each log, how far it was read
-        self._entries_since: datetime | None = None
+        self._entries_since: str | None = None
+        self._doubtful: list[FactRow] = []
         self._removals = Removals()
         self._comparison = Comparison(self._removals)
 
@@ -96,6 +74,7 @@ class Auditor:
         for log in logs:
             await self._go_over(log)
         if logs:
+            await self._look_again()
             await self._look_for_unlogged_receipts(logs[0])
             await self._look_for_unlogged_entries()
             await self._check_deliveries()
@@ -127,16 +106,19 @@ class Auditor:
                     return  # the tree cannot be made without them
                 hashes.append(leaf_hash(row.text.encode()))
                 self._check_row(log, row, hashes[-1])
+                self._note(_parsed(row))
                 index += 1
                 self._audit.facts += 1
-            await self._compare_rows(rows)
+            self._doubtful += [row for row, _ in await self._compare_rows(rows)]
+            if len(self._doubtful) >= AT_ONCE:
+                await self._look_again()
             tiles |= tree.append(index - len(rows), hashes)
         self._ends[log.id] = index
         if index < log.size:
             self._find_gap(log, index, log.size)
             return
-        await self._check_tree(log, tiles)
-        await self._check_checkpoints(log, tree)
+        await self._tree.check(log, tiles)
+        await self._tree.check_checkpoints(log, tree)
 
     def _find_gap(self, log: LogRow, start: int, end: int) -> None:
         self._audit.find(f"Leaves {start} to {end - 1} of {log.origin} were deleted")
@@ -169,7 +151,8 @@ class Auditor:
         if changed:
             self._audit.find(f"{where} was changed: {', '.join(changed)}")
 
-    async def _compare_rows(self, rows: Sequence[FactRow]) -> None:
+    async def _compare_rows(self, rows: Sequence[FactRow]) -> list[tuple[FactRow, str]]:
+        """Facts that are not what the rows say that they stand for, each with words for it."""
         read = [(row, _parsed(row)) for row in rows]
         of_messages = {_uuid(fact, "message") for _, fact in read if fact["type"] in _OF_MESSAGES}
         of_audit = {_uuid(fact, "entry") for _, fact in read if fact["type"] == AUDITED}
@@ -177,106 +160,41 @@ class Auditor:
         messages = await self._reader.messages(of_messages)
         entries = await self._reader.entries(of_audit)
         receipts = {one.id: one for one in await self._reader.receipts(names)}
-        compare = self._comparison
+        compare, found = self._comparison, []
         for row, fact in read:
             kind = fact["type"]
             if kind == "receipt":
-                name = fact.get("sms_activity_id")
-                where = f"Receipt {fact.get('receipt')} of {name}"
-                if (receipt := receipts.get(_uuid(fact, "receipt"))) is None:
-                    self._miss(where, fact.get("message"), name)
-                else:
-                    self._logged.add(receipt.id.int)
-                    self._find(where, compare.with_receipt(row, fact, receipt))
+                where = f"Receipt {fact.get('receipt')} of {fact.get('sms_activity_id')}"
+                receipt = receipts.get(_uuid(fact, "receipt"))
+                changed = None if receipt is None else compare.with_receipt(row, fact, receipt)
             elif kind in _OF_MESSAGES:
                 where = f"Message {fact.get('message')}"
-                if (message := messages.get(_uuid(fact, "message"))) is not None:
-                    self._find(where, compare.with_message(row, fact, message))
-                elif kind == "recorded":
-                    self._miss(where, fact.get("message"))
+                message = messages.get(_uuid(fact, "message"))
+                changed = None if message is None else compare.with_message(row, fact, message)
             elif kind == AUDITED:
                 where = f"Entry {fact.get('entry')} of the audit"
-                if (entry := entries.get(_uuid(fact, "entry"))) is None:
-                    self._miss(where, fact.get("entry"))
+                entry = entries.get(_uuid(fact, "entry"))
+                changed = None if entry is None else compare.with_entry(row, fact, entry)
+            else:
+                continue
+            if changed:
+                found.append((row, f"{where} was changed: {', '.join(changed)}"))
+            elif changed is None and kind in _STAND_FOR_A_ROW:
+                if self._removals.is_purged(*names_of(fact)):
+                    self._audit.purged += 1
                 else:
-                    self._logged.add(entry.id.int)
-                    self._entries_since = self._entries_since or entry.at
-                    self._find(where, compare.with_entry(row, fact, entry))
+                    found.append((row, f"{where} was deleted"))
+        return found
 
-    def _find(self, where: str, changed: Sequence[str]) -> None:
-        if changed:
-            self._audit.find(f"{where} was changed: {', '.join(changed)}")
-
-    def _miss(self, where: str, *names: object) -> None:
-        """A row is gone: a purge is a fact and no tampering."""
-        if self._removals.is_purged(*names):
-            self._audit.purged += 1
-        else:
-            self._audit.find(f"{where} was deleted")
-
-    async def _check_tree(self, log: LogRow, tiles: dict[Place, bytes]) -> None:
-        for some in chunks(sorted(tiles), AT_ONCE):
-            stored = await self._reader.tiles(log.id, some)
-            for place in some:
-                if not stored.get(place, b"").startswith(tiles[place]):
-                    self._audit.find(
-                        f"Tile {place[1]} of level {place[0]} of {log.origin} was changed"
-                    )
-        beyond = await self._reader.facts_from(log.id, log.size, 1)
-        newer = next(one for one in await self._reader.logs() if one.id == log.id)
-        if beyond and beyond[0].index >= newer.size:
-            self._audit.find(f"The size of {log.origin} was changed: it has facts beyond its end")
-        root = root_hash(log.size, Tiles(tiles).node) if log.size else EMPTY_ROOT
-        if newer.size == log.size and root != log.root:
-            self._audit.find(f"The root of {log.origin} is not that of its facts")
-
-    async def _check_checkpoints(self, log: LogRow, tree: Tiles) -> None:
-        # Before those of the database are read: what is signed meanwhile is there first.
-        known = self._known.all(log.origin)
-        keys = self._log.verifier_keys(log.origin)
-        after = (log.id, -1)
-        seen: set[int] = set()
-        while rows := await self._reader.checkpoints(log=log.id, after=after, limit=AT_ONCE):
-            after = (log.id, rows[-1].size)
-            for row in rows:
-                seen.add(row.size)
-                if row.size > log.size:
-                    continue
-                self._audit.checkpoints += 1
-                where = f"The checkpoint of {log.origin} at {row.size}"
-                try:
-                    checkpoint = open_checkpoint(row.note, keys)
-                    if checkpoint.size != row.size:
-                        raise ValueError(f"it is one of {checkpoint.size} facts")
-                except ValueError as error:
-                    self._audit.find(f"{where} does not hold: {error}")
-                    continue
-                self._compare(log, checkpoint, tree)
-                self._check_stamp(where, row, checkpoint)
-        for checkpoint in known if log.ended_at is None else ():
-            if checkpoint.size not in seen:
-                self._audit.find(
-                    f"This disk knows a checkpoint of {log.origin} at {checkpoint.size}, and the "
-                    "database does not: it was deleted, or the database was rolled back"
-                )
-            self._compare(log, checkpoint, tree)
-
-    def _check_stamp(self, where: str, row: CheckpointRow, checkpoint: Checkpoint) -> None:
-        if row.stamp is None:
-            return
-        try:
-            check_stamp(row.stamp, checkpoint.text.encode())
-        except ValueError as error:
-            self._audit.find(f"{where} has a time stamp that does not hold: {error}")
-
-    def _compare(self, log: LogRow, checkpoint: Checkpoint, tree: Tiles) -> None:
-        if checkpoint.origin != log.origin or checkpoint.size > log.size:
-            return
-        root = root_hash(checkpoint.size, tree.node)
-        if root != checkpoint.root:
-            self._audit.find(
-                f"The log {log.origin} is not the one of its checkpoint at {checkpoint.size}"
-            )
+    async def _look_again(self) -> None:
+        """What is changed while it is gone over, by an erasure for example, is told to the log in
+        the same transaction: so what differs counts if it still does when that is known.
+        """
+        doubtful, self._doubtful = self._doubtful, []
+        if doubtful:
+            await self._catch_up()
+            for _, words in await self._compare_rows(doubtful):
+                self._audit.find(words)
 
     async def _look_for_unlogged_receipts(self, first: LogRow) -> None:
         """Receipts that came since there is a log, and are not in it."""
@@ -303,23 +221,36 @@ class Auditor:
         last = UUID(int=0)
         while rows := await self._reader.entries_after(last, AT_ONCE):
             last = rows[-1][0]
-            since = self._entries_since + BEGINNING
-            missing = [id_ for id_, at in rows if id_.int not in self._logged and at >= since]
+            missing = [
+                id_
+                for id_, at in rows
+                if id_.int not in self._logged and time_text(at - BEGINNING) >= self._entries_since
+            ]
             if missing:
-                waiting = await self._reader.waiting_entries()
+                told = await self._reader.told()
+                waiting = {one.fields["entry"] for one in told if one.type == AUDITED}
                 await self._catch_up()
                 for id_ in missing:
                     if id_.int not in self._logged and str(id_) not in waiting:
                         self._find_unlogged(f"Entry {id_} of the audit")
 
     async def _catch_up(self) -> None:
-        """Learn which rows the log has got since it was gone over."""
+        """Learn what the log has got since it was gone over, and what it is about to get."""
         for log in await self._reader.logs():
             async for rows in self._pages(log, self._ends.get(log.id, 0)):
                 self._ends[log.id] = rows[-1].index + 1
                 for fact in map(_parsed, rows):
-                    for name in ("receipt", "entry"):
-                        self._logged.add(_uuid(fact, name).int)
+                    self._note(fact)
+                    self._removals.learn(fact)
+        for told in await self._reader.told():
+            self._removals.learn({"type": told.type, "message": told.message, **told.fields})
+
+    def _note(self, fact: Json) -> None:
+        """That the log has a receipt, or an entry of the audit."""
+        for name in ("receipt", "entry"):
+            self._logged.add(_uuid(fact, name).int)
+        if fact["type"] == AUDITED and self._entries_since is None:
+            self._entries_since = str(fact.get("at"))
 
     def _find_unlogged(self, what: str) -> None:
         self._audit.find(f"{what} is not in the log: it was written behind the service's back")
@@ -330,9 +261,9 @@ class Auditor:
         while rows := await self._reader.deliveries_after(last, AT_ONCE):
             last = rows[-1][0].sms_activity_id
             for delivery, receipts in rows:
-                self._find(
-                    f"The status of {delivery.sms_activity_id}", of_delivery(delivery, receipts)
-                )
+                if changed := of_delivery(delivery, receipts):
+                    where = f"The status of {delivery.sms_activity_id}"
+                    self._audit.find(f"{where} was changed: {', '.join(changed)}")
 
 
 def _parsed(row: FactRow) -> Json:

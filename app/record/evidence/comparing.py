@@ -37,11 +37,11 @@ class Removals:
         """From a fact of any type."""
         kind = fact.get("type")
         if kind == "erased":
-            self._erased |= set(_names(fact))
+            self._erased |= set(names_of(fact))
         elif kind == "purged":
-            self._purged |= set(_names(fact))
+            self._purged |= set(names_of(fact))
         elif kind == "texts_purged":
-            self._without_text |= set(_names(fact))
+            self._without_text |= set(names_of(fact))
         elif kind == "attached":
             self._owners[str(fact.get("sms_activity_id"))] = str(fact.get("message"))
 
@@ -51,7 +51,7 @@ class Removals:
 
     def has_taken(self, fact: Json, name: str) -> bool:
         """Whether a fact says that the value of this one's commitment was erased or purged."""
-        ids = set(_names(fact))
+        ids = set(names_of(fact))
         ids |= {self._owners[each] for each in ids if each in self._owners}
         if name == "text" and not ids.isdisjoint(self._without_text):
             return True
@@ -166,7 +166,7 @@ def of_delivery(delivery: DeliveryRow, receipts: Sequence[tuple[str, Any]]) -> l
     return changed
 
 
-def _names(fact: Json) -> Iterator[str]:
+def names_of(fact: Json) -> Iterator[str]:
     """Whom a fact is about."""
     for name in ("message", "sms_activity_id", "entry"):
         if fact.get(name) is not None:

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
 from app.store.evidence.rows import (
-    AUDITED,
     DELIVERY,
     ENTRY,
     LOG,
@@ -26,6 +25,7 @@ from app.store.evidence.rows import (
     MessageRow,
     Place,
     ReceiptRow,
+    ToldFact,
     message_row,
     told_fact,
 )
@@ -214,11 +214,10 @@ class EvidenceReader:
         query = query.where(evidence_pending.c.sms_activity_id.in_(sms_activity_ids))
         return {row[0] for row in await self._rows(query)}
 
-    async def waiting_entries(self) -> set[str]:
-        """Ids of the audit's entries that the log does not have yet."""
+    async def told(self) -> list[ToldFact]:
+        """Facts that were told of and are not in the log yet."""
         query = select(evidence_pending.c.fact).where(evidence_pending.c.fact.is_not(None))
-        told = [told_fact(row[0]) for row in await self._rows(query)]
-        return {str(one.fields["entry"]) for one in told if one.type == AUDITED}
+        return [told_fact(row[0]) for row in await self._rows(query)]
 
     async def count_waiting(self) -> int:
         """Receipts that the log does not have yet."""

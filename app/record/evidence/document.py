@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A log's newest checkpoint, and the tiles that proofs in its tree need."""
+    """A log's checkpoint, and the tiles that proofs in its tree need."""
 
     log: LogRow
     checkpoint: CheckpointRow
@@ -100,7 +100,11 @@ class Documents:
         ids = sorted({row.log for row in rows})
         newest = rows[-1].log  # of the last fact
         for id_ in ids:
-            checkpoint = await self._reader.newest_checkpoint(id_)
+            covering = max(row.index for row in rows if row.log == id_) + 1
+            if since is not None and id_ == newest:
+                covering = max(covering, since)
+            checkpoint = await self._reader.vouched_for(id_, covering)
+            checkpoint = checkpoint or await self._reader.newest_checkpoint(id_)
             if checkpoint is None:
                 continue  # it ended before one was signed; its facts go on in the next
             await self._log.show(checkpoint)

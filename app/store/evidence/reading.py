@@ -107,13 +107,38 @@ class EvidenceReader:
         rows = await self._rows(query)
         return CheckpointRow(*rows[0]) if rows else None
 
-    async def unstamped(self, limit: int) -> list[CheckpointRow]:
-        """Checkpoints without a time stamp, the newest first."""
-        query = select(*evidence_checkpoints.c).where(evidence_checkpoints.c.stamp.is_(None))
-        query = query.order_by(
-            evidence_checkpoints.c.log.desc(), evidence_checkpoints.c.size.desc()
+    async def vouched_for(self, log: int, size: int) -> CheckpointRow | None:
+        """The first of at least a size that has a time stamp; else the first with a co-signature;
+        None where there is none yet.
+        """
+        column = evidence_checkpoints.c
+        these = (column.log == log, column.size >= size)
+        for which in (column.stamp, column.cosigned_at):
+            query = select(*column).where(*these, which.is_not(None)).order_by(column.size)
+            rows = await self._rows(query.limit(1))
+            if rows:
+                return CheckpointRow(*rows[0])
+        return None
+
+    async def checkpoint_at(self, origin: str, size: int) -> CheckpointRow | None:
+        """The one of an origin at this size."""
+        query = (
+            select(*evidence_checkpoints.c)
+            .join(evidence_logs, evidence_logs.c.id == evidence_checkpoints.c.log)
+            .where(evidence_logs.c.origin == origin, evidence_checkpoints.c.size == size)
         )
-        return [CheckpointRow(*row) for row in await self._rows(query.limit(limit))]
+        rows = await self._rows(query)
+        return CheckpointRow(*rows[0]) if rows else None
+
+    async def cosign(self, checkpoint: CheckpointRow, note: str, at: datetime) -> bool:
+        """Keep a note with further lines; False if it has got others meanwhile."""
+        column = evidence_checkpoints.c
+        this = (column.log == checkpoint.log) & (column.size == checkpoint.size)
+        first = func.coalesce(column.cosigned_at, at)
+        changed = update(evidence_checkpoints).where(this, column.note == checkpoint.note)
+        async with self._database.write(patience=PATIENCE) as connection:
+            done = await connection.execute(changed.values(note=note, cosigned_at=first))
+        return done.rowcount == 1
 
     async def stamp(self, checkpoint: CheckpointRow, token: bytes, at: datetime) -> None:
         """Keep the time stamp of a checkpoint."""

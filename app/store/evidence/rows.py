@@ -36,7 +36,7 @@ class LogRow:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRow:
-    """A signed checkpoint. ``stamp``: an RFC 3161 token, as DER."""
+    """A signed checkpoint, with the lines of witnesses. ``stamp``: an RFC 3161 token, as DER."""
 
     log: int
     size: int
@@ -44,6 +44,7 @@ class CheckpointRow:
     signed_at: datetime
     stamp: bytes | None
     stamped_at: datetime | None
+    cosigned_at: datetime | None = None
 
 
 class Chain(NamedTuple):

@@ -12,7 +12,7 @@ from app.model.receipt import Arrival, Receipt, interpret
 from app.model.status import Status, status_key, weight_of
 from app.record.evidence.form import COMMITTED, GONE, SALT_SIZE, Json, commitment, time_text
 from app.record.evidence.values import Values, key_of, values_of, values_of_entry
-from app.store.evidence.rows import DeliveryRow, EntryRow, FactRow, MessageRow, ReceiptRow
+from app.store.evidence.rows import DeliveryRow, EntryRow, FactRow, MessageRow, StoredReceipt
 
 _OF_RECEIPT = ("sms_activity_id", "status", "time_quality")
 _OF_BODY = ("delivery_status", "status_reason", "receipt_timestamp", "digest")
@@ -65,7 +65,7 @@ class Comparison:
         self._removals = removals
         self.removed = 0
 
-    def with_receipt(self, row: FactRow, fact: Json, receipt: ReceiptRow) -> list[str]:
+    def with_receipt(self, row: FactRow, fact: Json, receipt: StoredReceipt) -> list[str]:
         """Of a fact `receipt`, and its columns that follow from the body."""
         changed = [name for name in _OF_RECEIPT if getattr(receipt, name) != fact.get(name)]
         read = interpret(Arrival(receipt.id, receipt.received_at, receipt.body or b""))

@@ -9,23 +9,24 @@ from uuid import UUID
 from app.record.evidence.facts import OF_REMOVALS, FactWriter
 from app.store.any_of import chunks
 from app.store.evidence.appending import Turn, Waiting
-from app.store.evidence.rows import AUDITED, NewFact, ToldFact, subject_of, subject_of_entry
+from app.store.evidence.rows import AUDITED, LogRow, NewFact, ToldFact, subject_of, subject_of_entry
 
 IN_A_ROW = 100
 """Receipts for which facts are made before others have their turn: one millisecond."""
 
 
-async def facts_of(turn: Turn, origin: str, waiting: Waiting) -> Sequence[NewFact]:
+async def facts_of(turn: Turn, log: LogRow, waiting: Waiting) -> Sequence[NewFact]:
     """What is read of messages is what their rows say now, so no order of events is relied on."""
     owners = {one.message_id for one in waiting.receipts if one.message_id is not None}
     ids = {*waiting.messages, *owners, *(told.message for told in waiting.told if told.message)}
-    writer = await writer_of(turn, origin, map(subject_of, ids))
+    writer = await writer_of(turn, log, map(subject_of, ids))
     # Of a message that is attached the log has everything but receipts.
-    fresh = await turn.messages([id_ for id_ in ids if not writer.is_attached(id_)])
+    loose = {id_ for id_ in ids if not writer.is_attached(id_)}
+    fresh = await turn.messages(loose)
     names = {
         one.sms_activity_id
         for one in waiting.receipts
-        if one.message_id is None or not writer.is_attached(one.message_id)
+        if one.message_id is None or one.message_id in loose
     }
     names |= {message.sms_activity_id for message in fresh if message.sms_activity_id}
     writer.chains |= await turn.chains(set(map(subject_of, names)))
@@ -38,9 +39,9 @@ async def facts_of(turn: Turn, origin: str, waiting: Waiting) -> Sequence[NewFac
     return writer.leaves
 
 
-async def writer_of(turn: Turn, origin: str, subjects: Iterable[bytes]) -> FactWriter:
+async def writer_of(turn: Turn, log: LogRow, subjects: Iterable[bytes]) -> FactWriter:
     """A writer that knows how long these chains are."""
-    return FactWriter(origin, await turn.chains(set(subjects)))
+    return FactWriter(log, await turn.chains(set(subjects)))
 
 
 async def _write_told(turn: Turn, writer: FactWriter, told: Sequence[ToldFact]) -> None:

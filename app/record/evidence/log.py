@@ -28,7 +28,7 @@ from app.store.evidence.appending import EvidenceAppender, Turn, Waiting
 from app.store.evidence.reading import EvidenceReader
 from app.store.evidence.rows import CheckpointRow, LogRow, NewFact
 
-AT_ONCE = 1_000
+AT_ONCE = 2_000
 """Receipts, and events, in one transaction."""
 SIGNED_EVERY = timedelta(hours=1)
 """While there is anything new."""
@@ -198,7 +198,7 @@ class EvidenceLog:
         if told == keys:
             return current
         log.warning("evidence_keys_changed", origin=current.origin, keys=keys)
-        writer = await writer_of(turn, current.origin, [OF_THE_LOG])
+        writer = await writer_of(turn, current, [OF_THE_LOG])
         writer.of_log("rotation", {"keys": keys})
         return await self._write(turn, current, writer.leaves, None)
 
@@ -255,7 +255,7 @@ class EvidenceLog:
             because=why,
             after=last.origin if last else None,
         )
-        writer = await writer_of(turn, origin, [*loose, OF_THE_LOG])
+        writer = await writer_of(turn, new, [*loose, OF_THE_LOG])
         writer.of_log(
             "began",
             {
@@ -272,7 +272,7 @@ class EvidenceLog:
         return await self._write(turn, new, writer.leaves, None)
 
     async def _append_waiting(self, turn: Turn, current: LogRow, waiting: Waiting) -> LogRow:
-        facts = await facts_of(turn, current.origin, waiting)
+        facts = await facts_of(turn, current, waiting)
         return await self._write(turn, current, facts, waiting)
 
     async def _write(

@@ -16,7 +16,7 @@ from app.store.evidence.rows import (
     ENTRY,
     LOG,
     MESSAGE,
-    RECEIPT,
+    STORED_RECEIPT,
     CheckpointRow,
     DeliveryRow,
     EntryRow,
@@ -24,7 +24,7 @@ from app.store.evidence.rows import (
     LogRow,
     MessageRow,
     Place,
-    ReceiptRow,
+    StoredReceipt,
     ToldFact,
     message_row,
     told_fact,
@@ -176,17 +176,13 @@ class EvidenceReader:
         rows = await self._rows(select(*MESSAGE).where(messages.c.id.in_(ids))) if ids else []
         return {row.id: message_row(row) for row in rows}
 
-    async def receipts(self, sms_activity_ids: Collection[str]) -> list[ReceiptRow]:
+    async def receipts(self, sms_activity_ids: Collection[str]) -> list[StoredReceipt]:
         """All receipts of these ids."""
         if not sms_activity_ids:
             return []
-        query = (
-            select(*RECEIPT, receipts.c.digest, receipts.c.status_key)
-            .select_from(receipts)
-            .outerjoin(deliveries, deliveries.c.sms_activity_id == receipts.c.sms_activity_id)
-            .where(receipts.c.sms_activity_id.in_(sms_activity_ids))
-        )
-        return [ReceiptRow(*row) for row in await self._rows(query)]
+        these = receipts.c.sms_activity_id.in_(sms_activity_ids)
+        rows = await self._rows(select(*STORED_RECEIPT).where(these))
+        return [StoredReceipt(*row) for row in rows]
 
     async def entries(self, ids: Collection[UUID]) -> dict[UUID, EntryRow]:
         """Entries of the audit by id."""

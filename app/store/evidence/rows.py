@@ -52,10 +52,10 @@ class Chain(NamedTuple):
     subject they have: how many of our own steps, and whether its sms_activity_id.
     """
 
-    length: int = 0
-    last: bytes | None = None
+    number: int = 0
+    hash: bytes | None = None
     steps: int = 0
-    is_attached: bool = False
+    attached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,14 @@ class FactRow:
 
 
 class NewFact(NamedTuple):
-    """A fact about to be stored."""
+    """A fact about to be stored, in the order of the columns. It ends its chain."""
 
+    log: int
+    idx: int
     subject: bytes
     number: int
     hash: bytes
-    text: str
+    fact: str
     salts: bytes
     steps: int
     attached: bool
@@ -123,7 +125,7 @@ class EntryRow(NamedTuple):
 
 
 class ReceiptRow(NamedTuple):
-    """What facts say of a receipt. ``message_id``: whose delivery its id is, if anybody's."""
+    """What a fact says of a receipt. ``message_id``: whose delivery its id is, if anybody's."""
 
     id: UUID
     sms_activity_id: str
@@ -132,12 +134,24 @@ class ReceiptRow(NamedTuple):
     at: datetime
     time_quality: str
     received_at: datetime
+    body: bytes | None
+
+
+class StoredReceipt(NamedTuple):
+    """A receipt with what follows from its body, for the audit."""
+
+    id: UUID
+    sms_activity_id: str
+    status: str
+    at: datetime
+    time_quality: str
+    received_at: datetime
+    body: bytes | None
     delivery_status: str | None
     status_reason: str | None
     receipt_timestamp: str | None
-    body: bytes | None
-    digest: bytes = b""
-    status_key: int = 0
+    digest: bytes
+    status_key: int
 
 
 class DeliveryRow(NamedTuple):
@@ -198,12 +212,11 @@ RECEIPT: tuple[ColumnElement[Any], ...] = (
     receipts.c.at,
     receipts.c.time_quality,
     receipts.c.received_at,
-    receipts.c.delivery_status,
-    receipts.c.status_reason,
-    receipts.c.receipt_timestamp,
     receipts.c.body,
 )
-
+STORED_RECEIPT: tuple[ColumnElement[Any], ...] = tuple(
+    receipts.c[name] for name in StoredReceipt._fields
+)
 ENTRY: tuple[ColumnElement[Any], ...] = (
     audit.c.id,
     audit.c.at,

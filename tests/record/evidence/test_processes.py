@@ -26,7 +26,7 @@ def settings(database_url: str, folder: Path) -> dict[str, str]:
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
-        while not await true():
+        while not await true():  # noqa: ASYNC110  other processes do it
             await asyncio.sleep(0.1)
 
 

@@ -203,7 +203,10 @@ def _check_openings(link: Link, report: Report) -> None:
             continue
         opening = opened[name]
         if opening is None:
-            report.notes.append(f"{link.words}: {name} was erased; the fact itself stands")
+            report.notes.append(
+                f"{link.words}: {name} is not shown: it was erased, or left out of this document; "
+                "the fact itself stands"
+            )
         elif _committed(opening) != link.fact[name]:
             report.faults.append(f"{link.words}: {name} is not what the fact was made of")
 

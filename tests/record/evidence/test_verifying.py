@@ -164,6 +164,7 @@ CHANGES: dict[str, tuple[Callable[[Json], object], str]] = {
         "more than one message",
     ),
     "a name too many": (_fact(1, "extra", 1), "a field too many"),
+    "the version of the document": (lambda document: document.update(version=True), "version"),
     "a version": (_fact(1, "v", 2), "is not of version 1"),
     "a stamp": (lambda document: document["logs"][0].update(stamp="AAAA"), "time stamp"),
 }

@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
-from app.cli.evidence_database import run_audit, run_stamp
+from app.cli.evidence_database import run_audit, run_cosign, run_stamp
 from app.cli.output import complain, harmless, print_json
 from app.record.evidence.keys import read_verifier_keys, write_key
 from app.record.evidence.note import SigningKey, VerifierKey
-from app.record.evidence.verifying import LARGEST, NOT_SHOWN, Report, verify
+from app.record.evidence.report import NOT_SHOWN, Report
+from app.record.evidence.verifying import LARGEST, verify
 
 evidence = typer.Typer(
     no_args_is_help=True,
@@ -64,18 +65,22 @@ def verify_file(
     tsa: Annotated[
         Path | None, typer.Option(help="PEM certificates of the time stamping authority.")
     ] = None,
+    witness: Annotated[
+        Path | None, typer.Option(help="Keys of witnesses: one of them must have co-signed.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a document proves, and what it cannot. Exit 0: verified; 1: not."""
     try:
         keys: list[VerifierKey] = read_verifier_keys(_bytes_of(key)) if key else []
+        witnesses = _witnesses(witness) if witness else []
         note = _text_of(checkpoint) if checkpoint else None
         roots = _bytes_of(tsa) if tsa else None
         data = _bytes_of(file)
     except ValueError as error:
         complain(f"NOT VERIFIED: {error}")
         raise typer.Exit(1) from None
-    report = verify(data, keys=keys, checkpoint=note, tsa=roots)
+    report = verify(data, keys=keys, checkpoint=note, tsa=roots, witnesses=witnesses)
     _show(report, as_json=as_json)
     if not report.is_verified:
         raise typer.Exit(1)
@@ -115,10 +120,35 @@ def audit_log(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
+@evidence.command(
+    "cosign", epilog="Example: dlr evidence cosign checkpoint.txt --witness witness.pub"
+)
+def add_cosignature(
+    file: Annotated[Path, typer.Argument(help="The note that came back from the witness.")],
+    witness: Annotated[Path, typer.Option(help="The verifier keys of witnesses, one a line.")],
+) -> None:
+    """Add what a witness signed below a checkpoint of the log, if it is right: evidence shows it
+    from then on.
+    """
+    try:
+        keys, note = _witnesses(witness), _text_of(file)
+    except ValueError as error:
+        complain(str(error))
+        raise typer.Exit(1) from None
+    typer.echo(run_cosign(note, keys))
+
+
 @evidence.command("stamp", epilog="Example: dlr evidence stamp")
 def stamp_newest() -> None:
     """Have the newest checkpoint stamped by DLR_EVIDENCE_TSA_URL now."""
     typer.echo(run_stamp())
+
+
+def _witnesses(file: Path) -> list[VerifierKey]:
+    keys = read_verifier_keys(_bytes_of(file))
+    if not all(key.is_witness for key in keys):
+        raise ValueError(f"{file}: the key of a witness is of type 4 (C2SP tlog-cosignature)")
+    return keys
 
 
 def _bytes_of(file: Path) -> bytes:

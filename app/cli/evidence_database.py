@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.cli.database import with_database
+from app.cli.output import harmless
 from app.errors import ConfigurationError, Conflict, NotFound
-from app.record.evidence.auditing import Audit, Auditor
+from app.record.evidence.auditing import Auditor
+from app.record.evidence.cosigning import add_cosignatures
 from app.record.evidence.disk import KnownCheckpoints
+from app.record.evidence.findings import Audit
 from app.record.evidence.keys import read_keys
 from app.record.evidence.log import EvidenceLog
-from app.record.evidence.note import SigningKey
+from app.record.evidence.note import SigningKey, VerifierKey
 from app.record.evidence.stamping import NotStamped, Stamper
 from app.record.evidence.witnesses import Witnesses
 from app.settings import Settings, load, report
@@ -60,6 +64,21 @@ def run_stamp() -> str:
         )
 
     return with_database(settings, stamp)
+
+
+def run_cosign(note: str, witnesses: Sequence[VerifierKey]) -> str:
+    """Keep what witnesses signed. Raises Conflict (it is not right), NotFound."""
+
+    async def cosign(database: Database) -> str:
+        reader = EvidenceReader(database)
+        added = await add_cosignatures(reader, note, witnesses, now=database.clock.now())
+        names = ", ".join(each.key.name for each in added.signatures)
+        return harmless(
+            f"The checkpoint of {added.checkpoint.size} facts of {added.checkpoint.origin} is "
+            f"co-signed by {names}"
+        )
+
+    return with_database(load(), cosign)
 
 
 def _keys(settings: Settings) -> list[SigningKey]:

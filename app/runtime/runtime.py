@@ -57,14 +57,11 @@ class Runtime(Components):
         self._run(self.hub.run(), "hub")
         self._run(self.hub.send_heartbeats(), "heartbeats")
         self._run(self.hub.check_keys(), "stream keys")
-        if (evidence := self.evidence_worker) is not None:
-            self._run(self._by_the_clock(evidence.run), "evidence")
-            self._run(self._by_the_clock(evidence.run_signing), "checkpoints")
-            self._run(self._by_the_clock(evidence.run_stamping), "time stamps")
         self._start_sending(with_queue=self.settings.queue_workers)
 
     async def start_worker(self) -> None:
-        """Start the queue and the webhooks only, for a process without an HTTP server or a spool.
+        """Start what is no journey of a caller's: the queue, the webhooks, the evidence log. For a
+        process without an HTTP server or a spool.
 
         Raises SchemaBehind; ``stop`` ends it. On a newer schema that is breaking it waits.
         """
@@ -84,7 +81,9 @@ class Runtime(Components):
         self._start_sending(with_queue=True)
 
     def _start_sending(self, *, with_queue: bool) -> None:
-        """Every process runs the sweeper, which handles the expired leases of crashed processes."""
+        """Every process runs the sweeper, which handles the expired leases of crashed processes,
+        and appends to the evidence log, whoever is first.
+        """
         warn_of_short_secret(self.callback_headers)
         self._run(self.secrets.run(), "secrets")
         if (proxy := self.iovox_proxy) is not None:
@@ -93,6 +92,10 @@ class Runtime(Components):
         self.alarms.works = with_queue
         self._run(self.gauges.run(), "gauges")
         self._run(self._by_the_clock(self.alarms.run), "alarms")
+        if (evidence := self.evidence_worker) is not None:
+            self._run(self._by_the_clock(evidence.run), "evidence")
+            self._run(self._by_the_clock(evidence.run_signing), "checkpoints")
+            self._run(self._by_the_clock(evidence.run_stamping), "time stamps")
         self._run(self.clock_watch.run(), "clock")
         self._run(self._by_the_clock(self.sweeper.run), "sweeper")
         self._run(self._by_the_clock(self.sweeper.run_key_expiry), "idempotency keys")

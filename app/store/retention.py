@@ -162,7 +162,8 @@ class RetentionStore:
             gone = await self._delete_messages(connection, ripe) if ripe else 0
             if ripe:
                 names = [row.sms_activity_id for row in ripe if row.sms_activity_id is not None]
-                await tell_of_purge(connection, [row.id for row in ripe], names, before)
+                ids = [row.id for row in ripe]
+                await tell_of_purge(connection, before, messages=ids, sms_activity_ids=names)
             await append(connection, [entry] if ripe else [])
         return Batch(len(ripe), rows[-1].id if len(rows) == size else None, gone)
 
@@ -183,7 +184,7 @@ class RetentionStore:
             names = [row.sms_activity_id for row in still if row.message_id is None]
             gone = await self._delete(connection, receipts, receipts.c.sms_activity_id, names)
             await self._delete(connection, deliveries, column.sms_activity_id, names)
-            await tell_of_purge(connection, [], names, before)
+            await tell_of_purge(connection, before, sms_activity_ids=names)
             await append(connection, [entry] if names else [])
         return Batch(len(names), UUID(int=0) if len(found) == self.batch_size else None, gone)
 
@@ -225,7 +226,14 @@ class RetentionStore:
 
     async def purge_audit(self, *, before: datetime, entry: Entry | None = None) -> Batch:
         """Delete entries of the audit."""
-        return await self._purge(audit, audit.c.at < before, entry)
+        column = audit.c
+        some = select(column.id).where(column.at < before).limit(self.batch_size)
+        async with self._database.write(patience=PATIENCE) as connection:
+            gone = delete(audit).where(column.id.in_(some)).returning(column.id)
+            ids = (await connection.execute(gone)).scalars().all()
+            await tell_of_purge(connection, before, entries=ids)
+            await append(connection, [entry] if ids else [])
+        return Batch(len(ids), UUID(int=0) if len(ids) == self.batch_size else None)
 
     async def count(self, before: datetime) -> dict[str, int]:
         """How much a purge would delete now."""

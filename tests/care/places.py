@@ -116,6 +116,6 @@ KEPT = {
     "evidence_disks.id": "a process",
     "evidence_pending.sms_activity_id": "iovox's id",
     "evidence_pending.digest": "of a receipt, until the log has it",
-    "evidence_pending.fact": "of an erasure or a purge: ids and counts",
+    "evidence_pending.fact": "of an erasure, a purge or an audit entry: ids alone",
 }
 """Cannot, or has to stay; and why."""

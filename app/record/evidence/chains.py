@@ -16,8 +16,8 @@ Read = tuple[str, Json, bytes, int]
 """Words for a fact, the fact, its leaf's hash, and its index in its log."""
 
 _HASH = re.compile("[0-9a-f]{64}")
-_COMMON = {"v", "type", "log", "nonce", "number", "previous"}
-_FIELDS: Mapping[str, set[str]] = {
+COMMON = {"v", "type", "log", "nonce", "number", "previous"}
+FIELDS: Mapping[str, set[str]] = {
     "recorded": {
         "message", "app", "at", "origin", "expiry", "c2c_failover_link_id", "send_at", "resend_of",
         "destination", "text", "reference",
@@ -78,8 +78,8 @@ def _is_well_formed(read: Read, faults: list[str]) -> bool:
         fault = "has no number"
     elif not _is_hash(fact.get("nonce")) or not (previous is None or _is_hash(previous)):
         fault = "has no nonce, or a predecessor that is no hash"
-    elif kind in _FIELDS and set(fact) != _COMMON | _FIELDS[kind]:
-        odd = sorted(set(fact) ^ (_COMMON | _FIELDS[kind]))
+    elif kind in FIELDS and set(fact) != COMMON | FIELDS[kind]:
+        odd = sorted(set(fact) ^ (COMMON | FIELDS[kind]))
         fault = f"has a field too many or too few: {odd[0][:50]}"
     elif not isinstance(fact.get("message", 0), str | None):
         fault = "is of no message"

@@ -44,6 +44,12 @@ class KnownCheckpoints:
         size = max(known)
         return Checkpoint(origin, size, known[size])
 
+    def all(self, origin: str) -> list[Checkpoint]:
+        """Every checkpoint of an origin, the smallest first."""
+        self._refresh()
+        known = self._known.get(origin, {})
+        return [Checkpoint(origin, size, known[size]) for size in sorted(known)]
+
     def id(self) -> str:
         """A name of this disk that no other has; made at the first call."""
         path = self._path.with_name(ID_FILE)

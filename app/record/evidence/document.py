@@ -18,14 +18,13 @@ from uuid import UUID
 import rfc8785
 
 from app.errors import FieldError, Invalid, NotFound
-from app.record.evidence.facts import subject_of
 from app.record.evidence.form import COMMITTED, GONE, SALT_SIZE
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.merkle import NodeReader, consistency_proof, inclusion_proof
 from app.record.evidence.tiles import Place, Tiles, needed
 from app.record.evidence.values import Values, key_of, values_of
 from app.store.evidence.reading import EvidenceReader
-from app.store.evidence.rows import CheckpointRow, FactRow, LogRow
+from app.store.evidence.rows import CheckpointRow, FactRow, LogRow, subject_of
 
 VERSION = 1
 
@@ -34,7 +33,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A log's newest checkpoint, and the tiles that proofs in its tree need."""
+    """A log's checkpoint, and the tiles that proofs in its tree need."""
 
     log: LogRow
     checkpoint: CheckpointRow
@@ -101,7 +100,11 @@ class Documents:
         ids = sorted({row.log for row in rows})
         newest = rows[-1].log  # of the last fact
         for id_ in ids:
-            checkpoint = await self._reader.newest_checkpoint(id_)
+            covering = max(row.index for row in rows if row.log == id_) + 1
+            if since is not None and id_ == newest:
+                covering = max(covering, since)
+            checkpoint = await self._reader.vouched_for(id_, covering)
+            checkpoint = checkpoint or await self._reader.newest_checkpoint(id_)
             if checkpoint is None:
                 continue  # it ended before one was signed; its facts go on in the next
             await self._log.show(checkpoint)

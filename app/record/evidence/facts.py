@@ -16,17 +16,31 @@ from app.record.evidence.form import (
     VERSION,
     Json,
     canonical,
+    canonical_text,
     commitment,
     reasons_bytes,
+    receipt_text,
     time_text,
 )
 from app.record.evidence.merkle import leaf_hash
-from app.store.evidence.rows import Chain, MessageRow, NewFact, ReceiptRow
+from app.store.evidence.rows import (
+    AUDITED,
+    Chain,
+    EntryRow,
+    LogRow,
+    MessageRow,
+    NewFact,
+    ReceiptRow,
+    subject_of,
+    subject_of_entry,
+)
 
 POOL = 16 * 1024
 """Random bytes that are fetched at a time."""
 OF_THE_LOG = b"l"
-"""The subject of facts about the log itself."""
+"""The subject of facts about the log itself: where it began, and who signs."""
+OF_REMOVALS = b"r"
+"""The subject of facts about more than one history: what was purged, or erased elsewhere."""
 
 
 @dataclass(slots=True)
@@ -36,27 +50,31 @@ class FactWriter:
     ``leaves`` are in the order in which they are to be appended.
     """
 
-    origin: str
-    chains: dict[bytes, Chain]
+    log: LogRow
+    chains: dict[bytes, Chain | NewFact]
     leaves: list[NewFact] = field(default_factory=list)
     _owners: dict[str, UUID] = field(default_factory=dict)
+    _origin: str = field(init=False)  # as JSON
     _pool: bytes = b""
     _used: int = 0
 
+    def __post_init__(self) -> None:
+        self._origin = canonical_text(self.log.origin)
+
     def is_attached(self, message_id: UUID) -> bool:
         """Whether the log has that a message is attached to iovox's id."""
-        return self._chain(subject_of(message_id)).is_attached
+        return self._chain(subject_of(message_id)).attached
 
     def message(self, message: MessageRow) -> None:
         """The record of a message, our own steps, and its attachment to iovox's id."""
         if message.sms_activity_id is not None:
             self._owners[message.sms_activity_id] = message.id
         subject = subject_of(message.id)
-        if not self._chain(subject).length:
+        if not self._chain(subject).number:
             self._recorded(subject, message)
         for step in message.steps[self._chain(subject).steps :]:
             self._step(subject, message.id, step)
-        if message.sms_activity_id is not None and not self._chain(subject).is_attached:
+        if message.sms_activity_id is not None and not self._chain(subject).attached:
             self._attached(subject, message)
 
     def receipts(self, receipts: Iterable[ReceiptRow]) -> None:
@@ -68,27 +86,61 @@ class FactWriter:
         """Of the message if that is attached by now, else of the sms_activity_id alone."""
         # The message may have been read after the receipt.
         owner = self._owners.get(receipt.sms_activity_id, receipt.message_id)
-        is_owned = owner is not None and self._chain(subject_of(owner)).is_attached
-        message_id = owner if is_owned else None
-        subject = subject_of(message_id or receipt.sms_activity_id)
+        subject = subject_of(receipt.sms_activity_id if owner is None else owner)
+        chain = self._chain(subject)
+        if owner is not None and not chain.attached:
+            owner, subject = None, subject_of(receipt.sms_activity_id)
+            chain = self._chain(subject)
+        nonce, salt = self._random(SALT_SIZE), self._random(SALT_SIZE)
+        text = receipt_text(
+            log=self._origin,
+            nonce=nonce,
+            number=chain.number + 1,
+            previous=chain.hash,
+            message=owner,
+            sms_activity_id=receipt.sms_activity_id,
+            receipt=receipt.id,
+            received_at=receipt.received_at,
+            status=receipt.status,
+            at=receipt.at,
+            time_quality=receipt.time_quality,
+            # Empty where it was dropped before it was ever committed to.
+            body=f'"{commitment(salt, receipt.body)}"' if receipt.body else None,
+        )
+        self._add(subject, chain, text, salt, chain.steps, chain.attached)
+
+    def entry(self, entry: EntryRow) -> None:
+        """An entry of the audit, unless the log has it."""
+        subject = subject_of_entry(entry.id)
+        if self._chain(subject).number:
+            return
         self._append(
             subject,
-            "receipt",
+            AUDITED,
             {
-                "message": message_id and str(message_id),
-                "sms_activity_id": receipt.sms_activity_id,
-                "receipt": str(receipt.id),
-                "received_at": time_text(receipt.received_at),
-                "status": receipt.status,
-                "at": time_text(receipt.at),
-                "time_quality": receipt.time_quality,
+                "entry": str(entry.id),
+                "at": time_text(entry.at),
+                "action": entry.action,
+                "app": entry.app,
+                "what": entry.what,
+                "times": entry.times,
             },
-            {"body": receipt.body or None},  # dropped before it was ever committed
+            {
+                "who": _bytes(entry.who),
+                "address": _bytes(entry.address),
+                "destination": _bytes(entry.destination),
+                "reference": _bytes(entry.reference),
+                "details": _bytes(entry.details),
+            },
         )
 
     def of_log(self, kind: str, fields: Json) -> None:
-        """A fact about the log itself, or about more than one message."""
+        """A fact about the log itself."""
         self._append(OF_THE_LOG, kind, fields, {})
+
+    def of_removals(self, kind: str, fields: Json) -> None:
+        """A fact about what was taken away from more than one history."""
+        self._append(OF_REMOVALS, kind, fields, {})
 
     def of_message(self, subject: bytes, kind: str, fields: Json) -> None:
         """A further fact of a message or of an sms_activity_id."""
@@ -109,7 +161,7 @@ class FactWriter:
                 "resend_of": message.resend_of and str(message.resend_of),
             },
             {
-                "destination": _bytes(message.destination),
+                "destination": _bytes(message.destination),  # empty where it was erased before
                 "text": _bytes(message.text),
                 "reference": _bytes(message.reference),
                 "c2c_failover_link_id": _bytes(message.c2c_failover_link_id),
@@ -130,7 +182,7 @@ class FactWriter:
         """Names the facts that are there of the sms_activity_id: they are the message's now."""
         sms_activity_id = message.sms_activity_id or ""
         before = self._chain(subject_of(sms_activity_id))
-        joins = {"number": before.length, "hash": before.last.hex()} if before.last else None
+        joins = {"number": before.number, "hash": before.hash.hex()} if before.hash else None
         self._append(
             subject,
             "attached",
@@ -151,8 +203,8 @@ class FactWriter:
         self._used += size
         return self._pool[self._used - size : self._used]
 
-    def _chain(self, subject: bytes) -> Chain:
-        return self.chains.get(subject, _EMPTY)
+    def _chain(self, subject: bytes) -> Chain | NewFact:
+        return self.chains.get(subject, EMPTY)
 
     def _append(
         self,
@@ -172,38 +224,50 @@ class FactWriter:
             fields[name] = None if value is None else commitment(salt, value)
         fields["v"] = VERSION
         fields["type"] = kind
-        fields["log"] = self.origin
+        fields["log"] = self.log.origin
         fields["nonce"] = nonce.hex()
-        fields["number"] = chain.length + 1
-        fields["previous"] = chain.last and chain.last.hex()
+        fields["number"] = chain.number + 1
+        fields["previous"] = chain.hash and chain.hash.hex()
         text = canonical(fields)
+        steps, attached = chain.steps + steps, chain.attached or attaches
+        self._add(subject, chain, text, salts, steps, attached)
+
+    def _add(
+        self,
+        subject: bytes,
+        chain: Chain | NewFact,
+        text: str,
+        salts: bytes,
+        steps: int,
+        attached: bool,
+    ) -> None:
+        """Behind the last fact of its subject, and behind the last leaf."""
         leaf = NewFact(
-            subject=subject,
-            number=chain.length + 1,
-            hash=leaf_hash(text.encode()),
-            text=text,
-            salts=salts,
-            steps=chain.steps + steps,
-            attached=chain.is_attached or attaches,
+            self.log.id,
+            self.log.size + len(self.leaves),
+            subject,
+            chain.number + 1,
+            leaf_hash(text.encode()),
+            text,
+            salts,
+            steps,
+            attached,
         )
-        self.chains[subject] = Chain(leaf.number, leaf.hash, leaf.steps, leaf.attached)
+        self.chains[subject] = leaf
         self.leaves.append(leaf)
 
 
-_EMPTY = Chain()
-
-
-def subject_of(name: UUID | str) -> bytes:
-    """Whose facts are numbered together: a message's, or an sms_activity_id's while nobody's."""
-    return b"s" + name.encode() if isinstance(name, str) else b"m" + name.bytes
+EMPTY = Chain()
 
 
 def subject_fields(subject: bytes) -> Json:
     """How the facts of a subject name it."""
     if subject[:1] == b"m":
         return {"message": str(UUID(bytes=subject[1:]))}
+    if subject[:1] == b"a":
+        return {"entry": str(UUID(bytes=subject[1:]))}
     return {"message": None, "sms_activity_id": subject[1:].decode()}
 
 
 def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
+    return text.encode() if text else None

@@ -11,6 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from json.encoder import encode_basestring
 from typing import Any
+from uuid import UUID
 
 VERSION = 1
 SALT_SIZE = 32
@@ -20,11 +21,11 @@ COMMITTED: Mapping[str, tuple[str, ...]] = {
     "recorded": ("destination", "text", "reference", "c2c_failover_link_id"),
     "step": ("reasons",),
     "receipt": ("body",),
+    "audited": ("who", "address", "destination", "reference", "details"),
 }
 """The fields of each type that stand in a fact as commitments, in the order of their salts."""
 
 Json = dict[str, Any]
-_SECONDS = len("2026-11-22T09:00:00.000000")
 _ENCODE = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
 ).encode
@@ -43,12 +44,46 @@ def canonical(fields: Json) -> str:
     return f"{{{','.join([prefix + _literal(fields[name]) for name, prefix in order])}}}"
 
 
+def canonical_text(text: str) -> str:
+    """RFC 8785 of a text alone."""
+    return encode_basestring(text)
+
+
 def _literal(value: object) -> str:
     if value is None:
         return "null"
     if type(value) is str:
         return encode_basestring(value)
     return _ENCODE(value)
+
+
+def receipt_text(
+    *,
+    log: str,
+    nonce: bytes,
+    number: int,
+    previous: bytes | None,
+    message: UUID | None,
+    sms_activity_id: str,
+    receipt: UUID,
+    received_at: datetime,
+    status: str,
+    at: datetime,
+    time_quality: str,
+    body: str | None,
+) -> str:
+    """``canonical`` of a receipt's fact, of which there are the most: in half the time, since its
+    names stand in their order already. ``log`` and ``body`` (a commitment) are JSON.
+    """
+    of = "null" if message is None else f'"{message}"'
+    after = "null" if previous is None else f'"{previous.hex()}"'
+    return (
+        f'{{"at":"{time_text(at)}","body":{body or "null"},"log":{log},"message":{of},'
+        f'"nonce":"{nonce.hex()}","number":{number},"previous":{after},"receipt":"{receipt}",'
+        f'"received_at":"{time_text(received_at)}","sms_activity_id":'
+        f'{encode_basestring(sms_activity_id)},"status":{encode_basestring(status)},'
+        f'"time_quality":"{time_quality}","type":"receipt","v":{VERSION}}}'
+    )
 
 
 def commitment(salt: bytes, value: bytes) -> str:
@@ -58,7 +93,7 @@ def commitment(salt: bytes, value: bytes) -> str:
 
 def time_text(moment: datetime) -> str:
     """An aware UTC time: RFC 3339 with microseconds."""
-    return f"{moment.isoformat(timespec='microseconds')[:_SECONDS]}Z"
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def reasons_bytes(reasons: Sequence[str]) -> bytes | None:

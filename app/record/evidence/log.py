@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -18,20 +18,18 @@ import structlog
 from app.errors import Unavailable
 from app.record.evidence.checkpoint import Checkpoint, parse_checkpoint
 from app.record.evidence.disk import KnownCheckpoints
-from app.record.evidence.facts import OF_THE_LOG, FactWriter, subject_of
+from app.record.evidence.facts import OF_REMOVALS, OF_THE_LOG
+from app.record.evidence.gathering import facts_of, writer_of
 from app.record.evidence.merkle import EMPTY_ROOT, root_hash
 from app.record.evidence.note import SigningKey, VerifierKey, sign
 from app.record.evidence.tiles import Place, Tiles, edge, needed
 from app.record.evidence.witnesses import Witnesses
-from app.store.any_of import chunks
 from app.store.evidence.appending import EvidenceAppender, Turn, Waiting
 from app.store.evidence.reading import EvidenceReader
 from app.store.evidence.rows import CheckpointRow, LogRow, NewFact
 
-AT_ONCE = 1_000
+AT_ONCE = 2_000
 """Receipts, and events, in one transaction."""
-IN_A_ROW = 100
-"""Receipts for which facts are made before others have their turn: one millisecond."""
 SIGNED_EVERY = timedelta(hours=1)
 """While there is anything new."""
 NOT_MORE_OFTEN_THAN = timedelta(seconds=1)
@@ -200,7 +198,7 @@ class EvidenceLog:
         if told == keys:
             return current
         log.warning("evidence_keys_changed", origin=current.origin, keys=keys)
-        writer = await self._writer(turn, current, [OF_THE_LOG])
+        writer = await writer_of(turn, current, [OF_THE_LOG])
         writer.of_log("rotation", {"keys": keys})
         return await self._write(turn, current, writer.leaves, None)
 
@@ -257,7 +255,7 @@ class EvidenceLog:
             because=why,
             after=last.origin if last else None,
         )
-        writer = await self._writer(turn, new, [*loose, OF_THE_LOG])
+        writer = await writer_of(turn, new, [*loose, OF_THE_LOG])
         writer.of_log(
             "began",
             {
@@ -269,38 +267,13 @@ class EvidenceLog:
             },
         )
         for subject in loose:
-            if subject != OF_THE_LOG:
+            if subject not in (OF_THE_LOG, OF_REMOVALS):
                 writer.of_message(subject, "continued", {})
         return await self._write(turn, new, writer.leaves, None)
 
     async def _append_waiting(self, turn: Turn, current: LogRow, waiting: Waiting) -> LogRow:
-        owners = {one.message_id for one in waiting.receipts if one.message_id is not None}
-        ids = {*waiting.messages, *owners, *(t.message for t in waiting.told if t.message)}
-        writer = await self._writer(turn, current, [subject_of(id_) for id_ in ids])
-        # Of a message that is attached the log has everything but receipts.
-        fresh = await turn.messages([id_ for id_ in ids if not writer.is_attached(id_)])
-        names = {
-            one.sms_activity_id
-            for one in waiting.receipts
-            if one.message_id is None or not writer.is_attached(one.message_id)
-        }
-        names |= {message.sms_activity_id for message in fresh if message.sms_activity_id}
-        writer.chains |= await turn.chains([OF_THE_LOG, *map(subject_of, names)])
-        for message in fresh:
-            writer.message(message)
-        for some in chunks(waiting.receipts, IN_A_ROW):
-            writer.receipts(some)
-            await asyncio.sleep(0)
-        for told in waiting.told:
-            if told.message is None:
-                writer.of_log(told.type, told.fields)
-            else:
-                writer.of_message(subject_of(told.message), told.type, told.fields)
-        return await self._write(turn, current, writer.leaves, waiting)
-
-    async def _writer(self, turn: Turn, current: LogRow, subjects: Iterable[bytes]) -> FactWriter:
-        chains = await turn.chains(set(subjects))
-        return FactWriter(current.origin, chains)
+        facts = await facts_of(turn, current, waiting)
+        return await self._write(turn, current, facts, waiting)
 
     async def _write(
         self, turn: Turn, current: LogRow, facts: Sequence[NewFact], waiting: Waiting | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -59,7 +59,7 @@ class LogEntry(Model):
 class Evidence(Model):
     """The evidence of one message, in canonical JSON (RFC 8785). docs/evidence.md specifies it."""
 
-    version: Literal[1]
+    version: Annotated[int, Field(ge=1, le=1)]  # as a literal, true would be 1
     facts: list[Entry]
     logs: list[LogEntry]
     digest: Hash = Field(description="SHA-256 of the document without this field")

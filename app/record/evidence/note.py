@@ -49,6 +49,11 @@ class VerifierKey:
         return found
 
     @property
+    def is_witness(self) -> bool:
+        """Whether it co-signs the checkpoints of others (tlog-cosignature)."""
+        return self.type == COSIGNATURE
+
+    @property
     def id(self) -> bytes:
         """Four bytes that tell keys of one name apart."""
         named = self.name.encode() + b"\n" + bytes((self.type,)) + self.public
@@ -120,11 +125,27 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """A line below a text whose signature a known key has verified. ``at``: seconds since 1970 as
+    a witness says; None of other keys.
+    """
+
+    key: VerifierKey
+    line: str
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class OpenNote:
-    """A note's text, and the known keys that signed it, in the order of the signatures."""
+    """A note's text, and what known keys signed, in the order of the signatures."""
 
     text: str
-    signers: tuple[VerifierKey, ...]
+    signatures: tuple[Signed, ...]
+
+    @property
+    def signers(self) -> tuple[VerifierKey, ...]:
+        """The known keys that signed it."""
+        return tuple(each.key for each in self.signatures)
 
 
 def sign(text: str, keys: Iterable[SigningKey]) -> str:
@@ -147,7 +168,7 @@ def open_note(note: str, known: Iterable[VerifierKey]) -> OpenNote:
         raise ValueError("it is no signed note: a text, an empty line and signatures are missing")
     text += "\n"
     by_id = {(key.name, key.id): key for key in known}
-    signers = []
+    signatures = []
     for line in lines.removesuffix("\n").split("\n"):
         match = _SIGNATURE.fullmatch(line)
         if match is None:
@@ -158,10 +179,11 @@ def open_note(note: str, known: Iterable[VerifierKey]) -> OpenNote:
             continue
         if not key.verifies(text, signature[4:]):
             raise ValueError(f"the signature of {key.name} is not of this text")
-        signers.append(key)
-    if not signers:
+        at = int.from_bytes(signature[4 : 4 + _TIME_SIZE], "big") if key.is_witness else None
+        signatures.append(Signed(key, line, at))
+    if not signatures:
         raise ValueError("none of its signatures is by a known key")
-    return OpenNote(text, tuple(signers))
+    return OpenNote(text, tuple(signatures))
 
 
 def _parts(text: str, what: str) -> tuple[str, str, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.record.evidence.form import reasons_bytes, time_text
-from app.store.evidence.rows import MessageRow
+from app.store.evidence.rows import EntryRow, MessageRow
 
 Values = dict[tuple[str, str], bytes | None]
 """By the key of a fact and the name of the commitment."""
@@ -17,6 +17,8 @@ def key_of(fact: dict[str, Any]) -> str:
         return str(fact["receipt"])
     if fact["type"] == "step":
         return f"{fact['message']} {fact['status']} {fact['at']}"
+    if fact["type"] == "audited":
+        return str(fact["entry"])
     return str(fact["message"])
 
 
@@ -35,3 +37,17 @@ def values_of(message: MessageRow) -> Values:
     for status, at, reasons in message.steps:
         values[f"{id_} {status} {time_text(at)}", "reasons"] = reasons_bytes(reasons)
     return values
+
+
+def values_of_entry(entry: EntryRow) -> Values:
+    """Those of an entry of the audit."""
+    return {
+        (str(entry.id), name): None if text is None else text.encode()
+        for name, text in (
+            ("who", entry.who),
+            ("address", entry.address),
+            ("destination", entry.destination),
+            ("reference", entry.reference),
+            ("details", entry.details),
+        )
+    }

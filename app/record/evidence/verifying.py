@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -18,41 +18,19 @@ import rfc8785
 from pydantic import ValidationError
 
 from app.record.evidence.chains import check_chains
-from app.record.evidence.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
+from app.record.evidence.checkpoint import Checkpoint, open_checkpoint
 from app.record.evidence.form import COMMITTED, commitment
-from app.record.evidence.merkle import leaf_hash, verify_consistency, verify_inclusion
+from app.record.evidence.merkle import leaf_hash, verify_inclusion
 from app.record.evidence.models import Entry, Evidence, LogEntry, Opening
 from app.record.evidence.note import VerifierKey
-from app.record.evidence.stamps import read_stamp
+from app.record.evidence.outside import check_stamp, check_witnesses, compare_checkpoint, keys_for
+from app.record.evidence.report import Report
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of a document that is looked at."""
 MOST_SHOWN = 20
 
-NOT_SHOWN = (
-    "that the log has everything that happened, or anything later than these facts",
-    "that what is in it was true when it was recorded: iovox signs nothing",
-    "that nobody was shown another log, unless a witness co-signed or you compare checkpoints",
-)
-"""What no such proof can show."""
-
 Json = dict[str, Any]
-
-
-@dataclass(slots=True)
-class Report:
-    """``faults``: why it is not verified. ``holds``: what was checked. ``notes``: what to know."""
-
-    faults: list[str] = field(default_factory=list)
-    holds: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    digest: str = ""
-    """Of the document's bytes: its fingerprint."""
-
-    @property
-    def is_verified(self) -> bool:
-        """Whether everything that was looked at holds, and there was something."""
-        return not self.faults and bool(self.holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +49,12 @@ def verify(
     keys: Sequence[VerifierKey] = (),
     checkpoint: str | None = None,
     tsa: bytes | None = None,
+    witnesses: Sequence[VerifierKey] = (),
 ) -> Report:
     """``keys``: the log's, from elsewhere than the document; without any its own are used, and
     that is noted. ``checkpoint``: a note that the reader had before. ``tsa``: PEM certificates of
-    the time stamping authority that the reader trusts.
+    the time stamping authority that the reader trusts. ``witnesses``: keys of those of whom one at
+    least must have co-signed.
     """
     report = Report(digest=sha256(data).hexdigest())
     document = _read(data, report)
@@ -87,13 +67,14 @@ def verify(
         )
     checkpoints: dict[str, Checkpoint] = {}
     for log in document.logs:
-        opened = _open_log(log, keys, report)
+        opened = _open_log(log, keys, witnesses, report)
         if opened is None:
             continue
         if opened.origin in checkpoints:
             report.faults.append(f"The log {opened.origin} stands in it twice")
         checkpoints[opened.origin] = opened
-        _check_stamp(log, opened, tsa, report)
+        check_stamp(log, opened, tsa, report)
+    check_witnesses(document.logs, witnesses, report)
     links = [_link(place, entry) for place, entry in enumerate(document.facts, start=1)]
     proven = {link.hash for link in links if _is_in_log(link, checkpoints, report)}
     check_chains(
@@ -107,7 +88,7 @@ def verify(
     if not links:
         report.faults.append("There is no fact in it")
     if checkpoint is not None:
-        _compare(checkpoint, document, checkpoints, keys, report)
+        compare_checkpoint(checkpoint, document, checkpoints, keys, report)
     if not report.faults:
         report.holds.insert(0, f"{len(links)} facts are in the log, whole and in their order")
     return report
@@ -156,14 +137,19 @@ def _first(error: Exception) -> str:
     return str(error).splitlines()[0][:100] if str(error) else type(error).__name__
 
 
-def _open_log(log: LogEntry, trusted: Sequence[VerifierKey], report: Report) -> Checkpoint | None:
+def _open_log(
+    log: LogEntry,
+    trusted: Sequence[VerifierKey],
+    witnesses: Sequence[VerifierKey],
+    report: Report,
+) -> Checkpoint | None:
     where = f"The checkpoint of {log.origin[:100]}"
     try:
         own = [VerifierKey.parse(key) for key in log.keys]
         known = keys_for(log.origin, trusted) if trusted else own
         if trusted and not known:
             raise ValueError("the keys that were given are of another log")
-        opened = open_checkpoint(log.checkpoint, known)
+        opened = open_checkpoint(log.checkpoint, [*known, *witnesses])
         if opened.origin != log.origin:
             raise ValueError(f"it is one of {opened.origin[:100]}")
     except ValueError as error:
@@ -171,15 +157,6 @@ def _open_log(log: LogEntry, trusted: Sequence[VerifierKey], report: Report) -> 
         return None
     report.holds.append(f"{where}, of {opened.size} facts, is signed by it")
     return opened
-
-
-def keys_for(origin: str, trusted: Sequence[VerifierKey]) -> list[VerifierKey]:
-    """A key is also that of the later origins of its log, whose names continue its own."""
-    return [
-        VerifierKey(origin, key.type, key.public)
-        for key in trusted
-        if origin == key.name or origin.startswith(f"{key.name}/")
-    ]
 
 
 def _link(place: int, entry: Entry) -> Link:
@@ -226,7 +203,10 @@ def _check_openings(link: Link, report: Report) -> None:
             continue
         opening = opened[name]
         if opening is None:
-            report.notes.append(f"{link.words}: {name} was erased; the fact itself stands")
+            report.notes.append(
+                f"{link.words}: {name} is not shown: it was erased, or left out of this document; "
+                "the fact itself stands"
+            )
         elif _committed(opening) != link.fact[name]:
             report.faults.append(f"{link.words}: {name} is not what the fact was made of")
 
@@ -242,84 +222,3 @@ def _committed(opening: Opening) -> str | None:
         except binascii.Error:
             return None
     return commitment(bytes.fromhex(opening.salt), value)
-
-
-def _check_stamp(log: LogEntry, checkpoint: Checkpoint, tsa: bytes | None, report: Report) -> None:
-    if log.stamp is None:
-        report.notes.append(
-            f"No time stamp: when the checkpoint of {log.origin[:100]} was there is its log's word"
-        )
-        return
-    try:
-        stamp = read_stamp(log.stamp, checkpoint.text.encode(), trusted=tsa)
-    except ValueError as error:
-        report.faults.append(f"The time stamp of {log.origin[:100]} does not hold: {error}")
-        return
-    words = (
-        f"The checkpoint of {log.origin[:100]} was there at {stamp.at:%Y-%m-%d %H:%M:%S} UTC, "
-        f"says {stamp.authority}"
-    )
-    if tsa is not None:
-        report.holds.append(words)
-    else:
-        report.notes.append(
-            f"{words}: with --tsa FILE, that authority's certificates, its signature is checked"
-        )
-
-
-def _compare(
-    note: str,
-    document: Evidence,
-    checkpoints: dict[str, Checkpoint],
-    keys: Sequence[VerifierKey],
-    report: Report,
-) -> None:
-    """With a checkpoint that the reader has from before."""
-    try:
-        earlier = parse_checkpoint(note.partition("\n\n")[0] + "\n")
-        own = [VerifierKey.parse(key) for log in document.logs for key in log.keys]
-        open_checkpoint(note, keys_for(earlier.origin, keys or own))
-    except ValueError as error:
-        report.faults.append(f"The checkpoint that was given does not hold: {error}")
-        return
-    later = checkpoints.get(earlier.origin)
-    if later is None:
-        report.faults.append(
-            f"The checkpoint that was given is of {earlier.origin[:100]}, and the document is not"
-        )
-        return
-    path = next(
-        (
-            [bytes.fromhex(each) for each in log.consistency.proof]
-            for log in document.logs
-            if log.origin == earlier.origin
-            and log.consistency is not None
-            and log.consistency.from_ == earlier.size
-        ),
-        [],
-    )
-    if not path and later.size != earlier.size and earlier.size > 0:
-        report.faults.append(
-            "The checkpoint that was given cannot be compared: ask for the evidence again with "
-            f"?since={earlier.size}"
-            if earlier.size < later.size
-            else "The checkpoint that was given is newer than the document: ask for it again"
-        )
-        return
-    holds = verify_consistency(
-        first=earlier.size,
-        second=later.size,
-        first_root=earlier.root,
-        second_root=later.root,
-        proof=path,
-    )
-    if holds:
-        report.holds.append(
-            f"The log goes on from your checkpoint of {earlier.size} facts: nothing in it was "
-            "changed or taken out since"
-        )
-    else:
-        report.faults.append(
-            f"The log is not the one of your checkpoint of {earlier.size} facts: it was changed, "
-            "or something was taken out of it"
-        )

@@ -22,6 +22,7 @@ from app.model.mentions import Mentions
 from app.model.search import LAST_DIGITS
 from app.model.status import Status
 from app.model.webhook import WebhookState, erased_payload
+from app.store.evidence.telling import tell_of_erased_elsewhere, tell_of_erasure
 from app.store.outbox.deliveries import insert_pending
 from app.store.tables import (
     audit,
@@ -227,6 +228,7 @@ async def erase_all(
             update(messages).where(messages.c.id == row.id).values(_erased_values(row, now))
         )
     await note_erased(connection, {row.id: row.sms_activity_id for row in rows}, now)
+    await tell_of_erasure(connection, rows)
     told = await _erase_deliveries(connection, rows)
     await _tell(connection, rows, now)
     searched: set[UUID] = set()
@@ -236,6 +238,7 @@ async def erase_all(
         changed = await connection.execute(entries.values(reference=None, once=None))
         searched = set(changed.scalars())
         await note_erased(connection, dict.fromkeys(searched), now)
+        await tell_of_erased_elsewhere(connection, entries=searched)
     return {
         "messages": len(rows),
         "receipts": bodies,
@@ -253,18 +256,20 @@ async def erase_again(
     for row in rows:
         if row.erased_at is None:
             await erase_all(connection, row.destination, [row], now)
-    names = [name for name in found.values() if name is not None]
-    if names:
-        these = receipts.c.sms_activity_id.in_(names)
-        await connection.execute(update(receipts).where(these).values(body=b""))
+    column = receipts.c
+    these = column.sms_activity_id.in_([name for name in found.values() if name is not None])
+    back = update(receipts).where(these, func.length(column.body) > 0).values(body=b"")
+    names = (await connection.execute(back.returning(column.sms_activity_id))).scalars().all()
     await connection.execute(
         update(rejected_receipts).where(rejected_receipts.c.id.in_(found)).values(body=b"")
     )
-    await connection.execute(
-        update(audit)
-        .where(audit.c.id.in_(found))
-        .values(destination=None, reference=None, once=None, details=None)
+    searched = (audit.c.destination, audit.c.reference, audit.c.details)
+    told = update(audit).where(
+        audit.c.id.in_(found), or_(*(each.is_not(None) for each in searched))
     )
+    gone = told.values(destination=None, reference=None, once=None, details=None)
+    entries = (await connection.execute(gone.returning(audit.c.id))).scalars().all()
+    await tell_of_erased_elsewhere(connection, sms_activity_ids=set(names), entries=entries)
     await note_erased(connection, found, now)
 
 

@@ -33,7 +33,7 @@ from app.store.erasing.places import (
     note_erased,
     to_number,
 )
-from app.store.evidence.telling import tell_of_erasure
+from app.store.evidence.telling import forget_values, tell_of_erased_elsewhere
 from app.store.ids import new_id
 from app.store.lists.store import APPS
 from app.store.message_rows import message_of
@@ -147,7 +147,6 @@ class ErasureStore:
             if rows:
                 counts = await erase_all(connection, erasure.number or "", rows, now)
                 await _count(connection, erasure.id, counts)
-                await tell_of_erasure(connection, rows)
         return len(rows)
 
     async def sending_before(self, erasure: Erasure) -> bool:
@@ -166,6 +165,7 @@ class ErasureStore:
         async with self._database.write(patience=PATIENCE) as connection:
             searched = await erase_searches(connection, erasure.number or "", mentions, like)
             await note_erased(connection, dict.fromkeys(searched), self.now())
+            await tell_of_erased_elsewhere(connection, entries=searched)
             counts = {
                 "idempotency_keys": await erase_answers(connection, mentions, like),
                 "audit_entries": len(searched),
@@ -198,8 +198,13 @@ class ErasureStore:
                 update(receipts)
                 .where(receipts.c.sms_activity_id.in_(names), func.length(receipts.c.body) > 0)
                 .values(body=b"")
+                .returning(receipts.c.sms_activity_id)
             )
-            return (await connection.execute(late)).rowcount
+            dropped = (await connection.execute(late)).scalars().all()
+            theirs = select(erased.c.id).where(erased.c.sms_activity_id.in_(set(dropped)))
+            ids = (await connection.execute(theirs)).scalars().all() if dropped else []
+            await forget_values(connection, messages=ids, sms_activity_ids=set(dropped))
+            return len(dropped)
 
     async def mark_erased(self, erasure_id: UUID) -> None:
         """The database has nothing of it any more."""
@@ -280,6 +285,7 @@ class ErasureStore:
                 found = {row[0] for row in rows if mentions.are_in_bytes(row.body)}
                 count = await erase_receipts(connection, sorted(found), mentions)
                 await note_erased(connection, {new_id(): name for name in found}, self.now())
+                await tell_of_erased_elsewhere(connection, sms_activity_ids=found)
                 await _count(connection, erasure.id, {"receipts": count})
             after = names[-1]
 

@@ -14,14 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.any_of import any_of
 from app.store.engine import Database
-from app.store.evidence.bulk import delete_pending, insert_facts, read_chains, read_pending
+from app.store.evidence.bulk import insert_facts, read_chains, read_told, take_pending
 from app.store.evidence.disks import DiskRow, read_disks
 from app.store.evidence.reading import read_tiles
 from app.store.evidence.rows import (
+    ENTRY,
     LOG,
     MESSAGE,
     Chain,
     CheckpointRow,
+    EntryRow,
     LogRow,
     MessageRow,
     NewFact,
@@ -31,7 +33,9 @@ from app.store.evidence.rows import (
     message_row,
     told_fact,
 )
+from app.store.evidence.telling import forget_what_is_gone
 from app.store.tables import (
+    audit,
     events,
     evidence_checkpoints,
     evidence_facts,
@@ -50,11 +54,11 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What the log does not have yet: rows that wait, with receipts and facts that were told of,
-    and the messages that have events up to ``position``.
+    """What the log does not have yet: how many rows waited, their receipts and facts that were told
+    of, and the messages that have events up to ``position``.
     """
 
-    pending: tuple[int, ...]
+    pending: int
     receipts: Sequence[ReceiptRow]
     told: Sequence[ToldFact]
     messages: Collection[UUID]
@@ -108,23 +112,17 @@ class Turn:
         return new
 
     async def waiting(self, position: int, limit: int) -> Waiting:
-        """What to append next: at most ``limit`` receipts, and as many events."""
-        rows = await read_pending(self._connection, limit)
-        seen = await self._connection.execute(
-            select(events.c.id, events.c.message_id)
-            .where(events.c.id > position)
-            .order_by(events.c.id)
-            .limit(limit)
-        )
-        told = seen.all()
+        """Take what is to be appended next: at most ``limit`` receipts, and as many events."""
+        rows = await take_pending(self._connection, limit)
+        told, last, ids = await read_told(self._connection, position, limit)
         return Waiting(
-            pending=tuple(row[0] for row in rows),
+            pending=len(rows),
             # a row that is gone was purged meanwhile
-            receipts=[ReceiptRow(*row[2:]) for row in rows if row[2] is not None],
+            receipts=[ReceiptRow._make(row[2:]) for row in rows if row[2] is not None],
             told=[told_fact(row[1]) for row in rows if row[1] is not None],
-            messages={row.message_id for row in told},
-            position=told[-1].id if told else position,
-            is_all=len(rows) < limit and len(told) < limit,
+            messages=ids,
+            position=last,
+            is_all=len(rows) < limit and told < limit,
         )
 
     async def messages(self, ids: Collection[UUID]) -> tuple[MessageRow, ...]:
@@ -136,7 +134,16 @@ class Turn:
         rows = await self._connection.execute(query, {"ids": list(ids)})
         return tuple(message_row(row) for row in rows)
 
-    async def chains(self, subjects: Collection[bytes]) -> dict[bytes, Chain]:
+    async def entries(self, ids: Collection[UUID]) -> list[EntryRow]:
+        """Entries of the audit by id, in its order; without those that are gone."""
+        if not ids:
+            return []
+        which = any_of(audit.c.id, "ids", is_sqlite=self._is_sqlite)
+        query = select(*ENTRY).where(which).order_by(audit.c.id)
+        rows = await self._connection.execute(query, {"ids": list(ids)})
+        return [EntryRow(*row) for row in rows]
+
+    async def chains(self, subjects: Collection[bytes]) -> dict[bytes, Chain | NewFact]:
         """The last fact of each subject that has any."""
         return await read_chains(self._connection, subjects)
 
@@ -153,18 +160,18 @@ class Turn:
         root: bytes,
         waiting: Waiting | None,
     ) -> None:
-        """Store facts behind the last one, and forget that they were waited for."""
+        """Store facts behind the last one."""
         if facts:
-            await insert_facts(self._connection, log.id, log.size, facts)
+            await insert_facts(self._connection, facts)
             await self._save_tiles(log.id, tiles)
+        if waiting:
+            await forget_what_is_gone(self._connection, waiting.told)
         position = waiting.position if waiting else log.position
         await self._connection.execute(
             update(evidence_logs)
             .where(evidence_logs.c.id == log.id)
             .values(size=log.size + len(facts), root=root, position=position)
         )
-        if waiting and waiting.pending:
-            await delete_pending(self._connection, waiting.pending)
 
     async def _save_tiles(self, log: int, tiles: Mapping[Place, bytes]) -> None:
         new = (sqlite if self._is_sqlite else postgresql).insert(evidence_tiles)

@@ -8,21 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.any_of import any_of
 from app.store.evidence.rows import RECEIPT, Chain, NewFact
-from app.store.tables import deliveries, evidence_facts, evidence_pending, receipts
+from app.store.tables import deliveries, events, evidence_facts, evidence_pending, receipts
 
 _PENDING = """
+with p as (
+  delete from evidence_pending
+  where id in (select id from evidence_pending order by id limit $1)
+  returning id, fact, sms_activity_id, digest)
 select p.id, p.fact, r.id, r.sms_activity_id, d.message_id, r.status, r.at, r.time_quality,
-  r.received_at, r.delivery_status, r.status_reason, r.receipt_timestamp, r.body
-from (select * from evidence_pending order by id limit $1) p
-  left join receipts r on r.sms_activity_id = p.sms_activity_id and r.digest = p.digest
-  left join deliveries d on d.sms_activity_id = p.sms_activity_id
+  r.received_at, r.body
+from p
+  -- by the keys, one by one, however large the tables are: a plan might read all of them
+  left join lateral (
+    select * from receipts r
+    where r.sms_activity_id = p.sms_activity_id and r.digest = p.digest limit 1) r on true
+  left join lateral (
+    select message_id from deliveries d
+    where d.sms_activity_id = p.sms_activity_id limit 1) d on true
 order by p.id
+"""
+_TOLD = """
+select count(*), max(id), array_agg(distinct message_id)
+from (select id, message_id from events where id > $1 order by id limit $2) e
 """
 _CHAINS = """
 select s.subject, f.number, f.hash, f.steps, f.attached
@@ -30,12 +44,12 @@ from unnest($1::bytea[]) s(subject) cross join lateral (
   select number, hash, steps, attached from evidence_facts f
   where f.subject = s.subject order by f.number desc limit 1) f
 """
-_COLUMNS = ("log", "idx", "subject", "number", "hash", "fact", "salts", "steps", "attached")
-_DELETE = "delete from evidence_pending where id = any($1::bigint[])"
 
 
-async def read_pending(connection: AsyncConnection, limit: int) -> Sequence[Any]:
-    """Rows of id, told fact, and the columns of RECEIPT, which are null where that is gone."""
+async def take_pending(connection: AsyncConnection, limit: int) -> Sequence[Any]:
+    """Rows that wait, which do so no longer: id, told fact, and the columns of RECEIPT, which are
+    null where that is gone.
+    """
     if driver := await _driver(connection):
         rows: Sequence[Any] = await driver.fetch(_PENDING, limit)
         return rows
@@ -52,12 +66,29 @@ async def read_pending(connection: AsyncConnection, limit: int) -> Sequence[Any]
         .order_by(evidence_pending.c.id)
         .limit(limit)
     )
-    return found.all()
+    rows = found.all()
+    if rows:  # nobody else writes meanwhile
+        await connection.execute(
+            delete(evidence_pending).where(evidence_pending.c.id <= rows[-1].id)
+        )
+    return rows
+
+
+async def read_told(
+    connection: AsyncConnection, position: int, limit: int
+) -> tuple[int, int, Collection[UUID]]:
+    """How many events there are behind a position, the last one's id, and whose they are."""
+    if driver := await _driver(connection):
+        count, last, ids = await driver.fetchrow(_TOLD, position, limit)
+        return count, last or position, ids or ()
+    query = select(events.c.id, events.c.message_id).where(events.c.id > position)
+    rows = (await connection.execute(query.order_by(events.c.id).limit(limit))).all()
+    return len(rows), rows[-1].id if rows else position, {row.message_id for row in rows}
 
 
 async def read_chains(
     connection: AsyncConnection, subjects: Collection[bytes]
-) -> dict[bytes, Chain]:
+) -> dict[bytes, Chain | NewFact]:
     """The last fact of each subject that has any."""
     if not subjects:
         return {}
@@ -76,26 +107,13 @@ async def read_chains(
     return {row[0]: Chain(row[1], row[2], row[3], row[4]) for row in rows}
 
 
-async def insert_facts(
-    connection: AsyncConnection, log: int, first: int, facts: Sequence[NewFact]
-) -> None:
-    """Store facts as the leaves from ``first`` on."""
-    rows = [(log, index, *fact) for index, fact in enumerate(facts, start=first)]
+async def insert_facts(connection: AsyncConnection, facts: Sequence[NewFact]) -> None:
+    """Store facts."""
     if driver := await _driver(connection):
         # By COPY: arrays for unnest cost three times as much, since each element is looked at.
-        await driver.copy_records_to_table("evidence_facts", records=rows, columns=_COLUMNS)
+        await driver.copy_records_to_table("evidence_facts", records=facts, columns=NewFact._fields)
         return
-    named = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
-    await connection.execute(insert(evidence_facts), named)
-
-
-async def delete_pending(connection: AsyncConnection, ids: Sequence[int]) -> None:
-    """What was appended waits no longer."""
-    if driver := await _driver(connection):
-        await driver.execute(_DELETE, ids)
-        return
-    which = any_of(evidence_pending.c.id, "ids", is_sqlite=True)
-    await connection.execute(delete(evidence_pending).where(which), {"ids": list(ids)})
+    await connection.execute(insert(evidence_facts), [fact._asdict() for fact in facts])
 
 
 async def _driver(connection: AsyncConnection) -> Any:

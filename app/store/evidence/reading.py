@@ -12,18 +12,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
 from app.store.evidence.rows import (
+    DELIVERY,
+    ENTRY,
     LOG,
     MESSAGE,
-    RECEIPT,
+    STORED_RECEIPT,
     CheckpointRow,
+    DeliveryRow,
+    EntryRow,
     FactRow,
     LogRow,
     MessageRow,
     Place,
-    ReceiptRow,
+    StoredReceipt,
+    ToldFact,
     message_row,
+    told_fact,
 )
 from app.store.tables import (
+    audit,
     deliveries,
     events,
     evidence_checkpoints,
@@ -46,6 +53,8 @@ _FACT = (
     evidence_facts.c.hash,
     evidence_facts.c.fact,
     evidence_facts.c.salts,
+    evidence_facts.c.steps,
+    evidence_facts.c.attached,
 )
 
 
@@ -98,13 +107,38 @@ class EvidenceReader:
         rows = await self._rows(query)
         return CheckpointRow(*rows[0]) if rows else None
 
-    async def unstamped(self, limit: int) -> list[CheckpointRow]:
-        """Checkpoints without a time stamp, the newest first."""
-        query = select(*evidence_checkpoints.c).where(evidence_checkpoints.c.stamp.is_(None))
-        query = query.order_by(
-            evidence_checkpoints.c.log.desc(), evidence_checkpoints.c.size.desc()
+    async def vouched_for(self, log: int, size: int) -> CheckpointRow | None:
+        """The first of at least a size that has a time stamp; else the first with a co-signature;
+        None where there is none yet.
+        """
+        column = evidence_checkpoints.c
+        these = (column.log == log, column.size >= size)
+        for which in (column.stamp, column.cosigned_at):
+            query = select(*column).where(*these, which.is_not(None)).order_by(column.size)
+            rows = await self._rows(query.limit(1))
+            if rows:
+                return CheckpointRow(*rows[0])
+        return None
+
+    async def checkpoint_at(self, origin: str, size: int) -> CheckpointRow | None:
+        """The one of an origin at this size."""
+        query = (
+            select(*evidence_checkpoints.c)
+            .join(evidence_logs, evidence_logs.c.id == evidence_checkpoints.c.log)
+            .where(evidence_logs.c.origin == origin, evidence_checkpoints.c.size == size)
         )
-        return [CheckpointRow(*row) for row in await self._rows(query.limit(limit))]
+        rows = await self._rows(query)
+        return CheckpointRow(*rows[0]) if rows else None
+
+    async def cosign(self, checkpoint: CheckpointRow, note: str, at: datetime) -> bool:
+        """Keep a note with further lines; False if it has got others meanwhile."""
+        column = evidence_checkpoints.c
+        this = (column.log == checkpoint.log) & (column.size == checkpoint.size)
+        first = func.coalesce(column.cosigned_at, at)
+        changed = update(evidence_checkpoints).where(this, column.note == checkpoint.note)
+        async with self._database.write(patience=PATIENCE) as connection:
+            done = await connection.execute(changed.values(note=note, cosigned_at=first))
+        return done.rowcount == 1
 
     async def stamp(self, checkpoint: CheckpointRow, token: bytes, at: datetime) -> None:
         """Keep the time stamp of a checkpoint."""
@@ -142,17 +176,49 @@ class EvidenceReader:
         rows = await self._rows(select(*MESSAGE).where(messages.c.id.in_(ids))) if ids else []
         return {row.id: message_row(row) for row in rows}
 
-    async def receipts(self, sms_activity_ids: Collection[str]) -> list[ReceiptRow]:
+    async def receipts(self, sms_activity_ids: Collection[str]) -> list[StoredReceipt]:
         """All receipts of these ids."""
         if not sms_activity_ids:
             return []
+        these = receipts.c.sms_activity_id.in_(sms_activity_ids)
+        rows = await self._rows(select(*STORED_RECEIPT).where(these))
+        return [StoredReceipt(*row) for row in rows]
+
+    async def entries(self, ids: Collection[UUID]) -> dict[UUID, EntryRow]:
+        """Entries of the audit by id."""
+        rows = await self._rows(select(*ENTRY).where(audit.c.id.in_(ids))) if ids else []
+        return {row.id: EntryRow(*row) for row in rows}
+
+    async def entries_after(self, last: UUID, limit: int) -> list[tuple[UUID, datetime]]:
+        """Ids and times of the audit's entries in the order of their ids, for a walk over all."""
+        query = select(audit.c.id, audit.c.at).where(audit.c.id > last).order_by(audit.c.id)
+        return [(row.id, row.at) for row in await self._rows(query.limit(limit))]
+
+    async def deliveries_after(
+        self, last: str, limit: int
+    ) -> list[tuple[DeliveryRow, list[tuple[str, datetime]]]]:
+        """Deliveries in the order of their keys, each with status and time of its receipts, as
+        they were together at one moment.
+        """
+        column = deliveries.c
+        page = select(column.sms_activity_id).where(column.sms_activity_id > last)
+        page = page.order_by(column.sms_activity_id).limit(limit)
         query = (
-            select(*RECEIPT)
-            .select_from(receipts)
-            .outerjoin(deliveries, deliveries.c.sms_activity_id == receipts.c.sms_activity_id)
-            .where(receipts.c.sms_activity_id.in_(sms_activity_ids))
+            select(*DELIVERY, receipts.c.status.label("said"), receipts.c.at.label("said_at"))
+            .select_from(deliveries)
+            .outerjoin(messages, messages.c.id == column.message_id)
+            .outerjoin(receipts, receipts.c.sms_activity_id == column.sms_activity_id)
+            .where(column.sms_activity_id.in_(page))
+            .order_by(column.sms_activity_id)
         )
-        return [ReceiptRow(*row) for row in await self._rows(query)]
+        found: dict[str, tuple[DeliveryRow, list[tuple[str, datetime]]]] = {}
+        for row in await self._rows(query):
+            *of_delivery, said, at = row
+            delivery = DeliveryRow(*of_delivery)
+            _, theirs = found.setdefault(delivery.sms_activity_id, (delivery, []))
+            if said is not None:
+                theirs.append((said, at))
+        return list(found.values())
 
     async def receipts_after(self, last: tuple[str, bytes], limit: int) -> list[Any]:
         """Receipts in the order of their keys, for a walk over all: (sid, digest, id, received)."""
@@ -168,6 +234,11 @@ class EvidenceReader:
         query = select(evidence_pending.c.sms_activity_id)
         query = query.where(evidence_pending.c.sms_activity_id.in_(sms_activity_ids))
         return {row[0] for row in await self._rows(query)}
+
+    async def told(self) -> list[ToldFact]:
+        """Facts that were told of and are not in the log yet."""
+        query = select(evidence_pending.c.fact).where(evidence_pending.c.fact.is_not(None))
+        return [told_fact(row[0]) for row in await self._rows(query)]
 
     async def count_waiting(self) -> int:
         """Receipts that the log does not have yet."""

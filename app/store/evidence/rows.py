@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row
 
-from app.store.tables import deliveries, evidence_logs, messages, receipts
+from app.store.tables import audit, deliveries, evidence_logs, messages, receipts
 
 Place = tuple[int, int]
 """Level and index of a tile."""
@@ -36,7 +36,7 @@ class LogRow:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRow:
-    """A signed checkpoint. ``stamp``: an RFC 3161 token, as DER."""
+    """A signed checkpoint, with the lines of witnesses. ``stamp``: an RFC 3161 token, as DER."""
 
     log: int
     size: int
@@ -44,6 +44,7 @@ class CheckpointRow:
     signed_at: datetime
     stamp: bytes | None
     stamped_at: datetime | None
+    cosigned_at: datetime | None = None
 
 
 class Chain(NamedTuple):
@@ -51,10 +52,10 @@ class Chain(NamedTuple):
     subject they have: how many of our own steps, and whether its sms_activity_id.
     """
 
-    length: int = 0
-    last: bytes | None = None
+    number: int = 0
+    hash: bytes | None = None
     steps: int = 0
-    is_attached: bool = False
+    attached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +69,19 @@ class FactRow:
     hash: bytes
     text: str
     salts: bytes
+    steps: int
+    attached: bool
 
 
 class NewFact(NamedTuple):
-    """A fact about to be stored."""
+    """A fact about to be stored, in the order of the columns. It ends its chain."""
 
+    log: int
+    idx: int
     subject: bytes
     number: int
     hash: bytes
-    text: str
+    fact: str
     salts: bytes
     steps: int
     attached: bool
@@ -100,10 +105,27 @@ class MessageRow:
     steps: tuple[tuple[str, datetime, tuple[str, ...]], ...]
     sms_activity_id: str | None
     submitted_at: datetime | None
+    state: str
+
+
+class EntryRow(NamedTuple):
+    """What facts say of an entry of the audit. ``details`` is JSON, as it is stored."""
+
+    id: UUID
+    at: datetime
+    who: str
+    app: str | None
+    address: str | None
+    action: str
+    what: str | None
+    destination: str | None
+    reference: str | None
+    details: str | None
+    times: int
 
 
 class ReceiptRow(NamedTuple):
-    """What facts say of a receipt. ``message_id``: whose delivery its id is, if anybody's."""
+    """What a fact says of a receipt. ``message_id``: whose delivery its id is, if anybody's."""
 
     id: UUID
     sms_activity_id: str
@@ -112,10 +134,38 @@ class ReceiptRow(NamedTuple):
     at: datetime
     time_quality: str
     received_at: datetime
+    body: bytes | None
+
+
+class StoredReceipt(NamedTuple):
+    """A receipt with what follows from its body, for the audit."""
+
+    id: UUID
+    sms_activity_id: str
+    status: str
+    at: datetime
+    time_quality: str
+    received_at: datetime
+    body: bytes | None
     delivery_status: str | None
     status_reason: str | None
     receipt_timestamp: str | None
-    body: bytes | None
+    digest: bytes
+    status_key: int
+
+
+class DeliveryRow(NamedTuple):
+    """What receipts add up to. ``bound_to`` and ``app_of_message`` are what its message says."""
+
+    sms_activity_id: str
+    message_id: UUID | None
+    app: str | None
+    status: str
+    status_key: int
+    status_at: datetime | None
+    seen: int
+    bound_to: str | None
+    app_of_message: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +202,7 @@ MESSAGE: tuple[ColumnElement[Any], ...] = (
     messages.c.steps,
     messages.c.sms_activity_id,
     messages.c.submitted_at,
+    messages.c.state,
 )
 RECEIPT: tuple[ColumnElement[Any], ...] = (
     receipts.c.id,
@@ -161,13 +212,50 @@ RECEIPT: tuple[ColumnElement[Any], ...] = (
     receipts.c.at,
     receipts.c.time_quality,
     receipts.c.received_at,
-    receipts.c.delivery_status,
-    receipts.c.status_reason,
-    receipts.c.receipt_timestamp,
     receipts.c.body,
 )
+STORED_RECEIPT: tuple[ColumnElement[Any], ...] = tuple(
+    receipts.c[name] for name in StoredReceipt._fields
+)
+ENTRY: tuple[ColumnElement[Any], ...] = (
+    audit.c.id,
+    audit.c.at,
+    audit.c.who,
+    audit.c.app,
+    audit.c.address,
+    audit.c.action,
+    audit.c.what,
+    audit.c.destination,
+    audit.c.reference,
+    audit.c.details,
+    audit.c.times,
+)
 
+DELIVERY: tuple[ColumnElement[Any], ...] = (
+    deliveries.c.sms_activity_id,
+    deliveries.c.message_id,
+    deliveries.c.app,
+    deliveries.c.status,
+    deliveries.c.status_key,
+    deliveries.c.status_at,
+    deliveries.c.seen,
+    messages.c.sms_activity_id.label("bound_to"),
+    messages.c.app.label("app_of_message"),
+)
+
+AUDITED = "audited"
+"""The type of the fact of an entry of the audit. It is told of by the entry's id alone."""
 _STEPS = 11
+
+
+def subject_of(name: UUID | str) -> bytes:
+    """Whose facts are numbered together: a message's, or an sms_activity_id's while nobody's."""
+    return b"s" + name.encode() if isinstance(name, str) else b"m" + name.bytes
+
+
+def subject_of_entry(id_: UUID) -> bytes:
+    """Each entry of the audit has facts of its own."""
+    return b"a" + id_.bytes
 
 
 def message_row(row: Row[Any]) -> MessageRow:

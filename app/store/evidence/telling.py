@@ -1,10 +1,10 @@
 """What other transactions tell the evidence log: facts that no row remains of, and that values are
-deleted. Part of the caller's transaction; without a log nothing is done.
+deleted. Part of the caller's transaction; without a log nothing is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,13 @@ from uuid import UUID
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.evidence.rows import ToldFact, told_json
+from app.store.evidence.rows import (
+    AUDITED,
+    ToldFact,
+    subject_of,
+    subject_of_entry,
+    told_json,
+)
 from app.store.tables import evidence_facts, evidence_logs, evidence_pending
 
 _SALT = 32
@@ -34,48 +40,36 @@ async def tell(connection: AsyncConnection, facts: Sequence[ToldFact]) -> None:
         await connection.execute(insert(evidence_pending), rows)
 
 
+async def tell_of_entries(connection: AsyncConnection, ids: Iterable[UUID]) -> None:
+    """Entries of the audit, by their ids: what waits has nothing of a person. An id that is told
+    of twice, or of which there is no entry in the end, does no harm.
+    """
+    await tell(connection, [ToldFact(None, AUDITED, {"entry": str(id_)}) for id_ in ids])
+
+
 async def forget_values(
-    connection: AsyncConnection, messages: Collection[UUID], sms_activity_ids: Collection[str]
+    connection: AsyncConnection,
+    *,
+    messages: Collection[UUID] = (),
+    sms_activity_ids: Collection[str] = (),
+    entries: Collection[UUID] = (),
 ) -> None:
     """Delete the salts of all commitments of these: with their values gone, nobody can tell any
     more what they were, and every proof holds as before.
     """
-    subjects = [b"m" + id_.bytes for id_ in messages]
-    subjects += [b"s" + name.encode() for name in sms_activity_ids]
+    subjects = [*map(subject_of, messages), *map(subject_of, sms_activity_ids)]
+    subjects += map(subject_of_entry, entries)
     if subjects:
         await connection.execute(
             update(evidence_facts).where(evidence_facts.c.subject.in_(subjects)).values(salts=b"")
         )
 
 
-async def tell_of_erasure(connection: AsyncConnection, rows: Sequence[Any]) -> None:
-    """Messages were erased: rows with id and sms_activity_id."""
-    ids = [row.id for row in rows]
-    names = [row.sms_activity_id for row in rows if row.sms_activity_id is not None]
-    await forget_values(connection, ids, names)
-    await tell(connection, [ToldFact(id_, "erased", {}) for id_ in ids])
-
-
-async def tell_of_purge(
-    connection: AsyncConnection,
-    messages: Collection[UUID],
-    sms_activity_ids: Collection[str],
-    before: datetime,
-) -> None:
-    """Messages, or receipts of nobody, were deleted, since they are older than ``before``."""
-    if messages or sms_activity_ids:
-        await forget_values(connection, messages, sms_activity_ids)
-        await tell(connection, [ToldFact(None, "purged", {"before": _time_text(before)})])
-
-
-async def tell_of_lost_texts(
-    connection: AsyncConnection, messages: Collection[UUID], before: datetime
-) -> None:
-    """The texts of messages were dropped, since they are older than ``before``."""
+async def forget_texts(connection: AsyncConnection, messages: Collection[UUID]) -> None:
+    """Delete the salts of the texts of messages alone."""
     facts = evidence_facts.c
-    subjects = [b"m" + id_.bytes for id_ in messages]
     query = select(facts.log, facts.idx, facts.salts).where(
-        facts.subject.in_(subjects), facts.number == 1
+        facts.subject.in_([subject_of(id_) for id_ in messages]), facts.number == 1
     )
     rows = [row for row in await connection.execute(query) if row.salts]
     if rows:
@@ -92,7 +86,81 @@ async def tell_of_lost_texts(
                 for row in rows
             ],
         )
-    await tell(connection, [ToldFact(None, "texts_purged", {"before": _time_text(before)})])
+
+
+async def forget_what_is_gone(connection: AsyncConnection, told: Iterable[ToldFact]) -> None:
+    """Delete what the transactions that told of these could not see yet: salts of facts that were
+    being appended beside them.
+    """
+    for fact in told:
+        ids = {name: fact.fields.get(name, []) for name in ("messages", "entries")}
+        gone = [UUID(each) for each in ids["messages"]]
+        if fact.type == "texts_purged":
+            await forget_texts(connection, gone)
+        elif fact.type in ("erased", "purged"):
+            await forget_values(
+                connection,
+                messages=gone if fact.message is None else [fact.message],
+                sms_activity_ids=fact.fields.get("sms_activity_ids", []),
+                entries=[UUID(each) for each in ids["entries"]],
+            )
+
+
+async def tell_of_erasure(connection: AsyncConnection, rows: Sequence[Any]) -> None:
+    """Messages were erased: rows with id and sms_activity_id."""
+    ids = [row.id for row in rows]
+    names = [row.sms_activity_id for row in rows if row.sms_activity_id is not None]
+    await forget_values(connection, messages=ids, sms_activity_ids=names)
+    await tell(connection, [ToldFact(id_, "erased", {}) for id_ in ids])
+
+
+async def tell_of_erased_elsewhere(
+    connection: AsyncConnection,
+    *,
+    sms_activity_ids: Collection[str] = (),
+    entries: Collection[UUID] = (),
+) -> None:
+    """Values of receipts of nobody, or of entries of the audit, were erased."""
+    if sms_activity_ids or entries:
+        await forget_values(connection, sms_activity_ids=sms_activity_ids, entries=entries)
+        fields = {
+            "sms_activity_ids": sorted(sms_activity_ids),
+            "entries": sorted(str(id_) for id_ in entries),
+        }
+        await tell(connection, [ToldFact(None, "erased", fields)])
+
+
+async def tell_of_purge(
+    connection: AsyncConnection,
+    before: datetime,
+    *,
+    messages: Collection[UUID] = (),
+    sms_activity_ids: Collection[str] = (),
+    entries: Collection[UUID] = (),
+) -> None:
+    """Messages, receipts of nobody, or entries of the audit were deleted, since they are older than
+    ``before``. The fact names each, so that nothing else can be taken for purged.
+    """
+    if messages or sms_activity_ids or entries:
+        await forget_values(
+            connection, messages=messages, sms_activity_ids=sms_activity_ids, entries=entries
+        )
+        fields = {
+            "before": _time_text(before),
+            "messages": sorted(str(id_) for id_ in messages),
+            "sms_activity_ids": sorted(sms_activity_ids),
+            "entries": sorted(str(id_) for id_ in entries),
+        }
+        await tell(connection, [ToldFact(None, "purged", fields)])
+
+
+async def tell_of_lost_texts(
+    connection: AsyncConnection, messages: Collection[UUID], before: datetime
+) -> None:
+    """The texts of messages were dropped, since they are older than ``before``."""
+    await forget_texts(connection, messages)
+    fields = {"before": _time_text(before), "messages": sorted(str(id_) for id_ in messages)}
+    await tell(connection, [ToldFact(None, "texts_purged", fields)])
 
 
 def _time_text(moment: datetime) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text, text
 
 from app.store.column_types import SERIAL, UtcTime
 from app.store.tables.metadata import metadata
@@ -52,6 +52,16 @@ evidence_checkpoints = Table(
     Column("signed_at", UtcTime, nullable=False),
     Column("stamp", LargeBinary),  # RFC 3161
     Column("stamped_at", UtcTime),
+    Column("cosigned_at", UtcTime),  # when the first witness' line was added to the note
+)
+# Those that somebody outside vouches for: evidence is given with the first that covers it.
+_VOUCHED_FOR = text("stamp is not null or cosigned_at is not null")
+Index(
+    "evidence_checkpoints_vouched_for",
+    evidence_checkpoints.c.log,
+    evidence_checkpoints.c.size,
+    postgresql_where=_VOUCHED_FOR,
+    sqlite_where=_VOUCHED_FOR,
 )
 # The disks that checkpoints are kept on, and the newest one that each has.
 evidence_disks = Table(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from app.model.status import Status
-from app.record.evidence.facts import subject_of
 from app.record.evidence.log import checkpoint_of
 from app.record.evidence.merkle import leaf_hash
+from app.store.evidence.rows import subject_of
 from tests.record.evidence.reference import mth
 from tests.record.evidence.world import World
 from tests.store.samples import message, outcome, receipt

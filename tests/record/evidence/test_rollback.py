@@ -20,6 +20,16 @@ from tests.store.samples import message, receipt
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+async def until_signed(world: World, size: int) -> None:
+    """A checkpoint of this size is in the database."""
+    async with asyncio.timeout(20):
+        while True:
+            newest = await world.reader.newest_checkpoint(1)
+            if newest is not None and newest.size >= size:
+                return
+            await asyncio.sleep(0.02)
+
+
 async def test_a_database_behind_the_disk_ends_the_log(world: World) -> None:
     of = message()
     await world.drain()
@@ -137,7 +147,8 @@ async def test_a_replica_with_a_new_disk_joins_the_log(world: World, tmp_path: P
     await replica.drain()
     await replica.log.heard()
     signed = asyncio.create_task(replica.log.checkpoint())
-    await asyncio.sleep(0.2)
+    await until_signed(world, first.size + 1)
+    await asyncio.sleep(0.1)
     assert not signed.done()  # before the other disk has it
     await world.log.heard()
     newest = checkpoint_of(await signed)
@@ -156,7 +167,7 @@ async def test_the_disk_that_is_left_remembers_for_both(world: World, tmp_path: 
     before = await world.snapshot()
     await world.receive(receipt("h1", "DELIVERED", 1))
     signed = asyncio.create_task(world.log.checkpoint())
-    await asyncio.sleep(0.2)
+    await until_signed(world, 2)
     await replica.log.heard()
     shown = checkpoint_of(await signed)
 

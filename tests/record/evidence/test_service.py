@@ -14,6 +14,7 @@ from app.record.evidence.verifying import verify
 from tests.cli.here import dlr
 from tests.cli.running import Running, make_key, running
 from tests.record.evidence import second_verifier
+from tests.record.evidence.witness import Witness
 from tests.support.process import run_dlr
 
 
@@ -98,6 +99,30 @@ def test_the_log_is_there_for_anybody_with_a_key(api: httpx.Client, key: tuple[P
     assert log["keys"] == [key[1]]
     assert api.get("/v1/evidence/consistency", params={"from": 5, "to": 1}).status_code == 422
     assert api.get("/v1/messages/nothing/evidence").status_code == 404
+
+
+def test_a_witness_is_added_by_hand(
+    service: Running, api: httpx.Client, key: tuple[Path, str], tmp_path: Path
+) -> None:
+    id_ = delivered(api)
+    api.get(f"/v1/messages/{id_}/evidence")  # what is in the log is under the checkpoint
+    note = api.get("/v1/evidence/checkpoint").json()["note"]
+    witness = Witness()
+    file, public = tmp_path / "note", tmp_path / "witness.pub"
+    file.write_text(note + witness.line(note))
+    public.write_text(witness.verifier)
+    words = ["evidence", "cosign", str(file), "--witness", str(public)]
+    done = run_dlr(words, service.settings)
+    assert done.returncode == 0, done.stderr
+    assert f"co-signed by {witness.name}" in done.stdout
+    document = api.get(f"/v1/messages/{id_}/evidence").content
+    assert witness.name in document.decode()
+    second_verifier.verify(document, keys=[key[1]])
+    file.write_text(note + Witness().line(note))
+    done = run_dlr(words, service.settings)
+    assert done.returncode == 1
+    assert "Nothing is added" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_another_apps_evidence_is_not_found(service: Running, api: httpx.Client) -> None:

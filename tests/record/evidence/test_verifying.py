@@ -7,17 +7,21 @@ import json
 import random
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
 
+from app.record.evidence.chains import COMMON, FIELDS
 from app.record.evidence.checkpoint import Checkpoint
 from app.record.evidence.document import close
-from app.record.evidence.form import canonical
+from app.record.evidence.form import canonical, canonical_text, commitment, receipt_text
 from app.record.evidence.merkle import inclusion_proof, leaf_hash, root_hash
 from app.record.evidence.note import SigningKey, VerifierKey, sign
 from app.record.evidence.tiles import Tiles
@@ -160,6 +164,7 @@ CHANGES: dict[str, tuple[Callable[[Json], object], str]] = {
         "more than one message",
     ),
     "a name too many": (_fact(1, "extra", 1), "a field too many"),
+    "the version of the document": (lambda document: document.update(version=True), "version"),
     "a version": (_fact(1, "v", 2), "is not of version 1"),
     "a stamp": (lambda document: document["logs"][0].update(stamp="AAAA"), "time stamp"),
 }
@@ -305,3 +310,33 @@ def test_deep_nesting_and_size_get_words() -> None:
 
 def test_the_page_names_a_file_that_is_there(tmp_path: Path) -> None:
     assert "`docs/evidence-example.json`" in PAGE
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@given(TEXTS, TEXTS, st.none() | st.uuids(), st.none() | st.binary(min_size=32, max_size=32))
+@settings(max_examples=100, deadline=None)
+def test_the_text_of_a_receipt_is_canonical(
+    name: str, status: str, message: UUID | None, previous: bytes | None
+) -> None:
+    moment = datetime(2026, 11, 22, 9, tzinfo=UTC)
+    text = receipt_text(
+        log=canonical_text(name),
+        nonce=bytes(32),
+        number=3,
+        previous=previous,
+        message=message,
+        sms_activity_id=name,
+        receipt=uuid7(),
+        received_at=moment,
+        status=status,
+        at=moment + timedelta(microseconds=5),
+        time_quality="exact",
+        body=None if message else f'"{commitment(bytes(32), b"body")}"',
+    )
+    fact = json.loads(text)
+    assert rfc8785.dumps(fact).decode() == text == canonical(fact)
+    assert set(fact) == COMMON | FIELDS["receipt"]
+    assert fact["received_at"] == "2026-11-22T09:00:00.000000Z"
+    assert (fact["status"], fact["sms_activity_id"], fact["log"]) == (status, name, name)

@@ -12,9 +12,10 @@ from sqlalchemy import select
 
 from app.model.message import Message
 from app.model.receipt import Receipt
-from app.record.evidence.auditing import Audit, Auditor
+from app.record.evidence.auditing import Auditor
 from app.record.evidence.disk import KnownCheckpoints
 from app.record.evidence.document import Documents
+from app.record.evidence.findings import Audit
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.note import SigningKey
 from app.record.evidence.witnesses import Witnesses

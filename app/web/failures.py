@@ -1,7 +1,8 @@
 """Counts failed authentications and refused requests for the audit, by address and minute.
 
-Strangers cause them, as many as they like: they are counted in memory and written together, about
-once a second, so that they cost the database next to nothing and nobody waits for it.
+Strangers cause failed authentications, as many as they like: they are counted in memory and written
+together, about once a second, so that they cost the database next to nothing and nobody waits for
+it. A refused request has a valid key, and its response waits for its entry, which is written soon.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from app.model.audit import NOBODY, Action, Actor, Entry
 from app.store.audit import AuditStore
 
 WRITE_EVERY = 1.0
-"""Seconds between two writes at most; the first failure after a quiet time is written at once."""
+"""Seconds between two writes; the first failure after a quiet time is written at once."""
+WRITE_REFUSED_EVERY = 0.05
+"""Seconds between two writes where a response waits for one."""
 PATIENCE = 1.0
 """Seconds that the answer to a refused request waits for its entry."""
 MAX_KEPT = 10_000
@@ -35,6 +38,7 @@ class Failures:
         self._store = store
         self._kept: dict[str, Entry] = {}
         self._some = asyncio.Event()
+        self._is_awaited = asyncio.Event()
         self._written = asyncio.Event()
 
     def count_unknown(self, address: str | None) -> None:
@@ -48,6 +52,7 @@ class Failures:
         answers in time.
         """
         self._count(actor.did(Action.REFUSED, route))
+        self._is_awaited.set()
         written = self._written
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
@@ -58,11 +63,15 @@ class Failures:
         while True:
             await self._some.wait()
             await self.flush()
-            await asyncio.sleep(WRITE_EVERY)
+            await asyncio.sleep(WRITE_REFUSED_EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WRITE_EVERY - WRITE_REFUSED_EVERY):
+                    await self._is_awaited.wait()
 
     async def flush(self) -> None:
         """Write what is counted. What the database does not take stays counted."""
         self._some.clear()
+        self._is_awaited.clear()
         entries, self._kept = self._kept, {}
         written, self._written = self._written, asyncio.Event()
         try:

@@ -220,6 +220,8 @@ async def test_the_next_page_is_linked(world: World) -> None:
         ("destination=4477009000011223", "destination", "phone number"),
         ("destination=07700+900123", "destination", "international form, such as +447700900123"),
         ("origin=M%C3%BCller", "origin", "not U+00FC"),
+        ("origin=+", "origin", "is empty"),
+        ("destination=%E2%80%83+", "destination", "is empty"),
         ("reference=" + "x" * 256, "reference", "longer than 255"),
         ("reference=%00", "reference", "characters"),
         ("reference=%ED%A0%80", "reference", "characters"),

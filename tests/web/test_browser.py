@@ -32,7 +32,9 @@ def folder(tmp_path: Path, sqlite_url: str) -> Path:
 
 def preflight(client: httpx.Client, path: str, origin: str, method: str) -> httpx.Response:
     asked = {"Access-Control-Request-Method": method}
-    asked["Access-Control-Request-Headers"] = "authorization, content-type, prefer, traceparent, x-request-id"
+    asked["Access-Control-Request-Headers"] = (
+        "authorization, content-type, prefer, traceparent, x-request-id"
+    )
     return client.options(path, headers={"Origin": origin} | asked)
 
 

@@ -66,6 +66,11 @@ def main(words: Sequence[str] | None = None) -> None:
     if words and words[0] in READ_SECRETS_AGAIN:
         hangups.hold()
     try:
+        " ".join(words).encode()
+    except UnicodeEncodeError:
+        complain("An argument has bytes that are not UTF-8.")
+        sys.exit(2)
+    try:
         command(words)(list(words), prog_name="dlr")
     except ServiceError as error:
         complain(error.detail)

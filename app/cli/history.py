@@ -55,7 +55,7 @@ def in_words(message: Message, now: datetime) -> str:
         ),
         now=now,
     )
-    return f"{words.sign} {words.heading}. {words.means} {words.to_do}"
+    return f"{words.sign} {words.heading}. {words.means} What to do: {words.to_do}"
 
 
 def utc(moment: datetime) -> str:

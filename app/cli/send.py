@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
+from app.cli.ids import id_argument
 from app.cli.output import AsJson, coloured, print_json, print_table
 from app.cli.service import connect
 from app.cli.times import time_option
 from iovox_receipts import Rejected, Sent
 
-MessageId = Annotated[str, typer.Argument(help="The id that the send was answered with.")]
+MessageId = Annotated[str, id_argument(help="The id that the send was answered with.")]
 
 
 def add_to(cli: typer.Typer) -> None:

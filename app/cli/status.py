@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from app.cli.history import headline, history_table, in_words, utc
+from app.cli.ids import id_argument
 from app.cli.output import (
     AsJson,
     coloured,
@@ -51,7 +52,7 @@ def add_to(cli: typer.Typer) -> None:
 def status(
     message_id: Annotated[
         str,
-        typer.Argument(
+        id_argument(
             metavar="ID",
             help="Our id, or iovox's sms_activity_id; or a phone number, for its last.",
         ),

@@ -61,4 +61,8 @@ def _moment_or_date(text: str) -> datetime | date:
     try:
         return date.fromisoformat(text)
     except ValueError:
+        pass
+    try:
         return _moment(text)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(f"{error.message}, or a date, such as 2026-11-22") from None

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli.ids import id_argument
 from app.cli.output import AsJson, coloured, print_table, remark, show
 from app.cli.service import connect
 from app.cli.times import time_option
@@ -16,7 +17,7 @@ from iovox_receipts import Delivery, Webhook
 webhooks = typer.Typer(
     no_args_is_help=True, help="Have status changes posted to a URL of yours, signed."
 )
-WebhookId = Annotated[str, typer.Argument(help="The id that `webhooks list` shows.")]
+WebhookId = Annotated[str, id_argument(help="The id that `webhooks list` shows.")]
 Statuses = Annotated[
     list[str] | None,
     typer.Option("--status", help="Which statuses to tell of; give it several times."),

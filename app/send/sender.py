@@ -300,7 +300,7 @@ class Sender:
     async def _find_visible(self, sees: str | None, message_id: UUID) -> Message:
         tracked = await self._store.find(message_id)
         if tracked is None or sees not in (None, tracked.message.app):
-            raise NotFound("There is no message with this id")
+            raise NotFound("There is no message with this id; it has to be ours, not iovox's")
         return tracked.message
 
 

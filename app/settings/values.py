@@ -69,7 +69,7 @@ def origins(value: str) -> str:
     found = []
     for part in filter(None, (part.strip() for part in value.split(","))):
         url = urlsplit(_base_url(part.lower()))
-        if url.path:
+        if url.path or "*" in url.netloc:
             raise ValueError(f"{part} is no origin such as https://support.example.com")
         port = "" if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f":{url.port}"
         host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname

@@ -17,6 +17,8 @@ _REQUEST_HEADERS = (
     "If-None-Match",
     "Last-Event-ID",
     "Prefer",
+    "X-Request-Id",
+    "traceparent",
 )
 _RESPONSE_HEADERS = (
     "Content-Disposition",
@@ -27,6 +29,8 @@ _RESPONSE_HEADERS = (
     "Preference-Applied",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Request-Id",
+    "traceparent",
 )
 
 

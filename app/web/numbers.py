@@ -41,6 +41,8 @@ def _origin(text: str) -> str:
 
 
 def _sent_to(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
     try:
         return read_number(text, _region.get())
     except ValueError as error:
@@ -48,6 +50,8 @@ def _sent_to(text: str) -> str:
 
 
 def _sent_from(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
     try:
         return read_origin(text, _region.get())
     except ValueError as error:

@@ -18,10 +18,10 @@ OWNED_MESSAGE_ID = "owned_message_id"
 class AnyMessageId(Convertor[str]):
     """Our id or an sms_activity_id: any text but the paths of other routes.
 
-    iovox's ids are opaque, so they may contain a slash.
+    iovox's ids are opaque, so they may contain a slash or a line break.
     """
 
-    regex = "(?!(?:batch|lookup)$)(?!.+/resend$)(?!.+/evidence$).*"
+    regex = r"(?s:(?!(?:batch|lookup)\Z)(?!.+/(?:resend|evidence)\Z).*)"
 
     def convert(self, value: str) -> str:
         """The text as it is."""
@@ -35,7 +35,7 @@ class AnyMessageId(Convertor[str]):
 class OwnedMessageId(AnyMessageId):
     """The same in front of a further part of the path."""
 
-    regex = ".+"
+    regex = "(?s:.+)"
 
 
 register_url_convertor(ANY_MESSAGE_ID, AnyMessageId())

@@ -66,7 +66,7 @@ def _kind(value: object) -> str:
 
 
 Url = Annotated[StrictStr, Field(json_schema_extra={"pattern": _URL_PATTERN})]
-App = Annotated[StrictStr, Field(max_length=LONGEST_APP), AfterValidator(_app)]
+App = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_APP), AfterValidator(_app)]
 if TYPE_CHECKING:  # computed, which type checkers cannot evaluate
     Kind = str
 else:
@@ -113,9 +113,7 @@ class NewWebhook(_Change):
 
     url: Url
     statuses: Statuses = BY_DEFAULT
-    app: Annotated[StrictStr, Field(max_length=LONGEST_APP), AfterValidator(_app)] | None = Field(
-        None, description="For admins: whose events; without it, every app's"
-    )
+    app: App | None = Field(None, description="For admins: whose events; without it, every app's")
 
 
 class WebhookChange(_Change):

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Self, Unpack
-from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -21,6 +20,7 @@ from iovox_receipts.events import read_feed, read_stream
 from iovox_receipts.evidence import AsyncEvidence
 from iovox_receipts.filters import Filters, Grouping, filter_params, params
 from iovox_receipts.models import Event, Found, Json, Message, Outcome, Page, Sent, rfc3339
+from iovox_receipts.paths import segment
 from iovox_receipts.record import AsyncRecord
 from iovox_receipts.subscriptions import AsyncWebhooks
 from iovox_receipts.watching import watch
@@ -294,9 +294,7 @@ class AsyncClient:
 
 
 def _path(message_id: str) -> str:
-    if not message_id:
-        raise ValueError("a message's id is needed")
-    return f"/v1/messages/{quote(message_id, safe='')}"
+    return f"/v1/messages/{segment(message_id)}"
 
 
 def _json(fields: Mapping[str, Any]) -> Json:

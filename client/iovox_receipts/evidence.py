@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 import httpx
 
 from iovox_receipts.calls import Call, Caller, understood
 from iovox_receipts.models import Json
+from iovox_receipts.paths import segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,7 @@ class AsyncEvidence:
         """The evidence of a message, by either id: keep its bytes as they are. ``since``: the size
         of a checkpoint that you have, with which it is to be compared.
         """
-        if not message_id:
-            raise ValueError("an id is needed")
-        path = f"/v1/messages/{quote(message_id, safe='')}/evidence"
+        path = f"/v1/messages/{segment(message_id)}/evidence"
         query = {} if since is None else {"since": str(since)}
         return (await self._caller.ask(Call("GET", path, params=query))).content
 

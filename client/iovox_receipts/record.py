@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
 from iovox_receipts.calls import Call, Caller, understood
 from iovox_receipts.filters import params
 from iovox_receipts.models import Json, moment
+from iovox_receipts.paths import segment
 
 AUDIT, ERASURES = "/v1/audit", "/v1/erasures"
 
@@ -95,9 +95,7 @@ class AsyncRecord:
 
     async def erasure(self, erasure_id: str) -> Erasure:
         """How far one has come."""
-        if not erasure_id:
-            raise ValueError("an id is needed")
-        path = f"{ERASURES}/{quote(erasure_id, safe='')}"
+        path = f"{ERASURES}/{segment(erasure_id)}"
         return self._one(await self._caller.ask(Call("GET", path)))
 
     def _one(self, response: httpx.Response) -> Erasure:

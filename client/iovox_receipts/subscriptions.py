@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
 from iovox_receipts.calls import Call, Caller, understood
 from iovox_receipts.filters import params
 from iovox_receipts.models import Json, moment
+from iovox_receipts.paths import segment
 
 PATH = "/v1/webhooks"
 
@@ -173,10 +173,8 @@ class AsyncWebhooks:
 
 
 def _path(webhook_id: str, delivery_id: str | None = None) -> str:
-    if not webhook_id or delivery_id == "":
-        raise ValueError("an id is needed")
-    path = f"{PATH}/{quote(webhook_id, safe='')}"
-    return path if delivery_id is None else f"{path}/deliveries/{quote(delivery_id, safe='')}"
+    path = f"{PATH}/{segment(webhook_id)}"
+    return path if delivery_id is None else f"{path}/deliveries/{segment(delivery_id)}"
 
 
 def _webhook(raw: dict[str, Any]) -> Webhook:

@@ -114,6 +114,8 @@ def test_everything_wrong_is_one_message_without_a_secret(tmp_path: Path) -> Non
         ("DLR_DATABASE_URL", "postgresql://dlr@h/dlr?sslmode=verify-full&sslrootcert=/no.pem"),
         ("DLR_CORS_ORIGINS", "support.example.com"),
         ("DLR_CORS_ORIGINS", "*"),
+        ("DLR_CORS_ORIGINS", "https://*.example.com"),
+        ("DLR_DATABASE_URL", "sqlite:///:memory:"),
         ("DLR_CORS_ORIGINS", "https://a.example.com,https://b.example.com/page"),
         ("DLR_DATABASE_POOL", "2"),
         ("DLR_LOG_LEVEL", "loud"),

@@ -134,6 +134,7 @@ async def test_what_only_receipts_tell_of_is_for_admins(world: World) -> None:
     "name",
     [
         pytest.param("with/slash", id="slash"),
+        pytest.param("with\na line break", id="line break"),
         pytest.param("with space", id="space"),
         pytest.param("ünïcødé-😀", id="not ASCII"),
         pytest.param("100%", id="percent"),

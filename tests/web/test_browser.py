@@ -32,7 +32,9 @@ def folder(tmp_path: Path, sqlite_url: str) -> Path:
 
 def preflight(client: httpx.Client, path: str, origin: str, method: str) -> httpx.Response:
     asked = {"Access-Control-Request-Method": method}
-    asked["Access-Control-Request-Headers"] = "authorization, content-type, idempotency-key, prefer"
+    asked["Access-Control-Request-Headers"] = (
+        "authorization, content-type, prefer, traceparent, x-request-id"
+    )
     return client.options(path, headers={"Origin": origin} | asked)
 
 
@@ -50,7 +52,8 @@ def test_pages_of_the_origins_that_are_set_may_call_it(folder: Path) -> None:
                 found = client.get("/v1/messages", headers={"Origin": origin} | headers)
                 assert found.status_code == status
                 assert found.headers["access-control-allow-origin"] == origin
-                assert "Link" in found.headers["access-control-expose-headers"]
+                readable = found.headers["access-control-expose-headers"].split(", ")
+                assert {"Link", "X-Request-Id"} <= set(readable)
         for stranger in ("https://evil.example.com", f"{ORIGIN}.evil.example.com", "null"):
             refused = preflight(client, "/v1/messages", stranger, "POST")
             assert "access-control-allow-origin" not in refused.headers

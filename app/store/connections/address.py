@@ -22,6 +22,7 @@ CONNECT_TIMEOUT = 3.0
 CONNECT_TIMEOUT_EACH = 1.0
 """Seconds to connect to each of several hosts: the first may be gone, and silent."""
 LONGEST_CONNECT_TIMEOUT = 30
+LARGEST_PORT = 65_535
 
 _FILES = ("passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl")
 _WORDS = frozenset(
@@ -47,28 +48,29 @@ _WORDS = frozenset(
     }
 )
 _WITHOUT_EFFECT = {
-    ("channel_binding", "disable"),
-    ("channel_binding", "prefer"),
-    ("client_encoding", "utf8"),
-    ("gssencmode", "disable"),
-    ("gssencmode", "prefer"),
-    ("load_balance_hosts", "disable"),
+    "channel_binding": ("disable", "prefer"),
+    "client_encoding": ("utf8",),
+    "gssencmode": ("disable", "prefer"),
+    "keepalives": ("1",),
+    "load_balance_hosts": ("disable",),
+    "sslcompression": ("0",),
+    "sslsni": ("1",),
 }
-"""What psql may be told and the service does in any case."""
+"""What psql may be told and the service does in any case: the words, and the values of each."""
 _TARGETS = ("any", "primary", "read-write")
 
 
 @dataclass(frozen=True, slots=True)
 class SqliteAddress:
-    """``file`` is None for a database in memory."""
+    """The path of an SQLite file."""
 
     url: URL
-    file: Path | None
+    file: Path
 
     @property
     def name(self) -> str:
         """For errors."""
-        return f"SQLite file {self.file}" if self.file else "SQLite in memory"
+        return f"SQLite file {self.file}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +106,11 @@ def _sqlite(url: str) -> SqliteAddress:
     except (SQLAlchemyError, ValueError):
         raise ValueError("it is not a database URL") from None
     name = parsed.database
-    is_file = name and name != ":memory:" and not name.startswith("file:")
-    file = Path(name) if name and is_file else None
-    return SqliteAddress(parsed.set(drivername="sqlite+aiosqlite"), file)
+    if not name or name == ":memory:" or name.startswith("file:"):
+        raise ValueError("it names no file, such as sqlite:///dlr.db: nothing is kept in memory")
+    if parsed.query:
+        raise ValueError("what stands behind its ? is not read: SQLite takes a file alone")
+    return SqliteAddress(parsed.set(drivername="sqlite+aiosqlite"), Path(name))
 
 
 def _postgres(url: str) -> PostgresAddress:
@@ -116,6 +120,9 @@ def _postgres(url: str) -> PostgresAddress:
     dsn = f"postgresql://{head}" + (f"?{urlencode(words)}" if words else "")
     addresses, database = _parsed(dsn)
     hosts = tuple(each for each in addresses if isinstance(each, tuple))
+    for _, port in hosts:
+        if not 1 <= port <= LARGEST_PORT:
+            raise ValueError(f"its port {port} is not one from 1 to {LARGEST_PORT}")
     if len(hosts) == len(addresses) > 1:
         if "target_session_attrs" not in words:
             # psql takes any host, but a standby refuses whatever a service writes.
@@ -150,7 +157,7 @@ def _checked_words(url: str) -> dict[str, str]:
     for word, value in pairs:
         if word in words:
             raise ValueError(f"{word} is given twice")
-        if (word, value.lower()) in _WITHOUT_EFFECT:
+        if value.lower() in _WITHOUT_EFFECT.get(word, ()):
             continue
         words[word] = value
     for word, value in words.items():
@@ -159,6 +166,11 @@ def _checked_words(url: str) -> dict[str, str]:
 
 
 def _check(word: str, value: str) -> None:
+    if word in _WITHOUT_EFFECT:
+        values = " or ".join(_WITHOUT_EFFECT[word])
+        raise ValueError(
+            f"{word} must be {values}, which these connections do anyway: leave it out"
+        )
     if word not in _WORDS:
         raise ValueError(
             f"{word[:60]} is not a word that these connections have: leave it out. "

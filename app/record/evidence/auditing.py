@@ -84,7 +84,9 @@ class Auditor:
     async def _learn_removals(self, log: LogRow) -> None:
         async for rows in self._pages(log):
             for row in rows:
-                self._removals.learn(_parsed(row))
+                fact = _parsed(row)
+                self._removals.learn(fact)
+                self._tree.learn(fact)
 
     async def _pages(self, log: LogRow, index: int = 0) -> AsyncIterator[Sequence[FactRow]]:
         while index < log.size:

@@ -59,3 +59,12 @@ def open_checkpoint(note: str, known: Iterable[VerifierKey]) -> Checkpoint:
     if not any(k.name == checkpoint.origin and not k.is_witness for k in opened.signers):
         raise ValueError(f"it is not signed by the log {checkpoint.origin[:100]!r} itself")
     return checkpoint
+
+
+def is_signed(note: str, known: Iterable[VerifierKey]) -> bool:
+    """Whether ``open_checkpoint`` opens it."""
+    try:
+        open_checkpoint(note, known)
+    except ValueError:
+        return False
+    return True

@@ -18,6 +18,8 @@ from uuid import UUID
 import rfc8785
 
 from app.errors import FieldError, Invalid, NotFound
+from app.record.evidence.checkpoint import is_signed
+from app.record.evidence.facts import OF_THE_LOG
 from app.record.evidence.form import COMMITTED, GONE, SALT_SIZE
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.merkle import NodeReader, consistency_proof, inclusion_proof
@@ -33,11 +35,12 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A log's checkpoint, and the tiles that proofs in its tree need."""
+    """A log's checkpoint, the tiles that proofs in its tree need, and its keys then."""
 
     log: LogRow
     checkpoint: CheckpointRow
     node: NodeReader
+    keys: list[str]
 
 
 class Documents:
@@ -103,8 +106,7 @@ class Documents:
             covering = max(row.index for row in rows if row.log == id_) + 1
             if since is not None and id_ == newest:
                 covering = max(covering, since)
-            checkpoint = await self._reader.vouched_for(id_, covering)
-            checkpoint = checkpoint or await self._reader.newest_checkpoint(id_)
+            checkpoint = await self._checkpoint(logs[id_], covering)
             if checkpoint is None:
                 continue  # it ended before one was signed; its facts go on in the next
             await self._log.show(checkpoint)
@@ -117,15 +119,33 @@ class Documents:
                 _require_size(since, size)
                 places |= needed(partial(consistency_proof, since, size))
             tiles = Tiles(await self._reader.tiles(id_, places))
-            found[id_] = Proven(logs[id_], checkpoint, tiles.node)
+            keys = await self._keys(logs[id_], size)
+            found[id_] = Proven(logs[id_], checkpoint, tiles.node, keys)
         return found
+
+    async def _checkpoint(self, log: LogRow, covering: int) -> CheckpointRow | None:
+        """The first of that many facts that somebody outside vouches for; else the newest. One that
+        no key of today signed is passed over: whoever asks may have been given no other.
+        """
+        found = await self._reader.vouched_for(log.id, covering)
+        if found is not None and not is_signed(found.note, self._log.verifier_keys(log.origin)):
+            found = None
+        return found or await self._reader.newest_checkpoint(log.id)
+
+    async def _keys(self, log: LogRow, size: int) -> list[str]:
+        """Those that signed for a log when it had this size, as its facts say."""
+        keys: list[str] = []
+        for row in await self._reader.facts([OF_THE_LOG]):
+            if row.log == log.id and row.index < size:
+                keys = _parsed(row).get("keys", keys)
+        return keys
 
     def _log_entry(self, proven: Proven, since: int | None) -> Json:
         checkpoint = proven.checkpoint
         entry: Json = {
             "origin": proven.log.origin,
             "checkpoint": checkpoint.note,
-            "keys": [str(key) for key in self._log.verifier_keys(proven.log.origin)],
+            "keys": proven.keys,
             "stamp": checkpoint.stamp and base64.b64encode(checkpoint.stamp).decode(),
             "consistency": None,
         }

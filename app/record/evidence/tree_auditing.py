@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from app.record.evidence.checkpoint import Checkpoint, open_checkpoint
 from app.record.evidence.disk import KnownCheckpoints
 from app.record.evidence.findings import Audit
+from app.record.evidence.form import Json
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.merkle import EMPTY_ROOT, root_hash
+from app.record.evidence.note import VerifierKey
 from app.record.evidence.stamps import check_stamp
 from app.record.evidence.tiles import Place, Tiles
 from app.store.any_of import chunks
@@ -29,6 +32,15 @@ class TreeAuditor:
         self._log = log
         self._known = known
         self._audit = audit
+        self._announced: dict[str, list[VerifierKey]] = {}
+
+    def learn(self, fact: Json) -> None:
+        """The keys that a log says sign it: those of today need not have signed all of it."""
+        if fact.get("type") in ("began", "rotation"):
+            keys = self._announced.setdefault(str(fact.get("log")), [])
+            for text in map(str, fact.get("keys") or ()):
+                with suppress(ValueError):
+                    keys.append(VerifierKey.parse(text))
 
     async def check(self, log: LogRow, tiles: Mapping[Place, bytes]) -> None:
         """``tiles``: as the log's facts make them."""
@@ -51,7 +63,7 @@ class TreeAuditor:
         """That each is signed, and of the tree; those of the database and those of this disk."""
         # Before those of the database are read: what is signed meanwhile is there first.
         known = self._known.all(log.origin)
-        keys = self._log.verifier_keys(log.origin)
+        keys = self._log.verifier_keys(log.origin) + self._announced.get(log.origin, [])
         after = (log.id, -1)
         seen: set[int] = set()
         while rows := await self._reader.checkpoints(log=log.id, after=after, limit=AT_ONCE):

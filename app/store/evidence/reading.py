@@ -80,6 +80,7 @@ class EvidenceReader:
             .limit(1)
         )
         first = select(evidence_pending.c.sms_activity_id, evidence_pending.c.digest)
+        first = first.where(evidence_pending.c.digest.is_not(None))
         oldest = first.order_by(evidence_pending.c.id).limit(1).subquery()
         received = select(receipts.c.received_at).join(
             oldest,
@@ -87,7 +88,9 @@ class EvidenceReader:
             & (receipts.c.digest == oldest.c.digest),
         )
         times = [row[0] for query in (since, received) for row in await self._rows(query)]
-        return bool(times), min(times, default=None)
+        # What is told of has no time of its own, and neither has a receipt that was purged since.
+        waits = times or await self._rows(select(evidence_pending.c.id).limit(1))
+        return bool(waits), min(times, default=None)
 
     async def checkpoints(
         self, *, log: int | None = None, after: tuple[int, int] = (0, -1), limit: int

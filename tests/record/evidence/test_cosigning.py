@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -32,7 +34,7 @@ async def add(world: World, note: str, *witnesses: Witness) -> Cosigned:
     return await add_cosignatures(world.reader, note, keys(*witnesses), now=world.clock)
 
 
-async def a_checkpoint(world: World) -> tuple[bytes | object, CheckpointRow]:
+async def a_checkpoint(world: World) -> tuple[UUID, CheckpointRow]:
     of = message()
     await world.drain()
     await world.send(of)
@@ -128,7 +130,12 @@ async def test_a_witness_is_not_the_log(world: World) -> None:
     false = Witness(KEY.name)
     text = signed.note.partition("\n\n")[0] + "\n\n"
     document["logs"][0]["checkpoint"] = text + false.line(text)
-    for given in ({}, {"keys": keys(false)}, {"keys": [KEY.verifier], "witnesses": keys(false)}):
+    ways: tuple[dict[str, Any], ...] = (
+        {},
+        {"keys": keys(false)},
+        {"keys": [KEY.verifier], "witnesses": keys(false)},
+    )
+    for given in ways:
         assert verify(close_again(document), **given).faults
 
 

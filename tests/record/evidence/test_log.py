@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from app.model.audit import Action, Actor
 from app.model.status import Status
 from app.record.evidence.log import checkpoint_of
 from app.record.evidence.merkle import leaf_hash
+from app.store.audit import AuditStore
 from app.store.evidence.rows import subject_of
 from tests.record.evidence.reference import mth
 from tests.record.evidence.world import World
@@ -84,6 +86,20 @@ async def test_a_repeated_receipt_is_logged_once(world: World) -> None:
     await world.receive(receipt("c1", "DELIVERED", 5))
     await world.drain()
     assert await told(world) == ["began 1", "receipt 1"]
+
+
+async def test_what_is_told_of_is_waited_for_like_receipts(world: World) -> None:
+    await world.drain()
+    assert await world.reader.lag() == (False, None)
+    entry = Actor("person:Eve").did(Action.SEE_REJECTED)
+    await AuditStore(world.database).append([entry])
+    assert await world.reader.lag() == (True, None)
+    of = receipt("f1", "DELIVERED", 5)
+    await world.receive(of)
+    assert await world.reader.lag() == (True, of.arrival.received_at)
+    await world.drain()
+    assert await world.reader.lag() == (False, None)
+    assert await told(world) == ["began 1", "receipt 1", "audited 1"]
 
 
 async def test_nothing_is_collected_without_a_log(world: World) -> None:

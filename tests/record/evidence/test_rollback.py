@@ -10,10 +10,12 @@ import pytest
 
 from app.errors import Unavailable
 from app.record.evidence.checkpoint import open_checkpoint
+from app.record.evidence.cosigning import add_cosignatures
 from app.record.evidence.log import checkpoint_of
-from app.record.evidence.note import SigningKey
+from app.record.evidence.note import SigningKey, VerifierKey
 from app.record.evidence.verifying import verify
 from tests.record.evidence.test_log import facts
+from tests.record.evidence.witness import Witness
 from tests.record.evidence.world import KEY, World
 from tests.store.samples import message, receipt
 
@@ -132,6 +134,47 @@ async def test_a_rotated_key_is_a_fact_and_both_sign(world: World) -> None:
     assert rotation["keys"] == [str(KEY.verifier), str(second.verifier)]
     for key in (KEY, second):
         open_checkpoint(newest.note, [key.verifier])
+
+
+async def test_a_retired_key_stays_good_for_what_it_signed(world: World) -> None:
+    """Evidence is given under a key of today, and the audit knows the ones before."""
+    of = message()
+    await world.drain()
+    await world.send(of)
+    await world.accept(of, "k1")
+    old = await world.log.checkpoint()
+    witness = Witness()
+    cosigned = old.note + witness.line(old.note)
+    keys = [VerifierKey.parse(witness.verifier)]
+    await add_cosignatures(world.reader, cosigned, keys, now=world.clock)
+    second = SigningKey.generate(KEY.name)
+    for these in ((KEY, second), (second,)):
+        world.keys = these
+        world.restart()
+        await world.drain()
+    document = await world.documents.of_message(of.id)
+    for given in ([second.verifier], []):
+        assert verify(document, keys=given).faults == []
+    assert (await world.audit()).findings == []
+
+
+async def test_a_lost_key_is_a_new_name_and_what_it_signed_verifies(world: World) -> None:
+    of = message()
+    await world.drain()
+    await world.send(of)
+    await world.accept(of, "l1")
+    await world.log.checkpoint()
+    other = SigningKey.generate("log.example/second")
+    world.keys = (other,)
+    world.restart()
+    await world.receive(receipt("l1", "DELIVERED", 5))
+    document = await world.documents.of_message(of.id)
+    for given in ([KEY.verifier, other.verifier], []):
+        assert verify(document, keys=given).faults == []
+    old, new = (log["origin"] for log in json.loads(document)["logs"])
+    assert old == KEY.name
+    assert new.startswith(f"{other.name}/")
+    assert (await world.audit()).findings == []
 
 
 async def test_a_replica_with_a_new_disk_joins_the_log(world: World, tmp_path: Path) -> None:

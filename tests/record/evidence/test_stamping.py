@@ -9,6 +9,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -53,6 +54,32 @@ async def test_a_stamp_is_in_the_evidence(world: World, authority: tuple[str, Pa
     report = verify(document, keys=[KEY.verifier], tsa=root.read_bytes())
     assert report.faults == []
     assert any("says CN=Test stamps" in words for words in report.holds)
+
+
+async def test_a_stamp_of_another_checkpoint_is_named(
+    world: World, authority: tuple[str, Path]
+) -> None:
+    document = json.loads(await stamped(world, authority[0]))
+    stamp = document["logs"][0]["stamp"]
+    await world.send(another := message(text="another"))
+    await world.accept(another, "a2")
+    document = json.loads(await world.documents.of_message(another.id))
+    assert document["logs"][0]["stamp"] is None  # the authority has not seen this one
+    document["logs"][0]["stamp"] = stamp
+    document.pop("digest")
+    [fault] = verify(close(document), keys=[KEY.verifier]).faults
+    assert "it is of something else" in fault
+
+
+async def test_who_asks_later_still_gets_the_stamp(
+    world: World, authority: tuple[str, Path]
+) -> None:
+    """A busy log has always a newer checkpoint, which the authority has not seen yet."""
+    first = json.loads(await stamped(world, authority[0]))
+    await world.send(message(text="another"))
+    await world.log.checkpoint()
+    id_ = UUID(first["facts"][0]["fact"]["message"])
+    assert json.loads(await world.documents.of_message(id_)) == first
 
 
 async def test_openssl_says_the_same(

@@ -13,12 +13,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from app.model.london import LONDON, midnight
-from app.model.numbers import read_number, read_origin
+from app.model.numbers import digits_of, read_number, read_origin
 from app.model.search import LAST_DIGITS, MESSAGE_STATUSES, Search
 from app.model.status import Status
 
 MAX_LENGTH = 300
 """Characters of a search that are read."""
+SHOWN = 4_000
+"""Characters of a longer one that are still there to be shortened."""
+SHORTEST_NATIONAL = 8
+"""Digits of a national number, without the zero in front."""
 
 GROUPS: Mapping[str, frozenset[Status]] = {
     "delivered": frozenset({Status.DELIVERED}),
@@ -39,7 +43,6 @@ GROUPS: Mapping[str, frozenset[Status]] = {
 
 _TOKEN = re.compile(r'-?[A-Za-z]+:"[^"]*"|-?"[^"]*"|\S+')
 _OPERATOR = re.compile(r"(-?)(to|from|status|ref|before|after):(.*)", re.IGNORECASE | re.DOTALL)
-_NUMERIC = re.compile(r"[+(\[]?[\d\s()\[\]./\-\u2010-\u2015]+")
 _AGO = re.compile(r"(\d{1,4})([dhm])")
 _WHEN = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d))?")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
@@ -75,7 +78,7 @@ def read(text: str, *, app: str | None, region: str | None, now: datetime) -> Qu
     base = Search(app=app)
     if len(text) > MAX_LENGTH:
         fault = f"A search has at most {MAX_LENGTH} characters; this one has {len(text)}."
-        return Query(text[:MAX_LENGTH], "", base, faults=(fault,))
+        return Query(text[:SHOWN], "", base, faults=(fault,))
     if "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
         return Query(text, "", base, faults=("The search has characters that no text can hold.",))
     faults: list[str] = []
@@ -116,11 +119,16 @@ def _parts(text: str) -> Iterator[tuple[bool, str, str]]:
             continue
         sign, name, value = match.groups()
         value = value.strip('"')
-        if name.lower() in ("to", "from") and (not value or _NUMERIC.fullmatch(value)):
-            while place < len(tokens) and _NUMERIC.fullmatch(tokens[place]):
+        if name.lower() in ("to", "from") and (not value or digits_of(value)):
+            while place < len(tokens) and _goes_on(tokens[place]):
                 value = f"{value} {tokens[place]}".strip()
                 place += 1
         yield bool(sign), name.lower(), value.strip()
+
+
+def _goes_on(token: str) -> bool:
+    """Whether it belongs to the number before it. A minus in front excludes what follows it."""
+    return digits_of(token) is not None and not token.startswith("-")
 
 
 def _narrow(
@@ -129,7 +137,7 @@ def _narrow(
     if not value:
         raise _Unreadable(f"Nothing stands behind {name}:")
     if not name:  # -word
-        name = "to" if _NUMERIC.fullmatch(value) and len(_digits(value)) >= LAST_DIGITS else "ref"
+        name = "to" if len(digits_of(value) or "") >= LAST_DIGITS else "ref"
     if excluded and name in ("before", "after"):
         raise _Unreadable(f"-{name}: has no meaning; write before: or after:")
     readers: Mapping[str, Callable[[], dict[str, object]]] = {
@@ -149,14 +157,17 @@ def _narrow(
 
 def _free(search: Search, text: str, region: str | None) -> tuple[Search, Search | None]:
     """Digits are a number first and a reference otherwise; anything else is a reference."""
-    by_reference = replace(search, reference_starts=text)
-    if not _NUMERIC.fullmatch(text):
-        if search.reference_starts is not None:
-            raise _Unreadable("There are two references; write one")
+    is_number = len(digits_of(text) or "") >= LAST_DIGITS
+    has_number = search.destination is not None or search.destination_ends is not None
+    if is_number and has_number:
+        raise _Unreadable(f"“{text[:60]}” is a second number; write one, or ref: in front of it")
+    if not is_number and search.reference_starts is not None:
+        raise _Unreadable("There are two references; write one")
+    by_reference = replace(search, reference_starts=search.reference_starts or text)
+    if not is_number:
         return by_reference, None
-    if len(_digits(text)) < LAST_DIGITS:
-        return by_reference, None
-    return replace(search, **_to(text, region, excluded=False)), by_reference  # type: ignore[arg-type]
+    by_number = replace(search, **_to(text, region, excluded=False))  # type: ignore[arg-type]
+    return by_number, by_reference if search.reference_starts is None else None
 
 
 def _to(text: str, region: str | None, *, excluded: bool) -> dict[str, object]:
@@ -166,16 +177,16 @@ def _to(text: str, region: str | None, *, excluded: bool) -> dict[str, object]:
             return {"destination": read_number(text, region)}
         except ValueError:
             pass
-    digits = _digits(text)
-    if not _NUMERIC.fullmatch(text):
+    digits = digits_of(text)
+    if digits is None:
         raise _Unreadable(
             f"“{text[:60]}” is no phone number: write +447700900123 or its last digits"
         )
     if len(digits) < LAST_DIGITS:
         raise _Unreadable(f"“{text[:60]}” is too short: write at least {LAST_DIGITS} last digits")
-    national = digits.removeprefix("00") if text.lstrip().startswith("00") else digits
-    is_national = national.startswith("0") and len(national) >= 9
-    ends = national[1:] if is_national else national
+    # Zeros in front of as many digits are dialled, but no international form has them.
+    national = digits.lstrip("0")
+    ends = national if len(national) >= SHORTEST_NATIONAL else digits
     return {"not_destination_ends" if excluded else "destination_ends": ends}
 
 
@@ -225,7 +236,3 @@ def _time(text: str, now: datetime) -> datetime:
     raise _Unreadable(
         f"“{text[:40]}” is no time: write 2026-11-22, 2026-11-22T09:00, today, yesterday or 7d"
     )
-
-
-def _digits(text: str) -> str:
-    return "".join(char for char in text if char.isascii() and char.isdigit())

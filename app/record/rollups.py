@@ -1,0 +1,75 @@
+"""Keeps the hourly roll-ups that the overview is read from. One process at a time does.
+
+A look reads the events since the last one and counts the hours that they are about, but no more
+messages than MOST again, so that hours to which receipts keep coming do not keep the database busy.
+Between two counts it rests for longer than a count takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+
+from app.errors import StoreRefused, StoreUnavailable
+from app.store.retention import RetentionStore
+from app.store.rollups import RollupStore, StaleHour
+
+NAME = "rollups"
+EVERY = timedelta(seconds=10)
+MOST = 100_000
+"""Messages that are counted again at a look: about 0.3 s of PostgreSQL."""
+HOURS = 50
+"""That are read at once of those to be counted."""
+REST = 2.0
+"""How long the pause after a count is, in times of the count."""
+
+log = structlog.get_logger(__name__)
+
+
+class Roller:
+    """``tasks`` knows which process it is whose turn it is."""
+
+    def __init__(self, store: RollupStore, tasks: RetentionStore) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._lease = uuid4()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                if await self._tasks.claim(NAME, lease=self._lease, every=EVERY):
+                    await self.run_once()
+                    await self._tasks.finish(NAME, lease=self._lease)
+            except (StoreUnavailable, StoreRefused) as error:
+                log.warning("rollups_wait", reason=error.detail)
+            except Exception:
+                log.exception("rollups_failed")
+            await asyncio.sleep(EVERY.total_seconds())
+
+    async def run_once(self) -> None:
+        """A look. Hours that were never counted are, however many there are."""
+        while await self._store.notice():
+            await self._tasks.renew(NAME, lease=self._lease)
+        while True:
+            stale = await self._store.stale(HOURS)
+            new = [one for one in stale if one.messages is None]
+            if not new:
+                break
+            for one in new:
+                await self._count(one)
+                await self._tasks.renew(NAME, lease=self._lease)
+        left = MOST
+        for one in stale:
+            if left > 0:
+                left -= await self._count(one)
+
+    async def _count(self, stale: StaleHour) -> int:
+        began = time.monotonic()
+        messages = await self._store.count(stale)
+        await asyncio.sleep((time.monotonic() - began) * REST)
+        return messages

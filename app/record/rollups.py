@@ -25,17 +25,17 @@ MOST = 100_000
 HOURS = 50
 """That are read at once of those to be counted."""
 REST = 2.0
-"""How long the pause after a count is, in times of the count."""
 
 log = structlog.get_logger(__name__)
 
 
 class Roller:
-    """``tasks`` knows which process it is whose turn it is."""
+    """``tasks`` knows whose turn it is; ``rest``: pauses, in times of what a count took."""
 
-    def __init__(self, store: RollupStore, tasks: RetentionStore) -> None:
+    def __init__(self, store: RollupStore, tasks: RetentionStore, *, rest: float = REST) -> None:
         self._store = store
         self._tasks = tasks
+        self._rest = rest
         self._lease = uuid4()
 
     async def run(self) -> None:
@@ -71,5 +71,5 @@ class Roller:
     async def _count(self, stale: StaleHour) -> int:
         began = time.monotonic()
         messages = await self._store.count(stale)
-        await asyncio.sleep((time.monotonic() - began) * REST)
+        await asyncio.sleep((time.monotonic() - began) * self._rest)
         return messages

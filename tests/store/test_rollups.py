@@ -64,7 +64,8 @@ async def figures(database_url: str) -> AsyncIterator[Figures]:
     async with living(database_url) as world:
         runtime = world.service.runtime
         store = RollupStore(runtime.database, runtime.stats)
-        yield Figures(world, Roller(store, RetentionStore(runtime.database)), store)
+        roller = Roller(store, RetentionStore(runtime.database), rest=0)
+        yield Figures(world, roller, store)
 
 
 async def fill(world: World, count: int = 40) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from app.console.query import GROUPS, Query
+from app.console.query import GROUPS, SITUATIONS, Query
 from app.console.writing import COUNTED
 from app.errors import NotFound
 from app.lookup.lookups import Lookups
@@ -64,8 +64,8 @@ async def find(lookups: Lookups, query: Query, *, before: UUID | None) -> Found:
     """By the first reading of a search, and by the other one where that finds nothing."""
     search = query.search
     page = await lookups.page(search, before=before, limit=PAGE)
-    if not page.records and before is None and query.otherwise is not None:
-        other = await lookups.page(query.otherwise, before=None, limit=PAGE)
+    if not page.records and query.otherwise is not None:
+        other = await lookups.page(query.otherwise, before=before, limit=PAGE)
         if other.records:
             search, page = query.otherwise, other
     groups, total = await _groups(lookups, search, query.text)
@@ -104,10 +104,15 @@ def _shown(counts: Counter[str] | None, groups: Sequence[Group], search: Search)
 
 
 def without_status(text: str) -> str:
-    """A search without its words about statuses."""
-    return " ".join(
-        word for word in text.split(" ") if not word.lower().startswith(("status:", "-status:"))
-    ).strip()
+    """A search without the statuses that are counted; what it says of others stays."""
+    words = []
+    for word in text.split(" "):
+        operator, found, names = word.lower().partition("status:")
+        if not found or operator not in ("", "-"):
+            words.append(word)
+        elif kept := [name for name in names.split(",") if name in SITUATIONS]:
+            words.append(f"{operator}status:{','.join(kept)}")
+    return " ".join(words).strip()
 
 
 def words_for(message: MessageSummary) -> Words:

@@ -40,6 +40,8 @@ GROUPS: Mapping[str, frozenset[Status]] = {
     "unsent": frozenset({Status.REJECTED, Status.UNSENT, Status.CANCELLED}),
 }
 """Statuses that mean the same to a customer, as counted above a list."""
+SITUATIONS = ("overdue", "contradictory")
+"""What else `status:` takes: each is a filter of its own."""
 
 _TOKEN = re.compile(r'-?[A-Za-z]+:"[^"]*"|-?"[^"]*"|\S+')
 _OPERATOR = re.compile(r"(-?)(to|from|status|ref|before|after):(.*)", re.IGNORECASE | re.DOTALL)
@@ -61,6 +63,15 @@ class Query:
     search: Search
     otherwise: Search | None = None
     faults: tuple[str, ...] = field(default=())
+
+    @property
+    def number(self) -> str | None:
+        """The number, if nothing is asked for but what was sent to one."""
+        search = self.search
+        if replace(search, destination=None, destination_ends=None) != Search(app=search.app):
+            return None
+        is_whole = len(search.destination_ends or "") >= SHORTEST_NATIONAL
+        return search.destination or (self.words if is_whole else None)
 
     @property
     def is_empty(self) -> bool:
@@ -150,7 +161,7 @@ def _narrow(
     }
     found = readers[name]()
     for one in found:
-        if one not in ("statuses", "overdue", "contradictory") and getattr(search, one) is not None:
+        if one not in ("statuses", *SITUATIONS) and getattr(search, one) is not None:
             raise _Unreadable(f"{'-' if excluded else ''}{name}: stands there twice; write it once")
     return replace(search, **found)  # type: ignore[arg-type]
 
@@ -201,14 +212,14 @@ def _status(search: Search, text: str, *, excluded: bool) -> dict[str, object]:
     changed: dict[str, object] = {}
     wanted: set[Status] = set()
     for name in text.lower().split(","):
-        if name in ("overdue", "contradictory"):
+        if name in SITUATIONS:
             changed[name] = not excluded
         elif name in GROUPS:
             wanted |= GROUPS[name]
         elif name.upper() in MESSAGE_STATUSES:
             wanted.add(Status(name.upper()))
         else:
-            known = ", ".join([*GROUPS, "overdue", "contradictory"])
+            known = ", ".join([*GROUPS, *SITUATIONS])
             raise _Unreadable(f"status: “{name[:40]}” is not known; there are {known}")
     if wanted:
         before = MESSAGE_STATUSES if search.statuses is None else search.statuses

@@ -17,6 +17,11 @@ from app.model.status import Status
 from app.model.words import Words, words_of
 
 PAGE = 50
+COUNTED_TOGETHER = 2 * COUNTED
+"""Matches up to which all are read once; of more, each group is counted by itself, which costs five
+times as much where no index has the groups: ten million messages have a thousand of each last four
+digits.
+"""
 GROUP_NAMES: Mapping[str, str] = {
     "delivered": "delivered",
     "waiting": "waiting",
@@ -76,7 +81,7 @@ async def find(lookups: Lookups, query: Query, *, before: UUID | None) -> Found:
 async def _groups(lookups: Lookups, search: Search, text: str) -> tuple[list[Group], int]:
     """Counts by status, of the search without its own words about statuses."""
     every = replace(search, statuses=None)
-    counts = await lookups.statuses(every, most=COUNTED)
+    counts = await lookups.statuses(every, most=COUNTED_TOGETHER)
     if counts is not None:
         by_group = {name: _sum(counts, statuses) for name, statuses in GROUPS.items()}
     else:

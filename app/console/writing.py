@@ -85,6 +85,20 @@ def plural(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def details(values: Mapping[str, Any]) -> str:
+    """What an entry of the audit says besides: ``app: billing; statuses: FAILED, EXPIRED``."""
+    said = []
+    for name, value in values.items():
+        shown = value
+        if isinstance(value, bool):
+            shown = "yes" if value else "no"
+        elif isinstance(value, list | tuple):
+            shown = ", ".join(map(str, value))
+        if shown is not None:
+            said.append(f"{name.replace('_', ' ')}: {shown}")
+    return "; ".join(said)
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "number": lambda text: as_written(text) if text else "",
     "clock": clock,
@@ -96,6 +110,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "ago": ago,
     "gap": gap,
     "duration": duration,
+    "details": details,
     "taken": taken,
     "count": count,
     "counted": counted,

@@ -97,15 +97,13 @@ async def _groups(lookups: Lookups, search: Search, text: str) -> tuple[list[Gro
         for name, count in by_group.items()
         if (is_current := search.statuses == GROUPS[name]) or count
     ]
-    return groups, _shown(counts, groups, search)
-
-
-def _shown(counts: Counter[str] | None, groups: Sequence[Group], search: Search) -> int:
-    """How many the list has, of all or of the statuses that it is narrowed to."""
-    current = next((group.count for group in groups if group.is_current), None)
-    if current is not None:
-        return current
-    return COUNTED if counts is None else _sum(counts, search.statuses or MESSAGE_STATUSES)
+    for group in groups:
+        if group.is_current:
+            return groups, group.count
+    # Narrowed to other statuses than those of a group.
+    if counts is None:
+        return groups, await lookups.count(search, most=COUNTED)
+    return groups, _sum(counts, search.statuses or MESSAGE_STATUSES)
 
 
 def without_status(text: str) -> str:

@@ -54,7 +54,7 @@ async def messages(request: Request) -> Response:
         return _page(request, query, None, status=422)
     cursor = asked.get("cursor")
     stays = cursor or asked.get("show") == "list"
-    if query.words == query.text and not stays:
+    if query.words == query.text.strip('"') and not stays:
         found_id = await listing.by_id(lookups, query.words, caller.sees)
         if found_id is not None:
             return _open(request, found_id)

@@ -16,6 +16,7 @@ from app.model.london import LONDON, midnight
 from app.model.numbers import digits_of, read_number, read_origin
 from app.model.search import LAST_DIGITS, MESSAGE_STATUSES, Search
 from app.model.status import Status
+from app.model.words import STATUSES
 
 MAX_LENGTH = 300
 """Characters of a search that are read."""
@@ -43,6 +44,12 @@ GROUPS: Mapping[str, frozenset[Status]] = {
 SITUATIONS = ("overdue", "contradictory")
 """What else `status:` takes: each is a filter of its own."""
 
+_BY_NAME = {
+    spelled: status
+    for status in MESSAGE_STATUSES
+    for spelled in (status.lower(), STATUSES[status].label.lower())
+}
+"""Each by its own name, and as the lists write it."""
 _TOKEN = re.compile(r'-?[A-Za-z]+:"[^"]*"|-?"[^"]*"|\S+')
 _OPERATOR = re.compile(r"(-?)(to|from|status|ref|before|after):(.*)", re.IGNORECASE | re.DOTALL)
 _AGO = re.compile(r"(\d{1,4})([dhm])")
@@ -126,7 +133,8 @@ def _parts(text: str) -> Iterator[tuple[bool, str, str]]:
         match = _OPERATOR.fullmatch(token)
         if match is None:
             excluded = token.startswith("-") and len(token) > 1 and not token[1:2].isspace()
-            yield excluded, "", (token[1:] if excluded else token).strip('"')
+            word = token[1:] if excluded else token
+            yield excluded, "", word.strip('"') or word
             continue
         sign, name, value = match.groups()
         value = value.strip('"')
@@ -216,8 +224,8 @@ def _status(search: Search, text: str, *, excluded: bool) -> dict[str, object]:
             changed[name] = not excluded
         elif name in GROUPS:
             wanted |= GROUPS[name]
-        elif name.upper() in MESSAGE_STATUSES:
-            wanted.add(Status(name.upper()))
+        elif status := _BY_NAME.get(name):
+            wanted.add(status)
         else:
             known = ", ".join([*GROUPS, *SITUATIONS])
             raise _Unreadable(f"status: “{name[:40]}” is not known; there are {known}")

@@ -37,6 +37,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("to:07700 900123 from:INFO", {"destination_ends": "7700900123", "origin": "INFO"}),
     ("-from:INFO", {"not_origin": "INFO"}),
     ("STATUS:Failed", {"statuses": FAILED}),
+    ("status:refused,expired", {"statuses": frozenset({Status.REJECTED, Status.EXPIRED})}),
+    ('"', {"reference_starts": '"'}),
     ("status:failed,delivered", {"statuses": FAILED | {Status.DELIVERED}}),
     ("-status:failed", {"statuses": MESSAGE_STATUSES - FAILED}),
     ("status:overdue", {"overdue": True}),

@@ -26,7 +26,7 @@ from tests.console.world import in_own_loop
 FOLDER = os.environ.get("CONSOLE_SCREENSHOTS")
 SIZES = {"wide": (1280, 800), "narrow": (320, 640)}
 SCHEMES = ("light", "dark")
-QUALITY = 45
+QUALITY = 38
 LIST = "tbody td a"
 """The first link of a list's first row."""
 

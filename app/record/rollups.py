@@ -21,7 +21,7 @@ from app.store.rollups import RollupStore, StaleHour
 NAME = "rollups"
 EVERY = timedelta(seconds=10)
 MOST = 100_000
-"""Messages that are counted again at a look: about 0.3 s of PostgreSQL."""
+"""Messages that are counted again at a look: about 0.2 s of PostgreSQL."""
 HOURS = 50
 """That are read at once of those to be counted."""
 REST = 2.0

@@ -1,9 +1,10 @@
 """What the overview shows, read from the roll-ups where they hold, and counted elsewhere.
 
-So it is what counting every message would give, and the cost is that of the range's hours. Two
-things bound it where much changes at once: hours that have changed since they were counted are
-counted here only while they have few messages, and are shown as they were otherwise, which the
-worker puts right within minutes; and roll-ups that nobody keeps any more are not read.
+So it is what counting every message would give, at the cost of reading the range's hours. With one
+exception: what has changed since it was counted is counted here only among the newest messages, as
+many as can be counted for a page. Older hours are shown as they were until the worker has counted
+them again, which takes it seconds, and minutes where much has changed. Roll-ups that nobody keeps
+any more are not read.
 """
 
 from __future__ import annotations
@@ -35,8 +36,7 @@ from app.store.stats import Count, HourCount, StatsStore
 from app.store.tables import rollup_counts, rollup_hours, rollups
 
 COUNTED_HERE = 20_000
-HOURS_HERE = 24
-"""Changed hours that are counted for a page."""
+"""The newest messages, among which every change is seen."""
 UNKEPT_AFTER = timedelta(minutes=10)
 """Without a look at the events the roll-ups are not read: no worker keeps them."""
 PATIENCE = 60.0
@@ -84,7 +84,7 @@ class Totals:
 class OverviewStore:
     """Reads only. Raises StoreUnavailable.
 
-    ``counted_here``: how many messages of changed hours are counted for a page.
+    ``counted_here``: among how many of the newest messages every change is seen.
     """
 
     def __init__(
@@ -124,14 +124,16 @@ class OverviewStore:
             .where(column.counted.is_not(None))
             .order_by(column.hour.desc())
         )
-        read, messages, left = set(), self._counted_here, HOURS_HERE
-        for row in await connection.execute(query):
-            holds = row.holds and row.hour not in changed
-            if not holds and left and row.messages <= messages:
-                messages, left = messages - row.messages, left - 1
-            else:
-                read.add(row.hour)
-        return read
+        # From the oldest of the newest hours that has changed, everything is counted: one range.
+        rows = (await connection.execute(query)).all()
+        messages, counted_from = 0, hours.stop
+        for row in rows:
+            messages += row.messages
+            if messages > self._counted_here:
+                break
+            if not row.holds or row.hour in changed:
+                counted_from = row.hour
+        return {row.hour for row in rows if row.hour < counted_from}
 
     async def _add_rolled(
         self, connection: AsyncConnection, found: Totals, app: str | None, hours: Sequence[int]

@@ -1,8 +1,10 @@
 """Keeps the roll-ups: how many messages of each hour there are, of each kind.
 
 An hour is counted anew as a whole, from the messages, so a roll-up cannot drift from them. What
-changes a message leaves an event in the transaction that does (a purge marks its hours by itself),
-and events have numbers in the order of commits: so whoever reads them in order misses no change.
+changes a message leaves an event in the transaction that does, and events have numbers in the order
+of commits: so whoever reads them in order misses no change. What leaves none marks its hours by
+itself: a purge, and what brings messages back. That a message is being sent has no event either: it
+may stand there as waiting meanwhile, or the other way round, until its outcome has one.
 
 A mark raises the hour's ``changes``. A count is stored with the ``changes`` from before it began,
 and holds while nothing was marked since: no lock is held while counting, and it does not matter
@@ -12,7 +14,7 @@ how many processes count.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -113,9 +115,11 @@ class RollupStore:
         return total
 
 
-async def mark(connection: AsyncConnection, hours: Iterable[int]) -> None:
+async def mark(connection: AsyncConnection, hours: Collection[int]) -> None:
     """Messages of these hours have changed, or do so in this transaction."""
-    these = rollup_hours.c.hour.in_(sorted(set(hours)))
+    if not hours:
+        return
+    these = rollup_hours.c.hour.in_(sorted(hours))
     # In one order everywhere, so that two who mark several never wait for each other.
     locked = select(rollup_hours.c.hour).where(these).order_by(rollup_hours.c.hour)
     await connection.execute(locked.with_for_update())

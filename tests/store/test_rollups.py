@@ -68,13 +68,15 @@ async def figures(database_url: str) -> AsyncIterator[Figures]:
         yield Figures(world, roller, store)
 
 
-async def fill(world: World, count: int = 40) -> None:
+async def fill(
+    world: World, count: int = 40, statuses: frozenset[Status] = MESSAGE_STATUSES
+) -> None:
     """Messages in every state, in all hours of four days."""
     chance = random.Random(11)
     for place in range(count):
         at = START + timedelta(hours=1) + (NOW - START - timedelta(hours=1)) * chance.random()
         await world.message(
-            sorted(MESSAGE_STATUSES)[place % len(MESSAGE_STATUSES)],
+            sorted(statuses)[place % len(statuses)],
             app=chance.choice(["billing", "shipping"]),
             origin=chance.choice(["Brand", "447923221231"]),
             created_at=at,
@@ -163,3 +165,13 @@ async def test_longer_times_are_rounded_up_a_little(seconds: int) -> None:
     kept = rounded(seconds)
     assert max(0, seconds) <= kept <= max(0, seconds) * 1.032
     assert kept == max(0, seconds) or seconds > EXACT
+
+
+async def test_messages_of_the_past_that_come_later(figures: Figures) -> None:
+    """As the demo writes them; what is being sent has no event."""
+    await figures.roller.run_once()
+    await fill(figures.world, statuses=MESSAGE_STATUSES - {Status.SENDING})
+    assert (await figures.agree()).by_hour.total() == 40
+    await figures.roller.run_once()
+    assert await figures.read(counted_here=0) == await figures.agree()
+    assert await figures.store.stale(1) == []

@@ -266,6 +266,31 @@ def test_the_keyboard_alone(desk: Desk) -> None:
     page.wait_for_url(re.compile(desk.seeded.ids["expired"]))
 
 
+def tab_to(page, words: str) -> None:  # type: ignore[no-untyped-def]
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()").startswith(words):
+            return
+    raise AssertionError(f"{words!r} cannot be reached")
+
+
+def test_deeds_by_the_keyboard_alone(desk: Desk) -> None:
+    page = desk.page_as("billing")
+    page.goto(f"{desk.url}/messages/{desk.seeded.ids['failed']}")
+    tab_to(page, "What iovox said")
+    page.keyboard.press("Enter")
+    expect(page.locator("pre").first).to_contain_text("FAILED")
+    tab_to(page, "Show text")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Your order is on its way (failed)")).to_be_visible()
+    tab_to(page, "Send again")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/again$"))
+    tab_to(page, "Send again: a second text goes out")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text("sent again")
+
+
 def test_reading_without_javascript(desk: Desk) -> None:
     page = desk.page_as("support", java_script_enabled=False)
     search(page, "0124")

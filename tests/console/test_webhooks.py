@@ -26,8 +26,9 @@ def test_a_failed_delivery_is_replayed(another_desk: Callable[..., Any]) -> None
         page = desk.page_as("admin")
         page.goto(f"{desk.url}/messages/{desk.seeded.ids['submitted']}")
         sid = page.locator(".id").last.inner_text()
-        told = {"headers": {AUTH_HEADER: SECRET}, "content": body(sid, "DELIVERED")}
-        httpx.post(f"{desk.service.url}/dlr", **told).raise_for_status()
+        headers, content = {AUTH_HEADER: SECRET}, body(sid, "DELIVERED")
+        told = httpx.post(f"{desk.service.url}/dlr", headers=headers, content=content)
+        assert told.status_code == 200
         who = page.get_by_role("region", name="Who was told")
         for _ in range(60):
             page.reload()

@@ -6,8 +6,8 @@ New tables, empty: a worker fills them, the newest hours first, and until then t
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013_rollups"
-down_revision = "0012_evidence"
+revision = "0014_rollups"
+down_revision = "0013_cosignatures"
 branch_labels = None
 depends_on = None
 

@@ -7,10 +7,16 @@ Were they the newest, every list would begin with thousands of them.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.record.rollups import Roller
+from app.store.engine import Database
+from app.store.retention import RetentionStore
+from app.store.rollups import RollupStore
+from app.store.stats import StatsStore
 from bench import servers, traffic
 from bench.bulk import Filling, fill
 from bench.data import CREATED_KEY, NUMBERED, REQUEST, REQUEST_COLUMNS, settle, warm
@@ -135,6 +141,8 @@ def populate(
     ]
     if receipts >= BULKY:
         fill(postgres, database, fillings, say)
+        say("counting roll-ups")
+        asyncio.run(_roll(postgres.url(database)))
     else:
         for filling in fillings:
             for statement in filling.statements:
@@ -145,6 +153,14 @@ def populate(
     key = servers.dlr(["keys", "create", traffic.APP, *scopes], postgres.url(database))
     found = int(postgres.execute("select count(*) from receipts", database=database))
     return Population(database, ended, found, known, key)
+
+
+async def _roll(url: str) -> None:
+    """As the worker would have, while the table grew."""
+    database = Database(url)
+    store = RollupStore(database, StatsStore(database))
+    await Roller(store, RetentionStore(database), rest=0).run_once()
+    await database.close()
 
 
 def _chunks(statement: str, ended: int, known: int) -> list[str]:

@@ -6,6 +6,7 @@ So neither the database nor the load process needs to be told which ids the othe
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
@@ -23,8 +24,10 @@ SECRET = "bench-secret"
 CALLBACK_HEADERS = f"Content-Type: application/json,{SECRET_HEADER}: {SECRET}"
 IOVOX_USERNAME = IOVOX_SECURE_KEY = "bench"
 
-FIRST_AT = datetime(2026, 1, 1, tzinfo=UTC)
-"""When message 0 was made."""
+_MONTH_AGO = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=29.5)
+# The load processes are told, as an hour may end before they start.
+FIRST_AT = datetime.fromisoformat(os.environ.setdefault("BENCH_FIRST_AT", _MONTH_AGO.isoformat()))
+"""When message 0 was made: so that ten million of them are of the last thirty days."""
 APART_MS = 250
 """Milliseconds from one message to the next."""
 BLOCK = 512

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -34,8 +35,9 @@ SHOWN = 100
 @router.get("/keys")
 @allows(Scope.ADMIN)
 async def keys(request: Request) -> Response:
-    """Every key; a secret is shown once, when it is made."""
-    return await _keys(request)
+    """Every key; a secret is shown once, when it is made. The address may fill in the form."""
+    typed = request.query_params
+    return await _keys(request, name=typed.get("name", "")[:MAX_NAME], chosen=_chosen(typed))
 
 
 @router.post("/keys")
@@ -44,7 +46,7 @@ async def create_key(request: Request) -> Response:
     """Make a key and show its secret, once."""
     form = request.state.form
     name = form.get("name", "").strip()
-    scopes = frozenset(str(scope) for scope in Scope if form.get(f"scope-{scope}"))
+    scopes = _chosen(form)
     faults = []
     if not name or len(name) > MAX_NAME or not name.isprintable():
         faults.append(f"An app’s name has 1 to {MAX_NAME} printable characters.")
@@ -111,6 +113,10 @@ async def audit(request: Request) -> Response:
         next=after and address(request, "/audit", cursor=after, **given),
         place="Audit",
     )
+
+
+def _chosen(form: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(str(scope) for scope in Scope if form.get(f"scope-{scope}"))
 
 
 async def _keys(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT, LEFT, FOOT = 960.0, 240.0, 44.0, 22.0
+WIDTH, HEIGHT, LEFT, FOOT = 960.0, 240.0, 64.0, 30.0
 _TOPS = (12, 16, 20, 30, 40, 50, 60, 80, 100)
 KINDS = ("delivered", "waiting", "odd", "failed")
 """From the ground up."""
@@ -45,10 +45,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A label below."""
+    """A label below. ``minor``: every second one, for which a narrow screen has no room."""
 
     x: float
     label: str
+    minor: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def stacked(bars: Sequence[Bar]) -> Chart:
                     )
                 )
         if place % every == 0:
-            ticks.append(Tick(_short(x + slot / 2), bar.label))
+            ticks.append(Tick(_short(x + slot / 2), bar.label, place // every % 2 == 1))
     lines = [
         Line(_short(HEIGHT - FOOT - room * part / 2), f"{top * part // 2:,}") for part in (0, 1, 2)
     ]

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import structlog
 from fastapi import Request, Response
@@ -28,16 +28,18 @@ LASTS = timedelta(hours=12)
 """A working day; then one signs in again."""
 MAX_FORM = 16 * 1024
 CSRF_FIELD = "csrf"
+_WITH_A_FORM = ("/keys", "/again", "/cancel", "/revoke")
+"""Ends of paths at which a GET shows the form that a POST sends; others are on the page above."""
 _NEXT_STEPS = {
     400: "Go back and try again.",
-    403: "Ask for a key that may, or go back.",
+    403: "Go back, or ask for a key that may.",
     404: "Check what you typed, or search for a part of it.",
     409: "Look at the message again: its state has changed meanwhile.",
     413: "Shorten what you typed.",
     422: "Correct it and try again.",
     429: "Wait a little and try again.",
     500: "Try again. If it happens again, tell whoever runs this service.",
-    503: "This page tries again by itself. Receipts are being kept meanwhile.",
+    503: "Receipts are being kept meanwhile.",
 }
 
 log = structlog.get_logger(__name__)
@@ -196,16 +198,22 @@ def error_page(request: Request, error: ServiceError) -> Response:
         errors=error.errors,
         next_step=_NEXT_STEPS.get(error.status, _NEXT_STEPS[500]),
         again=error.status == 503 and request.method == "GET",
+        back=None if request.method == "GET" else safe_target(request, wanted_of(request)),
         q=request.query_params.get("q", "")[:300],
     )
 
 
 def wanted_of(request: Request) -> str:
-    """The page that was asked for, to go on with after signing in; a form's own page."""
+    """The page that was asked for, or that has the form, with what was typed into it: to go on
+    with after signing in, or after a failure.
+    """
     path = request.url.path.removeprefix(base(request))
+    query = request.url.query
     if request.method != "GET":
-        path = path.rpartition("/")[0]
-    query = request.url.query if request.method == "GET" else ""
+        typed = {name: value for name, value in request.state.form.items() if name != CSRF_FIELD}
+        query = urlencode(typed)
+        if not path.endswith(_WITH_A_FORM):
+            path = path.rpartition("/")[0]
     return path + (f"?{query}" if query else "")
 
 

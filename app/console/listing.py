@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from app.console.query import GROUPS, Query
+from app.console.query import GROUPS, SITUATIONS, Query
 from app.console.writing import COUNTED
 from app.errors import NotFound
 from app.lookup.lookups import Lookups
@@ -17,6 +17,11 @@ from app.model.status import Status
 from app.model.words import Words, words_of
 
 PAGE = 50
+COUNTED_TOGETHER = 2 * COUNTED
+"""Matches up to which all are read once; of more, each group is counted by itself, which costs five
+times as much where no index has the groups: ten million messages have a thousand of each last four
+digits.
+"""
 GROUP_NAMES: Mapping[str, str] = {
     "delivered": "delivered",
     "waiting": "waiting",
@@ -64,8 +69,8 @@ async def find(lookups: Lookups, query: Query, *, before: UUID | None) -> Found:
     """By the first reading of a search, and by the other one where that finds nothing."""
     search = query.search
     page = await lookups.page(search, before=before, limit=PAGE)
-    if not page.records and before is None and query.otherwise is not None:
-        other = await lookups.page(query.otherwise, before=None, limit=PAGE)
+    if not page.records and query.otherwise is not None:
+        other = await lookups.page(query.otherwise, before=before, limit=PAGE)
         if other.records:
             search, page = query.otherwise, other
     groups, total = await _groups(lookups, search, query.text)
@@ -76,7 +81,7 @@ async def find(lookups: Lookups, query: Query, *, before: UUID | None) -> Found:
 async def _groups(lookups: Lookups, search: Search, text: str) -> tuple[list[Group], int]:
     """Counts by status, of the search without its own words about statuses."""
     every = replace(search, statuses=None)
-    counts = await lookups.statuses(every, most=COUNTED)
+    counts = await lookups.statuses(every, most=COUNTED_TOGETHER)
     if counts is not None:
         by_group = {name: _sum(counts, statuses) for name, statuses in GROUPS.items()}
     else:
@@ -92,22 +97,25 @@ async def _groups(lookups: Lookups, search: Search, text: str) -> tuple[list[Gro
         for name, count in by_group.items()
         if (is_current := search.statuses == GROUPS[name]) or count
     ]
-    return groups, _shown(counts, groups, search)
-
-
-def _shown(counts: Counter[str] | None, groups: Sequence[Group], search: Search) -> int:
-    """How many the list has, of all or of the statuses that it is narrowed to."""
-    current = next((group.count for group in groups if group.is_current), None)
-    if current is not None:
-        return current
-    return COUNTED if counts is None else _sum(counts, search.statuses or MESSAGE_STATUSES)
+    for group in groups:
+        if group.is_current:
+            return groups, group.count
+    # Narrowed to other statuses than those of a group.
+    if counts is None:
+        return groups, await lookups.count(search, most=COUNTED)
+    return groups, _sum(counts, search.statuses or MESSAGE_STATUSES)
 
 
 def without_status(text: str) -> str:
-    """A search without its words about statuses."""
-    return " ".join(
-        word for word in text.split(" ") if not word.lower().startswith(("status:", "-status:"))
-    ).strip()
+    """A search without the statuses that are counted; what it says of others stays."""
+    words = []
+    for word in text.split(" "):
+        operator, found, names = word.lower().partition("status:")
+        if not found or operator not in ("", "-"):
+            words.append(word)
+        elif kept := [name for name in names.split(",") if name in SITUATIONS]:
+            words.append(f"{operator}status:{','.join(kept)}")
+    return " ".join(words).strip()
 
 
 def words_for(message: MessageSummary) -> Words:

@@ -12,7 +12,7 @@ from app.model.london import TimeQuality
 from app.model.message import Record
 from app.model.segments import segments_of
 from app.model.status import Status
-from app.model.verdict import Facts, verdict
+from app.model.verdict import Facts, clock, day, verdict
 from app.model.words import REASONS, STATUSES, TIMES, Tone, Words
 from app.store.verbatim import Said
 
@@ -108,12 +108,15 @@ def _steps(message: Message, record: Record, said: Sequence[Said]) -> list[Timel
             body = bodies.get((stored.status, stored.key, stored.received_at))
             steps.append(_receipt(entry, gap, body))
         else:
-            steps.append(_own(entry, gap))
+            steps.append(_own(entry, gap, message.send_at))
     return steps
 
 
-def _own(step: Step, gap: timedelta | None) -> TimelineStep:
+def _own(step: Step, gap: timedelta | None, send_at: datetime | None) -> TimelineStep:
     title, means = _STEPS.get(step.status, (step.status.title(), ""))
+    if step.status is Status.QUEUED and send_at is not None and send_at > step.at:
+        until = f"{day(send_at, step.at)} at {clock(send_at, seconds=False)}"
+        title, means = "Recorded, to be sent later", f"It waits here until {until}."
     if step.reasons:
         means = f"{means} {'; '.join(step.reasons)}".strip()
     tone = STATUSES[step.status].tone if step.status is not Status.SUBMITTED else None

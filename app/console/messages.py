@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC
 from hashlib import blake2b
-from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
@@ -17,7 +16,7 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from app.console import listing
 from app.console.guard import READERS, ConsoleRoute, allows
 from app.console.message_view import page_of, pretty
-from app.console.pages import PATH, PRIVATE, address, render
+from app.console.pages import PATH, PRIVATE, address, read_id, render
 from app.console.parts import Console
 from app.console.query import Query, read
 from app.console.recording import actor_of
@@ -55,7 +54,7 @@ async def messages(request: Request) -> Response:
         return _page(request, query, None, status=422)
     cursor = asked.get("cursor")
     stays = cursor or asked.get("show") == "list"
-    if query.words == query.text and not stays:
+    if query.words == query.text.strip('"') and not stays:
         found_id = await listing.by_id(lookups, query.words, caller.sees)
         if found_id is not None:
             return _open(request, found_id)
@@ -159,7 +158,7 @@ async def send_again(request: Request, id: str) -> Response:
     caller: Caller = request.state.caller
     sender.rates.take(caller.key_id)
     result = await sender.resend(
-        caller.app, caller.changes, _uuid(id), None, actor=actor_of(request)
+        caller.app, caller.changes, read_id(id), None, actor=actor_of(request)
     )
     _forget_badges(request)
     return RedirectResponse(
@@ -180,7 +179,7 @@ async def cancel(request: Request, id: str) -> Response:
     """Takes a message back that is still here."""
     sender: Sender = request.app.state.sender
     caller: Caller = request.state.caller
-    await sender.cancel(caller.changes, _uuid(id), actor=actor_of(request))
+    await sender.cancel(caller.changes, read_id(id), actor=actor_of(request))
     _forget_badges(request)
     return RedirectResponse(address(request, f"/messages/{id}", done="cancel"), 303)
 
@@ -256,7 +255,7 @@ async def _message(
 def _page(request: Request, query: Query, found: listing.Found | None, *, status: int) -> Response:
     console: Console = request.app.state.console
     following = cursor_after(found.next) if found and found.next else None
-    number = found.search.destination if found else None
+    number = query.number if found and found.search == query.search else None
     return render(
         request,
         "messages.html",
@@ -287,13 +286,6 @@ def _query(request: Request) -> Query:
 
 def _open(request: Request, id: str, q: str | None = None) -> Response:
     return RedirectResponse(address(request, f"/messages/{id}", q=q), 303)
-
-
-def _uuid(id: str) -> UUID:
-    try:
-        return UUID(id)
-    except ValueError:
-        raise NotFound("There is no message of ours with this id.") from None
 
 
 def _forget_badges(request: Request) -> None:

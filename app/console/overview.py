@@ -11,11 +11,11 @@ from fastapi import APIRouter, Request, Response
 from app.console.charts import Bar, Chart, stacked
 from app.console.guard import READERS, ConsoleRoute, allows
 from app.console.pages import PATH, render
+from app.console.parts import Console
 from app.console.query import GROUPS
 from app.errors import FieldError, Invalid
-from app.lookup.lookups import Lookups
-from app.lookup.responses import Figures, Stats
-from app.lookup.stats import summarise
+from app.lookup.responses import Figures, SecondsToDelivery, Stats
+from app.lookup.stats import percentiles, summarise
 from app.model.london import LONDON, midnight
 from app.model.numbers import as_written
 from app.model.words import REASONS
@@ -51,30 +51,33 @@ async def overview(request: Request) -> Response:
     if chosen not in RANGES:
         known = ", ".join(RANGES)
         raise Invalid("The range can’t be read.", errors=(FieldError("range", f"one of {known}"),))
-    now: datetime = request.app.state.console.now()
+    console: Console = request.app.state.console
+    now = console.now()
     by, start = (
         ("hour", now - timedelta(hours=24)) if chosen == "24h" else ("day", _days(now, chosen))
     )
     if by == "hour":
         start = start.replace(minute=0, second=0, microsecond=0)
-    over_time = await _stats(request, by, start, now)
-    reasons = await _stats(request, "reason", start, now)
-    origins = await _stats(request, "origin", start, now)
-    sees_all = request.state.caller.sees is None
-    apps = await _stats(request, "app", start, now) if sees_all else None
+    sees = request.state.caller.sees
+    totals = await console.overview.totals(app=sees, start=start, end=now)
+
+    def grouped(by: str) -> Stats:
+        return summarise(totals.counts(by), by=by, start=start, end=now)
+
+    over_time, reasons, origins = grouped(by), grouped("reason"), grouped("origin")
+    apps = grouped("app") if sees is None else None
     spans = _spans(over_time, start, now, by)
     return render(
         request,
         "overview.html",
         place="Overview",
         total=_row("all", over_time),
-        seconds=over_time.seconds_to_delivery,
+        seconds=SecondsToDelivery(**percentiles(totals.seconds)),
         chart=_chart(spans),
         spans=spans,
         reasons=[
             _row(group.key or "none given", group, REASONS.get(group.key or "", ""))
             for group in reasons.groups[:MOST_GROUPS]
-            if group.key is not None
         ],
         origins=[
             _row(as_written(group.key or ""), group) for group in origins.groups[:MOST_GROUPS]
@@ -85,12 +88,6 @@ async def overview(request: Request) -> Response:
         by=by,
         start=start,
     )
-
-
-async def _stats(request: Request, by: str, start: datetime, end: datetime) -> Stats:
-    lookups: Lookups = request.app.state.lookups
-    counts = await lookups.counts(app=request.state.caller.sees, start=start, end=end, by=by)
-    return summarise(counts, by=by, start=start, end=end)
 
 
 def _days(now: datetime, chosen: str) -> datetime:

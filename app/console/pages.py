@@ -12,6 +12,7 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
@@ -83,6 +84,14 @@ def _environment() -> Environment:
     made.filters |= writing.FILTERS
     made.globals["version"] = _version
     return made
+
+
+def read_id(text: str) -> UUID:
+    """An id of ours that stands in an address. Raises NotFound."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("There is nothing with this id.") from None
 
 
 def base(request: Request) -> str:

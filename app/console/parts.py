@@ -14,6 +14,7 @@ from app.console.recording import Recording
 from app.errors import ServiceError
 from app.store.clock import Now
 from app.store.console_sessions import ConsoleSessionStore
+from app.store.overview import OverviewStore
 from app.store.verbatim import VerbatimStore
 from app.web.caller import Caller
 
@@ -32,6 +33,7 @@ class Console:
         sessions: ConsoleSessionStore,
         attention: Attention,
         verbatim: VerbatimStore,
+        overview: OverviewStore,
         recording: Recording,
         now: Now,
         url: str | None = None,
@@ -42,6 +44,7 @@ class Console:
         self.sessions = sessions
         self.attention = attention
         self.verbatim = verbatim
+        self.overview = overview
         self.recording = recording
         self.now = now
         self.provider = provider

@@ -13,12 +13,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from app.model.london import LONDON, midnight
-from app.model.numbers import read_number, read_origin
+from app.model.numbers import digits_of, read_number, read_origin
 from app.model.search import LAST_DIGITS, MESSAGE_STATUSES, Search
 from app.model.status import Status
+from app.model.words import STATUSES
 
 MAX_LENGTH = 300
 """Characters of a search that are read."""
+SHOWN = 4_000
+"""Characters of a longer one that are still there to be shortened."""
+SHORTEST_NATIONAL = 8
+"""Digits of a national number, without the zero in front."""
 
 GROUPS: Mapping[str, frozenset[Status]] = {
     "delivered": frozenset({Status.DELIVERED}),
@@ -36,10 +41,17 @@ GROUPS: Mapping[str, frozenset[Status]] = {
     "unsent": frozenset({Status.REJECTED, Status.UNSENT, Status.CANCELLED}),
 }
 """Statuses that mean the same to a customer, as counted above a list."""
+SITUATIONS = ("overdue", "contradictory")
+"""What else `status:` takes: each is a filter of its own."""
 
+_BY_NAME = {
+    spelled: status
+    for status in MESSAGE_STATUSES
+    for spelled in (status.lower(), STATUSES[status].label.lower())
+}
+"""Each by its own name, and as the lists write it."""
 _TOKEN = re.compile(r'-?[A-Za-z]+:"[^"]*"|-?"[^"]*"|\S+')
 _OPERATOR = re.compile(r"(-?)(to|from|status|ref|before|after):(.*)", re.IGNORECASE | re.DOTALL)
-_NUMERIC = re.compile(r"[+(\[]?[\d\s()\[\]./\-\u2010-\u2015]+")
 _AGO = re.compile(r"(\d{1,4})([dhm])")
 _WHEN = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d))?")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
@@ -60,6 +72,15 @@ class Query:
     faults: tuple[str, ...] = field(default=())
 
     @property
+    def number(self) -> str | None:
+        """The number, if nothing is asked for but what was sent to one."""
+        search = self.search
+        if replace(search, destination=None, destination_ends=None) != Search(app=search.app):
+            return None
+        is_whole = len(search.destination_ends or "") >= SHORTEST_NATIONAL
+        return search.destination or (self.words if is_whole else None)
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing was asked for."""
         return not self.text
@@ -75,7 +96,7 @@ def read(text: str, *, app: str | None, region: str | None, now: datetime) -> Qu
     base = Search(app=app)
     if len(text) > MAX_LENGTH:
         fault = f"A search has at most {MAX_LENGTH} characters; this one has {len(text)}."
-        return Query(text[:MAX_LENGTH], "", base, faults=(fault,))
+        return Query(text[:SHOWN], "", base, faults=(fault,))
     if "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
         return Query(text, "", base, faults=("The search has characters that no text can hold.",))
     faults: list[str] = []
@@ -112,15 +133,21 @@ def _parts(text: str) -> Iterator[tuple[bool, str, str]]:
         match = _OPERATOR.fullmatch(token)
         if match is None:
             excluded = token.startswith("-") and len(token) > 1 and not token[1:2].isspace()
-            yield excluded, "", (token[1:] if excluded else token).strip('"')
+            word = token[1:] if excluded else token
+            yield excluded, "", word.strip('"') or word
             continue
         sign, name, value = match.groups()
         value = value.strip('"')
-        if name.lower() in ("to", "from") and (not value or _NUMERIC.fullmatch(value)):
-            while place < len(tokens) and _NUMERIC.fullmatch(tokens[place]):
+        if name.lower() in ("to", "from") and (not value or digits_of(value)):
+            while place < len(tokens) and _goes_on(tokens[place]):
                 value = f"{value} {tokens[place]}".strip()
                 place += 1
         yield bool(sign), name.lower(), value.strip()
+
+
+def _goes_on(token: str) -> bool:
+    """Whether it belongs to the number before it. A minus in front excludes what follows it."""
+    return digits_of(token) is not None and not token.startswith("-")
 
 
 def _narrow(
@@ -129,7 +156,7 @@ def _narrow(
     if not value:
         raise _Unreadable(f"Nothing stands behind {name}:")
     if not name:  # -word
-        name = "to" if _NUMERIC.fullmatch(value) and len(_digits(value)) >= LAST_DIGITS else "ref"
+        name = "to" if len(digits_of(value) or "") >= LAST_DIGITS else "ref"
     if excluded and name in ("before", "after"):
         raise _Unreadable(f"-{name}: has no meaning; write before: or after:")
     readers: Mapping[str, Callable[[], dict[str, object]]] = {
@@ -142,21 +169,24 @@ def _narrow(
     }
     found = readers[name]()
     for one in found:
-        if one not in ("statuses", "overdue", "contradictory") and getattr(search, one) is not None:
+        if one not in ("statuses", *SITUATIONS) and getattr(search, one) is not None:
             raise _Unreadable(f"{'-' if excluded else ''}{name}: stands there twice; write it once")
     return replace(search, **found)  # type: ignore[arg-type]
 
 
 def _free(search: Search, text: str, region: str | None) -> tuple[Search, Search | None]:
     """Digits are a number first and a reference otherwise; anything else is a reference."""
-    by_reference = replace(search, reference_starts=text)
-    if not _NUMERIC.fullmatch(text):
-        if search.reference_starts is not None:
-            raise _Unreadable("There are two references; write one")
+    is_number = len(digits_of(text) or "") >= LAST_DIGITS
+    has_number = search.destination is not None or search.destination_ends is not None
+    if is_number and has_number:
+        raise _Unreadable(f"“{text[:60]}” is a second number; write one, or ref: in front of it")
+    if not is_number and search.reference_starts is not None:
+        raise _Unreadable("There are two references; write one")
+    by_reference = replace(search, reference_starts=search.reference_starts or text)
+    if not is_number:
         return by_reference, None
-    if len(_digits(text)) < LAST_DIGITS:
-        return by_reference, None
-    return replace(search, **_to(text, region, excluded=False)), by_reference  # type: ignore[arg-type]
+    by_number = replace(search, **_to(text, region, excluded=False))  # type: ignore[arg-type]
+    return by_number, by_reference if search.reference_starts is None else None
 
 
 def _to(text: str, region: str | None, *, excluded: bool) -> dict[str, object]:
@@ -166,16 +196,16 @@ def _to(text: str, region: str | None, *, excluded: bool) -> dict[str, object]:
             return {"destination": read_number(text, region)}
         except ValueError:
             pass
-    digits = _digits(text)
-    if not _NUMERIC.fullmatch(text):
+    digits = digits_of(text)
+    if digits is None:
         raise _Unreadable(
             f"“{text[:60]}” is no phone number: write +447700900123 or its last digits"
         )
     if len(digits) < LAST_DIGITS:
         raise _Unreadable(f"“{text[:60]}” is too short: write at least {LAST_DIGITS} last digits")
-    national = digits.removeprefix("00") if text.lstrip().startswith("00") else digits
-    is_national = national.startswith("0") and len(national) >= 9
-    ends = national[1:] if is_national else national
+    # Zeros in front of as many digits are dialled, but no international form has them.
+    national = digits.lstrip("0")
+    ends = national if len(national) >= SHORTEST_NATIONAL else digits
     return {"not_destination_ends" if excluded else "destination_ends": ends}
 
 
@@ -190,14 +220,14 @@ def _status(search: Search, text: str, *, excluded: bool) -> dict[str, object]:
     changed: dict[str, object] = {}
     wanted: set[Status] = set()
     for name in text.lower().split(","):
-        if name in ("overdue", "contradictory"):
+        if name in SITUATIONS:
             changed[name] = not excluded
         elif name in GROUPS:
             wanted |= GROUPS[name]
-        elif name.upper() in MESSAGE_STATUSES:
-            wanted.add(Status(name.upper()))
+        elif status := _BY_NAME.get(name):
+            wanted.add(status)
         else:
-            known = ", ".join([*GROUPS, "overdue", "contradictory"])
+            known = ", ".join([*GROUPS, *SITUATIONS])
             raise _Unreadable(f"status: “{name[:40]}” is not known; there are {known}")
     if wanted:
         before = MESSAGE_STATUSES if search.statuses is None else search.statuses
@@ -225,7 +255,3 @@ def _time(text: str, now: datetime) -> datetime:
     raise _Unreadable(
         f"“{text[:40]}” is no time: write 2026-11-22, 2026-11-22T09:00, today, yesterday or 7d"
     )
-
-
-def _digits(text: str) -> str:
-    return "".join(char for char in text if char.isascii() and char.isdigit())

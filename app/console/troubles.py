@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.console import listing
+from app.console.attention import SHOWN
 from app.console.guard import READERS, ConsoleRoute, allows
 from app.console.pages import PATH, address, render
 from app.console.parts import Console
@@ -34,6 +35,7 @@ async def attention(request: Request) -> Response:
         request,
         "attention.html",
         trouble=trouble,
+        shown=SHOWN,
         words_for=listing.words_for,
         words_for_status=words_of,
         can_send=caller.has_any({Scope.SEND}),

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.console.guard import READERS, ConsoleRoute, allows
 from app.console.message_view import pretty
-from app.console.pages import PATH, address, render
+from app.console.pages import PATH, address, read_id, render
 from app.console.recording import actor_of
-from app.errors import NotFound
 from app.model.webhook import Webhook, WebhookState
 from app.web.caller import Caller, Scope
 from app.webhooks.requests import WebhookChange
@@ -36,13 +33,13 @@ async def webhook(request: Request, id: str) -> Response:
     """One, with what it was sent, newest first."""
     caller: Caller = request.state.caller
     subscriptions = _subscriptions(request)
-    found = await subscriptions.find(_uuid(id), sees=caller.sees)
+    found = await subscriptions.find(read_id(id), sees=caller.sees)
     cursor = request.query_params.get("cursor")
     page = await subscriptions.deliveries(
         found.id,
         sees=caller.sees,
         state=None,
-        below=_uuid(cursor) if cursor else None,
+        below=read_id(cursor) if cursor else None,
         limit=SHOWN + 1,
     )
     more = len(page) > SHOWN
@@ -80,7 +77,7 @@ async def resume(request: Request, id: str) -> Response:
 async def test(request: Request, id: str) -> Response:
     """Send a test event."""
     added = await _subscriptions(request).test(
-        _uuid(id), sees=request.state.caller.changes, actor=actor_of(request)
+        read_id(id), sees=request.state.caller.changes, actor=actor_of(request)
     )
     return _back(request, f"/webhooks/{id}/{added.id}", "test")
 
@@ -91,8 +88,8 @@ async def delivery(request: Request, id: str, delivery_id: str) -> Response:
     """What was sent, and what came of it."""
     caller: Caller = request.state.caller
     subscriptions = _subscriptions(request)
-    hook = await subscriptions.find(_uuid(id), sees=caller.sees)
-    found = await subscriptions.delivery(_uuid(id), _uuid(delivery_id), sees=caller.sees)
+    hook = await subscriptions.find(read_id(id), sees=caller.sees)
+    found = await subscriptions.delivery(read_id(id), read_id(delivery_id), sees=caller.sees)
     return render(
         request,
         "delivery.html",
@@ -110,14 +107,17 @@ async def delivery(request: Request, id: str, delivery_id: str) -> Response:
 async def replay(request: Request, id: str, delivery_id: str) -> Response:
     """Send it again, under the same id."""
     await _subscriptions(request).replay(
-        _uuid(id), _uuid(delivery_id), sees=request.state.caller.changes, actor=actor_of(request)
+        read_id(id),
+        read_id(delivery_id),
+        sees=request.state.caller.changes,
+        actor=actor_of(request),
     )
     return _back(request, f"/webhooks/{id}/{delivery_id}", "replayed")
 
 
 async def _set_paused(request: Request, id: str, *, paused: bool) -> Response:
     await _subscriptions(request).change(
-        _uuid(id),
+        read_id(id),
         WebhookChange(paused=paused),
         sees=request.state.caller.changes,
         actor=actor_of(request),
@@ -139,10 +139,3 @@ def _may_change(caller: Caller, webhook: Webhook) -> bool:
 def _subscriptions(request: Request) -> Subscriptions:
     found: Subscriptions = request.app.state.subscriptions
     return found
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NotFound("There is nothing with this id.") from None

@@ -46,8 +46,10 @@ def ago(at: datetime, now: datetime) -> str:
 
 
 def gap(span: timedelta) -> str:
-    """A gap between two steps: ``+0.4 s``, ``+9 s``, ``+3 min``, ``+2 days``."""
+    """A gap between two steps: ``+0.4 s``, ``+9 s``, ``+3 min``, ``+2 days``; none is nothing."""
     seconds = span.total_seconds()
+    if abs(seconds) < 0.05 or -1 < seconds < 0:
+        return ""  # iovox's times have no fractions: a step may seem to precede the one before
     if seconds < 0:
         return f"−{-seconds:.0f} s"
     if seconds < 10:
@@ -59,6 +61,13 @@ def gap(span: timedelta) -> str:
     if seconds < 172_800:
         return f"+{seconds / 3600:.0f} h"
     return f"+{seconds / 86_400:.0f} days"
+
+
+def taken(seconds: int) -> str:
+    """How long something took: ``9 s``, ``12 min``, ``3 h``."""
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3600:.0f} h"
 
 
 def count(number: int) -> str:
@@ -76,6 +85,20 @@ def plural(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def details(values: Mapping[str, Any]) -> str:
+    """What an entry of the audit says besides: ``app: billing; statuses: FAILED, EXPIRED``."""
+    said = []
+    for name, value in values.items():
+        shown = value
+        if isinstance(value, bool):
+            shown = "yes" if value else "no"
+        elif isinstance(value, list | tuple):
+            shown = ", ".join(map(str, value))
+        if shown is not None:
+            said.append(f"{name.replace('_', ' ')}: {shown}")
+    return "; ".join(said)
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "number": lambda text: as_written(text) if text else "",
     "clock": clock,
@@ -87,6 +110,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "ago": ago,
     "gap": gap,
     "duration": duration,
+    "details": details,
+    "taken": taken,
     "count": count,
     "counted": counted,
     "plural": plural,

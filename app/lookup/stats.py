@@ -58,7 +58,7 @@ def _figures(counts: Iterable[Count]) -> dict[str, Any]:
         "messages": statuses.total(),
         "statuses": dict(sorted(statuses.items())),
         "delivery_rate": _delivery_rate(statuses),
-        "seconds_to_delivery": SecondsToDelivery(**_percentiles(times)),
+        "seconds_to_delivery": SecondsToDelivery(**percentiles(times)),
     }
 
 
@@ -68,7 +68,7 @@ def _delivery_rate(statuses: Mapping[str, int]) -> float | None:
     return round(statuses.get(Status.DELIVERED, 0) / known, 6) if known else None
 
 
-def _percentiles(times: Mapping[int, int]) -> dict[str, int | None]:
+def percentiles(times: Mapping[int, int]) -> dict[str, int | None]:
     """Percentiles by the nearest-rank method, so each is the time of an actual message."""
     total, below = sum(times.values()), 0
     found: dict[str, int | None] = dict.fromkeys(PERCENTILES)

@@ -64,13 +64,17 @@ def read_number(text: str, region: str | None = None) -> str:
     raise ValueError(WRITE_IT)
 
 
+def digits_of(text: str) -> str | None:
+    """The digits of what is written as a number or as a part of one; None for anything else."""
+    if len(text) > MAX_WRITTEN:
+        return None
+    shown = _PUNCTUATION.sub("", _without_invisible(text).translate(_FULL_WIDTH))
+    return shown.removeprefix("+") if _WRITTEN.fullmatch(shown) else None
+
+
 def looks_like_number(text: str) -> bool:
     """Whether it is written as a number with enough digits for one; it may be an id, too."""
-    if len(text) > MAX_WRITTEN:
-        return False
-    shown = _PUNCTUATION.sub("", _without_invisible(text).translate(_FULL_WIDTH))
-    match = _WRITTEN.fullmatch(shown)
-    return match is not None and len(match[2]) >= MIN_DIGITS
+    return len((digits_of(text) or "").removeprefix("00")) >= MIN_DIGITS
 
 
 def read_origin(text: str, region: str | None = None) -> str:

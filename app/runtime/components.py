@@ -37,6 +37,7 @@ from app.record.disks import DiskKeeper
 from app.record.erasure import Eraser
 from app.record.journal import Journal
 from app.record.retention import SERVICE, Purger, Retention
+from app.record.rollups import Roller
 from app.runtime.configured import (
     callback_headers,
     days,
@@ -79,6 +80,7 @@ from app.store.permission import Permit
 from app.store.receipts import ReceiptStore
 from app.store.removals import RemovalStore
 from app.store.retention import RetentionStore
+from app.store.rollups import RollupStore
 from app.store.schema_guard import SchemaGuard
 from app.store.setback import SetbackStore
 from app.store.stats import StatsStore
@@ -163,6 +165,7 @@ class Components:
         self.auditor = Auditor(audit)
         self.failures = Failures(audit)
         self.history = HistoryStore(self.database)
+        self.stats = StatsStore(self.database)
         is_on = settings.journal_for > 0
         self.journal = Journal(is_on=is_on)
         self.permit = Permit(self.database, is_on=is_on, keys_wait=settings.keys_wait)
@@ -306,7 +309,7 @@ class Components:
         self.lookups = Lookups(
             history=self.history,
             lists=ListStore(self.database, overdue_after=overdue_after),
-            stats=StatsStore(self.database),
+            stats=self.stats,
             unmatched=UnmatchedStore(self.database),
             waiters=self.status_waiters,
             overdue_after=overdue_after,
@@ -438,6 +441,7 @@ class Components:
             rejected=self.rejected,
             subscriptions=self.subscriptions,
             operations=self.operations,
+            stats=self.stats,
             auditor=self.auditor,
             failures=self.failures,
             now=self._now,
@@ -460,8 +464,10 @@ class Components:
 
     def _build_record(self) -> None:
         settings = self.settings
+        tasks = RetentionStore(self.database)
+        self.roller = Roller(RollupStore(self.database, self.stats), tasks)
         self.retention = Retention(
-            RetentionStore(self.database),
+            tasks,
             keep_texts_for=days(settings.keep_texts_for),
             keep_for=days(settings.keep_for),
         )

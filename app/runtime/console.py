@@ -13,7 +13,9 @@ from app.store.clock import Now
 from app.store.console_sessions import ConsoleSessionStore
 from app.store.engine import Database
 from app.store.operations import OperationsStore
+from app.store.overview import OverviewStore
 from app.store.receipts import ReceiptStore
+from app.store.stats import StatsStore
 from app.store.trouble import TroubleStore
 from app.store.verbatim import VerbatimStore
 from app.web.failures import Failures
@@ -28,6 +30,7 @@ def build_console(
     rejected: ReceiptStore,
     subscriptions: Subscriptions,
     operations: OperationsStore,
+    stats: StatsStore,
     auditor: Auditor,
     failures: Failures,
     now: Now,
@@ -44,6 +47,7 @@ def build_console(
             now=now,
         ),
         verbatim=VerbatimStore(database),
+        overview=OverviewStore(database, stats),
         recording=Recording(auditor, failures),
         now=now,
         keep_days=None if settings.keep_for is None else int(settings.keep_for),

@@ -108,6 +108,7 @@ class Runtime(Components):
             self._run(self._by_the_clock(self.dispatcher.renew_leases), "webhook leases")
             self._run(self._by_the_clock(self.dispatcher.purge_history), "webhook history")
             self._run(self._by_the_clock(self.retention.run), "retention")
+            self._run(self._by_the_clock(self.roller.run), "roll-ups")
             self._run(self._by_the_clock(self.eraser.run), "erasures")
 
     async def _by_the_clock(self, work: Callable[[], Awaitable[None]]) -> None:

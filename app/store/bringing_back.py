@@ -33,6 +33,7 @@ from app.store.meeting import postgresql, sqlite
 from app.store.meeting.binding import bind, meet_and_bind
 from app.store.message_rows import errors_json, errors_of, message_of, steps_of
 from app.store.recording import COLUMNS, row_of, step_json
+from app.store.rollups import hours_of, mark
 from app.store.tables import idempotency_keys, incarnations, messages, receipts
 
 Leased = tuple[UUID, UUID]
@@ -135,6 +136,7 @@ class BringingBackStore:
                     if isinstance(fact, Ended) and fact.frees is not None:
                         await _free(connection, fact.frees)
             await _write(connection, batch)
+            await mark(connection, {hour for id_ in batch.wanted for hour in hours_of(id_)})
             done.messages = len(batch.wanted.keys() - batch.found.keys())
             done.outcomes = len(batch.wanted) - done.messages
             known = [one for one in accepted if batch.of(one.message_id) is not None]

@@ -26,6 +26,7 @@ from app.store.any_of import any_of
 from app.store.audit import append
 from app.store.engine import Database
 from app.store.evidence.telling import tell_of_lost_texts, tell_of_purge
+from app.store.rollups import hours_of, mark
 from app.store.tables import (
     audit,
     deliveries,
@@ -292,6 +293,7 @@ class RetentionStore:
             update(messages).where(resent).values(resend_of=None), {"ids": ids}
         )
         await self._delete(connection, messages, messages.c.id, ids)
+        await mark(connection, {hour for id_ in ids for hour in hours_of(id_)})
         return gone
 
     async def _lock(

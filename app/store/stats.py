@@ -57,12 +57,34 @@ class Count:
     messages: int
 
 
+@dataclass(frozen=True, slots=True)
+class HourCount:
+    """A number of messages that were created in one hour, alike in all that is counted by."""
+
+    hour: int
+    app: str
+    origin: str
+    reason: str | None
+    status: str
+    seconds: int | None
+    messages: int
+
+
 class StatsStore:
     """Reads only."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._statements = {by: self._statement(by) for by in _KEYS}
+        self._statements = {by: self._statement({"key": keys}) for by, keys in _KEYS.items()}
+        self._by_hour = self._statement(_OF_AN_HOUR)
+
+    async def by_hour(
+        self, *, app: str | None, start: datetime, end: datetime
+    ) -> Sequence[HourCount]:
+        """The same messages as ``counts``, grouped by all that roll-ups have. Raises
+        StoreUnavailable.
+        """
+        return [HourCount(*row) for row in await self._rows(self._by_hour, app, start, end)]
 
     async def counts(
         self, *, app: str | None, start: datetime, end: datetime, by: str
@@ -72,7 +94,24 @@ class StatsStore:
         ``by`` is one of hour, day, status, reason, origin and app; an hour in UTC and a day in
         London come as their number since 1970. Raises StoreUnavailable.
         """
-        given: dict[str, Any] = {
+        clocks = offsets(start, end) if by == "day" else None
+        given = clocks and {
+            "change": int(clocks.change.timestamp()),
+            "before": int(clocks.before.total_seconds()),
+            "after": int(clocks.after.total_seconds()),
+        }
+        statement = self._statements[by]
+        return [Count(*row) for row in await self._rows(statement, app, start, end, given)]
+
+    async def _rows(
+        self,
+        statement: Select[Any],
+        app: str | None,
+        start: datetime,
+        end: datetime,
+        given: Mapping[str, Any] | None = None,
+    ) -> Sequence[Any]:
+        range_: dict[str, Any] = {
             "start": start,
             "end": end,
             "start_key": 2 * microseconds(start),
@@ -82,36 +121,36 @@ class StatsStore:
             "accepted": sorted(MESSAGE_STATUSES - NOT_ACCEPTED),
             "ours": sorted(NOT_ACCEPTED),
         }
-        if by == "day":
-            clocks = offsets(start, end)
-            given |= {
-                "change": int(clocks.change.timestamp()),
-                "before": int(clocks.before.total_seconds()),
-                "after": int(clocks.after.total_seconds()),
-            }
         async with self._database.read(patience=PATIENCE) as connection:
             apps = [app] if app else (await connection.execute(APPS)).scalars().all()
-            rows = await connection.execute(self._statements[by], {**given, "apps": list(apps)})
-            return [Count(*row) for row in rows]
+            values = {**range_, **(given or {}), "apps": list(apps)}
+            found: Sequence[Any] = (await connection.execute(statement, values)).all()
+            return found
 
-    def _statement(self, by: str) -> Select[Any]:
-        of_ours, of_accepted = _KEYS[by]
+    def _statement(self, keys: Mapping[str, tuple[Key, Key]]) -> Select[Any]:
+        """Grouped by these keys, which the rows begin with, and by status and seconds."""
         is_sqlite = self._database.is_sqlite
+        of_ours = [key(is_sqlite).label(name) for name, (key, _) in keys.items()]
+        of_accepted = [key(is_sqlite).label(name) for name, (_, key) in keys.items()]
         parts = union_all(
-            self._part(messages, messages.c.state, "ours", of_ours(is_sqlite)),
-            self._part(deliveries, deliveries.c.status, "accepted", of_accepted(is_sqlite)),
+            self._part(messages, messages.c.state, "ours", of_ours),
+            self._part(deliveries, deliveries.c.status, "accepted", of_accepted),
         ).subquery()
         return select(parts)
 
     def _part(
-        self, table: FromClause, status: ColumnElement[str], statuses: str, key: ColumnElement[Any]
+        self,
+        table: FromClause,
+        status: ColumnElement[str],
+        statuses: str,
+        keys: Sequence[ColumnElement[Any]],
     ) -> Select[Any]:
         is_accepted = table is deliveries
         taken = deliveries.c.status_key % _KEYS_TIME - deliveries.c.submitted_key
         seconds = taken.op("/", precedence=8)(_SECOND)  # integer division, unlike SQLAlchemy's own
         delivered = case((status == Status.DELIVERED, cast(seconds, BigInteger)))
         columns = (
-            key.label("key"),
+            *keys,
             status.label("status"),
             (delivered if is_accepted else cast(null(), BigInteger)).label("seconds"),
         )
@@ -129,11 +168,12 @@ class StatsStore:
     def _counted(
         self, rows: Select[Any], app: ColumnElement[str], status: ColumnElement[str], statuses: str
     ) -> Select[Any]:
+        names = rows.selected_columns.keys()
         if self._database.is_sqlite:
             of_apps = app.in_(bindparam("apps", expanding=True))
             of_statuses = status.in_(bindparam(statuses, expanding=True))
             every = rows.where(of_apps, of_statuses).subquery()
-            return _by_all(every, every)
+            return _by_all(every, every, names)
         apps = func.unnest(bindparam("apps", type_=ARRAY(Text))).table_valued("app")
         states = func.unnest(bindparam(statuses, type_=ARRAY(Text))).table_valued("status")
         # The index is on app, status and id: one seek for each pair, and nothing else is read.
@@ -142,15 +182,13 @@ class StatsStore:
             app == literal_column("apps.app"), status == literal_column("states.status")
         )
         each = mine.offset(0).lateral("each")  # keeps the planner from a scan of the table
-        return _by_all(each, pairs.join(each, true()))
+        return _by_all(each, pairs.join(each, true()), names)
 
 
-def _by_all(columns: Any, source: FromClause) -> Select[Any]:
-    return (
-        select(columns.c.key, columns.c.status, columns.c.seconds, func.count().label("messages"))
-        .select_from(source)
-        .group_by(columns.c.key, columns.c.status, columns.c.seconds)
-    )
+def _by_all(rows: Any, source: FromClause, names: Sequence[str]) -> Select[Any]:
+    columns = [rows.c[name] for name in names]
+    counted = select(*columns, func.count().label("messages")).select_from(source)
+    return counted.group_by(*columns)
 
 
 def _between(column: ColumnElement[Any], start: str, end: str) -> ColumnElement[bool]:
@@ -207,3 +245,4 @@ _KEYS: Mapping[str, tuple[Key, Key]] = {
     "day": (_london_day(_seconds_of_ours), _london_day(_seconds_of_accepted)),
 }
 GROUPINGS = tuple(_KEYS)
+_OF_AN_HOUR = {name: _KEYS[name] for name in ("hour", "app", "origin", "reason")}

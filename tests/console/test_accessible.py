@@ -15,6 +15,8 @@ RUN = """async () => {
   const found = await axe.run(document, options);
   return found.violations.map(v => v.id + ": " + v.nodes.map(n => n.html).join(" | "));
 }"""
+STATUSES = {"?q=status:nonsense": 422, "/nowhere": 404}
+"""What pages answer, if not 200."""
 MOST = 100_000
 """Bytes of a page with its style and scripts."""
 
@@ -38,9 +40,11 @@ def test_axe_finds_nothing(desk: Desk, scheme: str, width: int) -> None:
     page = desk.page_as(
         "admin", color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True
     )
-    faults = {}
+    faults: dict[str, object] = {}
     for path in pages(desk):
-        page.goto(desk.url + path)
+        answer = page.goto(desk.url + path)
+        if answer is not None and answer.status != STATUSES.get(path, 200):
+            faults[f"{path} answers"] = answer.status
         for details in page.locator("details").all():
             details.evaluate("one => { one.open = true }")
         page.evaluate(AXE)

@@ -193,14 +193,21 @@ def test_keys_are_made_shown_once_and_end_sessions(desk: Desk) -> None:
 @pytest.mark.parametrize("name", ["billing", "admin"])
 def test_script_is_text_on_every_page(desk: Desk, name: str) -> None:
     page = desk.page_as(name)
-    pages = ["", f"/messages/{desk.seeded.ids['evil']}", "/attention", "/overview", "/webhooks",
-             f"/messages/{desk.seeded.ids['evil']}/print", f"?q={quote(EVIL)}",
-             f"?q=ref:{quote(EVIL)}&show=list", f"/{quote(EVIL)}"]  # fmt: skip
-    for path in pages:
-        page.goto(desk.url + path)
+    evil = f"/messages/{desk.seeded.ids['evil']}"
+    paths = ["", evil, f"{evil}/print", f"{evil}/again", "/attention", "/overview", "/webhooks",
+             f"?q={quote(EVIL)}", f"?q=ref:{quote(EVIL)}&show=list", f"/{quote(EVIL)}",
+             f"/keys?name={quote(EVIL)}", f"/audit?who={quote(EVIL)}", "/audit"]  # fmt: skip
+    page.goto(f"{desk.url}/webhooks")
+    hooks = [link.get_attribute("href") for link in page.locator("tbody a").all()]
+    assert len(hooks) == (4 if name == "admin" else 2)
+    page.goto(desk.service.url + str(hooks[0]))
+    hooks.append(page.locator("tbody a").first.get_attribute("href"))
+    for path in [*(desk.url + path for path in paths), *(desk.service.url + str(h) for h in hooks)]:
+        page.goto(path)
         assert page.title() != "owned"
         assert page.locator("img[onerror]").count() == 0, path
-    page.goto(f"{desk.url}/messages/{desk.seeded.ids['evil']}")
+    assert "<script>document" in page.locator("dd", has_text="the receiver said").inner_text()
+    page.goto(desk.url + evil)
     page.get_by_role("button", name="Show text").click()
     expect(page.locator("pre", has_text="<script>").last).to_be_visible()
 
@@ -208,11 +215,12 @@ def test_script_is_text_on_every_page(desk: Desk, name: str) -> None:
 def test_another_apps_data_is_on_no_page(desk: Desk) -> None:
     page = desk.page_as("billing")
     ids = desk.seeded.ids
-    for path in ("", "/attention", "/overview?range=24h", "/webhooks", "?q=0199",
+    for path in ("", "/attention", "/overview?range=24h", "/webhooks", "?q=0199", "?q=0134",
                  "?q=ref:parcel", "/messages.csv?x=1", f"/messages/{ids['shipping']}"):  # fmt: skip
         text = page.request.get(desk.url + path).text()
         assert "parcel-secret" not in text, path
-        assert "900199" not in text.replace(" ", "") or "q=0199" in path, path
+        for number in ("900199", "900134"):
+            assert number not in text.replace(" ", "").replace("q=", ""), path
     for path in ("/keys", "/audit"):
         assert page.request.get(desk.url + path).status in (403, 404)
 
@@ -256,6 +264,31 @@ def test_the_keyboard_alone(desk: Desk) -> None:
     page.keyboard.type("order-3")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(desk.seeded.ids["expired"]))
+
+
+def tab_to(page, words: str) -> None:  # type: ignore[no-untyped-def]
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()").startswith(words):
+            return
+    raise AssertionError(f"{words!r} cannot be reached")
+
+
+def test_deeds_by_the_keyboard_alone(desk: Desk) -> None:
+    page = desk.page_as("billing")
+    page.goto(f"{desk.url}/messages/{desk.seeded.ids['failed']}")
+    tab_to(page, "What iovox said")
+    page.keyboard.press("Enter")
+    expect(page.locator("pre").first).to_contain_text("FAILED")
+    tab_to(page, "Show text")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Your order is on its way (failed)")).to_be_visible()
+    tab_to(page, "Send again")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/again$"))
+    tab_to(page, "Send again: a second text goes out")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text("sent again")
 
 
 def test_reading_without_javascript(desk: Desk) -> None:

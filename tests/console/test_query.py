@@ -37,6 +37,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("to:07700 900123 from:INFO", {"destination_ends": "7700900123", "origin": "INFO"}),
     ("-from:INFO", {"not_origin": "INFO"}),
     ("STATUS:Failed", {"statuses": FAILED}),
+    ("status:refused,expired", {"statuses": frozenset({Status.REJECTED, Status.EXPIRED})}),
+    ('"', {"reference_starts": '"'}),
     ("status:failed,delivered", {"statuses": FAILED | {Status.DELIVERED}}),
     ("-status:failed", {"statuses": MESSAGE_STATUSES - FAILED}),
     ("status:overdue", {"overdue": True}),
@@ -45,6 +47,14 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("before:2026-07-01", {"created_to": datetime(2026, 6, 30, 23, tzinfo=UTC)}),
     ("after:2h", {"created_from": datetime(2026, 11, 28, 10, tzinfo=UTC)}),
     ("-order-4", {"not_reference_starts": "order-4"}),
+    ("０７７００ ９００１２３", {"destination_ends": "7700900123"}),
+    ("\u202a+44 7700\u00a0900123\u202c", {"destination": "447700900123"}),
+    ("+44 (0)7700 900 123", {"destination": "447700900123"}),
+    ("0012", {"destination_ends": "0012"}),
+    ("to:07700 900-123 -0199", {"destination_ends": "7700900123", "not_destination_ends": "0199"}),
+    ("order-7 to:0123", {"destination_ends": "0123", "reference_starts": "order-7"}),
+    ("0123 ref:order-", {"destination_ends": "0123", "reference_starts": "order-"}),
+    ("before:0001-01-01", {"created_to": datetime(1, 1, 1, 0, 1, 15, tzinfo=UTC)}),
 ]
 
 
@@ -67,6 +77,8 @@ def test_digits_may_be_a_reference() -> None:
     ("text", "says"),
     [("status:odd", "not known"), ("to:abc", "no phone number"), ("to:12", "too short"),
      ("before:soon", "no time"), ("to:", "Nothing stands behind"), ("ref:a ref:b", "twice"),
+     ("x to:0123 y 0199 z to:0188", "twice"), ("0199 ref:a to:0123", "second number"),
+     ("order-7 ref:order-", "two references"),
      ("-before:today", "no meaning"), ("x" * (MAX_LENGTH + 1), "at most"), ("a\x00", "no text")],
 )  # fmt: skip
 def test_what_cannot_be_read(text: str, says: str) -> None:

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import insert
+
 from app.model.receipt import Arrival, Rejection
 from app.model.status import Status
 from app.store.ids import new_id
+from app.store.tables import webhook_deliveries, webhooks
 from tests.lookup.world import World, living
 
 EVIL = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
@@ -130,8 +133,49 @@ async def _messages(world: World, seeded: Seeded) -> None:
         )
 
 
+async def _plant(world: World) -> None:
+    """Script in the names of an app and its keys, in a webhook, and in what its receiver said."""
+    now = datetime.now(UTC)
+    await world.add_key(EVIL, "read")
+    message = await world.message(Status.DELIVERED, app=EVIL, destination="447700900134")
+    webhook = {
+        "id": new_id(),
+        "url": f"https://evil.example/{EVIL}",
+        "statuses": "DELIVERED",
+        "secret": "whsec_" + "A" * 32,
+        "created_at": now,
+        "position": 1_000_000,
+    }
+    states = (("ACTIVE", None), ("PAUSED", EVIL))
+    hooks = [
+        {**webhook, "id": new_id(), "app": app, "state": state, "reason": reason}
+        for app in ("billing", EVIL)
+        for state, reason in states
+    ]
+    told = [
+        {
+            "id": new_id(),
+            "webhook_id": hook["id"],
+            "message_id": message.id,
+            "type": "message.delivered",
+            "body": f'{{"text": "{EVIL}"}}',
+            "state": "FAILED",
+            "attempts": 3,
+            "created_at": now,
+            "ended_at": now,
+            "status_code": 500,
+            "error": f"the receiver said {EVIL}",
+        }
+        for hook in hooks
+    ]
+    async with world.service.runtime.database.write() as connection:
+        await connection.execute(insert(webhooks), hooks)
+        await connection.execute(insert(webhook_deliveries), told)
+
+
 async def _troubles(world: World) -> None:
     now = datetime.now(UTC)
+    await _plant(world)
     await world.receipts("unknown-activity-1", (Status.DELIVERED, now - timedelta(hours=1)))
     call = Arrival(new_id(), now, f'{{"status": "{EVIL}"}}'.encode())
     await world.service.runtime.receipts.add(

@@ -12,7 +12,7 @@ from tests.receive.serving import CALLBACK_HEADERS, Service, serve
 
 OF_PROCESSES = {
     "incarnations", "processes", "operations", "process_reports", "alarms", "disks",
-    "evidence_disks", "retention",
+    "evidence_disks", "retention", "rollups", "rollup_hours", "rollup_counts",
 }  # fmt: skip
 """Tables in which processes say now and then how they are."""
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.rule import Rule
 from rich.text import Text
 
+from app.cli.demo.receivers import receivers
 from app.cli.demo.scenarios import SCENARIOS, judge
 from app.cli.demo.servers import Servers
 from app.cli.demo.stage import AUTH_HEADER, ORIGIN, Run, Stage, follow, play, set_up, write_history
@@ -100,7 +101,11 @@ def _verdict(good: int, seconds: float) -> Text:
 
 def _keep(console: Console, stage: Stage, run: Run) -> None:
     console.print("\nWriting two weeks of texts for the console ...")
-    sign_in = write_history(stage)
+    with receivers() as url:
+        _stay(console, stage, run, sign_in=write_history(stage, url))
+
+
+def _stay(console: Console, stage: Stage, run: Run, *, sign_in: str) -> None:
     lines = _lines_to_try(stage, run)
     console.print("\nThe console, for people. What became of the text to 07700 900123 yesterday?\n")
     console.print(f"{stage.service}/console", markup=False, highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.cli.demo.past import write_past
+from app.cli.demo.receivers import FAILING, TAKING
 from app.cli.demo.scenarios import (
     ANSWER_LOST,
     LATE,
@@ -23,6 +24,8 @@ from app.cli.demo.scenarios import (
 )
 from app.cli.demo.servers import PortTaken, Servers, free_ports
 from app.errors import ServiceError
+from app.record.evidence.keys import write_key
+from app.record.evidence.note import SigningKey
 from app.store.engine import Database
 from iovox_receipts import Client, Message, Sent
 
@@ -59,6 +62,13 @@ class Stage:
         headers = {AUTH_HEADER: self.secret}
         self.servers.http.post(f"{self.service}/dlr", json=body, headers=headers).raise_for_status()
 
+    def ask(self, key: str, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """POST to the service's API."""
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = self.servers.http.post(f"{self.service}{path}", json=body, headers=headers)
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
     def pending(self) -> int:
         """How many texts have receipts still to come."""
         answer = self.servers.http.get(f"{self.simulator}/_simulator/counts?brief=1")
@@ -89,7 +99,12 @@ def _start(servers: Servers) -> Stage:
     simulator, service = (f"http://127.0.0.1:{port}" for port in free_ports(2))
     secret = secrets.token_urlsafe(24)
     database = {"DLR_DATABASE_URL": servers.database_url}
+    log_key = servers.folder / f"log-{secrets.token_hex(4)}.key"
+    write_key(log_key, SigningKey.generate("demo.example/log"))
     settings = database | {
+        "DLR_EVIDENCE_KEY_FILE": str(log_key),
+        "DLR_WEBHOOK_ALLOW_HTTP": "true",
+        "DLR_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
         "DLR_SPOOL_DIR": str(servers.folder / "spool"),
         "DLR_PUBLIC_URL": service,
         "DLR_CALLBACK_URL_HEADERS": f"Content-Type: application/json,{AUTH_HEADER}: {secret}",
@@ -109,12 +124,18 @@ def _start(servers: Servers) -> Stage:
     return Stage(servers, simulator, service, key, secret, client)
 
 
-def write_history(stage: Stage) -> str:
-    """Write texts of the past; returns an API key for the console, which sees all of them."""
-    asyncio.run(_write_history(stage.servers.database_url))
+def write_history(stage: Stage, receivers: str) -> str:
+    """Write texts of the past, of which webhooks are told; returns an API key for the console,
+    which sees all of them.
+    """
     words = ("keys", "create", "console", "--scope", "admin")
-    key = stage.servers.spawn(*words, env={"DLR_DATABASE_URL": stage.servers.database_url})
-    return key.result().splitlines()[-1]
+    made = stage.servers.spawn(*words, env={"DLR_DATABASE_URL": stage.servers.database_url})
+    key = made.result().splitlines()[-1]
+    stage.ask(key, "/v1/webhooks", {"url": receivers + TAKING})
+    asyncio.run(_write_history(stage.servers.database_url))
+    failing = stage.ask(key, "/v1/webhooks", {"url": receivers + FAILING})
+    stage.ask(key, f"/v1/webhooks/{failing['id']}/test", {})
+    return key
 
 
 async def _write_history(database_url: str) -> None:

@@ -1,4 +1,4 @@
-// What the pages do beyond reading: copy, print. Everything works without it but these.
+// What the pages do beyond reading: copy, print, say that they are behind. All else works without.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) {
@@ -14,4 +14,8 @@ document.addEventListener("click", async (event) => {
   }
   if (event.target.closest("[data-print]")) print();
 });
+const behind = (is) => { const note = document.getElementById("behind"); if (note) note.hidden = !is; };
+document.addEventListener("htmx:error", () => behind(true));
+document.addEventListener("htmx:response:error", () => behind(true));
+document.addEventListener("htmx:after:request", (event) => { if (event.detail.ctx.response.status < 400) behind(false); });
 document.documentElement.classList.add("has-js");

@@ -34,6 +34,7 @@ from app.store.tables.record import (
     retention,
     retention_waiting,
 )
+from app.store.tables.rollups import rollup_counts, rollup_hours, rollups
 from app.store.tables.webhooks import webhook_deliveries, webhooks
 
 __all__ = [
@@ -68,6 +69,9 @@ __all__ = [
     "rejected_receipts",
     "retention",
     "retention_waiting",
+    "rollup_counts",
+    "rollup_hours",
+    "rollups",
     "schema_releases",
     "webhook_deliveries",
     "webhooks",

@@ -37,7 +37,7 @@ class Messages:
 
 
 @dataclass(frozen=True, slots=True)
-class Ringing:
+class ActiveAlarm:
     """An alarm that is up, and what it means."""
 
     alarm: Alarm
@@ -55,7 +55,7 @@ class Trouble:
     unmatched: Sequence[UnmatchedId] | None
     rejected: Sequence[dict[str, Any]] | None
     webhooks: Sequence[Webhook]
-    alarms: Sequence[Ringing] | None
+    alarms: Sequence[ActiveAlarm] | None
 
     @property
     def kinds(self) -> int:
@@ -115,10 +115,10 @@ class Attention:
             alarms=await self.alarms() if sees is None else None,
         )
 
-    async def alarms(self) -> list[Ringing]:
+    async def alarms(self) -> list[ActiveAlarm]:
         """Those that are up."""
         every = await self._operations.alarms()
-        return [Ringing(one, ALARMS[one.name]) for one in every if one.ended_at is None]
+        return [ActiveAlarm(one, ALARMS[one.name]) for one in every if one.ended_at is None]
 
     async def _find(self, search: Search, limit: int) -> Messages:
         page = await self._lookups.page(search, before=None, limit=limit)

@@ -14,7 +14,7 @@ from app.model.segments import segments_of
 from app.model.status import Status
 from app.model.verdict import Facts, clock, day, verdict
 from app.model.words import REASONS, STATUSES, TIMES, Tone, Words
-from app.store.verbatim import Said
+from app.store.verbatim import ReceiptBody
 
 _STEPS = {
     Status.QUEUED: ("Recorded, to be sent", "It waits here for its turn."),
@@ -65,7 +65,9 @@ class Page:
     attempts: int
 
 
-def page_of(record: Record, message: Message, said: Sequence[Said], *, now: datetime) -> Page:
+def page_of(
+    record: Record, message: Message, said: Sequence[ReceiptBody], *, now: datetime
+) -> Page:
     """``message`` is the API's answer for this record; ``said`` are the receipts' bodies."""
     own = record.message
     size = segments_of(own.request.text) if own and own.request.text else None
@@ -93,7 +95,7 @@ def page_of(record: Record, message: Message, said: Sequence[Said], *, now: date
     )
 
 
-def _steps(message: Message, record: Record, said: Sequence[Said]) -> list[TimelineStep]:
+def _steps(message: Message, record: Record, said: Sequence[ReceiptBody]) -> list[TimelineStep]:
     bodies = {(one.status, one.key, one.received_at): one.body for one in said}
     keys = iter(sorted(record.receipts, key=lambda r: (r.at, r.key, r.received_at)))
     steps: list[TimelineStep] = []

@@ -207,8 +207,9 @@ async def _message(
     record = await lookups.find(id, caller.sees)
     described = lookups.description(record, texts=shows_text)
     own = record.message
-    said = await console.verbatim.said(record.sms_activity_id) if record.sms_activity_id else ()
-    told = await console.verbatim.told(own.id) if own else ()
+    name = record.sms_activity_id
+    said = await console.verbatim.receipt_bodies(name) if name else ()
+    told = await console.verbatim.webhook_deliveries(own.id) if own else ()
     told = [one for one in told if caller.sees is None or one.app == caller.sees]
     page = page_of(record, described, said, now=request.app.state.console.now())
     changes = own is not None and caller.has_any({Scope.SEND}) and caller.changes in (None, own.app)

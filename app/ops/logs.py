@@ -122,12 +122,12 @@ class StepLog:
         lines = []
         for fields in steps:
             # Quoted one by one: the whole encoder costs twice as much, for every receipt.
-            told = [
+            fields_of_line = [
                 f"{begin}{name}{mark}{_quoted(value)}{join}"
                 for name, value in fields.items()
                 if value is not None
             ]
-            lines.append(f"{start}{''.join(told)}{end}")
+            lines.append(f"{start}{''.join(fields_of_line)}{end}")
         sys.stderr.write("".join(lines))
 
 

@@ -1,4 +1,4 @@
-"""Results that are asked for again and again, made once for all who ask at the same time.
+"""Request coalescing: concurrent requests for one result share one computation of it. Generic.
 
 Guarantee: whoever asks gets a result that was begun after it asked, so it is never stale.
 """

@@ -1,4 +1,4 @@
-"""How often something may go wrong, for each of many callers. Generic."""
+"""A rate limit on failures, for each of many callers: token buckets. Generic."""
 
 from __future__ import annotations
 

@@ -97,9 +97,9 @@ class Auditor:
 def _once(entry: Entry) -> Entry:
     """The entry, of which there is one in each window."""
     window = int(datetime.now(UTC).timestamp()) // WINDOW
-    told = (entry.destination, entry.reference, sorted(entry.details.items()))
+    content = (entry.destination, entry.reference, sorted(entry.details.items()))
     # A digest: a number that was searched for stands in the columns where erasures look for it.
-    digest = blake2b(repr(told).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    digest = blake2b(repr(content).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
     what = entry.what or digest
     once = f"{entry.action} {entry.actor.who} {what} {window}"
     return replace(entry, once=once)

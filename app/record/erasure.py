@@ -94,10 +94,10 @@ class Eraser:
 
     async def erase(self, erasure: Erasure) -> None:
         """Erase it from the database, as far as no message to the number is being sent just now."""
-        told = False
+        has_queued_webhooks = False
         while await self._store.erase_messages(erasure):
-            told = True
-        if told:
+            has_queued_webhooks = True
+        if has_queued_webhooks:
             self._wake()
         if await self._store.sending_before(erasure):
             return

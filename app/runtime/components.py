@@ -427,7 +427,7 @@ class Components:
             silence_after=settings.silence_after,
             overdue_after=timedelta(seconds=settings.overdue_after),
             marks=self._marks,
-            on_told=partial(self.wakeups.announce, WEBHOOKS),
+            on_queued=partial(self.wakeups.announce, WEBHOOKS),
         )
 
     def _marks(self, salt: str) -> list[str]:

@@ -50,6 +50,6 @@ def fault_of(chaos: Any) -> str | None:
     return None
 
 
-def strikes(chaos: Mapping[str, float], fault: str) -> bool:
+def occurs(chaos: Mapping[str, float], fault: str) -> bool:
     """Whether this fault happens now."""
     return random.random() < chaos.get(fault, 0)  # noqa: S311  a test double's dice

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from app.simulator.behaviour import Behaviour
-from app.simulator.chaos import SLOW, strikes
+from app.simulator.chaos import SLOW, occurs
 from app.simulator.ledger import Accepted, Ledger
 from app.simulator.receipts import ReceiptSender
 from app.simulator.requests import (
@@ -71,11 +71,11 @@ class SmsEndpoint:
     def _outage(self) -> ASGIResponse | None:
         down = self._behaviour.down
         if down is None:
-            return OUTAGES["503"]() if self._strikes("refuse") else None
+            return OUTAGES["503"]() if self._occurs("refuse") else None
         return self._no_response() if down == HANG else OUTAGES[down]()
 
-    def _strikes(self, fault: str) -> bool:
-        return strikes(self._behaviour.chaos, fault)
+    def _occurs(self, fault: str) -> bool:
+        return occurs(self._behaviour.chaos, fault)
 
     def _no_response(self) -> ASGIResponse:
         return withheld(self._behaviour.withheld, self._closing)
@@ -91,7 +91,7 @@ class SmsEndpoint:
         except RefusalError as error:
             await asyncio.sleep(self._behaviour.answer_delay)
             return refused(error.faults)
-        slow = SLOW if self._strikes("slow") else 0
+        slow = SLOW if self._occurs("slow") else 0
         await asyncio.sleep(self._behaviour.answer_delay + slow)
         return await self._respond(entry, scenario)
 
@@ -111,13 +111,13 @@ class SmsEndpoint:
             raise RefusalError(Fault(scenario.refusal.status, text))
         key = submission.x_message_id or hashlib.sha256(body).digest()
         fails = scenario.fails_once and self._ledger.fails_now(key)
-        if fails or self._strikes("error"):
+        if fails or self._occurs("error"):
             raise RefusalError(SERVER_ERROR)
-        if self._strikes("mute"):
+        if self._occurs("mute"):
             scenario = replace(scenario, events=())
-        if self._strikes("repeat"):
+        if self._occurs("repeat"):
             scenario = replace(scenario, copies=3)
-        if self._strikes("reverse"):
+        if self._occurs("reverse"):
             scenario = replace(scenario, newest_first=True)
         return self._ledger.accept(submission, self._clock()), scenario
 
@@ -128,6 +128,6 @@ class SmsEndpoint:
             self._receipt_sender.dispatch(entry, scenario)
         if scenario.response_order is ResponseOrder.NEVER:
             return self._no_response()
-        if self._strikes("lost"):
+        if self._occurs("lost"):
             return withheld(0, self._closing)
         return accepted(entry.sms_activity_id)

@@ -59,15 +59,15 @@ class DatabaseClock:
         """Ask PostgreSQL for its time, by an asyncpg connection. Raises what asyncpg raises."""
         asked = self._monotonic()
         at = await connection.fetchval("select clock_timestamp()", timeout=timeout)
-        self.measured(at, asked=asked, answered=self._monotonic())
+        self.measured(at, asked=asked, received=self._monotonic())
 
-    def measured(self, at: datetime, *, asked: float, answered: float) -> None:
+    def measured(self, at: datetime, *, asked: float, received: float) -> None:
         """Take ``at``, which is of a moment between these two.
 
         What is believed moves only as far as the measurement contradicts it. So a slow answer,
         which says little, does no harm; and a clock that was set is followed at once.
         """
-        earliest, latest = at.timestamp() - answered, at.timestamp() - asked
+        earliest, latest = at.timestamp() - received, at.timestamp() - asked
         known = self._offset if self._offset is not None else (earliest + latest) / 2
         self._offset = min(max(known, earliest), latest)
         self._is_known.set()

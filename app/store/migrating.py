@@ -68,7 +68,7 @@ async def alone(database: Database, tell: Tell) -> AsyncIterator[None]:
     if database.is_sqlite:
         yield
         return
-    told = False
+    is_reported = False
     while True:
         async with database.direct() as connection, connection.transaction():
             if await connection.fetchval("select pg_try_advisory_xact_lock($1)", _MIGRATION_LOCK):
@@ -78,9 +78,9 @@ async def alone(database: Database, tell: Tell) -> AsyncIterator[None]:
                 await connection.execute("set local idle_in_transaction_session_timeout = 0")
                 yield
                 return
-        if not told:
+        if not is_reported:
             tell("Another process migrates this database: waiting for it.")
-            told = True
+            is_reported = True
         await asyncio.sleep(_WAIT_FOR_OTHER)
 
 

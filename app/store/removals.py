@@ -46,7 +46,7 @@ class RemovalStore:
 
     async def since(self, moment: datetime) -> Removals:
         """The newest of what is told since then, a bounded number."""
-        told = select(*audit.c).where(audit.c.at > moment).order_by(audit.c.at.desc()).limit(MOST)
+        newest = select(*audit.c).where(audit.c.at > moment).order_by(audit.c.at.desc()).limit(MOST)
         gone = (
             select(erased.c.id, erased.c.sms_activity_id, erased.c.erased_at)
             .where(erased.c.erased_at > moment)
@@ -55,7 +55,7 @@ class RemovalStore:
         )
         ended = select(*erasures.c).where(erasures.c.completed_at > moment).limit(MOST)
         async with self._database.read(patience=PATIENCE) as connection:
-            entries = [entry_of(row) for row in await connection.execute(told)]
+            entries = [entry_of(row) for row in await connection.execute(newest)]
             rows = (await connection.execute(gone)).all()
             completed = [erasure_of(row, ()) for row in await connection.execute(ended)]
         return Removals(

@@ -285,8 +285,8 @@ class RetentionStore:
         await self._lock(connection, messages, messages.c.id, ids)
         gone = await self._delete(connection, receipts, receipts.c.sms_activity_id, names)
         await self._delete(connection, deliveries, deliveries.c.sms_activity_id, names)
-        told = webhook_deliveries
-        await self._delete(connection, told, told.c.message_id, ids)
+        outbox = webhook_deliveries
+        await self._delete(connection, outbox, outbox.c.message_id, ids)
         await self._delete(connection, erased, erased.c.id, ids)
         resent = any_of(messages.c.resend_of, "ids", is_sqlite=self._database.is_sqlite)
         await connection.execute(

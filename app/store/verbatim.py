@@ -14,13 +14,13 @@ from app.store.engine import Database
 from app.store.outbox.deliveries import COLUMNS, delivery_of
 from app.store.tables import receipts, webhook_deliveries, webhooks
 
-MOST_TOLD = 200
+MAX_DELIVERIES = 200
 """Deliveries of one message that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One receipt's body as it came. ``key`` and ``received_at`` tell which it is."""
+class ReceiptBody:
+    """The body of one receipt, byte for byte. ``key`` and ``received_at`` identify the receipt."""
 
     status: str
     key: int
@@ -29,8 +29,8 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A delivery, and the webhook that it went to."""
+class WebhookDelivery:
+    """A delivery, with the URL and the app of its webhook."""
 
     delivery: Delivery
     url: str
@@ -43,7 +43,7 @@ class VerbatimStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def said(self, sms_activity_id: str) -> Sequence[Said]:
+    async def receipt_bodies(self, sms_activity_id: str) -> Sequence[ReceiptBody]:
         """The bodies of an id's receipts."""
         column = receipts.c
         query = select(column.status, column.status_key, column.received_at, column.body).where(
@@ -51,11 +51,11 @@ class VerbatimStore:
         )
         async with self._database.read() as connection:
             return [
-                Said(row.status, row.status_key, row.received_at, bytes(row.body))
+                ReceiptBody(row.status, row.status_key, row.received_at, bytes(row.body))
                 for row in await connection.execute(query)
             ]
 
-    async def told(self, message_id: UUID) -> Sequence[Told]:
+    async def webhook_deliveries(self, message_id: UUID) -> Sequence[WebhookDelivery]:
         """Deliveries of a message's events, oldest first."""
         outbox = webhook_deliveries
         query = (
@@ -63,9 +63,10 @@ class VerbatimStore:
             .select_from(outbox.join(webhooks, webhooks.c.id == outbox.c.webhook_id))
             .where(outbox.c.message_id == message_id)
             .order_by(outbox.c.id)
-            .limit(MOST_TOLD)
+            .limit(MAX_DELIVERIES)
         )
         async with self._database.read() as connection:
             return [
-                Told(delivery_of(row), row.url, row.app) for row in await connection.execute(query)
+                WebhookDelivery(delivery_of(row), row.url, row.app)
+                for row in await connection.execute(query)
             ]

@@ -38,14 +38,14 @@ class ObservedRequests:
     async def serve(self, app: Application, scope: Scope, receive: Receive, send: Send) -> None:
         """Let ``app`` answer one HTTP request."""
         began = time.perf_counter()
-        answered = _identify(scope)
+        identity = _identify(scope)
         status = 500
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *answered]
+                message["headers"] = [*message.get("headers", ()), *identity]
                 self._count(scope, status, time.perf_counter() - began)
             await send(message)
 
@@ -72,15 +72,15 @@ def _label_of(path: str) -> str:
 
 def _identify(scope: Scope) -> Headers:
     """Put the request's id and its trace into the log's context; returns them as headers."""
-    request_id, answered = uuid4().hex.encode(), []
+    request_id, identity = uuid4().hex.encode(), []
     for name, value in scope["headers"]:
         if name == REQUEST_ID and is_request_id(value):
             request_id = value
         elif name == TRACEPARENT and (trace := _TRACEPARENT.fullmatch(value)):
-            answered = [(TRACEPARENT, value)]
+            identity = [(TRACEPARENT, value)]
             structlog.contextvars.bind_contextvars(trace_id=trace[1].decode())
     structlog.contextvars.bind_contextvars(request_id=request_id.decode())
-    return [*answered, (REQUEST_ID, request_id)]
+    return [*identity, (REQUEST_ID, request_id)]
 
 
 def series_of(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from statistics import median
 
 import pytest
 from aiohttp.abc import AbstractResolver
@@ -32,9 +33,8 @@ SLOW = 2.7
 """Seconds after which the receiver answers that is only just in time."""
 MEASURED = 5.0
 """Seconds: the first attempts, their time-outs, and what follows on those."""
-SLOWER = 1.0
-"""Seconds that the other app's slowest call may take longer than alone. Most of it is for a busy
-machine: with threads for names it was several time-outs."""
+SLOWER = 0.5
+"""Seconds that the other app's median call may take longer than alone."""
 
 
 class Delivering(Writer):
@@ -88,10 +88,10 @@ async def delivering(database_url: str, resolver: AbstractResolver) -> AsyncIter
         await database.close()
 
 
-async def slowest(writer: Delivering, receiver: Receiver, *, seconds: float) -> float:
-    """Seconds from an event of the app's to the call, at worst of those made meanwhile."""
+async def latencies(writer: Delivering, receiver: Receiver, *, seconds: float) -> list[float]:
+    """Seconds from each event of the app's to its call, of those made meanwhile."""
     clock = asyncio.get_running_loop().time
-    took, end = [0.0], clock() + seconds
+    took, end = [], clock() + seconds
     while clock() < end:
         (message,) = await writer.messages(1, app="quiet")
         began, seen = clock(), len(receiver.calls)
@@ -99,7 +99,7 @@ async def slowest(writer: Delivering, receiver: Receiver, *, seconds: float) -> 
         await receiver.until_called(seen + 1, patience=60)
         took.append(receiver.calls[-1].came_at - began)
         await asyncio.sleep(0.05)
-    return max(took)
+    return took
 
 
 @pytest.fixture(params=["a resolver in its place", "a real name server"])
@@ -122,17 +122,20 @@ async def test_dead_names_of_one_app_do_not_slow_anothers(
         receiving(always(Answer(delay=SLOW))) as slow,
     ):
         await writer.subscribe("quiet", receiver.url.replace("127.0.0.1", "live.test"))
-        alone = await slowest(writer, receiver, seconds=1)
+        alone = await latencies(writer, receiver, seconds=1)
         began = clock()
         dead = [f"http://dead{number}.test/" for number in range(MAX_WEBHOOKS - 1)]
         await writer.subscribe("noisy", slow.url.replace("127.0.0.1", "live.test"), *dead)
         assert clock() - began < RESOLVE_TIMEOUT + 5, "names were looked up one after the other"
         await writer.reject(*await writer.messages(20, app="noisy"))
         await slow.until_called(1)
-        beside = await slowest(writer, receiver, seconds=MEASURED)
-        assert beside < alone + SLOWER
+        beside = await latencies(writer, receiver, seconds=MEASURED)
+        assert median(beside) < median(alone) + SLOWER
+        # Whoever waits for a dead name, or for a place behind one, waits for a whole time-out. A
+        # busy machine delays single calls too, but by less.
+        assert max(beside) < TIMEOUT
         # Nor is a name slow that nobody has looked up before.
         async with receiving() as another:
             await writer.subscribe("quiet", another.url.replace("127.0.0.1", "live.second.test"))
             await writer.reject(*await writer.messages(1, app="quiet"))
-            await another.until_called(1, patience=SLOWER + 1)
+            await another.until_called(1, patience=TIMEOUT)

@@ -206,10 +206,10 @@ async def test_a_webhook_that_was_paused(sqlite_world: World) -> None:
 async def test_a_clock_that_differs(sqlite_world: World) -> None:
     async with watched(sqlite_world) as here:
         clock, at = here.service.runtime.clock, time.monotonic()
-        clock.measured(utc_now() - timedelta(seconds=5), asked=at, answered=at)
+        clock.measured(utc_now() - timedelta(seconds=5), asked=at, received=at)
         assert "5.0 s ahead of the database's" in await here.begins(AlarmName.CLOCK)
         at = time.monotonic()
-        clock.measured(utc_now(), asked=at, answered=at)
+        clock.measured(utc_now(), asked=at, received=at)
         await here.ends(AlarmName.CLOCK)
 
 

@@ -100,7 +100,7 @@ async def test_the_spool_and_the_database(sqlite_world: World) -> None:
     async with runtime.database.read():
         await meter.moves("dlr_database_pool_in_use")
     ahead = time.monotonic()
-    runtime.clock.measured(utc_now() - timedelta(seconds=9), asked=ahead, answered=ahead)
+    runtime.clock.measured(utc_now() - timedelta(seconds=9), asked=ahead, received=ahead)
     await meter.moves("dlr_clock_offset_seconds")
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.simulator import chaos, sms
-from app.simulator.chaos import FAULTS, read_chaos, strikes
+from app.simulator.chaos import FAULTS, occurs, read_chaos
 
 from .running import Caller, id_of, wait_until
 
@@ -41,10 +41,10 @@ def test_what_is_no_probability_is_said(text: str, words: str) -> None:
         read_chaos(text)
 
 
-def test_it_strikes_as_often_as_it_is_told_to() -> None:
-    share = sum(strikes({"slow": 0.25}, "slow") for _ in range(20_000)) / 20_000
+def test_it_occurs_with_its_probability() -> None:
+    share = sum(occurs({"slow": 0.25}, "slow") for _ in range(20_000)) / 20_000
     assert 0.22 < share < 0.28
-    assert not strikes({"slow": 1.0}, "lost")
+    assert not occurs({"slow": 1.0}, "lost")
 
 
 def behave(caller: Caller, **shares: float) -> None:

@@ -52,7 +52,7 @@ async def test_until_it_is_known_it_is_the_hosts(host: Host) -> None:
 
 async def test_it_follows_the_database_whatever_the_host_says(host: Host) -> None:
     clock = host.clock()
-    clock.measured(NOON, asked=100.0, answered=100.0)
+    clock.measured(NOON, asked=100.0, received=100.0)
     host.ahead = timedelta(hours=-3)
     host.at = 105.0
     assert clock.now() == NOON + timedelta(seconds=5)
@@ -61,10 +61,10 @@ async def test_it_follows_the_database_whatever_the_host_says(host: Host) -> Non
 
 async def test_a_slow_answer_moves_it_only_as_far_as_it_contradicts(host: Host) -> None:
     clock = host.clock()
-    clock.measured(NOON, asked=99.99, answered=100.01)
-    clock.measured(NOON + timedelta(seconds=2), asked=100.0, answered=105.0)  # 97 to 102: no news
+    clock.measured(NOON, asked=99.99, received=100.01)
+    clock.measured(NOON + timedelta(seconds=2), asked=100.0, received=105.0)  # 97 to 102: no news
     assert clock.now() == pytest.approx(NOON, abs=timedelta(milliseconds=11))
-    clock.measured(NOON + HOUR, asked=100.0, answered=101.0)
+    clock.measured(NOON + HOUR, asked=100.0, received=101.0)
     assert clock.now() == NOON + HOUR - timedelta(seconds=1)
 
 
@@ -82,7 +82,7 @@ async def test_a_host_that_differs_says_so_once(database: Database, host: Host) 
     clock = host.clock()
     watch = ClockWatch(database, setback=store_of(database), on_mended=lambda: None)
     watch._clock = clock
-    clock.measured(host.now(), asked=host.at, answered=host.at)
+    clock.measured(host.now(), asked=host.at, received=host.at)
     said: list[bool] = []
     for ahead in (0, ALLOWED_OFFSET / 2, 5, 6, -5, 0):
         host.ahead = timedelta(seconds=ahead)

@@ -80,8 +80,8 @@ async def write_past(database: Database, now: datetime, count: int = MESSAGES) -
         await messages.accepted(accepted)
     for outcomes in _some(past.outcomes):
         await messages.settle(outcomes)
-    for told in _some(past.receipts):
-        await receipts.add(told, [])
+    for some in _some(past.receipts):
+        await receipts.add(some, [])
     await receipts.add(_strangers(now), _rejections(now))
     return len(past.messages)
 
@@ -152,7 +152,7 @@ def _add(
         return
     name = str(uuid4())
     past.acceptances.append(Acceptance(message.id, name, submitted))
-    past.receipts += _told(name, submitted, ending, dice)
+    past.receipts += _receipts_of(name, submitted, ending, dice)
 
 
 def _outcome(message: Message, lease: UUID, status: Status, at: datetime) -> Outcome:
@@ -165,7 +165,7 @@ def _outcome(message: Message, lease: UUID, status: Status, at: datetime) -> Out
     return Outcome(message.id, lease, Step(status, at, (why,)), announce=True, errors=errors)
 
 
-def _told(
+def _receipts_of(
     name: str, submitted: datetime, ending: Sequence[str], dice: random.Random
 ) -> Iterator[Receipt]:
     at = submitted

@@ -48,9 +48,9 @@ class AlarmWatch:
         silence_after: float,
         overdue_after: timedelta,
         marks: Callable[[str], list[str]],
-        on_told: Callable[[], None],
+        on_queued: Callable[[], None],
     ) -> None:
-        """``on_told``: webhooks have something to deliver."""
+        """``on_queued``: deliveries to webhooks were queued."""
         self._store = store
         self._database = database
         self._gauges = gauges
@@ -60,7 +60,7 @@ class AlarmWatch:
         self._silence_after = silence_after
         self._overdue_after = overdue_after
         self._marks = marks
-        self._on_told = on_told
+        self._on_queued = on_queued
         self._process = uuid4()
         self._host = socket.gethostname()
         self._turn = -1
@@ -105,7 +105,7 @@ class AlarmWatch:
         up = evaluate(Situation(now.timestamp(), reports, counts, memory, self._silence_after))
         changed = changes(before, up, now)
         if await self._store.conclude(asdict(memory), changed, now=now):
-            self._on_told()
+            self._on_queued()
         for alarm in changed:
             if alarm.ended_at is None:
                 log.error("alarm_began", alarm=alarm.name, detail=alarm.detail)

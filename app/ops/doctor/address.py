@@ -81,8 +81,8 @@ async def _probe(public_url: str, headers: CallbackHeaders) -> Finding:
 
 def _judge(url: str, status: int, body: bytes, *, expected: str, message_id: str) -> Finding:
     try:
-        told = json.loads(body) if status == 200 else {}
-        proof, name = str(told["proof"]), str(told["x_message_id"])
+        answer = json.loads(body) if status == 200 else {}
+        proof, name = str(answer["proof"]), str(answer["x_message_id"])
     except (ValueError, TypeError, KeyError):
         return _refused(url, status)
     if not hmac.compare_digest(proof, expected):

@@ -98,13 +98,13 @@ async def _erase_deliveries(
     """Take the references out of what webhooks were told, or are about to be."""
     column = webhook_deliveries.c
     by_id = {row.id: row for row in rows}
-    told = await connection.execute(
+    deliveries_left = await connection.execute(
         select(column.id, column.message_id, column.body, column.error).where(
             column.message_id.in_(by_id)
         )
     )
     count = 0
-    for one in told.all():
+    for one in deliveries_left.all():
         body = json.loads(one.body)
         row = by_id[one.message_id]
         mentions = Mentions(row.destination, [row.reference] if row.reference else [])
@@ -229,7 +229,7 @@ async def erase_all(
         )
     await note_erased(connection, {row.id: row.sms_activity_id for row in rows}, now)
     await tell_of_erasure(connection, rows)
-    told = await _erase_deliveries(connection, rows)
+    erased_deliveries = await _erase_deliveries(connection, rows)
     await _tell(connection, rows, now)
     searched: set[UUID] = set()
     if references:
@@ -242,7 +242,7 @@ async def erase_all(
     return {
         "messages": len(rows),
         "receipts": bodies,
-        "webhook_deliveries": told,
+        "webhook_deliveries": erased_deliveries,
         "idempotency_keys": await _erase_keys(connection, ids, references, mentions),
         "audit_entries": len(searched),
     }
@@ -264,10 +264,10 @@ async def erase_again(
         update(rejected_receipts).where(rejected_receipts.c.id.in_(found)).values(body=b"")
     )
     searched = (audit.c.destination, audit.c.reference, audit.c.details)
-    told = update(audit).where(
+    searches = update(audit).where(
         audit.c.id.in_(found), or_(*(each.is_not(None) for each in searched))
     )
-    gone = told.values(destination=None, reference=None, once=None, details=None)
+    gone = searches.values(destination=None, reference=None, once=None, details=None)
     entries = (await connection.execute(gone.returning(audit.c.id))).scalars().all()
     await tell_of_erased_elsewhere(connection, sms_activity_ids=set(names), entries=entries)
     await note_erased(connection, found, now)

@@ -87,8 +87,8 @@ docs: $(INSTALLED)  ## the references of settings, commands and errors anew, fro
 # get a newer one. No lock records where a package came from, so that any mirror serves.
 .PHONY: lock
 lock: $(BIN)/uv  ## the three lock files anew, from pyproject.toml
-	$(UV_COMPILE) pyproject.toml -o requirements.lock
-	$(UV_COMPILE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(UV_COMPILE) pyproject.toml --extra otel -o requirements.lock
+	$(UV_COMPILE) pyproject.toml --extra otel --group dev -c requirements.lock -o requirements-dev.lock
 	sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements-uv.lock \
 		| $(UV_COMPILE) --no-annotate - -o requirements-uv.lock
 

@@ -90,7 +90,7 @@ class DlrEndpoint:
             await _answer_problem(send, error)
         else:
             request_id = request_id_of(scope["headers"])
-            self._tally.taken(receipt, began, request_id)
+            self._tally.taken(receipt, began, request_id, scope["headers"])
             headers = [*_STORED_HEADERS, *answered_headers(request_id)]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send(_EMPTY)
@@ -191,7 +191,7 @@ class _ResponseWaiter:
         if isinstance(self.call, Receipt):
             request_id = request_id_of(self._request.headers)
             self._request.respond(200, answered_headers(request_id), b"")
-            self._tally.taken(self.call, self._began, request_id)
+            self._tally.taken(self.call, self._began, request_id, self._request.headers)
         else:
             self.set_exception(_refusal(self.call))
 

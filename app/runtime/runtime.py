@@ -144,7 +144,7 @@ class Runtime(Components):
         }
         chains = (sending, receiving, webhooks)
         await asyncio.gather(*(close_in_order(parts, deadline=deadline) for parts in chains))
-        await close_in_order(stores, deadline=deadline)
+        await close_in_order(stores | {"traces": self.traces.close}, deadline=deadline)
         self.bodies.close()
 
     def end_streams(self) -> None:

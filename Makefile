@@ -80,7 +80,7 @@ sbom: $(INSTALLED)  ## dist/sbom.json: what is installed to run, as CycloneDX
 		--mc-type application --of JSON -o dist/sbom.json
 
 .PHONY: docs
-docs: $(INSTALLED)  ## the references of settings, commands and errors anew, from the code
+docs: $(INSTALLED)  ## the references of settings, commands, errors and metrics anew, from the code
 	$(BIN)/python -m docs.generate
 
 # The uv that is pinned makes the locks, its own last: raise the number in requirements-uv.lock to

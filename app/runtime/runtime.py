@@ -157,6 +157,7 @@ class Runtime(Components):
         app = operators_app(
             watch=self.watch,
             spool=self.spool if with_spool else None,
+            gauges=self.gauges,
             exposition=exposition(gauges=self.gauges, metrics=self.metrics),
         )
         return OpsListener(app, self.settings.ops_address)

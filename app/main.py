@@ -51,6 +51,10 @@ class Service(FastAPI):
         """Handlers for requests that the server's protocol has read completely: most receipts."""
         return {path.encode(): self.runtime.dlr.answer_complete for path in DLR_PATHS}
 
+    def has_precedence(self, scope: Scope) -> bool:
+        """Whether a POST to one of these paths is a receipt, and not a stranger's call."""
+        return self.runtime.dlr.is_authentic(scope["headers"], scope.get("client"))
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one request."""
         if scope["type"] == "http" and scope["path"] in DLR_PATHS:

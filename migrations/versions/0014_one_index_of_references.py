@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from app.store.online import create_index, drop_index
 
-revision = "0013_one_index"
-down_revision = "0012_evidence"
+revision = "0014_one_index"
+down_revision = "0013_cosignatures"
 branch_labels = None
 depends_on = None
 

@@ -80,15 +80,15 @@ sbom: $(INSTALLED)  ## dist/sbom.json: what is installed to run, as CycloneDX
 		--mc-type application --of JSON -o dist/sbom.json
 
 .PHONY: docs
-docs: $(INSTALLED)  ## the references of settings, commands and errors anew, from the code
+docs: $(INSTALLED)  ## the references of settings, commands, errors and metrics anew, from the code
 	$(BIN)/python -m docs.generate
 
 # The uv that is pinned makes the locks, its own last: raise the number in requirements-uv.lock to
 # get a newer one. No lock records where a package came from, so that any mirror serves.
 .PHONY: lock
 lock: $(BIN)/uv  ## the three lock files anew, from pyproject.toml
-	$(UV_COMPILE) pyproject.toml -o requirements.lock
-	$(UV_COMPILE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(UV_COMPILE) pyproject.toml --extra otel -o requirements.lock
+	$(UV_COMPILE) pyproject.toml --extra otel --group dev -c requirements.lock -o requirements-dev.lock
 	sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements-uv.lock \
 		| $(UV_COMPILE) --no-annotate - -o requirements-uv.lock
 

@@ -31,7 +31,7 @@ from app.server.requests import CompleteRequest
 from app.settings import NEEDED_TO_SERVE, Settings, load
 from app.web.cors import add_cors
 from app.web.docs import add_docs
-from app.web.observed import ObservedRequests, series_of
+from app.web.observed import ObservedRequests, series_of, spans_of_requests
 from app.web.openapi import DESCRIPTION, TAGS, complete
 from app.web.problems import add_error_handlers
 from app.web.routing import operation_id
@@ -50,6 +50,10 @@ class Service(FastAPI):
     def complete_posts(self) -> Mapping[bytes, Callable[[CompleteRequest], None]]:
         """Handlers for requests that the server's protocol has read completely: most receipts."""
         return {path.encode(): self.runtime.dlr.answer_complete for path in DLR_PATHS}
+
+    def has_precedence(self, scope: Scope) -> bool:
+        """Whether a POST to one of these paths is a receipt, and not a stranger's call."""
+        return self.runtime.dlr.is_authentic(scope["headers"], scope.get("client"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one request."""
@@ -100,6 +104,7 @@ def create_app(settings: Settings) -> Service:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,
+        telemetry=spans_of_requests(runtime.traces.provider),
     )
     app.runtime = runtime
     app.observed = ObservedRequests(runtime.metrics)

@@ -1,4 +1,4 @@
-"""Writes the references of settings, commands and errors from the code: `make docs`.
+"""Writes the references of settings, commands, errors and metrics from the code: `make docs`.
 
 tests/test_docs.py fails where a page does not say what the code does.
 """
@@ -17,12 +17,15 @@ from typer.main import get_command
 import app.send.routes  # noqa: F401  routes may have errors of their own
 from app.cli import MODULES, command
 from app.errors import ServiceError
+from app.ops.metrics import Metrics
 from app.settings import FILE, NEEDED_TO_SERVE, SECRETS, Settings, variable
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
+OPERATIONS = HERE / "operations.md"
 DAY = 86_400
 TABLE = re.compile(r"\| variable \| default \| \|\n\|---\|---\|---\|\n(?:\| `DLR_.*\n)+")
+METRICS = re.compile(r"\| metric \| \|\n\|---\|---\|\n(?:\| `.*\n)+")
 MADE = "Made from the code by `make docs`: change it there."
 
 
@@ -84,14 +87,22 @@ def errors_page() -> str:
     )
 
 
+def metrics_table() -> str:
+    """Every metric, in the order of the alphabet."""
+    rows = [f"| `{name}` | {says} |" for name, says in Metrics().documentation()]
+    return "\n".join(["| metric | |", "|---|---|", *rows])
+
+
 def pages() -> dict[Path, str]:
     """Every file that is made, with what it has to say."""
     readme = TABLE.sub(lambda _: settings_table() + "\n", README.read_text(), count=1)
+    operations = METRICS.sub(lambda _: metrics_table() + "\n", OPERATIONS.read_text(), count=1)
     return {
         HERE / "settings.md": settings_page(),
         HERE / "commands.md": commands_page(),
         HERE / "errors.md": errors_page(),
         README: readme,
+        OPERATIONS: operations,
     }
 
 

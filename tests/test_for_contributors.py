@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.support.process import PROJECT
@@ -52,3 +53,37 @@ def test_editors_are_told_what_ruff_holds() -> None:
     parser = configparser.ConfigParser()
     parser.read_string("[top]\n" + (PROJECT / ".editorconfig").read_text())
     assert parser["*"]["max_line_length"] == "100"
+
+
+# What a change of this kind adds to, by the names that the files had then.
+EXAMPLES = {
+    "a route": "routes.py",
+    "a setting": "app/settings",
+    "an error": "app/errors.py",
+    "a metric": "app/ops/metrics.py",
+    "a migration": "migrations/versions/",
+    "a command": "app/cli/",
+    "a dependency": "pyproject.toml",
+}
+
+
+def git(*words: str) -> str:
+    # The files may belong to somebody else than who runs the tests.
+    command = ["git", "-c", f"safe.directory={PROJECT}", "-C", str(PROJECT), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_each_kind_of_change_has_an_example_in_the_history() -> None:
+    text = (PROJECT / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| (an? \w+) \|.*\| ([0-9a-f]{7,})[0-9a-f, ]* \|$", text, re.MULTILINE)
+    assert [kind for kind, _ in rows] == [*EXAMPLES]
+    try:
+        is_all_here = git("rev-parse", "--is-shallow-repository").strip() == "false"
+    except (OSError, subprocess.CalledProcessError):
+        is_all_here = False
+    if not is_all_here:
+        pytest.skip("there is no history, or not all of it")
+    for kind, commit in rows:
+        touched = git("show", "--name-only", "--format=", commit).splitlines()
+        assert any(EXAMPLES[kind] in name for name in touched), (kind, touched)
+        git("merge-base", "--is-ancestor", commit, "HEAD")

@@ -19,6 +19,7 @@ from app.ops.doctor.disk import examine_spool
 from app.ops.doctor.findings import Finding
 from app.ops.doctor.iovox import examine_iovox
 from app.runtime.configured import callback_headers, iovox_proxy, iovox_tls, open_database
+from app.runtime.traces import require_extra
 from app.settings import NEEDED_TO_SERVE, Settings, read, unknown_variables, variable
 from app.store.engine import Database
 
@@ -67,6 +68,11 @@ async def examine(*, mounts: str | None = None) -> list[Finding]:
         headers = callback_headers(settings) if "callback_url_headers" not in faults else None
     except ConfigurationError as error:
         found.append(Finding("settings", _last_line(error), _description("callback_url_headers")))
+    try:
+        require_extra(settings)
+    except ConfigurationError as error:
+        remedy = "install it, or leave the variable out for no traces"
+        found.append(Finding("settings", _last_line(error), remedy))
     found += examine_spool(Path(settings.spool_dir), mounts=mounts)
     found += await _of_database(settings, headers)
     if headers is not None and settings.public_url and "public_url" not in faults:

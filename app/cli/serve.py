@@ -28,6 +28,7 @@ from app.runtime.configured import (
     open_database,
     sealer,
 )
+from app.runtime.traces import require_extra
 from app.server.hangups import on_hangup
 from app.server.process import GracefulServer
 from app.server.supervisor import Supervisor
@@ -143,6 +144,7 @@ _CHECKS: Checks = {
     "iovox_proxy": iovox_proxy,
     "iovox_ca_file": iovox_tls,
     "encryption_key": sealer,
+    "otlp_endpoint": require_extra,
 }
 CHECKS_TO_RECEIVE: Checks = {**_CHECKS, "spool_dir": _check_spool}
 

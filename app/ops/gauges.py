@@ -17,6 +17,8 @@ from app.store.clock import DatabaseClock
 from app.store.engine import Database
 from app.store.watch import DatabaseWatch
 
+LITTLE_ROOM = 64 * 1024 * 1024
+"""Free bytes of the spool's disk under which it is nearly full."""
 EVERY = 2.0
 """Seconds: a scrape that another process answers has them as old as this."""
 
@@ -29,6 +31,11 @@ class SpoolState:
     depth: int | None = None
     oldest: float = 0.0
     free: int | None = None
+
+    @property
+    def has_little_room(self) -> bool:
+        """Whether its disk is nearly full, while there is still time to make room."""
+        return self.free is not None and self.free < LITTLE_ROOM
 
 
 class Gauges:

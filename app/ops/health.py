@@ -42,6 +42,7 @@ RENDER_EVERY = 0.05
 
 Watch = Annotated[DatabaseWatch, from_state("watch")]
 Spool = Annotated[SpoolQueue | None, from_state("spool")]
+State = Annotated[Gauges, from_state("gauges")]
 
 _NOT_READY: Responses = {503: {"model": Readiness, "description": "Degraded, with the reasons"}}
 _COUNTERS: Responses = {
@@ -63,7 +64,7 @@ async def healthz() -> Liveness:
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Whether everything works", responses=_NOT_READY)
-async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
+async def readyz(watch: Watch, spool: Spool, gauges: State, response: Response) -> Readiness:
     """503 with the reasons while degraded. /dlr still accepts receipts: keep routing to it."""
     reasons = []
     depth = None
@@ -76,7 +77,10 @@ async def readyz(watch: Watch, spool: Spool, response: Response) -> Readiness:
         except Unavailable:
             reasons.append("spool: it cannot be read; the log says why")
         else:
-            reasons += [] if spool.reason is None else [f"spool: {spool.reason}"]
+            if spool.reason is not None:
+                reasons.append(f"spool: {spool.reason}")
+            elif gauges.spool.has_little_room:
+                reasons.append("spool: its disk is nearly full")
     response.status_code = 503 if reasons else 200
     return Readiness(status="degraded" if reasons else "ready", reasons=reasons, spooled=depth)
 

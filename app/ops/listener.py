@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from app.errors import ConfigurationError
 from app.ops.health import router as health
+from app.web.observed import spans_of_requests
 from app.web.problems import add_error_handlers
 
 
@@ -61,7 +62,9 @@ class OpsListener:
 
 def operators_app(**parts: object) -> FastAPI:
     """Health and metrics alone. ``parts``: what their routes find in ``app.state``."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        openapi_url=None, docs_url=None, redoc_url=None, telemetry=spans_of_requests(None)
+    )
     for name, part in parts.items():
         setattr(app.state, name, part)
     add_error_handlers(app, has_docs=False)

@@ -76,6 +76,10 @@ class DlrEndpoint:
         """Authenticate by these from now on."""
         self._headers = headers
 
+    def is_authentic(self, headers: Headers, client: tuple[str, int] | None) -> bool:
+        """Whether a call carries the secret, and comes from where it may."""
+        return self._headers.verify(headers) and self._may_call(headers, client)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one call, as an ASGI application."""
         began = time.monotonic()
@@ -90,7 +94,7 @@ class DlrEndpoint:
             await _answer_problem(send, error)
         else:
             request_id = request_id_of(scope["headers"])
-            self._tally.taken(receipt, began, request_id)
+            self._tally.taken(receipt, began, request_id, scope["headers"])
             headers = [*_STORED_HEADERS, *answered_headers(request_id)]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send(_EMPTY)
@@ -106,6 +110,9 @@ class DlrEndpoint:
                 return
             waiter = _ResponseWaiter(request, self._tally)
             waiter.call = self._inbox.submit(self._arrival(request.headers, request.body), waiter)
+        except NotAuthenticated as error:
+            self._tally.refused(error)
+            request.refuse(error.status, *_problem(error))
         except ServiceError as error:
             self._tally.refused(error)
             request.respond(error.status, *_problem(error))
@@ -142,7 +149,7 @@ class DlrEndpoint:
         return probe_answer(headers, self._headers.auth_header)
 
     def _authenticate(self, headers: Headers, client: tuple[str, int] | None) -> None:
-        if not self._headers.verify(headers) or not self._may_call(headers, client):
+        if not self.is_authentic(headers, client):
             self._warn_of_refused(headers, client)
             raise NotAuthenticated("The call does not carry the secret header of our callbacks")
 
@@ -191,7 +198,7 @@ class _ResponseWaiter:
         if isinstance(self.call, Receipt):
             request_id = request_id_of(self._request.headers)
             self._request.respond(200, answered_headers(request_id), b"")
-            self._tally.taken(self.call, self._began, request_id)
+            self._tally.taken(self.call, self._began, request_id, self._request.headers)
         else:
             self.set_exception(_refusal(self.call))
 

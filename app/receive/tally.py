@@ -7,6 +7,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
+
+from opentelemetry.trace import SpanKind, Tracer
 
 from app.errors import ServiceError
 from app.model.london import TimeQuality, parse_local_time
@@ -14,6 +17,7 @@ from app.model.receipt import Receipt
 from app.ops.logs import StepLog, is_request_id
 from app.ops.metrics import METHODS, OTHER, RECEIPT_STATUSES, Metrics
 from app.ops.recent import Recent
+from app.ops.traces import NO_TRACER, as_attributes, handed_in
 from app.server.requests import Headers
 
 ROUTE = "/dlr"
@@ -27,7 +31,16 @@ REASONS = {
 }
 """The reason of a refusal by its HTTP status; any other is that we could not."""
 CODES = (200, *REASONS, 500, 503)
-REQUEST_ID_HEADER = b"x-request-id"
+REQUEST_ID_HEADER, TRACEPARENT_HEADER = b"x-request-id", b"traceparent"
+SPAN = f"POST {ROUTE}"
+SPAN_ATTRIBUTES: dict[str, str | int] = {
+    "http.request.method": "POST",
+    "http.route": ROUTE,
+    "http.response.status_code": 200,
+}
+
+Taken = tuple[Receipt, float, str | None, Headers]
+"""A receipt, how many seconds it took, the request's id, and its headers."""
 
 _HAVE_NO_TIME = frozenset({TimeQuality.RECEIVED, TimeQuality.AHEAD})
 
@@ -35,22 +48,27 @@ _HAVE_NO_TIME = frozenset({TimeQuality.RECEIVED, TimeQuality.AHEAD})
 class Tally:
     """What is told of each call is counted before the event loop waits again."""
 
-    def __init__(self, *, metrics: Metrics, recent: Recent, steps: StepLog) -> None:
+    def __init__(
+        self, *, metrics: Metrics, recent: Recent, steps: StepLog, tracer: Tracer = NO_TRACER
+    ) -> None:
         self._metrics = metrics
         self._recent = recent
         self._steps = steps
-        self._taken: list[tuple[Receipt, float, str | None]] = []
+        self._tracer = tracer
+        self._taken: list[Taken] = []
         self._statuses = {name: metrics.receipts.labels(name) for name in RECEIPT_STATUSES}
         self._other = metrics.receipts.labels(OTHER)
         for code in CODES:
             metrics.http_requests.labels(ROUTE, "POST", str(code))
         self._answered = metrics.http_requests.labels(ROUTE, "POST", "200")
 
-    def taken(self, receipt: Receipt, began: float, request_id: str | None) -> None:
+    def taken(
+        self, receipt: Receipt, began: float, request_id: str | None, headers: Headers
+    ) -> None:
         """A receipt was answered 200. ``began``: by the monotonic clock."""
         if not self._taken:
             asyncio.get_running_loop().call_soon(self._count)
-        self._taken.append((receipt, time.monotonic() - began, request_id))
+        self._taken.append((receipt, time.monotonic() - began, request_id, headers))
 
     def refused(self, error: ServiceError, method: str = "POST") -> None:
         """A call was answered with this problem."""
@@ -63,16 +81,35 @@ class Tally:
     def _count(self) -> None:
         taken, self._taken = self._taken, []
         metrics = self._metrics
-        for status, count in Counter(receipt.content.status for receipt, _, _ in taken).items():
+        for status, count in Counter(receipt.content.status for receipt, *_ in taken).items():
             self._statuses.get(status, self._other).inc(count)
         self._answered.inc(len(taken))
-        metrics.receipt_seconds.observe_all([seconds for _, seconds, _ in taken])
-        lags = [lag for receipt, _, _ in taken if (lag := lag_of(receipt)) is not None]
+        metrics.receipt_seconds.observe_all([seconds for _, seconds, *_ in taken])
+        lags = [lag for receipt, *_ in taken if (lag := lag_of(receipt)) is not None]
         metrics.receipt_lag.observe_all(lags)
         metrics.last_receipt.set_to_current_time()
         self._recent.took(lags)
         if self._steps.is_on:
-            self._steps.log_all("receipt", [_line(receipt, asked) for receipt, _, asked in taken])
+            self._steps.log_all(
+                "receipt", [_line(receipt, asked) for receipt, _, asked, _ in taken]
+            )
+        if self._tracer is not NO_TRACER:
+            self._trace(taken)
+
+    def _trace(self, taken: Sequence[Taken]) -> None:
+        """A span of each, now that it is over: to have it open meanwhile would cost more."""
+        ended = time.time_ns()
+        for receipt, seconds, request_id, headers in taken:
+            span = self._tracer.start_span(
+                SPAN,
+                context=handed_in(dict(headers).get(TRACEPARENT_HEADER)),
+                kind=SpanKind.SERVER,
+                attributes=SPAN_ATTRIBUTES,
+                start_time=ended - int(seconds * 1e9),
+            )
+            if span.is_recording():
+                span.set_attributes(as_attributes(_line(receipt, request_id)))
+            span.end(ended)
 
 
 def lag_of(receipt: Receipt) -> float | None:

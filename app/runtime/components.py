@@ -51,6 +51,7 @@ from app.runtime.configured import (
 from app.runtime.console import build_console
 from app.runtime.evidence import build_evidence
 from app.runtime.journal import build_keeper
+from app.runtime.traces import Traces
 from app.send.breaker import CircuitBreaker
 from app.send.gate import POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE, Gate
 from app.send.outcome_recorder import OutcomeRecorder
@@ -117,6 +118,7 @@ class Components:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.traces = Traces(settings)
         self._background = Background()
         self._run = self._background.run
         self._build_store()
@@ -214,7 +216,12 @@ class Components:
         self.dlr = DlrEndpoint(
             inbox=self.inbox,
             headers=self.callback_headers,
-            tally=Tally(metrics=self.metrics, recent=self.recent, steps=self.steps),
+            tally=Tally(
+                metrics=self.metrics,
+                recent=self.recent,
+                steps=self.steps,
+                tracer=self.traces.tracer,
+            ),
             body_patience=settings.body_timeout,
             now=self._now,
             callers=self.callers,
@@ -265,6 +272,7 @@ class Components:
             breaker=breaker,
             metrics=self.metrics,
             recent=self.recent,
+            tracer=self.traces.tracer,
             throttle=gate.throttle,
             now=self._now,
             journal=self.journal,
@@ -352,6 +360,7 @@ class Components:
             schedule=schedule,
             targets=targets,
             metrics=self.metrics,
+            tracer=self.traces.tracer,
             keep_for=settings.webhook_keep_for,
             max_sockets=files // 4,
             now=self._now,

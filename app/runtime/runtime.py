@@ -145,7 +145,7 @@ class Runtime(Components):
         }
         chains = (sending, receiving, webhooks)
         await asyncio.gather(*(close_in_order(parts, deadline=deadline) for parts in chains))
-        await close_in_order(stores, deadline=deadline)
+        await close_in_order(stores | {"traces": self.traces.close}, deadline=deadline)
         self.bodies.close()
 
     def end_streams(self) -> None:
@@ -158,6 +158,7 @@ class Runtime(Components):
         app = operators_app(
             watch=self.watch,
             spool=self.spool if with_spool else None,
+            gauges=self.gauges,
             exposition=exposition(gauges=self.gauges, metrics=self.metrics),
         )
         return OpsListener(app, self.settings.ops_address)

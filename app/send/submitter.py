@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
+from opentelemetry.trace import Span, StatusCode, Tracer
 
 from app.errors import NotSent, OutcomeUnknown, SubmissionError
 from app.iovox.client import IovoxClient
@@ -21,6 +22,7 @@ from app.model.message import Message, Outcome, Submission
 from app.model.status import Status
 from app.ops.metrics import Metrics
 from app.ops.recent import Recent
+from app.ops.traces import NO_TRACER, as_attributes, calling
 from app.record.journal import Forgotten, Journal
 from app.send import outcomes
 from app.send.breaker import CircuitBreaker
@@ -54,6 +56,7 @@ class Submitter:
         metrics: Metrics,
         recent: Recent,
         throttle: Callable[[], Awaitable[None]],
+        tracer: Tracer = NO_TRACER,
         journal: Journal | None = None,
         now: Now = utc_now,
     ) -> None:
@@ -66,6 +69,7 @@ class Submitter:
         self._metrics = metrics
         self._recent = recent
         self._throttle = throttle
+        self._tracer = tracer
         self._now = now
         self._under_way: set[UUID] = set()
 
@@ -81,7 +85,10 @@ class Submitter:
         """
         self._under_way.add(message.id)
         try:
-            return await self._attempt(message, lease)
+            with calling(self._tracer, "submit", message_id=message.id) as span:
+                result = await self._attempt(message, lease)
+                _tell(span, result)
+                return result
         except Exception:
             # Whatever it was, iovox may have the text, so no error may invite to send again.
             log.exception("attempt_broke_off", message_id=str(message.id))
@@ -180,6 +187,15 @@ class Submitter:
                 todo="check DLR_IOVOX_USERNAME, DLR_IOVOX_SECURE_KEY and our source address",
             )
         log.warning("send_not_accepted", message_id=str(message.id), code=error.code)
+
+
+def _tell(span: Span, result: SubmitResult) -> None:
+    """Not the reasons of a failure: they may quote the number."""
+    span.set_attributes(
+        as_attributes({"status": result.status, "sms_activity_id": result.sms_activity_id})
+    )
+    if result.status is not Status.SUBMITTED:
+        span.set_status(StatusCode.ERROR)
 
 
 def _submission(message: Message, now: datetime) -> Submission:

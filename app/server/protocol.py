@@ -35,7 +35,7 @@ from app.server.heads import content_length, without_upgrade
 from app.server.http10 import without_chunks
 from app.server.lingering import LingeringTransport
 from app.server.reading import CHUNKED_STEP, HEAD_END, Backlog, HeldFlow
-from app.server.requests import CompleteRequest, Headers
+from app.server.requests import CompleteRequest, Headers, Scope
 from app.server.turns import Turns
 
 HEAD_TIMEOUT = 10.0
@@ -107,6 +107,9 @@ class GracefulHttp(HttpToolsProtocol):
             application, "complete_posts", {}
         )
         self._complete_posts = posts
+        self._has_precedence: Callable[[Scope], bool] = getattr(
+            application, "has_precedence", lambda _scope: True
+        )
         self._backlog = Backlog()
         self._turns = _turns_of(self.server_state, self.loop)
 
@@ -274,6 +277,17 @@ class GracefulHttp(HttpToolsProtocol):
     ) -> None:
         """Write the response to a complete request."""
         self._turns.receipt_ends()
+        self._write(request, status, headers, body)
+
+    def write_refusal(
+        self, request: CompleteRequest, status: int, headers: Headers, body: bytes
+    ) -> None:
+        """Write it in its turn; until then the connection's next request waits."""
+        self._turns.receipt_refused()
+        self._turns.begin(partial(self._write, request, status, headers, body))
+
+    def _write(self, request: CompleteRequest, status: int, headers: Headers, body: bytes) -> None:
+        request.response_complete = True
         if request.disconnected or self.transport.is_closing():
             return
         lines = [STATUS_LINE[status]]
@@ -351,7 +365,9 @@ class GracefulHttp(HttpToolsProtocol):
         if cycle.scope["http_version"] != "1.1":
             app = without_chunks(app, cycle)
         start = super()._start_asgi_task
-        if cycle.scope["method"] == "POST" and cycle.scope["raw_path"] in self._complete_posts:
+        scope: Any = cycle.scope
+        is_post = scope["method"] == "POST" and scope["raw_path"] in self._complete_posts
+        if is_post and self._has_precedence(scope):
             start(cycle, self._turns.as_receipt(app))
         else:
             self._turns.begin(partial(start, cycle, app))
@@ -414,6 +430,7 @@ class GracefulHttp(HttpToolsProtocol):
         if not self.transport.is_closing():
             if self._in_head:
                 self.transport.write(response)
+            if self._in_head and response is _TOO_SLOW:
                 self._linger()
             else:
                 self.transport.close()

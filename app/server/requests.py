@@ -47,5 +47,8 @@ class CompleteRequest:
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Write the response, unless the client has disconnected. Call it once, at any time."""
-        self.response_complete = True
         self._connection.write_response(self, status, headers, body)
+
+    def refuse(self, status: int, headers: Headers, body: bytes) -> None:
+        """The same for a stranger's: it has no precedence, and is written when it has its turn."""
+        self._connection.write_refusal(self, status, headers, body)

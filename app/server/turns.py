@@ -52,6 +52,12 @@ class Turns:
         self._receipts -= 1
         self._beside = 0
 
+    def receipt_refused(self) -> None:
+        """It was a stranger's call, whose answer is to wait for its turn: 200 connections that make
+        one after the other held up receipts for a second and a half.
+        """
+        self._receipts -= 1
+
     def as_receipt(self, app: Any) -> Any:
         """The application for a receipt that takes the ASGI path, and waits for no turn."""
 

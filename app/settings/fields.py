@@ -246,6 +246,11 @@ class Settings(BaseSettings):
         3600.0,
         description="how long no receipt may come after a message was accepted, before the alarm",
     )
+    otlp_endpoint: Annotated[BaseUrl | None, BeforeValidator(values.none_if_empty)] = Field(
+        None,
+        description="an OpenTelemetry collector that takes traces by OTLP over HTTP, such as "
+        "http://127.0.0.1:4318; needs the extra `otel`; none is no traces",
+    )
     keep_texts_for: float | None = Field(
         None,
         ge=0,

@@ -11,9 +11,11 @@ from collections import deque
 from uuid import UUID
 
 import structlog
+from opentelemetry.trace import Span, StatusCode, Tracer
 
 from app.model.webhook import Delivery, Webhook, WebhookState, event_payload
 from app.ops.metrics import Metrics
+from app.ops.traces import NO_TRACER, calling, handed_on
 from app.parts.lifecycle import wait_for_event
 from app.store.clock import Now, utc_now
 from app.store.outbox.store import OutboxStore
@@ -52,6 +54,7 @@ class Deliverer:
         schedule: Schedule,
         targets: Targets,
         metrics: Metrics,
+        tracer: Tracer = NO_TRACER,
         lease: UUID,
         lease_until: float,
         now: Now = utc_now,
@@ -63,6 +66,7 @@ class Deliverer:
         self._schedule = schedule
         self._targets = targets
         self._metrics = metrics
+        self._tracer = tracer
         self._lease = lease
         self._clock = asyncio.get_running_loop().time
         self._refreshed_at = self._clock()
@@ -166,7 +170,18 @@ class Deliverer:
             secrets=webhook.secrets_at(now),
         )
         try:
-            return await self._client.post(webhook.url, HEADERS | signed, body)
+            with calling(
+                self._tracer,
+                "deliver",
+                webhook_id=webhook.id,
+                delivery_id=delivery.id,
+                message_id=delivery.message_id,
+                type=delivery.type,
+            ) as span:
+                headers = HEADERS | signed | handed_on()
+                result = await self._client.post(webhook.url, headers, body)
+                _tell(span, result)
+                return result
         except Exception:
             log.exception("webhook_attempt_failed", webhook_id=str(webhook.id))
             return DeliveryResult(None, "the call broke off")
@@ -234,3 +249,10 @@ class Deliverer:
             timeout=self._schedule.timeout,
             connections=self._schedule.concurrency,
         )
+
+
+def _tell(span: Span, result: DeliveryResult) -> None:
+    if result.status_code is not None:
+        span.set_attribute("http.response.status_code", result.status_code)
+    if not result.succeeded:
+        span.set_status(StatusCode.ERROR)

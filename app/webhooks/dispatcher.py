@@ -13,10 +13,12 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
+from opentelemetry.trace import Tracer
 
 from app.errors import StoreRefused, StoreUnavailable
 from app.model.webhook import Webhook
 from app.ops.metrics import Metrics
+from app.ops.traces import NO_TRACER
 from app.parts.lifecycle import wait_for_event
 from app.store.clock import Now, utc_now
 from app.store.outbox.store import OutboxStore, Waiting
@@ -53,6 +55,7 @@ class Dispatcher:
         schedule: Schedule,
         targets: Targets,
         metrics: Metrics,
+        tracer: Tracer = NO_TRACER,
         keep_for: float,
         max_sockets: int,
         now: Now = utc_now,
@@ -62,6 +65,7 @@ class Dispatcher:
         self._schedule = schedule
         self._targets = targets
         self._metrics = metrics
+        self._tracer = tracer
         self._keep_for = timedelta(seconds=keep_for)
         self._max_deliverers = min(MAX_DELIVERERS, max(1, max_sockets // schedule.concurrency))
         self._lease = uuid4()
@@ -137,6 +141,7 @@ class Dispatcher:
                 schedule=self._schedule,
                 targets=self._targets,
                 metrics=self._metrics,
+                tracer=self._tracer,
                 lease=self._lease,
                 lease_until=lease_until,
                 now=self._now,

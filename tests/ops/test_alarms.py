@@ -228,9 +228,16 @@ async def test_a_database_that_forgot(sqlite_world: World) -> None:
 async def test_a_disk_that_is_nearly_full(
     sqlite_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Said while receipts are still taken."""
     async with watched(sqlite_world) as here:
-        monkeypatch.setattr("app.ops.alarms.rules.FREE_BYTES", 2**60)
+        assert (await here.service.client.get("/readyz")).status_code == 200
+        for place in ("app.ops.alarms.rules", "app.ops.gauges"):
+            monkeypatch.setattr(f"{place}.LITTLE_ROOM", 2**60)
         assert "MiB left" in await here.begins(AlarmName.SPOOL_DISK_FULL)
+        readiness = await here.service.client.get("/readyz")
+        assert readiness.status_code == 503
+        assert readiness.json()["reasons"] == ["spool: its disk is nearly full"]
+        assert await post_receipt(here.service.client, receipt("taken")) == 200
 
 
 async def test_two_replicas_raise_one_alarm(world: World) -> None:

@@ -111,7 +111,9 @@ def test_a_message_is_followed_through_replicas_worker_and_proxy(everybody: Ever
         return len(lines(everybody.nginx.access_log(), method="POST")) == 3
 
     assert wait_until(proxied, timeout=5)
-    by_id = {line["request_id"]: line["path"] for line in lines(everybody.nginx.access_log())}
+    ours = lines(everybody.nginx.access_log(), message_id=message_id)
+    assert sorted(line["path"] for line in ours) == ["/dlr", "/dlr", "/v1/messages"]
+    by_id = {line["request_id"]: line["path"] for line in ours}
     assert by_id["follow-me-1"] == "/v1/messages"
     assert {by_id[line["request_id"]] for line in receipts} == {"/dlr"}
 

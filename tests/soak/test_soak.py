@@ -1,7 +1,8 @@
-"""A steady load on everything, while each part is restarted: nothing is lost, doubled, or leaked.
+"""A steady load on everything, while each part is restarted, the database fails over and is set
+back, and a new release comes: nothing is lost, doubled, or leaked.
 
-`make soak MINUTES=30` is the long one. Its first half has the restarts, its second half none: what
-a process uses is measured there.
+`make soak MINUTES=30` is the long one. Its first half has the disturbances, its second half none:
+what a process uses is measured there.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from app.store.engine import Database
+from app.store.schema import migrate
 from tests.cli.running import make_key
 from tests.crash.clients import Clients
 from tests.crash.service import stored
-from tests.soak.world import Replica, Senders, World
-from tests.support.postgresql import PostgresServer
+from tests.soak.world import DATABASE, Replica, Senders, World
+from tests.support.standby import cluster
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "0"))
 IS_LONG = MINUTES >= 5
-SECONDS = MINUTES * 60 or 16.0
+SECONDS = MINUTES * 60 or 6.0
 CHAOS = "refuse=1%,error=0.5%,slow=1%,lost=1%,repeat=2%,reverse=2%"
 SENDS = float(os.environ.get("SOAK_SENDS", "5"))
 """A second, to each replica."""
@@ -42,12 +45,15 @@ log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(SECONDS * 2 + 240)]
 
 
-async def test_nothing_is_lost_doubled_or_leaked(
-    own_postgres: PostgresServer, postgres_url: str, tmp_path: Path
-) -> None:
-    world = World(tmp_path, own_postgres, postgres_url, CHAOS)
-    key = await asyncio.to_thread(make_key, world.settings, "soak", "send", "read")
-    try:
+async def test_nothing_is_lost_doubled_or_leaked(tmp_path: Path) -> None:
+    async with AsyncExitStack() as everything:
+        servers = everything.enter_context(cluster(synchronous=True))
+        database = Database(servers.primary.create_database(DATABASE))
+        await migrate(database)
+        await database.close()
+        world = World(tmp_path, servers, CHAOS)
+        everything.callback(world.close)
+        key = await asyncio.to_thread(make_key, world.settings, "soak", "send", "read")
         await world.start()
         per_second = await half_of_capacity(world) if IS_LONG else 40
         async with AsyncExitStack() as stack:
@@ -58,20 +64,20 @@ async def test_nothing_is_lost_doubled_or_leaked(
                 await stack.enter_async_context(clients)
                 sending = Senders(port, key, per_second=SENDS)
                 senders.append(await stack.enter_async_context(sending))
-            await restart_each_in_turn(world, SECONDS / 2)
+            await disturb(world, SECONDS / 2)
             await watch(world.replicas, SECONDS / 2)
         for replica in world.replicas:
             await replica.service.until_drained(within=60)
-        await until_settled(postgres_url)
+        await until_settled(world.url)
         await world.iovox.count()
 
-        rows = await stored(postgres_url)
+        rows = await stored(world.url)
         for replica in world.replicas:
             prefix = f"{replica.ledger.prefix}-"
             mine = {name: row for name, row in rows.items() if name[0].startswith(prefix)}
             assert replica.ledger.faults(mine) == []
             assert replica.ledger.acknowledged > 0
-        known = await message_ids(postgres_url)
+        known = await message_ids(world.url)
         promised = {each for sending in senders for each in sending.acknowledged}
         assert promised
         assert promised <= known, "acknowledged and gone"
@@ -83,26 +89,32 @@ async def test_nothing_is_lost_doubled_or_leaked(
             assert last[2] <= warm[2] + MORE_DESCRIPTORS, replica.looks
             if MINUTES >= FLAT_AFTER:
                 assert replica.slope() <= SLOPE, replica.looks
-    finally:
-        world.close()
 
 
-async def restart_each_in_turn(world: World, seconds: float) -> None:
-    """At least once each, in the order in which they hurt each other most."""
+async def disturb(world: World, seconds: float) -> None:
+    """Each at least once; a failover and an upgrade no more than once, as there is one of them.
+
+    The short form leaves the upgrade to tests/upgrade: processes of another release are not forked.
+    """
     ends_at = time.monotonic() + seconds
-    turns: list[Callable[[], Awaitable[None]]] = [
+    again: list[Callable[[], Awaitable[None]]] = [
         world.kill_database,
         world.restart_replica,
         world.iovox.restart,
         world.kill_replica,
+        world.roll_back,
     ]
-    pause = max(0.5, seconds / len(turns) / 4)
+    turns = [*again, world.fail_over, *([world.upgrade] if IS_LONG else [])]
+    pause = seconds / len(turns) / 4
     done = 0
-    while done < len(turns) or time.monotonic() < ends_at:
+    while turns or time.monotonic() < ends_at:
+        turn = turns.pop(0) if turns else again[done % len(again)]
+        began = time.monotonic()
+        await turn()
+        log.info("%s took %.1f s", turn.__name__, time.monotonic() - began)
         await asyncio.sleep(pause)
-        await turns[done % len(turns)]()
         done += 1
-    log.info("%d restarts", done)
+    log.info("%d disturbances", done)
 
 
 async def watch(replicas: list[Replica], seconds: float) -> None:

@@ -15,14 +15,18 @@ import psutil
 
 from tests.crash.ledger import Ledger
 from tests.crash.service import HEADERS, SETTINGS, Service
+from tests.record.test_dumps import Commands
 from tests.support.load import drive, post
 from tests.support.ports import free_port
 from tests.support.postgresql import PostgresServer
 from tests.support.process import ServerProcess
+from tests.support.standby import Cluster
+from tests.upgrade.releases import COMPATIBLE, Release, newer
 
 PATIENCE = 90.0
 """Seconds that a client goes on trying."""
 MIB = 1024 * 1024
+DATABASE = "dlr"
 
 
 class Iovox:
@@ -111,9 +115,18 @@ class Replica:
     looks: list[tuple[float, float, int]] = field(default_factory=list)
     """Seconds, MiB resident, open descriptors."""
 
+    async def start(self, release: Release | None) -> None:
+        """None: the release under test, in a fraction of the time."""
+        self.service.close()
+        if release is None:
+            await self.service.fork()
+        else:
+            await self.service.start(env=release.env({}))
+
     def look(self, now: float) -> None:
-        assert self.service._forked is not None
-        process = psutil.Process(self.service._forked.pid)
+        running = self.service._forked or self.service.process
+        assert running is not None
+        process = psutil.Process(running.pid)
         self.looks.append((now, process.memory_info().rss / MIB, process.num_fds()))
 
     def slope(self) -> float:
@@ -127,13 +140,18 @@ class Replica:
 
 
 class World:
-    """Everything that takes part, and how each is restarted."""
+    """Everything that takes part, and how each is restarted, taken over, set back or upgraded."""
 
-    def __init__(self, folder: Path, database: PostgresServer, url: str, chaos: str) -> None:
+    def __init__(self, folder: Path, servers: Cluster, chaos: str) -> None:
         self.iovox = Iovox(chaos)
-        self.database, self.url = database, url
-        self.settings = SETTINGS | {"DLR_DATABASE_URL": url, "DLR_IOVOX_URL": self.iovox.url}
-        self.replicas = [self._replica(folder / name, url) for name in ("a", "b")]
+        self.servers = servers
+        self.primary: PostgresServer = servers.primary
+        self.url = servers.url(DATABASE, words="")
+        self.settings = SETTINGS | {"DLR_DATABASE_URL": self.url, "DLR_IOVOX_URL": self.iovox.url}
+        self.replicas = [self._replica(folder / name, self.url) for name in ("a", "b")]
+        self._release: Release | None = None
+        self._next = folder / "next"
+        self._dumps = Commands(folder)
 
     def _replica(self, folder: Path, url: str) -> Replica:
         folder.mkdir()
@@ -147,20 +165,44 @@ class World:
     async def start(self) -> None:
         await self.iovox.start()
         for replica in self.replicas:
-            await replica.service.fork()
+            await replica.start(None)
 
     async def kill_database(self) -> None:
-        await asyncio.to_thread(self.database.kill)
+        await asyncio.to_thread(self.primary.kill)
         await asyncio.sleep(1)
-        await asyncio.to_thread(self.database.start)
+        await asyncio.to_thread(self.primary.start)
 
     async def restart_replica(self) -> None:
-        await self.replicas[0].service.terminate(within=40)
-        await self.replicas[0].service.fork()
+        await self._restart(self.replicas[0])
 
     async def kill_replica(self) -> None:
         self.replicas[1].service.kill()
-        await self.replicas[1].service.fork()
+        await self.replicas[1].start(self._release)
+
+    async def roll_back(self) -> None:
+        """By the commands of docs/operations.md: what is acknowledged meanwhile is forgotten."""
+        await self._dumps.run(self._dumps.back_up, self.url)
+        await asyncio.sleep(1)
+        await self._dumps.run(self._dumps.swap, self.url)
+        await asyncio.to_thread(self.primary.drop_database, f"{DATABASE}_old")
+
+    async def fail_over(self) -> None:
+        """The standby has every commit that was acknowledged. There is no other one after it."""
+        await asyncio.to_thread(self.primary.kill)
+        await asyncio.to_thread(self.servers.standby.promote)
+        self.primary = self.servers.standby
+
+    async def upgrade(self) -> None:
+        """To a release with one more migration, a replica after the other."""
+        self._release = newer(self._next, ("9001_compatible", COMPATIBLE))
+        done = await asyncio.to_thread(self._release.dlr, ["migrate"], self.settings)
+        assert done.returncode == 0, done.stderr
+        for replica in self.replicas:
+            await self._restart(replica)
+
+    async def _restart(self, replica: Replica) -> None:
+        await replica.service.terminate(within=40)
+        await replica.start(self._release)
 
     def close(self) -> None:
         for replica in self.replicas:

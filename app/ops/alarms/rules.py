@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from app.model.alarm import AlarmName, Counts, Report
+from app.ops.gauges import LITTLE_ROOM
 
 DUE_WITHOUT_WORKER = 20.0
 """Seconds that something may be due with nobody to do it."""
@@ -21,7 +22,6 @@ REFUSED_RECEIPTS = 10
 that we could not take, one is."""
 SPOOL_WAIT = 60.0
 """Seconds that a receipt may wait in the spool."""
-FREE_BYTES = 64 * 1024 * 1024
 GROWTH = 5
 """Messages by which a count grows within GROWTH_WITHIN seconds before it is an alarm."""
 GROWTH_WITHIN = 900.0
@@ -148,7 +148,7 @@ def _spool(s: Situation) -> str | None:
 
 def _disk(s: Situation) -> str | None:
     for one in s.reports:
-        if one.spool_free is not None and one.spool_free < FREE_BYTES:
+        if one.spool_free is not None and one.spool_free < LITTLE_ROOM:
             return f"The disk of the spool of {one.host} has {one.spool_free // 1024**2} MiB left"
     return None
 

@@ -69,14 +69,6 @@ Index("messages_by_app", messages.c.app, messages.c.id.desc())
 Index("messages_by_destination", messages.c.app, messages.c.destination, messages.c.id.desc())
 Index("messages_by_origin", messages.c.app, messages.c.origin, messages.c.id.desc())
 Index(
-    "messages_by_reference",
-    messages.c.app,
-    messages.c.reference,
-    messages.c.id.desc(),
-    postgresql_where=text("reference is not null"),
-    sqlite_where=text("reference is not null"),
-)
-Index(
     "messages_by_state",
     messages.c.app,
     messages.c.state,
@@ -112,6 +104,7 @@ Index(
 )
 
 # Parts of them, as people remember them: the last digits of a number, the beginning of a reference.
+# The latter finds a whole one too, newest first when it is read backwards.
 Index(
     "messages_by_last_digits",
     messages.c.app,

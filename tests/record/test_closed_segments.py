@@ -155,7 +155,8 @@ def test_facts_come_in_batches_up_to_a_place(folder: Path) -> None:
     """Marks are no facts; a gap is told of the batch in which it is."""
     mark = Mark(UUID(int=3), (1, 50), UUID(int=4), ("other",))
     with closing(Writer(folder, DATABASE)) as writer:
-        for fact in (ONE, mark, Gap(), *[TWO] * 600):
+        facts: list[Fact] = [ONE, mark, Gap(), *[TWO] * 600]
+        for fact in facts:
             writer.append(encode(fact))
         until = writer.end
         writer.append(encode(ONE))

@@ -167,3 +167,48 @@ def test_facts_come_in_batches_up_to_a_place(folder: Path) -> None:
     assert find_start(folder, mark.nonce).incarnation == mark.incarnation
     assert find_start(folder, None).incarnation is None
     assert segments(folder) == [1]
+
+
+def test_what_is_read_between_two_places(folder: Path) -> None:
+    for facts in ((ONE,), (TWO, ONE), (ONE, TWO, ONE)):
+        write(folder, *facts)
+    places = [located.position for located in read(folder, (0, 0)) if located]
+    assert [place[0] for place in places] == [1, 2, 2, 3, 3, 3]
+
+    def between(start: tuple[int, int], until: tuple[int, int]) -> list[Fact | None]:
+        return [located and decode(located.raw) for located in read(folder, start, until)]
+
+    assert between(places[1], places[4]) == [TWO, ONE, ONE]
+    assert between(places[2], places[3]) == [ONE]
+    assert between((2, 0), (3, 0)) == [TWO, ONE]
+    assert between((0, 0), places[1]) == [ONE]
+    assert between(places[5], (5, 0)) == [ONE, None]
+    (folder / "0000000002.journal").unlink()
+    assert between(places[0], places[4]) == [ONE, None, ONE]
+    assert between((2, 0), (2, 99)) == [None]
+
+
+def test_what_is_set_aside_is_said_with_what_it_means(folder: Path) -> None:
+    path = write(folder, ONE)
+    path.write_bytes(b"damaged")
+    with capture_logs() as logs:
+        assert facts_in(folder) == [None]
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == ("journal_segment_set_aside", "error")
+    assert (line["path"], line["now"]) == (str(path), path.name + ASIDE)
+    assert line["why"] == "it is no segment of a journal"
+    assert "not brought back" in line["consequence"]
+
+
+def test_a_journal_that_may_not_be_read_is_said_once(folder: Path) -> None:
+    (folder / "lock").mkdir()
+    folders = Folders(folder.parent)
+    with capture_logs() as logs:
+        assert list(folders.orphans(DATABASE)) == []
+        assert folders.rewrite_abandoned(lambda _folder: None) == []
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == ("journal_cannot_be_read", "error")
+    assert line["folder"] == str(folder)
+    assert line["reason"]
+    assert "not brought back" in line["consequence"]
+    assert "read and write" in line["todo"]

@@ -135,6 +135,11 @@ async def test_a_database_set_back_is_erased_again(world: World, rewinder: Rewin
 
     await until(gone, "the database to be erased again", patience=30, every=0.3)
     async with await admin(service) as client:
+
+        async def completed() -> bool:
+            return "completed_at" in (await client.get(f"/v1/erasures/{erasure}")).json()
+
+        await until(completed, "the erasure to be back", patience=30, every=0.2)
         again = (await client.get(f"/v1/erasures/{erasure}")).json()
         assert again["completed_at"] is not None
         assert again["counts"]["messages"] == 1

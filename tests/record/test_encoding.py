@@ -10,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FieldError
+from app.model.audit import Actor, Entry
+from app.model.erasure import Erasure
 from app.model.fact import (
     Accepted,
     Arrived,
+    Audited,
     ClaimedKey,
     Ended,
+    Erased,
     Fact,
     Gap,
     Held,
@@ -60,6 +64,30 @@ STEPS = st.builds(Step, st.sampled_from(Status), TIMES, st.lists(WORDS, max_size
 ARRIVALS = st.builds(
     Arrival, IDS, TIMES, st.binary(max_size=300), st.none() | IDS.filter(lambda id_: id_.int != 0)
 )
+ENTRIES = st.builds(
+    Entry,
+    st.builds(Actor, WORDS, SOME, SOME),
+    action=WORDS,
+    what=SOME,
+    destination=SOME,
+    reference=SOME,
+    details=st.dictionaries(WORDS, WORDS, max_size=2),
+    times=st.integers(1, 99),
+    at=TIMES,
+    id=IDS,
+)
+ERASURES = st.builds(
+    Erasure,
+    id=IDS,
+    requested_at=TIMES,
+    who=WORDS,
+    app=SOME,
+    digest=st.none() | st.binary(min_size=1, max_size=32),
+    number=st.none(),
+    counts=st.dictionaries(WORDS, st.integers(0, 9), max_size=2),
+    erased_at=st.none() | TIMES,
+    completed_at=st.none() | TIMES,
+)
 NAMES = st.lists(WORDS, max_size=3).map(tuple)
 FACTS: st.SearchStrategy[Fact] = st.one_of(
     st.builds(Recorded, st.lists(MESSAGES, max_size=3).map(tuple), st.none() | CLAIMS),
@@ -83,6 +111,12 @@ FACTS: st.SearchStrategy[Fact] = st.one_of(
     st.builds(Met, NAMES),
     st.builds(Held, TIMES, WORDS, SOME),
     st.builds(Settled, IDS, TIMES, TIMES, WORDS),
+    st.builds(Audited, ENTRIES),
+    st.builds(
+        Erased,
+        st.lists(st.tuples(IDS, SOME), max_size=2).map(tuple),
+        st.lists(ERASURES, max_size=2).map(tuple),
+    ),
     st.builds(Gap),
 )
 

@@ -50,8 +50,8 @@ def test_what_is_true_anyhow_is_written_first_and_stays_open(
     journal: Journal, folder: Path
 ) -> None:
     began = journal.end
-    operation = journal.first([ACCEPTED])
-    assert facts_in(folder) == [ACCEPTED]
+    operation = journal.first([ACCEPTED, ACCEPTED])
+    assert facts_in(folder) == [ACCEPTED, ACCEPTED]
     assert (journal.has_open, journal.settled_up_to) == (True, began)
     journal.note(Met(("other",)))
     assert journal.settled_up_to == began
@@ -76,18 +76,18 @@ def test_a_batch_of_receipts_is_one_record(journal: Journal, folder: Path) -> No
 def test_what_a_transaction_made_true_is_written_unless_it_may_be_forgotten(
     journal: Journal, folder: Path
 ) -> None:
-    journal.confirm([ACCEPTED], NOW)
-    assert facts_in(folder) == [ACCEPTED]
+    journal.confirm([ACCEPTED, ACCEPTED], NOW)
+    assert facts_in(folder) == [ACCEPTED, ACCEPTED]
     journal.adopt(LATER)
-    with pytest.raises(Forgotten):
+    with pytest.raises(Forgotten, match="was restored or failed over"):
         journal.confirm([ACCEPTED], NOW)
-    assert facts_in(folder) == [ACCEPTED]
+    assert facts_in(folder) == [ACCEPTED, ACCEPTED]
     assert (journal.holds(NOW), journal.holds(LATER)) == (False, True)
 
 
 def test_before_it_is_open_nothing_is_acknowledged() -> None:
     journal = Journal(is_on=True)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="not open yet"):
         journal.first([ACCEPTED])
     with pytest.raises(Forgotten):
         journal.confirm([ACCEPTED], None)
@@ -101,6 +101,14 @@ def test_switched_off_it_does_nothing(tmp_path: Path) -> None:
     assert (journal.is_checked, journal.has_open, journal.holds(LATER)) == (True, False, True)
     operation.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_closed_it_writes_nothing_more(journal: Journal, folder: Path) -> None:
+    journal.close()
+    journal.close()
+    with pytest.raises(StoreUnavailable):
+        journal.first([ACCEPTED])
+    assert (journal.folder, facts_in(folder)) == (None, [])
 
 
 def test_what_is_left_to_bring_back(journal: Journal) -> None:
@@ -117,7 +125,11 @@ def test_a_disk_that_takes_none_is_said_once_and_stops_nothing() -> None:
     with capture_logs() as logs:
         journal.suspend("no room")
         journal.suspend("no room")
-    assert [line["event"] for line in logs] == ["journal_cannot_be_opened"]
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == ("journal_cannot_be_opened", "error")
+    assert line["reason"] == "no room"
+    assert "database alone" in line["consequence"]
+    assert "DLR_SPOOL_DIR" in line["todo"]
     journal.first([ACCEPTED]).close()
     journal.confirm([ACCEPTED], LATER)
     assert (journal.is_checked, journal.holds(LATER)) == (True, True)
@@ -136,7 +148,13 @@ def test_a_disk_that_fails_and_works_again(
         monkeypatch.setattr(os, "write", real)
         assert journal.note(ACCEPTED)
     assert (journal.failure, journal.written) == (None, 2)
-    assert [line["event"] for line in logs] == ["journal_fails", "journal_works"]
+    fails, works = logs
+    assert (fails["event"], works["event"]) == ("journal_fails", "journal_works")
+    assert (fails["log_level"], works["log_level"]) == ("error", "warning")
+    assert fails["reason"].startswith("5 of ")
+    assert "no room" in works["reason"]
+    assert "database alone" in fails["consequence"]
+    assert "DLR_SPOOL_DIR" in fails["todo"]
     assert facts_in(folder) == [ACCEPTED, Gap(), ACCEPTED]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import FieldError
 from app.model.fact import Ended, OnWire, Recorded
-from app.model.merging import Known, forked_lease, merge_end, merge_record
+from app.model.merging import Known, forked_lease, merge, merge_end, merge_record
 from app.model.message import Message, Request, Step
 from app.model.status import Status
 
@@ -166,3 +166,33 @@ def test_a_record_of_what_was_sent_at_once_is_of_a_lease_too() -> None:
     tried = Known(replace(QUEUED, leases=1))
     assert forked_lease(tried, Recorded((sent,)), sent) == FIRST
     assert forked_lease(tried, Recorded((QUEUED,)), QUEUED) is None
+
+
+def test_each_kind_of_fact_is_merged_by_its_own_rule() -> None:
+    sent = on_wire(1, FIRST)
+    known = merge(None, Recorded((QUEUED,)), QUEUED)
+    assert known == Known(QUEUED, (Step(Status.QUEUED, NOW),))
+    assert merge(known, Recorded(()), None) is known
+    known = merge(known, OnWire(sent), None)
+    assert known is not None
+    assert known.message == sent
+    known = merge(known, ended(Status.REJECTED, 1, FIRST), None)
+    assert known is not None
+    assert known.message.state is Status.REJECTED
+
+
+def test_what_is_given_back_is_due_again_and_known_to_be_queued() -> None:
+    """A message that was sent at once is announced as queued only by this."""
+    at_once = replace(on_wire(1, FIRST), announced=False, lease_until=NOW)
+    assert merged(at_once) == Known(at_once)
+    refused = merged(at_once, ended(Status.REJECTED, 1, FIRST))
+    assert refused is not None
+    assert refused.message.announced is False
+    back = merged(at_once, ended(Status.QUEUED, 1, FIRST, next_attempt_at=NOW))
+    assert back is not None
+    message = back.message
+    assert (message.announced, message.next_attempt_at, message.lease_until) == (True, NOW, None)
+    whole = merged(ended(Status.UNSENT, 3, None, message=QUEUED))
+    assert whole is not None
+    assert whole.message.leases == 3
+    assert whole.message.announced is True

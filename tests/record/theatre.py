@@ -28,6 +28,7 @@ from app.store.ids import new_id
 TEXT = Request("447923221231", "447700900105", "a text")
 CURRENT: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 QUIET = 0.002
+PATIENCE = 1_000
 
 TESTER = Actor("os:tester@here")
 
@@ -149,6 +150,10 @@ class Process:
         for asked in [one for one in self.theatre.iovox.asked if one.process is self]:
             self.theatre.iovox.asked.remove(asked)
             asked.answer.set_result("lost")
+        for _ in range(PATIENCE):  # a transaction that is cancelled half-way may keep its lock,
+            if not self.runtime.database.connections_in_use:
+                break  # which a kernel would take from a process that it has killed
+            await asyncio.sleep(QUIET)
         while self.tasks:
             await asyncio.wait(set(self.tasks), timeout=0.05)
             for task in self.tasks:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from app.record.retention import REST
+from app.store.retention import BATCH
 from bench import data, servers, traffic
 from bench.client import Came, Job
 from bench.measure import run_load
@@ -80,9 +82,9 @@ def measure_purge(stage: Stage) -> Section:
             Mark("p99 beside a purge, to its usual", meanwhile / usual, TIMES_ITS_USUAL),
         ],
         bounds=(
-            "a batch is one transaction of 200 messages, and the purge rests twice as long as the "
-            f"batch took; {count:,} messages, with all that hangs on them, were gone after "
-            f"{took:,.0f} s."
+            f"a batch is one transaction of {BATCH} messages, and the purge rests {REST:g} times "
+            f"as long as the batch took; {count:,} messages, with all that hangs on them, were "
+            f"gone after {took:,.0f} s."
         ),
     )
 

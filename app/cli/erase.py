@@ -14,6 +14,7 @@ from app.cli.database import with_database
 from app.cli.history import utc
 from app.cli.output import AsJson, print_json, remark
 from app.errors import ConfigurationError, NotFound
+from app.model.audit import Action
 from app.model.erasure import Erasure
 from app.model.message import Message
 from app.model.numbers import read_number
@@ -75,7 +76,8 @@ def _strike(settings: Settings, disk: str) -> None:
         raise typer.BadParameter("must be a disk's id, as the erasure names it") from None
 
     async def strike_and_go_on(database: Database) -> bool:
-        is_struck = await DiskStore(database).strike_disk(disk_id)
+        entry = os_actor().did(Action.STRIKE_DISK, disk_id)
+        is_struck = await DiskStore(database).strike_disk(disk_id, entry=entry)
         await _eraser(settings, database).run_once()
         return is_struck
 

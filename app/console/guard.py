@@ -84,7 +84,7 @@ class ConsoleRoute(APIRoute):
             except ServiceError as error:
                 return error_page(request, error)
             except Exception as error:  # noqa: BLE001  people get a page, whatever happens
-                log.error("console_failed", path=request.url.path, reason=repr(error)[:300])
+                log.error("console_failed", route=self.path, reason=type(error).__name__)
                 return error_page(request, ServiceError("The failure is logged."))
 
         async def guarded(request: Request) -> Response:

@@ -65,4 +65,5 @@ class Recording:
 
     async def refused(self, request: Request) -> None:
         """Somebody asked for a page that they may not see."""
-        await self._failures.count_refused(actor_of(request), request.url.path[:200])
+        route = request.scope["route"].path  # what is typed into an address may be a number
+        await self._failures.count_refused(actor_of(request), f"{request.method} {route}")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from html import unescape
 from typing import Any
+from urllib.parse import unquote
 
 from phonenumbers import NumberParseException, national_significant_number, parse
 
@@ -20,23 +22,25 @@ _SHORTEST_WORD = 4
 everywhere.
 """
 _BETWEEN = r"[^0-9A-Za-z]{0,3}"
+_NOWHERE = r"(?!)"
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})")
 
 
 class Mentions:
     """Finds one number, given as E.164 digits, and words that stand beside it."""
 
-    def __init__(self, number: str, words: Sequence[str] = ()) -> None:
-        self.national = _national(number)
+    def __init__(self, number: str, words: Iterable[str | None] = ()) -> None:
+        """An empty number, of what was erased before, is mentioned nowhere."""
+        self.national = _national(number) if number else ""
         """Its digits without the country's: what all of its notations have in common."""
         apart = _BETWEEN.join(re.escape(digit) for digit in self.national)
-        with_prefix = rf"\+?(?:[0-9]{{1,6}}{_BETWEEN}){{0,2}}{apart}"
-        named = [re.escape(word) for word in words if len(word) >= _SHORTEST_WORD]
+        with_prefix = rf"\+?(?:[0-9]{{1,6}}{_BETWEEN}){{0,2}}{apart}" if number else _NOWHERE
+        named = [re.escape(word) for word in words if word and len(word) >= _SHORTEST_WORD]
         self._pattern = re.compile("|".join([*named, with_prefix]))
 
     def are_in(self, text: str | None) -> bool:
         """Whether the text mentions it."""
-        return bool(text) and self._pattern.search(_plain(text or "")) is not None
+        return bool(text) and any(map(self._pattern.search, _readings(text or "")))
 
     def are_in_bytes(self, body: bytes) -> bool:
         """Whether the body of a request mentions it."""
@@ -50,7 +54,7 @@ class Mentions:
     def erased_from_json(self, stored: str) -> str:
         """JSON with it erased from each of its texts."""
         value = self._erased(json.loads(stored))
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
     def _erased(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -69,6 +73,16 @@ def _national(number: str) -> str:
         return national_significant_number(parse(f"+{number}", None))
     except NumberParseException:
         return number
+
+
+def _readings(text: str) -> Iterator[str]:
+    """The text as it is, and as JSON, HTML, and the addresses of requests mean it."""
+    shown = _plain(text)
+    yield shown
+    if "&" in shown:
+        yield _plain(unescape(shown))
+    if "%" in shown:
+        yield _plain(unquote(shown))
 
 
 def _plain(text: str) -> str:

@@ -19,6 +19,7 @@ from app.ops.metrics import Metrics
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull, Waiter
 from app.receive.recorder import Call, Recorder
 from app.receive.spool_queue import SpoolQueue
+from app.record.erased_lately import ErasedLately
 from app.store.watch import DatabaseWatch
 
 LARGEST_BATCH = 256
@@ -52,11 +53,14 @@ class Inbox:
         metrics: Metrics,
         patience: float,
         writers: int,
+        erased: ErasedLately | None = None,
     ) -> None:
         """``patience``: seconds that a receipt waits for the database before the spool is used.
 
-        ``writers``: batches that are committed concurrently.
+        ``writers``: batches that are committed concurrently. Bodies of what is ``erased`` are not
+        kept.
         """
+        self._erased = erased or ErasedLately()
         self._recorder = recorder
         self._spool = spool
         self._watch = watch
@@ -139,7 +143,7 @@ class Inbox:
                 waiter.set_result(None)
 
     async def _spool_all(self, calls: Sequence[Call]) -> None:
-        await self._spool.append([call.arrival for call in calls])
+        await self._spool.append([call.arrival for call in self._erased.strip(calls)])
         self._metrics.receipts_spooled.inc(len(calls))
 
     def _begin(self, calls: Sequence[Call]) -> Commit:

@@ -10,6 +10,7 @@ import structlog
 from app.errors import StoreRefused, StoreUnavailable
 from app.model.receipt import Receipt, Rejection
 from app.ops.metrics import Metrics
+from app.record.erased_lately import ErasedLately
 from app.record.journal import Journal
 from app.store.failures import retry_transient
 from app.store.receipts import ReceiptStore
@@ -33,11 +34,13 @@ class Recorder:
         metrics: Metrics,
         announce: Callable[[], None],
         journal: Journal | None = None,
+        erased: ErasedLately | None = None,
     ) -> None:
         """``announce`` is called after every commit that may have written events. The ``journal``
-        has every call before the database does.
+        has every call before the database does. Bodies of what is ``erased`` are not kept.
         """
         self._store = store
+        self._erased = erased or ErasedLately()
         self._journal = journal or Journal()
         self._metrics = metrics
         self._announce = announce
@@ -49,6 +52,7 @@ class Recorder:
         and kept as a rejection with the reason; the others are committed without it. Otherwise it
         would block everything behind it in the spool.
         """
+        calls = self._erased.strip(calls)
         operation = self._journal.first_arrivals([call.arrival for call in calls])
         try:
             await self._record(calls)

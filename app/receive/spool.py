@@ -127,13 +127,16 @@ class Spool:
                 self._committed_up_to = up_to
 
     def tidy(self) -> None:
-        """Give disk space back once all is drained. Raises Unavailable."""
+        """Once all is drained, give disk space back, and leave nothing of it in the log. Raises
+        Unavailable.
+        """
         with self._repairing():
             connection = self._current()
             if self._committed_up_to:
                 self._replace_emptied(connection)
-            elif self.path.stat().st_size > SHRINK_ABOVE and not self.depth():
-                connection.execute("vacuum")
+            elif not self.depth():
+                if self.path.stat().st_size > SHRINK_ABOVE:
+                    connection.execute("vacuum")
                 connection.execute("pragma wal_checkpoint(truncate)")
 
     def cleanse(self) -> bool:

@@ -41,6 +41,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
         connection.execute(f"pragma journal_size_limit = {LARGEST_LOG}")
+        connection.execute("pragma secure_delete = on")  # what is drained is not left in free pages
         connection.execute(_SCHEMA)
         connection.execute(f"{_SELECT} limit 0", (0,))
     except BaseException:

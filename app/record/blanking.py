@@ -16,6 +16,7 @@ from app.model.fact import Arrived, Audited, ClaimedKey, Ended, Fact, OnWire, Re
 from app.model.mentions import Mentions
 from app.model.message import Message
 from app.model.receipt import Arrival, Receipt, interpret
+from app.model.status import Status
 from app.record.encoding import decode, encode
 from app.record.framing import Damaged, Raw, unframe
 
@@ -89,19 +90,21 @@ class Forgetting:
             return None
         if self._are_in(key.key):
             return None
-        return replace(key, answer=None) if self._are_in(key.answer) else key
+        answer = key.answer
+        for one in self._mentions:
+            if answer is not None and one.are_in(answer):
+                left = one.erased_from_json(answer)
+                answer = left if len(left) <= len(answer) else None
+        return replace(key, answer=answer)
 
     def _ended(self, fact: Ended) -> Ended:
         if fact.message_id not in self._ids:
             return fact
-        reasons = tuple(one for one in fact.step.reasons if not self._are_in(one))
+        # Nobody knows any more what of iovox's words quotes the text or the reference.
         return replace(
             fact,
-            step=replace(fact.step, reasons=reasons),
-            errors=tuple(
-                FieldError(one.field, "" if self._are_in(one.message) else one.message)
-                for one in fact.errors
-            ),
+            step=replace(fact.step, reasons=()),
+            errors=tuple(FieldError(one.field, "") for one in fact.errors),
             message=fact.message and self._message(fact.message),
             frees=self._key(fact.frees),
         )
@@ -111,7 +114,7 @@ class Forgetting:
         is_hers = isinstance(call, Receipt) and call.sms_activity_id in self._names
         if not is_hers and not any(one.are_in_bytes(arrival.body) for one in self._mentions):
             return arrival
-        body = _least(arrival.body) if isinstance(call, Receipt) else b""
+        body = least(arrival.body, self._mentions) if isinstance(call, Receipt) else b""
         return arrival._replace(body=body.ljust(len(arrival.body)))
 
 
@@ -149,14 +152,19 @@ def messages_with_text(fact: Fact | None) -> set[UUID]:
     return {one.id for one in found if one is not None and one.request.text}
 
 
-def _least(body: bytes) -> bytes:
-    """A receipt with nothing but what decides its status."""
+def least(body: bytes, mentions: Collection[Mentions] = ()) -> bytes:
+    """A receipt's body with nothing but what decides its status; without what of that mentions one
+    of the numbers.
+    """
     try:
         found: dict[str, Any] = json.loads(body)
         kept = {name: found[name] for name in KEPT_FIELDS if name in found}
     except (ValueError, TypeError, AttributeError):
         return b""
-    least = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode(
+    for name in KEPT_FIELDS[1:]:
+        if any(one.are_in(str(kept.get(name, ""))) for one in mentions):
+            kept[name] = None if name != "status" else Status.UNKNOWN
+    shortest = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode(
         "utf-8", "surrogatepass"
     )
-    return least if len(least) <= len(body) else b""
+    return shortest if len(shortest) <= len(body) else b""

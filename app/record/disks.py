@@ -26,19 +26,22 @@ from app.model.mentions import Mentions
 from app.record.blanking import Change, Forgetting, WithoutTexts, blank, messages_with_text
 from app.record.closed_segments import rewrite
 from app.record.encoding import decode
+from app.record.erased_lately import ErasedLately
 from app.record.folders import Folders
 from app.record.framing import Damaged
 from app.record.journal import Journal
-from app.record.segments import read_segment, segments
+from app.record.segments import database_of, read_segment, segments
 from app.store.erasing.disks import DiskStore
-from app.store.erasing.store import ErasureStore
+from app.store.erasing.store import LATE, ErasureStore
 from app.store.removals import RemovalStore
 
 IDENTITY = "identity"
 LOOK_EVERY = 2.0
 SEEN_EVERY = 60.0
-TEXTS_EVERY = 20.0
+TEXTS_EVERY = 15.0
 """Seconds between rewritings of the journal where it would keep texts for too long."""
+LEARN_ALL_EVERY = 3600.0
+"""Seconds after which what was erased long ago is forgotten."""
 OVERLAP = timedelta(minutes=1)
 """How far back what was taken away is looked for again: commits are not in the order of times."""
 MOST_REMEMBERED = 50_000
@@ -49,7 +52,7 @@ log = structlog.get_logger(__name__)
 class DiskKeeper:
     """``cleanse_spool`` returns whether nothing waits in the spool, and its file was rewritten;
     ``has_spool`` is False in a process without one. ``keep_for``: seconds that the journal keeps
-    facts.
+    facts. ``erased`` is told what was erased lately.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class DiskKeeper:
         folder: Path,
         journal: Journal,
         cleanse_spool: Callable[[], Awaitable[bool]],
+        erased: ErasedLately,
         keep_for: float,
         drops_texts: bool,
     ) -> None:
@@ -75,10 +79,12 @@ class DiskKeeper:
         self.has_spool = True
         self._since = timedelta(seconds=keep_for)
         self._drops_texts = drops_texts
-        self._seen_at = self._texts_at = float("-inf")
-        self._told: dict[UUID, None] = {}
-        self._without_texts: set[int] = set()
-        """Segments of our own that have no text any more."""
+        self._erased = erased
+        self._seen_at = self._texts_at = self._learned_at = float("-inf")
+        self._told: dict[object, None] = {}
+        self._written = 0
+        self._without_texts: set[Path] = set()
+        """Segments that have no text any more."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -94,7 +100,10 @@ class DiskKeeper:
             await asyncio.sleep(LOOK_EVERY)
 
     async def run_once(self) -> None:
-        """What is due now: tell the journal, register, confirm erasures, drop texts."""
+        """What is due now: learn what was erased, tell the journal, register, confirm erasures,
+        drop texts.
+        """
+        await self.learn()
         disk = self._identity()
         if disk is None:
             return  # the journal is not open, or the database is being looked into
@@ -115,6 +124,16 @@ class DiskKeeper:
             self._texts_at = now
             await self._drop_texts()
 
+    async def learn(self) -> None:
+        """What was erased lately. From then on no body of it is written here."""
+        now = asyncio.get_running_loop().time()
+        are_all = now - self._learned_at > LEARN_ALL_EVERY
+        moment = self._removals.now() - (LATE if are_all else OVERLAP)
+        found = await self._removals.erased_since(moment)
+        self._erased.learn(found.ids, are_all=are_all)
+        if are_all:
+            self._learned_at = now
+
     def _identity(self) -> UUID | None:
         if not self._journal.is_on:
             return identity(self._folder)
@@ -130,14 +149,14 @@ class DiskKeeper:
         new: list[Fact] = [
             Audited(entry) for entry in reversed(found.entries) if entry.id not in self._told
         ]
-        ids = tuple(one for one in found.erased.ids if one[0] not in self._told)
-        erasures = tuple(one for one in found.erased.erasures if one.id not in self._told)
+        ids = tuple(one for one in found.erased.ids if one not in self._told)
+        erasures = tuple(one for one in found.erased.erasures if _version(one) not in self._told)
         if ids or erasures:
             new.append(Erased(ids, erasures))
         if new:
             self._journal.confirm(new, incarnation)
-        told = [entry.id for entry in found.entries]
-        told += [id_ for id_, _ in ids] + [one.id for one in erasures]
+        told: list[object] = [entry.id for entry in found.entries]
+        told += [*ids, *map(_version, erasures)]
         self._told.update(dict.fromkeys(told))
         while len(self._told) > MOST_REMEMBERED:
             del self._told[next(iter(self._told))]
@@ -172,22 +191,45 @@ class DiskKeeper:
         return {UUID(one.name) for one in abandoned}
 
     async def _drop_texts(self) -> None:
-        """Take texts out of our journal that the database does not keep any more."""
+        """Take texts out of journals that the database does not keep any more: out of ours, and of
+        those whose processes are gone.
+        """
         folder = self._journal.folder
-        if not self._journal.is_on or folder is None or not self._journal.is_checked:
+        if folder is None or not self._journal.is_checked:
             return
-        below = self._journal.begin_segment()
-        if below is None:
+        if self._journal.written != self._written and self._journal.begin_segment() is None:
             return
-        numbers = [n for n in segments(folder) if n < below and n not in self._without_texts]
+        self._written = self._journal.written
+        newest, _ = self._journal.end
+        await self._drop_texts_in(folder, [n for n in segments(folder) if n < newest])
+        database = await asyncio.to_thread(database_of, folder)
+        if database is None:
+            return
+        orphans = await asyncio.to_thread(list, self._folders.orphans(database))
+        try:
+            for orphan, _ in orphans:
+                await self._drop_texts_in(orphan, segments(orphan))
+        finally:
+            for _, lock in orphans:
+                lock.release()
+
+    async def _drop_texts_in(self, folder: Path, numbers: Collection[int]) -> None:
         for number in numbers:
+            segment = folder / str(number)
+            if segment in self._without_texts:
+                continue
             ids = await asyncio.to_thread(_ids_with_text, folder, number)
             gone = await self._removals.without_text(ids) if ids else set()
             if gone:
                 change = WithoutTexts(gone)
                 await asyncio.to_thread(rewrite, folder, number, partial(blank, change=change))
             if not ids - gone:
-                self._without_texts.add(number)
+                self._without_texts.add(segment)
+
+
+def _version(erasure: Erasure) -> tuple[UUID, bool]:
+    """It is told of when the database has nothing of it any more, and when no disk has."""
+    return erasure.id, erasure.completed_at is not None
 
 
 def identity(folder: Path) -> UUID:

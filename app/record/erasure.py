@@ -142,11 +142,14 @@ class Eraser:
         if erasure.erased_at is None:
             await self.erase(erasure)
         current = await self.find(erasure.id)
+        if current.completed_at is not None:  # by another process, as this one was too slow
+            return False
         if current.erased_at is None or current.waiting_for:
             return False
         # Once more: what was on a disk has come into the database meanwhile.
         await self._store.erase_mentions(current)
         await self._store.drop_late_bodies()
+        await self._store.renew_statistics()
         await self._store.complete(current.id)
         return True
 

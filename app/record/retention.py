@@ -21,12 +21,12 @@ from app.model.audit import Action, Actor, Entry
 from app.store.retention import RECORD, TEXTS, Batch, RetentionStore
 
 DAILY = timedelta(days=1)
-AT_ONCE = timedelta(seconds=15)
+AT_ONCE = timedelta(seconds=10)
 """How often texts are looked for where they are kept for less than a day."""
 JUST_ANSWERED = timedelta(seconds=10)
 """Where texts are not kept at all, they go this long after iovox has answered."""
 LOOK_EVERY = 5.0
-REST = 2.0
+REST = 3.0
 """How long the pause after a batch is, in times of the batch."""
 SHORTEST_REST = 0.005
 SERVICE = Actor("service")
@@ -59,28 +59,25 @@ class Purger:
         ``progress`` is told after each batch; ``still`` is asked whether to go on. The audit has
         one entry, in the transaction of the first batch that deleted something.
         """
-        entry = actor.did(Action.PURGE, details={"before": before.isoformat()})
-        entry = _once(entry)
+        entry = _once(actor.did(Action.PURGE, details={"before": before.isoformat()}))
         store, counts = self._store, Counts()
-
-        async def messages(after: UUID) -> Batch:
-            return await store.purge_messages(before=before, after=after, entry=entry)
-
-        kinds: dict[str, Callable[[UUID], Awaitable[Batch]]] = {"messages": messages}
         for name, purge in (
-            ("unmatched ids", store.purge_unmatched),
-            ("rejected calls", store.purge_rejected),
-            ("events", store.purge_events),
-            ("webhook deliveries", store.purge_told),
-            ("audit entries", store.purge_audit),
+            ("messages", store.purge_messages),
+            ("unmatched ids", _without_place(store.purge_unmatched)),
+            ("rejected calls", _without_place(store.purge_rejected)),
+            ("events", _without_place(store.purge_events)),
+            ("webhook deliveries", _without_place(store.purge_told)),
+            ("audit entries", _without_place(store.purge_audit)),
+            ("notes of what was erased", _without_place(store.purge_erased)),
         ):
-            kinds[name] = _without_place(purge, before, entry)
-        for name, purge_batch in kinds.items():
             after: UUID | None = UUID(int=0)
+            telling: Entry | None = entry
             while after is not None:
                 if still is not None and not await still():
                     return counts
-                batch = await self._rested(purge_batch(after))
+                batch = await self._rested(purge(before=before, after=after, entry=telling))
+                if batch.changed and name != "audit entries":  # among which it may be itself
+                    telling = None
                 counts[name] = counts.get(name, 0) + batch.changed
                 counts["receipts"] = counts.get("receipts", 0) + batch.receipts
                 after = batch.after
@@ -181,10 +178,8 @@ class Retention:
         return is_ours
 
 
-def _without_place(
-    purge: Callable[..., Awaitable[Batch]], before: datetime, entry: Entry
-) -> Callable[[UUID], Awaitable[Batch]]:
-    async def of_any(_after: UUID) -> Batch:
+def _without_place(purge: Callable[..., Awaitable[Batch]]) -> Callable[..., Awaitable[Batch]]:
+    async def of_any(*, before: datetime, after: UUID, entry: Entry | None) -> Batch:  # noqa: ARG001  there is no place
         return await purge(before=before, entry=entry)
 
     return of_any

@@ -5,12 +5,13 @@ The settings are trusted, as they come from the operator, and validated before a
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, StoreRefused, StoreUnavailable
 from app.feed.hub import Hub
 from app.iovox.client import IovoxClient
 from app.lookup.lookups import Lookups
@@ -34,6 +35,7 @@ from app.receive.spool_queue import SpoolQueue
 from app.receive.tally import Tally
 from app.record.audit import Auditor
 from app.record.disks import DiskKeeper
+from app.record.erased_lately import ErasedLately
 from app.record.erasure import Eraser
 from app.record.journal import Journal
 from app.record.retention import SERVICE, Purger, Retention
@@ -105,6 +107,8 @@ INTAKE_ASYNCPG_CONNECTIONS = 4
 """Of these, in asyncpg's pool, for batches of receipts: two in parallel, the drainer, and one that
 hangs. The others are SQLAlchemy's, for rejected calls and for health checks."""
 
+RETRY_EVERY = 5.0
+"""Seconds until a purge that is repeated is tried again."""
 RESERVED_DIVISOR = 4
 """1 / 4 of the connections to iovox is reserved for API requests; the queue uses the others."""
 
@@ -180,11 +184,13 @@ class Components:
     def _build_receive(self) -> None:
         settings = self.settings
         self.callback_headers = callback_headers(settings)
+        self.erased_lately = ErasedLately()
         self.recorder = Recorder(
             store=self.receipts,
             metrics=self.metrics,
             announce=self._announce_events,
             journal=self.journal,
+            erased=self.erased_lately,
         )
         self.keeper = build_keeper(
             settings,
@@ -205,6 +211,7 @@ class Components:
             metrics=self.metrics,
             patience=settings.commit_timeout,
             writers=self.intake.writes_at_once,
+            erased=self.erased_lately,
         )
         self.drainer = Drainer(
             spool=self.spool,
@@ -496,6 +503,7 @@ class Components:
             folder=settings.spool_dir,
             journal=self.journal,
             cleanse_spool=self.spool.cleanse,
+            erased=self.erased_lately,
             keep_for=settings.journal_for,
             drops_texts=keep_texts_for is not None
             and timedelta(days=keep_texts_for).total_seconds() < settings.journal_for,
@@ -505,7 +513,14 @@ class Components:
         """The database was set back to before a purge."""
 
         async def purge() -> None:
-            await Purger(RetentionStore(self.database)).purge(before, actor=SERVICE)
+            while True:
+                try:
+                    await Purger(RetentionStore(self.database)).purge(before, actor=SERVICE)
+                except (StoreUnavailable, StoreRefused) as error:
+                    log.warning("purge_waits", reason=error.detail)
+                    await asyncio.sleep(RETRY_EVERY)
+                else:
+                    return
 
         self._run(purge(), "purge again")
 

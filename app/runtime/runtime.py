@@ -43,6 +43,9 @@ class Runtime(Components):
             await self.watch.check_now()
         if not self.watch.is_up:
             log.error("started_without_database", reason=self.watch.reason)
+        else:
+            with suppress(StoreUnavailable):  # again, every few seconds
+                await self.disk.learn()
         self._run(self.watch.run(), "watch")
         self._run(self.schema.run(self.watch), "schema")
         self._run(self.failures.run(), "failures")

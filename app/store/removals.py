@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 
@@ -19,7 +19,7 @@ from app.model.fact import Erased
 from app.store.any_of import chunks
 from app.store.audit import append, entry_of
 from app.store.engine import Database
-from app.store.erasing.places import erase_again
+from app.store.erasing.again import erase_again
 from app.store.erasing.store import erasure_of, row_of
 from app.store.tables import api_keys, audit, erased, erasures, messages
 
@@ -53,7 +53,11 @@ class RemovalStore:
             .order_by(erased.c.erased_at.desc())
             .limit(MOST)
         )
-        ended = select(*erasures.c).where(erasures.c.completed_at > moment).limit(MOST)
+        ended = (
+            select(*erasures.c)
+            .where(or_(erasures.c.erased_at > moment, erasures.c.completed_at > moment))
+            .limit(MOST)
+        )
         async with self._database.read(patience=PATIENCE) as connection:
             entries = [entry_of(row) for row in await connection.execute(newest)]
             rows = (await connection.execute(gone)).all()
@@ -97,16 +101,38 @@ class RemovalStore:
                 await connection.execute(update(api_keys).where(this).values(revoked_at=at))
         now = self.now()
         for one in gone:
-            for some in chunks(list(one.ids), AT_ONCE):
-                async with self._database.write(patience=PATIENCE) as connection:
-                    await erase_again(connection, dict(some), now)
             async with self._database.write(patience=PATIENCE) as connection:
                 new = (lite if self._database.is_sqlite else pg).insert(erasures)
                 for erasure in one.erasures:
-                    await connection.execute(new.values(row_of(erasure)).on_conflict_do_nothing())
+                    # What had not been completed yet, or was by then: each may come first.
+                    completed = func.coalesce(new.excluded.completed_at, erasures.c.completed_at)
+                    await connection.execute(
+                        new.values(row_of(erasure)).on_conflict_do_update(
+                            index_elements=["id"], set_={"completed_at": completed}
+                        )
+                    )
+            await self._erase_again(one.ids, now)
+        await self._erase_again(await self._come_back(), now)
         purged = [
             datetime.fromisoformat(str(one.details["before"]))
             for one in entries
             if one.action == Action.PURGE and "before" in one.details
         ]
         return max(purged, default=None)
+
+    async def _erase_again(self, ids: Sequence[tuple[UUID, str | None]], now: datetime) -> None:
+        for some in chunks(ids, AT_ONCE):
+            async with self._database.write(patience=PATIENCE) as connection:
+                await erase_again(connection, dict(some), now)
+
+    async def _come_back(self) -> Sequence[tuple[UUID, str | None]]:
+        """Messages that the database knows to be erased, and that another process's journal has
+        brought back.
+        """
+        query = (
+            select(erased.c.id, erased.c.sms_activity_id)
+            .join(messages, messages.c.id == erased.c.id)
+            .where(messages.c.erased_at.is_(None))
+        )
+        async with self._database.read(patience=PATIENCE) as connection:
+            return [(row.id, row.sms_activity_id) for row in await connection.execute(query)]

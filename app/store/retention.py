@@ -25,8 +25,9 @@ from app.model.webhook import DeliveryState
 from app.store.any_of import any_of
 from app.store.audit import append
 from app.store.engine import Database
+from app.store.erasing.store import LATE
 from app.store.evidence.telling import tell_of_lost_texts, tell_of_purge
-from app.store.rollups import hours_of, mark
+from app.store.purging import delete_any, delete_messages
 from app.store.tables import (
     audit,
     deliveries,
@@ -42,6 +43,8 @@ from app.store.tables import (
 
 TEXTS, RECORD, EVENTS = "texts", "record", "events"
 """Names of rows: what there is to do, and how far the log of events is deleted."""
+BATCH = 50
+"""Messages in a batch, which takes a few milliseconds: shorter ones cost more than they spare."""
 EVENTS_TO_A_MESSAGE = 5
 """That many cost as much: nothing hangs on them."""
 PATIENCE = 30.0
@@ -70,7 +73,7 @@ class RetentionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.now = database.clock.now
-        self.batch_size = 200
+        self.batch_size = BATCH
         """On SQLite a receipt waits for the whole batch."""
 
     async def claim(self, name: str, *, lease: UUID, every: timedelta) -> bool:
@@ -147,7 +150,7 @@ class RetentionStore:
             if changed:
                 await tell_of_lost_texts(connection, ripe, before)
             if ripe:
-                await self._delete(connection, retention_waiting, retention_waiting.c.id, ripe)
+                await delete_any(connection, retention_waiting.c.id, ripe)
         return Batch(changed, rows[-1].id if len(rows) == size else None)
 
     async def purge_messages(
@@ -160,7 +163,7 @@ class RetentionStore:
         async with self._database.write(patience=PATIENCE) as connection:
             rows = await _older(connection, before=before, after=after, limit=size)
             ripe = [row for row in rows if _is_ripe(row, before)]
-            gone = await self._delete_messages(connection, ripe) if ripe else 0
+            gone = await delete_messages(connection, ripe) if ripe else 0
             if ripe:
                 names = [row.sms_activity_id for row in ripe if row.sms_activity_id is not None]
                 ids = [row.id for row in ripe]
@@ -183,8 +186,8 @@ class RetentionStore:
             found = (await connection.execute(query)).scalars().all()
             still = await self._lock(connection, deliveries, column.sms_activity_id, found)
             names = [row.sms_activity_id for row in still if row.message_id is None]
-            gone = await self._delete(connection, receipts, receipts.c.sms_activity_id, names)
-            await self._delete(connection, deliveries, column.sms_activity_id, names)
+            gone = await delete_any(connection, receipts.c.sms_activity_id, names)
+            await delete_any(connection, column.sms_activity_id, names)
             await tell_of_purge(connection, before, sms_activity_ids=names)
             await append(connection, [entry] if names else [])
         return Batch(len(names), UUID(int=0) if len(found) == self.batch_size else None, gone)
@@ -236,6 +239,11 @@ class RetentionStore:
             await append(connection, [entry] if ids else [])
         return Batch(len(ids), UUID(int=0) if len(ids) == self.batch_size else None)
 
+    async def purge_erased(self, *, before: datetime, entry: Entry | None = None) -> Batch:
+        """Delete what was noted of erasures, once no receipt of theirs can come any more."""
+        before = min(before, self.now() - LATE)
+        return await self._purge(erased, erased.c.erased_at < before, entry)
+
     async def count(self, before: datetime) -> dict[str, int]:
         """How much a purge would delete now."""
         column, below = messages.c, id_lower_bound(before)
@@ -247,6 +255,9 @@ class RetentionStore:
             "rejected calls": select(func.count()).where(rejected_receipts.c.received_at < before),
             "events": select(func.count()).where(events.c.recorded_at < before),
             "audit entries": select(func.count()).where(audit.c.at < before),
+            "notes of what was erased": select(func.count()).where(
+                erased.c.erased_at < min(before, self.now() - LATE)
+            ),
         }
         async with self._database.read() as connection:
             return {
@@ -276,26 +287,6 @@ class RetentionStore:
         statement = update(messages).where(still, messages.c.message != GONE).values(message=GONE)
         return (await connection.execute(statement, {"ids": list(ids)})).rowcount
 
-    async def _delete_messages(self, connection: AsyncConnection, rows: Sequence[Any]) -> int:
-        """Receipts first, then deliveries, then messages: the order of locks everywhere."""
-        ids = [row.id for row in rows]
-        names = [row.sms_activity_id for row in rows if row.sms_activity_id is not None]
-        await self._lock(connection, receipts, receipts.c.sms_activity_id, names)
-        await self._lock(connection, deliveries, deliveries.c.sms_activity_id, names)
-        await self._lock(connection, messages, messages.c.id, ids)
-        gone = await self._delete(connection, receipts, receipts.c.sms_activity_id, names)
-        await self._delete(connection, deliveries, deliveries.c.sms_activity_id, names)
-        outbox = webhook_deliveries
-        await self._delete(connection, outbox, outbox.c.message_id, ids)
-        await self._delete(connection, erased, erased.c.id, ids)
-        resent = any_of(messages.c.resend_of, "ids", is_sqlite=self._database.is_sqlite)
-        await connection.execute(
-            update(messages).where(resent).values(resend_of=None), {"ids": ids}
-        )
-        await self._delete(connection, messages, messages.c.id, ids)
-        await mark(connection, {hour for id_ in ids for hour in hours_of(id_)})
-        return gone
-
     async def _lock(
         self, connection: AsyncConnection, table: Table, column: ColumnElement[Any], values: Any
     ) -> Sequence[Any]:
@@ -307,15 +298,6 @@ class RetentionStore:
         shown = [*keys, *([table.c.message_id] if table is deliveries else [])]
         query = select(*shown).where(these).order_by(*keys).with_for_update()
         return (await connection.execute(query, {"values": list(values)})).all()
-
-    async def _delete(
-        self, connection: AsyncConnection, table: Table, column: ColumnElement[Any], values: Any
-    ) -> int:
-        if not values:
-            return 0
-        these = any_of(column, "values", is_sqlite=self._database.is_sqlite)
-        gone = await connection.execute(delete(table).where(these), {"values": list(values)})
-        return gone.rowcount
 
 
 async def _older(

@@ -71,6 +71,25 @@ async def test_sends_receipts_and_reads_of_apps_leave_none(own_world: World) -> 
     assert await entries(own_world) == []
 
 
+async def test_the_audit_costs_a_send_and_a_receipt_nothing(own_world: World) -> None:
+    """Neither knows of its table: without it both go on, and people are shown nothing."""
+    database = own_world.service.runtime.database
+    async with database.write() as connection:
+        await connection.execute(text("alter table audit rename to elsewhere"))
+    message = await own_world.message(Status.DELIVERED)
+    sent = {"origin": "447700900001", "destination": "+447700900123", "message": "Hello"}
+    sender = own_world.as_app("sender")
+    for headers in ({"Prefer": "respond-async"}, {"Idempotency-Key": "one"}):
+        assert (await sender.post("/v1/messages", json=sent, headers=headers)).status_code == 202
+    batch = {"messages": [sent, sent]}
+    assert (await sender.post("/v1/messages/batch", json=batch)).status_code == 202
+    found = await own_world.as_app("billing").get(f"/v1/messages/{message.id}")
+    assert (found.status_code, found.json()["status"]) == (200, "DELIVERED")
+    assert (await own_world.admin.get(f"/v1/messages/{message.id}")).status_code == 503
+    async with database.write() as connection:
+        await connection.execute(text("alter table elsewhere rename to audit"))
+
+
 async def test_texts_revealed_are_told_message_by_message(own_world: World) -> None:
     messages = [await own_world.message(Status.DELIVERED) for _ in range(3)]
     support = own_world.as_app("support")

@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Action | LeavesNone] = {
     "evidence verify": LeavesNone("reads a file that its user has"),
     "evidence audit": LeavesNone("compares, and shows no message's content"),
     "evidence stamp": LeavesNone("adds a time stamp to a checkpoint, and changes no record"),
+    "evidence cosign": LeavesNone("adds a co-signature to a checkpoint, and changes no record"),
     "doctor": LeavesNone("looks, and changes nothing"),
     "alarms": LeavesNone(OVER_THE_API),
     "serve": LeavesNone("starts a process"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from app.store.erasing.disks import DiskStore
 from tests.cli.here import dlr
 from tests.lookup.world import living
 from tests.support.external import ExternalPostgres
-from tests.support.postgresql import PostgresServer
+from tests.support.postgresql import PostgresServer, find_binaries
 
 NUMBER = "447700900123"
 WORDS = (NUMBER, "Dear Ms Confidential", "case-of-ms-confidential")
@@ -74,6 +75,8 @@ def test_the_disk_of_a_service_that_ran_is_waited_for_or_struck(env: dict[str, s
     assert f"Waits for disk {gone} at gone-host" in done.stderr
     assert dlr(["erase", "--strike", str(gone)], env).returncode == 0
     assert dlr(["erase", "--strike", str(gone)], env).returncode == 1
+    (told,) = dlr(["audit", "--action", "disk.strike", "--json"], env).stdout.splitlines()
+    assert json.loads(told)["what"] == str(gone)
     assert erase("--destination", NUMBER, env=env)["completed_at"] is not None
 
 
@@ -132,11 +135,19 @@ def test_nothing_is_left_in_the_files_of_postgresql(
     asyncio.run(_execute(postgres_url, "checkpoint"))
     files = asyncio.run(_files_of(postgres_url))
     assert_found(_read(files), True)
+    assert_found(dumped(postgres_url), True)
     erase_all_of_her({"DLR_DATABASE_URL": postgres_url})
+    assert_found(dumped(postgres_url), False)
     asyncio.run(_execute(postgres_url, "vacuum (full, analyze)"))
     asyncio.run(_execute(postgres_url, "checkpoint"))
     files = asyncio.run(_files_of(postgres_url))
     assert_found(_read(files), False)
+
+
+def dumped(postgres_url: str) -> bytes:
+    """What `pg_dump` writes: all of the database as text."""
+    command = [str(find_binaries() / "pg_dump"), "--inserts", postgres_url]
+    return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 def erase_all_of_her(env: dict[str, str]) -> None:

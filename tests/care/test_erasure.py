@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import LargeBinary, Text, select, update
+from sqlalchemy import LargeBinary, Text, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.model.audit import Action
@@ -24,9 +25,11 @@ from app.model.status import Status
 from app.model.webhook import event_payload
 from app.receive.spool import Spool
 from app.store.column_types import UtcTime
+from app.store.console_sessions import ConsoleSessionStore, SignIn
 from app.store.engine import Database
 from app.store.erasing.disks import DiskStore
 from app.store.outbox.store import OutboxStore
+from app.store.presence import PresenceStore
 from app.store.tables import messages, metadata, receipts, webhook_deliveries
 from tests.care.places import ERASED, KEPT
 from tests.lookup.world import World, faults, living
@@ -73,6 +76,9 @@ async def everywhere(world: World) -> Person:
     ).json()["id"]
     sent = await world.message(Status.SUBMITTED, sms_activity_id="hers", **about)
     await receipt(world, "hers", {"to": NOTATIONS[1], "mark": BODY_MARK})
+    words = {"status_reason": f"to {NOTATIONS[1]}", "delivery_status": f"of {REFERENCE}"}
+    await receipt(world, "hers", words)
+    await receipt(world, "hers", {"status_reason": "2"}, f"heard of {NOTATIONS[2]}")
     rejected = await world.message(Status.REJECTED, **about)
     async with runtime.database.write() as connection:
         quoting = f"Destination Invalid: {NOTATIONS[3]} ({TEXT})"
@@ -102,15 +108,25 @@ async def everywhere(world: World) -> Person:
     batch = {"messages": [message(destination=f"{NUMBER}9999", message="x" * 161)]}
     key = {"Idempotency-Key": f"batch-{NUMBER}"}
     assert (await app.post("/v1/messages/batch", json=batch, headers=key)).status_code == 202
-    batch = {"messages": [message(destination=f"x{NUMBER}")]}
+    batch = {"messages": [message(destination=f"x {NOTATIONS[1]}")]}
     key = {"Idempotency-Key": "another-batch"}
     assert (await app.post("/v1/messages/batch", json=batch, headers=key)).status_code == 202
     await fill_outbox(world, webhook)
+    await left_by_people(world)
     for client in (world.admin, world.as_app("support")):
         await client.get("/v1/messages", params={"destination": WRITTEN})
         await client.get("/v1/messages", params={"reference": REFERENCE})
         await client.get("/v1/messages", params={"origin": NUMBER})
     return Person(sent, rejected, queued, other)
+
+
+async def left_by_people(world: World) -> None:
+    """Why the queue is held, and the page that somebody wants who is signing in."""
+    database = world.service.runtime.database
+    await PresenceStore(database).hold("someone", f"until {NOTATIONS[3]} has called back")
+    page = f"/messages?q=%2B44%20{NUMBER[2:6]}%20{NUMBER[6:]}"
+    until = datetime.now(UTC) + timedelta(minutes=10)
+    await ConsoleSessionStore(database).leave(b"state", SignIn("nonce", "verifier", page), until)
 
 
 AT = "2026-11-22T09:00:00+00:00"
@@ -149,7 +165,11 @@ async def left_of_her(world: World) -> list[str]:
     """The rows that still tell something of her."""
     rows = (await everything(world.service.runtime.database)).splitlines()
     words = (TEXT, REFERENCE, BODY_MARK)
-    return [row for row in rows if ANY_NOTATION.search(row) or any(word in row for word in words)]
+    return [
+        row
+        for row in rows
+        if ANY_NOTATION.search(unquote(row)) or any(word in row for word in words)
+    ]
 
 
 async def erased(world: World, destination: str = WRITTEN) -> dict[str, Any]:
@@ -187,7 +207,7 @@ async def test_she_is_everywhere_before_and_nowhere_afterwards(world: World) -> 
     tables = {row.partition(":")[0] for row in before}
     assert tables == {
         "messages", "receipts", "rejected_receipts", "idempotency_keys", "webhook_deliveries",
-        "audit",
+        "audit", "deliveries", "queue_holds", "console_sign_ins",
     }  # fmt: skip
     stats = (await world.admin.get("/v1/stats", params={"by": "reason"})).json()
     found = await erased(world)
@@ -196,8 +216,8 @@ async def test_she_is_everywhere_before_and_nowhere_afterwards(world: World) -> 
     assert found["counts"] == {
         "messages": 3,
         "cancelled": 1,
-        "receipts": 2,
-        "webhook_deliveries": 1,
+        "receipts": 4,
+        "webhook_deliveries": 2,
         "rejected_calls": 5,
         "idempotency_keys": 2,
         "audit_entries": 6,
@@ -216,7 +236,9 @@ async def shows_the_rest(world: World, person: Person) -> None:
         assert shown[gone] is None
     assert shown["erased_at"] is not None
     assert (shown["status"], shown["sms_activity_id"]) == ("DELIVERED", "hers")
-    assert [step["status"] for step in shown["history"]] == ["SUBMITTED", "DELIVERED"]
+    assert sorted(step["status"] for step in shown["history"]) == [
+        "DELIVERED", "DELIVERED", "SUBMITTED", "UNKNOWN",
+    ]  # fmt: skip
     refused = (await world.admin.get(f"/v1/messages/{person.rejected.id}")).json()
     assert refused["errors"][0]["message"].startswith("Destination Invalid: (erased)")
     cancelled = (await world.admin.get(f"/v1/messages/{person.queued.id}")).json()
@@ -274,8 +296,40 @@ async def test_bodies_that_come_later_are_dropped(world: World) -> None:
         assert {tuple(row) for row in rows} == {
             ("hers", "DELIVERED"),
             ("hers", "FAILED"),
+            ("hers", "UNKNOWN"),
             ("late", "DELIVERED"),
         }
+
+
+async def test_where_the_number_is_forgotten_nothing_mentions_it(world: World) -> None:
+    """A process that was too slow goes on with an erasure that another one has completed."""
+    await everywhere(world)
+    found = await erased(world, SOMEONE_ELSE)
+    runtime = world.service.runtime
+    completed_ = await runtime.eraser.find(UUID(found["id"]))
+    assert completed_.number is None
+    before = await left_of_her(world)
+    assert not await runtime.eraser._go_on(completed_)
+    await runtime.eraser._store.erase_mentions(completed_)
+    assert not await runtime.eraser._store.erase_messages(completed_)
+    assert await left_of_her(world) == before
+
+
+@pytest.mark.postgresql
+async def test_the_planners_statistics_hold_nothing_of_her(postgres_url: str) -> None:
+    async with living(postgres_url, default_region="GB") as world:
+        for _ in range(20):
+            await world.message(Status.DELIVERED, destination=NUMBER, text=TEXT)
+        database = world.service.runtime.database
+        async with database.write() as connection:
+            await connection.execute(text("analyze"))
+        query = text("select count(*) from pg_stats where most_common_vals::text like :number")
+        for is_left in (True, False):
+            async with database.read() as connection:
+                found = await connection.execute(query, {"number": f"%{NUMBER}%"})
+                assert bool(found.scalar_one()) is is_left
+            if is_left:
+                assert (await erased(world))["completed_at"] is not None
 
 
 async def test_messages_sent_afterwards_are_not_erased(world: World) -> None:

@@ -23,6 +23,8 @@ FOUND = [
     "07700\u200b900123",  # a space of no width
     r"0\u0037700900123",  # as JSON may escape it
     "call 07700 900123 or write",
+    "?to=%2B44%207700%20900%20123",  # in an address
+    "&#48;7700&nbsp;900123",
 ]
 OTHERS = ["447700900124", "07700 900 12", "77009-a-00123", "", "7 7 0 0 something 9 0 0 1 2 3"]
 
@@ -63,3 +65,9 @@ def test_json_stays_json() -> None:
 def test_bytes_that_are_no_text() -> None:
     assert Mentions(NUMBER).are_in_bytes(b"\xff\x00" + NUMBER.encode())
     assert not Mentions(NUMBER).are_in_bytes(b"\xff\x00")
+
+
+def test_no_number_is_mentioned_nowhere() -> None:
+    nobody = Mentions("")
+    assert not any(nobody.are_in(text) for text in (*FOUND, *OTHERS))
+    assert nobody.erased_from("call 07700 900123") == "call 07700 900123"

@@ -14,9 +14,12 @@ import pytest
 from sqlalchemy import select
 
 from app.model.audit import Action, Actor
+from app.model.message import Message
 from app.record import disks, retention
 from app.record import erasure as erasures
+from app.record.erasure import Eraser
 from app.record.retention import Purger
+from app.store.erasing.store import ErasureStore
 from app.store.keys import KeyStore
 from app.store.removals import RemovalStore
 from app.store.retention import RetentionStore
@@ -46,8 +49,8 @@ async def settle_down(service: Service) -> None:
     await asyncio.sleep(1.3)  # a beat, and a look at what was taken away
 
 
-async def post_receipt(service: Service, sms_activity_id: str) -> None:
-    body = {"sms_activity_id": sms_activity_id, "status": "DELIVERED", "mark": MARK, "to": NUMBER}
+async def post_receipt(service: Service, sms_activity_id: str, status: str = "DELIVERED") -> None:
+    body = {"sms_activity_id": sms_activity_id, "status": status, "mark": MARK, "to": NUMBER}
     call: dict[str, Any] = {"content": json.dumps(body), "headers": {"X-Secret": SECRET}}
     assert (await service.client.post("/dlr", **call)).status_code == 200
 
@@ -113,6 +116,12 @@ async def test_nothing_of_her_is_left_on_the_disk(world: World) -> None:
     after = on_disk(service)
     assert [word for word in WORDS if word.encode() in after] == []
     assert b"for someone else" in after
+    await post_receipt(service, hers["sms_activity_id"], "FAILED")
+    late = on_disk(service)
+    assert late.count(hers["sms_activity_id"].encode()) > after.count(
+        hers["sms_activity_id"].encode()
+    )
+    assert [word for word in WORDS if word.encode() in late] == []
     assert service.runtime.journal.failure is None
     for one in (hers, other):
         assert (await service.look(one["id"]))["status"] in ("DELIVERED", "SUBMITTED")
@@ -148,6 +157,41 @@ async def test_a_database_set_back_is_erased_again(world: World, rewinder: Rewin
     assert (shown["status"], shown["destination"], shown["message"]) == ("DELIVERED", None, None)
     assert shown["erased_at"] is not None
     assert [word for word in WORDS if word.encode() in on_disk(service)] == []
+
+
+async def test_what_was_queued_is_not_sent_after_all(world: World, rewinder: Rewinder) -> None:
+    """`dlr erase` has no journal of its own: that it cancelled is known by what was erased."""
+    service = await world.service(await world.iovox())
+    await settle_down(service)
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    queued = (await service.send(to(ENDING, message=TEXT, send_at=later))).json()
+    await asyncio.sleep(1.2)
+    before = rewinder.keep()
+    found = await service.runtime.messages.find(UUID(queued["id"]))
+    assert found is not None
+    eraser = Eraser(
+        ErasureStore(service.runtime.database),
+        cancel=lambda one: _cancelled(service, one),
+        key=None,
+        announce=lambda: None,
+        wake=lambda: None,
+    )
+    await eraser.request(NUMBER, OPERATOR)
+    await eraser.run_once()
+    await settle_down(service)
+    rewinder.put_back(before)
+
+    async def is_erased() -> bool:
+        return (await service.look(queued["id"]))["erased_at"] is not None
+
+    await until(is_erased, "it to be erased again", patience=30, every=0.2)
+    assert (await service.look(queued["id"]))["status"] == "CANCELLED"
+    assert TEXT not in await in_database(service)
+
+
+async def _cancelled(service: Service, message: Message) -> bool:
+    store = service.runtime.messages
+    return await store.cancel(message, datetime.now(UTC)) is not None
 
 
 async def test_set_back_to_before_she_was_there(world: World, rewinder: Rewinder) -> None:

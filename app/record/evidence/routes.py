@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.errors import Conflict, NotFound, Unavailable
+from app.record.audit import Auditor
 from app.record.evidence.answers import (
     CheckpointPage,
     CheckpointsQuery,
@@ -20,10 +21,12 @@ from app.record.evidence.answers import (
 )
 from app.record.evidence.desk import EvidenceDesk
 from app.record.evidence.models import Evidence
+from app.web.actor import TheActor
 from app.web.caller import AnyCaller, OwnReadCaller
 from app.web.paths import OWNED_MESSAGE_ID
 from app.web.problems import problems
 from app.web.routing import KeyedRoute
+from app.web.state import from_state
 
 router = APIRouter(route_class=KeyedRoute, tags=["evidence"])
 
@@ -37,6 +40,7 @@ async def the_desk(request: Request) -> EvidenceDesk:
 
 
 TheDesk = Annotated[EvidenceDesk, Depends(the_desk)]
+TheAuditor = Annotated[Auditor, from_state("auditor")]
 
 
 @router.get(
@@ -109,9 +113,13 @@ async def get_evidence(
     asked: Annotated[EvidenceQuery, Query()],
     caller: OwnReadCaller,
     desk: TheDesk,
+    auditor: TheAuditor,
+    actor: TheActor,
 ) -> Response:
     """One document, which `dlr evidence verify` checks without this service. Keep its bytes as they
     are. It holds the text, so it is for the message's app and for admins, and not for `support`.
     """
     data = await desk.of_message(id, app=caller.changes, since=asked.since)
+    if caller.is_admin:
+        await auditor.looked(actor, [id], revealed=False)
     return Response(data, media_type="application/json")

@@ -15,6 +15,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.model.audit import Entry
+from app.store.audit import append
 from app.store.engine import Database
 from app.store.tables import disks, erasure_confirmations, erasures, processes
 
@@ -42,8 +44,8 @@ class DiskStore:
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(delete(disks).where(gone))
 
-    async def strike_disk(self, disk: UUID) -> bool:
-        """A disk is gone for good; False if there is none with this id.
+    async def strike_disk(self, disk: UUID, *, entry: Entry | None = None) -> bool:
+        """A disk is gone for good; False if there is none with this id. ``entry`` is the audit's.
 
         A process that was not told to stop may be back, so its disk is left out of what is open now
         alone.
@@ -53,7 +55,9 @@ class DiskStore:
             process = next((row for row in await _running(connection) if row.id == disk.hex), None)
             if process is None:
                 gone = await connection.execute(delete(disks).where(disks.c.id == disk))
+                await append(connection, [entry] if gone.rowcount else [])
                 return gone.rowcount > 0
+            await append(connection, [entry])
             new = _insert(connection, disks).on_conflict_do_nothing()
             row = {"id": disk, "host": process.host, "seen_at": process.seen_at}
             await connection.execute(new, row)

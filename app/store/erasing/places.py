@@ -1,4 +1,4 @@
-"""The places where something of a message can be, and how it is erased from each.
+"""Messages to a number, and what hangs on them: how they are erased.
 
 All functions are parts of a transaction of the caller's. A test fails for a text column of the
 tables that is classified in none of its lists.
@@ -12,8 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
-from sqlalchemy import delete as delete_from
+from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,16 +21,18 @@ from app.model.mentions import Mentions
 from app.model.search import LAST_DIGITS
 from app.model.status import Status
 from app.model.webhook import WebhookState, erased_payload
+from app.store.erasing.keys import erase_keys
 from app.store.evidence.telling import tell_of_erased_elsewhere, tell_of_erasure
 from app.store.outbox.deliveries import insert_pending
+from app.store.rollups import REASON, hours_of, mark
 from app.store.tables import (
     audit,
     deliveries,
     erased,
-    idempotency_keys,
+    erasures,
     messages,
     receipts,
-    rejected_receipts,
+    rollup_counts,
     webhook_deliveries,
     webhooks,
 )
@@ -61,9 +62,12 @@ async def locked(
     return (await connection.execute(query)).all()
 
 
+def _mentions_of(row: Row[*tuple[Any, ...]]) -> Mentions:
+    return Mentions(row.destination, [row.reference, row.message])
+
+
 def _erased_values(row: Row[*tuple[Any, ...]], now: datetime) -> dict[str, Any]:
-    words = [word for word in (row.reference, row.message) if word]
-    mentions = Mentions(row.destination, words)
+    mentions = _mentions_of(row)
     return {
         "destination": "",
         "message": "",
@@ -75,21 +79,42 @@ def _erased_values(row: Row[*tuple[Any, ...]], now: datetime) -> dict[str, Any]:
     }
 
 
-async def erase_receipts(
-    connection: AsyncConnection, names: Sequence[str], mentions: Mentions
-) -> int:
-    """Drop bodies; words of iovox's stay, unless they mention the number."""
-    if not names:
-        return 0
+async def erase_receipts(connection: AsyncConnection, of: Mapping[str, Mentions]) -> int:
+    """Drop bodies, by iovox's ids; words of iovox's stay, unless they mention what is erased."""
     column = receipts.c
-    these = column.sms_activity_id.in_(names)
-    like = f"%{mentions.national}%"
-    for each in (column.delivery_status, column.status_reason, column.receipt_timestamp):
-        await connection.execute(
-            update(receipts).where(these, each.like(like)).values({each.name: None})
-        )
+    these = column.sms_activity_id.in_(of)
+    said = (column.status, column.delivery_status, column.status_reason, column.receipt_timestamp)
+    query = select(column.sms_activity_id, column.digest, *said).where(these)
+    for row in (await connection.execute(query)).all():
+        mentions = of[row.sms_activity_id]
+        quoting: dict[str, Any] = {
+            each.name: None for each in said if mentions.are_in(getattr(row, each.name))
+        }
+        if "status" in quoting:
+            quoting["status"] = Status.UNKNOWN
+        if quoting:
+            this = (column.sms_activity_id == row.sms_activity_id) & (column.digest == row.digest)
+            await connection.execute(update(receipts).where(this).values(quoting))
+    await _erase_reasons(connection, of)
     dropped = update(receipts).where(these, func.length(column.body) > 0).values(body=b"")
     return (await connection.execute(dropped)).rowcount
+
+
+async def _erase_reasons(connection: AsyncConnection, of: Mapping[str, Mentions]) -> None:
+    """Erase the reasons that statistics count by, where they are no number but quote one."""
+    column = deliveries.c
+    query = select(column.sms_activity_id, column.message_id, column.reason).where(
+        column.sms_activity_id.in_(of), column.reason.is_not(None)
+    )
+    hours: set[int] = set()
+    for row in (await connection.execute(query)).all():
+        if of[row.sms_activity_id].are_in(row.reason):
+            this = column.sms_activity_id == row.sms_activity_id
+            await connection.execute(update(deliveries).where(this).values(reason=None))
+            counted = (rollup_counts.c.kind == REASON) & (rollup_counts.c.key == row.reason)
+            await connection.execute(delete(rollup_counts).where(counted))
+            hours |= set(hours_of(row.message_id)) if row.message_id else set()
+    await mark(connection, hours)
 
 
 async def _erase_deliveries(
@@ -107,8 +132,7 @@ async def _erase_deliveries(
     for one in deliveries_left.all():
         body = json.loads(one.body)
         row = by_id[one.message_id]
-        mentions = Mentions(row.destination, [row.reference] if row.reference else [])
-        error = one.error and mentions.erased_from(one.error)
+        error = one.error and _mentions_of(row).erased_from(one.error)
         if body.get("data", {}).get("reference") is None and error == one.error:
             continue
         if "reference" in body.get("data", {}):
@@ -140,62 +164,22 @@ async def _tell(
             await insert_pending(connection, webhook.id, payloads, now)
 
 
-async def _erase_keys(
-    connection: AsyncConnection,
-    ids: Sequence[UUID],
-    references: Collection[str],
-    mentions: Mentions,
-) -> int:
-    """Delete the idempotency keys of erased messages that are their references or the number: the
-    others tell nothing, and keep a repeated request from becoming a second text.
-    """
-    column = idempotency_keys.c
-    tells = or_(column.key.in_(references), column.key.like(f"%{mentions.national}%"))
-    theirs = column.message_id.in_(ids) & tells
-    return (await connection.execute(delete_from(idempotency_keys).where(theirs))).rowcount
-
-
-async def erase_answers(connection: AsyncConnection, mentions: Mentions, like: str) -> int:
-    """Erase idempotency keys that are the number, and answers to batches that quote it."""
-    column = idempotency_keys.c
-    gone = await connection.execute(delete_from(idempotency_keys).where(column.key.like(like)))
-    count = gone.rowcount
-    query = select(column.app, column.key, column.answer).where(column.answer.like(like))
-    for row in (await connection.execute(query)).all():
-        await connection.execute(
-            update(idempotency_keys)
-            .where(column.app == row.app, column.key == row.key)
-            .values(answer=mentions.erased_from_json(row.answer))
-        )
-        count += 1
-    return count
-
-
-async def erase_searches(
-    connection: AsyncConnection, number: str, mentions: Mentions, like: str
-) -> set[UUID]:
-    """Erase the number from what was searched for, and from other details of the audit; returns the
-    ids of the entries.
-    """
-    column = audit.c
-    # Who searched for the last digits searched for this number, too.
-    parts = [number[-length:] for length in range(LAST_DIGITS, len(number) + 1)]
-    searched = update(audit).where(column.destination.in_(parts)).returning(column.id)
-    changed = await connection.execute(searched.values(destination=None, once=None))
-    found = set(changed.scalars())
-    query = select(column.id, column.details).where(column.details.like(like))
-    for row in (await connection.execute(query)).all():
-        details = mentions.erased_from_json(row.details)
-        this = update(audit).where(column.id == row.id)
-        await connection.execute(this.values(details=details, once=None))
-        found.add(row.id)
-    return found
+async def _erase_references(connection: AsyncConnection, references: Collection[str]) -> set[UUID]:
+    """Erase them from what was searched for; returns the ids of the audit's entries."""
+    if not references:
+        return set()
+    parts = {part for reference in references for part in _beginnings(reference)}
+    entries = update(audit).where(audit.c.reference.in_(parts)).returning(audit.c.id)
+    changed = await connection.execute(entries.values(reference=None, once=None))
+    return set(changed.scalars())
 
 
 async def note_erased(
     connection: AsyncConnection, found: Mapping[UUID, str | None], now: datetime
 ) -> None:
-    """Note ids of what is erased, with iovox's where there is one."""
+    """Note ids of what is erased, with iovox's where there is one: a database that was set back is
+    erased once more by them.
+    """
     if not found:
         return
     new = _insert(connection, erased)
@@ -211,66 +195,43 @@ async def note_erased(
     )
 
 
+async def count(connection: AsyncConnection, erasure_id: UUID, found: Mapping[str, int]) -> None:
+    """Add to what was counted, in the transaction of what was done."""
+    if not any(found.values()):
+        return
+    this = erasures.c.id == erasure_id
+    stored = select(erasures.c.counts).where(this).with_for_update()
+    counts = json.loads((await connection.execute(stored)).scalar_one())
+    counts |= {name: counts.get(name, 0) + number for name, number in found.items()}
+    await connection.execute(update(erasures).where(this).values(counts=json.dumps(counts)))
+
+
 async def erase_all(
-    connection: AsyncConnection,
-    number: str,
-    rows: Sequence[Row[*tuple[Any, ...]]],
-    now: datetime,
+    connection: AsyncConnection, rows: Sequence[Row[*tuple[Any, ...]]], now: datetime
 ) -> dict[str, int]:
     """Erase messages that the caller has locked, and all that hangs on them; what was erased."""
-    ids = [row.id for row in rows]
-    names = [row.sms_activity_id for row in rows if row.sms_activity_id is not None]
-    references = {row.reference for row in rows if row.reference is not None}
-    mentions = Mentions(number)
-    bodies = await erase_receipts(connection, names, mentions)
+    of = {row.sms_activity_id: _mentions_of(row) for row in rows if row.sms_activity_id}
+    bodies = await erase_receipts(connection, of)
     for row in rows:
         await connection.execute(
             update(messages).where(messages.c.id == row.id).values(_erased_values(row, now))
         )
-    await note_erased(connection, {row.id: row.sms_activity_id for row in rows}, now)
-    await tell_of_erasure(connection, rows)
     erased_deliveries = await _erase_deliveries(connection, rows)
     await _tell(connection, rows, now)
-    searched: set[UUID] = set()
-    if references:
-        parts = {part for reference in references for part in _beginnings(reference)}
-        entries = update(audit).where(audit.c.reference.in_(parts)).returning(audit.c.id)
-        changed = await connection.execute(entries.values(reference=None, once=None))
-        searched = set(changed.scalars())
-        await note_erased(connection, dict.fromkeys(searched), now)
-        await tell_of_erased_elsewhere(connection, entries=searched)
+    references = {row.reference for row in rows if row.reference is not None}
+    searches = await _erase_references(connection, references)
+    keys = await erase_keys(connection, {row.id: _mentions_of(row) for row in rows}, references)
+    gone = {row.id: row.sms_activity_id for row in rows}
+    await note_erased(connection, gone | dict.fromkeys([*searches, *keys]), now)
+    await tell_of_erasure(connection, rows)
+    await tell_of_erased_elsewhere(connection, entries=searches)
     return {
         "messages": len(rows),
         "receipts": bodies,
         "webhook_deliveries": erased_deliveries,
-        "idempotency_keys": await _erase_keys(connection, ids, references, mentions),
-        "audit_entries": len(searched),
+        "idempotency_keys": len(keys),
+        "audit_entries": len(searches),
     }
-
-
-async def erase_again(
-    connection: AsyncConnection, found: Mapping[UUID, str | None], now: datetime
-) -> None:
-    """Erase what a database that was set back has again, by the ids that were noted."""
-    rows = await locked(connection, found)
-    for row in rows:
-        if row.erased_at is None:
-            await erase_all(connection, row.destination, [row], now)
-    column = receipts.c
-    these = column.sms_activity_id.in_([name for name in found.values() if name is not None])
-    back = update(receipts).where(these, func.length(column.body) > 0).values(body=b"")
-    names = (await connection.execute(back.returning(column.sms_activity_id))).scalars().all()
-    await connection.execute(
-        update(rejected_receipts).where(rejected_receipts.c.id.in_(found)).values(body=b"")
-    )
-    searched = (audit.c.destination, audit.c.reference, audit.c.details)
-    searches = update(audit).where(
-        audit.c.id.in_(found), or_(*(each.is_not(None) for each in searched))
-    )
-    gone = searches.values(destination=None, reference=None, once=None, details=None)
-    entries = (await connection.execute(gone.returning(audit.c.id))).scalars().all()
-    await tell_of_erased_elsewhere(connection, sms_activity_ids=set(names), entries=entries)
-    await note_erased(connection, found, now)
 
 
 def _beginnings(reference: str) -> Iterator[str]:

@@ -7,14 +7,13 @@ for a text column that nobody has classified.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Row, func, insert, or_, select, text, update
 
 from app.model.audit import Entry
 from app.model.erasure import KINDS, Disk, Erasure
@@ -24,28 +23,23 @@ from app.model.status import Status
 from app.store.audit import append
 from app.store.engine import Database
 from app.store.erasing.disks import unregistered
-from app.store.erasing.places import (
-    erase_all,
-    erase_answers,
-    erase_receipts,
-    erase_searches,
-    locked,
-    note_erased,
-    to_number,
-)
-from app.store.evidence.telling import forget_values, tell_of_erased_elsewhere
-from app.store.ids import new_id
+from app.store.erasing.elsewhere import erase_rejected, erase_unmatched, erase_words
+from app.store.erasing.places import count, erase_all, locked, to_number
+from app.store.evidence.telling import forget_values
 from app.store.lists.store import APPS
 from app.store.message_rows import message_of
 from app.store.tables import (
-    deliveries,
+    audit,
+    console_sign_ins,
     disks,
     erased,
     erasure_confirmations,
     erasures,
+    idempotency_keys,
     messages,
     receipts,
     rejected_receipts,
+    webhook_deliveries,
 )
 
 PATIENCE = 30.0
@@ -54,6 +48,12 @@ LEASE = timedelta(minutes=2)
 LATE = timedelta(days=7)
 """How long after an erasure receipts are still looked for whose bodies are not to be kept: those
 that were under way, or whose message was known by its receipt alone."""
+
+_ANALYZED = (
+    *(messages, receipts, rejected_receipts, webhook_deliveries, idempotency_keys),
+    *(audit, console_sign_ins, erasures),
+)
+"""The tables whose statistics may hold values that were erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,9 @@ class ErasureStore:
 
     async def erase_messages(self, erasure: Erasure) -> int:
         """Erase up to BATCH messages to the number that were recorded before; returns how many."""
-        number = erasure.number or ""
-        now = self.now()
+        number, now = erasure.number, self.now()
+        if number is None:
+            return 0
         async with self._database.write(patience=PATIENCE) as connection:
             ids: list[UUID] = []
             for app in (await connection.execute(APPS)).scalars().all():
@@ -145,66 +146,60 @@ class ErasureStore:
                 return 0
             rows = await locked(connection, ids)
             if rows:
-                counts = await erase_all(connection, erasure.number or "", rows, now)
-                await _count(connection, erasure.id, counts)
+                await count(connection, erasure.id, await erase_all(connection, rows, now))
         return len(rows)
 
     async def sending_before(self, erasure: Erasure) -> bool:
         """Whether a message from before the erasure is still on its way, to be erased later."""
-        under_way = await self.under_way(erasure.number or "")
+        if erasure.number is None:
+            return False
+        under_way = await self.under_way(erasure.number)
         return any(one.created_at <= erasure.requested_at for one in under_way.all)
 
     async def erase_mentions(self, erasure: Erasure) -> None:
-        """Erase what mentions the number elsewhere: rejected calls, receipts of nobody, answers to
-        batches, idempotency keys, the audit's searches.
-        """
-        mentions = Mentions(erasure.number or "")
-        await self._erase_rejected(erasure, mentions)
-        await self._erase_unmatched(erasure, mentions)
-        like = f"%{mentions.national}%"
-        async with self._database.write(patience=PATIENCE) as connection:
-            searched = await erase_searches(connection, erasure.number or "", mentions, like)
-            await note_erased(connection, dict.fromkeys(searched), self.now())
-            await tell_of_erased_elsewhere(connection, entries=searched)
-            counts = {
-                "idempotency_keys": await erase_answers(connection, mentions, like),
-                "audit_entries": len(searched),
-            }
-            await _count(connection, erasure.id, counts)
+        """Erase what mentions the number elsewhere. Nothing where it is not known any more."""
+        if erasure.number is None:
+            return
+        mentions, now = Mentions(erasure.number), self.now()
+        await erase_rejected(self._database, erasure.id, mentions, now)
+        await erase_unmatched(self._database, erasure.id, mentions, now)
+        await erase_words(self._database, erasure.id, erasure.number, mentions, now)
 
     async def drop_late_bodies(self) -> int:
         """Drop the bodies of receipts of erased messages that came meanwhile; returns how many."""
         lately = erased.c.erased_at > self.now() - LATE
+        sms_activity_id = erased.c.sms_activity_id
         async with self._database.write(patience=PATIENCE) as connection:
             unknown = (
                 select(erased.c.id, messages.c.sms_activity_id)
                 .join(messages, messages.c.id == erased.c.id)
-                .where(
-                    lately,
-                    erased.c.sms_activity_id.is_(None),
-                    messages.c.sms_activity_id.is_not(None),
-                )
+                .where(lately, sms_activity_id.is_(None), messages.c.sms_activity_id.is_not(None))
             )
             for row in (await connection.execute(unknown)).all():
-                await connection.execute(
-                    update(erased)
-                    .where(erased.c.id == row.id)
-                    .values(sms_activity_id=row.sms_activity_id)
-                )
-            names = select(erased.c.sms_activity_id).where(
-                lately, erased.c.sms_activity_id.is_not(None)
-            )
+                values = {"sms_activity_id": row.sms_activity_id, "erased_at": self.now()}
+                await connection.execute(update(erased).where(erased.c.id == row.id).values(values))
+            names = select(sms_activity_id).where(lately, sms_activity_id.is_not(None))
             late = (
                 update(receipts)
                 .where(receipts.c.sms_activity_id.in_(names), func.length(receipts.c.body) > 0)
                 .values(body=b"")
                 .returning(receipts.c.sms_activity_id)
             )
-            dropped = (await connection.execute(late)).scalars().all()
-            theirs = select(erased.c.id).where(erased.c.sms_activity_id.in_(set(dropped)))
-            ids = (await connection.execute(theirs)).scalars().all() if dropped else []
-            await forget_values(connection, messages=ids, sms_activity_ids=set(dropped))
-            return len(dropped)
+            found = (await connection.execute(late)).scalars().all()
+            theirs = select(erased.c.id).where(sms_activity_id.in_(found))
+            ids = (await connection.execute(theirs)).scalars().all() if found else []
+            await forget_values(connection, messages=ids, sms_activity_ids=found)
+        return len(found)
+
+    async def renew_statistics(self) -> None:
+        """Those that PostgreSQL's planner has hold the most frequent values, and some others: also
+        what was erased, until it looks again. What it had before goes with its next vacuum.
+        """
+        if self._database.is_sqlite:
+            return
+        for table in _ANALYZED:
+            async with self._database.write(patience=PATIENCE) as connection:
+                await connection.execute(text(f"analyze {table.name}"))
 
     async def mark_erased(self, erasure_id: UUID) -> None:
         """The database has nothing of it any more."""
@@ -235,70 +230,6 @@ class ErasureStore:
                     waiting += await unregistered(connection)
                 found.append(erasure_of(row, waiting))
             return found
-
-    async def _erase_rejected(self, erasure: Erasure, mentions: Mentions) -> None:
-        column = rejected_receipts.c
-        after = UUID(int=0)
-        while True:
-            query = select(column.id, column.body, column.reason).where(column.id > after)
-            async with self._database.write(patience=PATIENCE) as connection:
-                rows = (await connection.execute(query.order_by(column.id).limit(BATCH))).all()
-                found: dict[UUID, None] = {}
-                for row in rows:
-                    if mentions.are_in_bytes(row.body) or mentions.are_in(row.reason):
-                        found[row.id] = None
-                        await connection.execute(
-                            update(rejected_receipts)
-                            .where(column.id == row.id)
-                            .values(body=b"", reason=mentions.erased_from(row.reason))
-                        )
-                await note_erased(connection, found, self.now())
-                await _count(connection, erasure.id, {"rejected_calls": len(found)})
-            if len(rows) < BATCH:
-                return
-            after = rows[-1].id
-
-    async def _erase_unmatched(self, erasure: Erasure, mentions: Mentions) -> None:
-        """Receipts of nobody: only their bodies can tell whose they are."""
-        column = deliveries.c
-        after = ""
-        while True:
-            nobodys = (
-                select(column.sms_activity_id)
-                .where(
-                    column.message_id.is_(None),
-                    column.received_at.is_not(None),
-                    column.sms_activity_id > after,
-                )
-                .order_by(column.sms_activity_id)
-                .limit(BATCH)
-            )
-            async with self._database.write(patience=PATIENCE) as connection:
-                names = (await connection.execute(nobodys)).scalars().all()
-                if not names:
-                    return
-                rows = await connection.execute(
-                    select(receipts.c.sms_activity_id, receipts.c.body).where(
-                        receipts.c.sms_activity_id.in_(names)
-                    )
-                )
-                found = {row[0] for row in rows if mentions.are_in_bytes(row.body)}
-                count = await erase_receipts(connection, sorted(found), mentions)
-                await note_erased(connection, {new_id(): name for name in found}, self.now())
-                await tell_of_erased_elsewhere(connection, sms_activity_ids=found)
-                await _count(connection, erasure.id, {"receipts": count})
-            after = names[-1]
-
-
-async def _count(connection: AsyncConnection, erasure_id: UUID, found: Mapping[str, int]) -> None:
-    """Add to what was counted, in the transaction of what was done."""
-    if not any(found.values()):
-        return
-    this = erasures.c.id == erasure_id
-    stored = select(erasures.c.counts).where(this).with_for_update()
-    counts = json.loads((await connection.execute(stored)).scalar_one())
-    counts |= {name: counts.get(name, 0) + number for name, number in found.items()}
-    await connection.execute(update(erasures).where(this).values(counts=json.dumps(counts)))
 
 
 def row_of(erasure: Erasure) -> dict[str, Any]:

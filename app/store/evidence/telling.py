@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.store.any_of import any_of, chunks
 from app.store.evidence.rows import (
     AUDITED,
     ToldFact,
@@ -21,6 +22,8 @@ from app.store.evidence.rows import (
 )
 from app.store.tables import evidence_facts, evidence_logs, evidence_pending
 
+AT_ONCE = 5_000
+"""Subjects in one statement."""
 _SALT = 32
 """Bytes of one salt."""
 
@@ -59,10 +62,11 @@ async def forget_values(
     """
     subjects = [*map(subject_of, messages), *map(subject_of, sms_activity_ids)]
     subjects += map(subject_of_entry, entries)
-    if subjects:
-        await connection.execute(
-            update(evidence_facts).where(evidence_facts.c.subject.in_(subjects)).values(salts=b"")
-        )
+    is_sqlite = connection.dialect.name == "sqlite"
+    these = any_of(evidence_facts.c.subject, "subjects", is_sqlite=is_sqlite)
+    for some in chunks(subjects, AT_ONCE):
+        forgotten = update(evidence_facts).where(these).values(salts=b"")
+        await connection.execute(forgotten, {"subjects": some})
 
 
 async def forget_texts(connection: AsyncConnection, messages: Collection[UUID]) -> None:

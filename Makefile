@@ -9,7 +9,7 @@
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-WORKERS ?= 3
+WORKERS ?= 4
 ROUNDS ?= 5
 MINUTES ?= 30
 UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \

@@ -8,7 +8,7 @@ from app.store.presence import Incarnation, Standing
 RESTARTED = "it was restarted, restored or failed over: {}"
 OTHER_INCARNATION = "it has forgotten the incarnation that we know"
 OTHER_BEAT = "it does not have our newest beat"
-PUT_BACK = "its rows were written anew, as when a dump or a copy is put back"
+PUT_BACK = "its rows were written anew, as when a dump or a copy is put back, or SQLite vacuumed"
 
 
 def why_forgotten(

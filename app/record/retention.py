@@ -26,7 +26,7 @@ AT_ONCE = timedelta(seconds=10)
 JUST_ANSWERED = timedelta(seconds=10)
 """Where texts are not kept at all, they go this long after iovox has answered."""
 LOOK_EVERY = 5.0
-REST = 3.0
+REST = 2.0
 """How long the pause after a batch is, in times of the batch."""
 SHORTEST_REST = 0.005
 SERVICE = Actor("service")

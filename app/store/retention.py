@@ -43,7 +43,7 @@ from app.store.tables import (
 
 TEXTS, RECORD, EVENTS = "texts", "record", "events"
 """Names of rows: what there is to do, and how far the log of events is deleted."""
-BATCH = 50
+BATCH = 100
 """Messages in a batch, which takes a few milliseconds: shorter ones cost more than they spare."""
 EVENTS_TO_A_MESSAGE = 5
 """That many cost as much: nothing hangs on them."""

@@ -15,6 +15,7 @@ from sqlalchemy import func, insert, select
 from app.store.engine import Database
 from app.store.tables import messages
 from tests.lookup.world import id_at
+from tests.support.long import POSTGRESQL, on
 from tests.support.process import PROJECT, clean_environment, run_dlr
 
 pytestmark = pytest.mark.crash
@@ -54,6 +55,7 @@ async def left(url: str) -> int:
     return count
 
 
+@on(POSTGRESQL)
 async def test_it_goes_on_where_it_was(database_url: str) -> None:
     await fill(database_url)
     words = ["purge", "--older-than", "400d"]

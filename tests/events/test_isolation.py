@@ -23,6 +23,7 @@ from app.webhooks.requests import NewWebhook
 from app.webhooks.schedule import Schedule
 from app.webhooks.subscriptions import MAX_WEBHOOKS, RESOLVE_TIMEOUT, Subscriptions
 from app.webhooks.targets import Targets
+from tests.support.long import POSTGRESQL, on
 
 from .name_servers import Silent, silent_name_server
 from .receiver import Answer, Receiver, always, receiving
@@ -111,6 +112,7 @@ async def resolver(request: pytest.FixtureRequest) -> AsyncIterator[AbstractReso
         yield AsyncResolver(nameservers=[address])
 
 
+@on(POSTGRESQL)
 async def test_dead_names_of_one_app_do_not_slow_anothers(
     database_url: str, resolver: AbstractResolver
 ) -> None:

@@ -15,6 +15,7 @@ from app.model.message import Message
 from app.store.engine import Database
 from app.store.feed import FeedStore
 from app.webhooks.deliverer import PREFETCH
+from tests.support.long import POSTGRESQL, on
 from tests.support.postgresql import PostgresServer
 
 from .receiver import Answer, always, receiving
@@ -102,6 +103,7 @@ async def test_readers_miss_nothing_while_two_servers_write(postgres_url: str) -
                 assert [e["id"] for e in streamed.events] == [e.id for e in everything]
 
 
+@on(POSTGRESQL)
 async def test_a_kill_loses_nothing(database_url: str) -> None:
     """A server is killed in the middle; another one, on the same database, goes on.
 

@@ -18,7 +18,7 @@ import pytest
 from tests.send.processes import Stage, stage, wait_for
 from tests.send.world import HELLO
 from tests.support.faketime import FakeClock
-from tests.support.long import cases
+from tests.support.long import POSTGRESQL, cases, on
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -121,6 +121,7 @@ def test_replicas_whose_clocks_differ_leave_each_others_messages_alone(
         )
 
 
+@on(POSTGRESQL)
 @pytest.mark.parametrize("hours", cases(-1, 1))
 def test_a_clock_that_is_set_while_it_runs_holds_nothing_up(
     database_url: str, tmp_path: Path, hours: int

@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.store.engine import Database
 from app.store.lists.store import OLDER, YOUNGER
 from app.store.stats import HourCount, StatsStore
-from app.store.tables import events, rollup_counts, rollup_hours, rollups
+from app.store.tables import events, messages, rollup_counts, rollup_hours, rollups
 
 HOUR = timedelta(hours=1)
 KEPT = timedelta(days=32)
@@ -37,6 +37,9 @@ SETTLED = timedelta(minutes=2)
 AT_ONCE = 20_000
 """Events that are read in one statement."""
 PATIENCE = 30.0
+UNDECIDED = 48
+"""Hours that are counted though no message is that old: one that a journal is bringing back at this
+moment is not seen yet, nor can it mark an hour that is not there."""
 EXACT = 120
 """Seconds to delivery that are kept as they are; longer ones are rounded up, by 3 % at most."""
 
@@ -74,7 +77,7 @@ class RollupStore:
         async with self._database.write(patience=PATIENCE) as connection:
             position = await _begin(connection, now)
             news = (await connection.execute(newer_events(position))).all()
-            await _keep(connection, hour_of(now - KEPT), hour_of(now - SETTLED))
+            await _keep(connection, hour_of(now - KEPT), hour_of(now - SETTLED), now)
             await mark(connection, hours_of_granules(row.granule for row in news))
             newest = max((row.newest for row in news), default=position)
             moved = update(rollups).where(rollups.c.id == _POSITION)
@@ -193,19 +196,32 @@ async def _begin(connection: AsyncConnection, now: datetime) -> int:
     return position
 
 
-async def _keep(connection: AsyncConnection, first: int, end: int) -> None:
-    """Have the hours from ``first`` on and before ``end``, and no older ones."""
+async def _keep(connection: AsyncConnection, first: int, end: int, now: datetime) -> None:
+    """Have the hours from ``first`` on and before ``end``, and no older ones. Those before the
+    oldest message need no count: a new database has nothing else.
+    """
     column = rollup_hours.c
     bounds = select(func.min(column.hour), func.max(column.hour))
     oldest, newest = (await connection.execute(bounds)).one()
     missing = range(first if newest is None else newest + 1, end)
     if missing:
         new = _insert(connection)(rollup_hours).on_conflict_do_nothing()
-        await connection.execute(new, [{"hour": hour} for hour in missing])
+        begun = min(await _first_hour(connection, end), end - UNDECIDED)
+        empty = {"counted": 0, "counted_at": now, "messages": 0}
+        unknown = dict.fromkeys(empty)
+        rows = [{"hour": hour, **(empty if hour < begun else unknown)} for hour in missing]
+        await connection.execute(new, rows)
     if oldest is not None and oldest < first:
         await connection.execute(delete(rollup_hours).where(column.hour < first))
         old = rollup_counts.c.kind.in_((STATUS, REASON, ORIGIN, SECONDS))
         await connection.execute(delete(rollup_counts).where(old, rollup_counts.c.hour < first))
+
+
+async def _first_hour(connection: AsyncConnection, end: int) -> int:
+    """The earliest in which there may be a message; ``end`` if there is none."""
+    query = select(messages.c.id).order_by(messages.c.id).limit(1)
+    oldest: UUID | None = (await connection.execute(query)).scalar_one_or_none()
+    return end if oldest is None else min(hours_of(oldest))
 
 
 def _rows(found: Iterable[HourCount]) -> Iterator[dict[str, object]]:
@@ -213,14 +229,14 @@ def _rows(found: Iterable[HourCount]) -> Iterator[dict[str, object]]:
     for one in found:
         for kind, key in keys_of(one):
             counts[kind, one.hour, one.app, key, one.status] += one.messages
-    for (kind, hour, app, key, status), messages in counts.items():
+    for (kind, hour, app, key, status), number in counts.items():
         yield {
             "kind": kind,
             "hour": hour,
             "app": app,
             "key": key,
             "status": status,
-            "messages": messages,
+            "messages": number,
         }
 
 

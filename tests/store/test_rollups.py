@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from app.model.audit import Actor
 from app.model.search import MESSAGE_STATUSES
@@ -18,7 +18,7 @@ from app.record.retention import Purger
 from app.record.rollups import Roller
 from app.store.overview import OverviewStore, Totals
 from app.store.retention import RetentionStore
-from app.store.rollups import EXACT, KEPT, RollupStore, hour_of, rounded
+from app.store.rollups import EXACT, KEPT, SETTLED, UNDECIDED, RollupStore, hour_of, rounded
 from app.store.tables import rollup_counts, rollup_hours, rollups
 from tests.lookup.world import World, living
 
@@ -175,3 +175,19 @@ async def test_messages_of_the_past_that_come_later(figures: Figures) -> None:
     await figures.roller.run_once()
     assert await figures.read(counted_here=0) == await figures.agree()
     assert await figures.store.stale(1) == []
+
+
+@pytest.mark.parametrize("age", [None, timedelta(hours=100)])
+async def test_hours_before_the_oldest_message_need_no_count(
+    figures: Figures, age: timedelta | None
+) -> None:
+    if age is not None:
+        await figures.world.message(Status.SUBMITTED, created_at=NOW - age)
+    for table in (rollup_hours, rollups):
+        await figures.run(delete(table))
+    await figures.store.notice()
+    oldest = min(one.hour for one in await figures.store.stale(1_000))
+    expected = hour_of(NOW - age) if age else hour_of(datetime.now(UTC) - SETTLED) - UNDECIDED
+    assert expected - 1 <= oldest <= expected
+    await figures.roller.run_once()
+    await figures.agree()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 import subprocess
 import sys
@@ -56,13 +55,14 @@ def measure_purge(stage: Stage) -> Section:
         with _purging(postgres.url(database)) as purging:
             while purging.poll() is None and len(beside) < MOST_WINDOWS - 3 * stage.rounds:
                 beside.append(_window(server, sent, rate, stage.seconds))
-            output, _ = purging.communicate()
-        took = time.perf_counter() - began
+            took = time.perf_counter() - began
+            code = purging.poll()
         server.process.terminate()
-    deleted = re.search(r"([\d,]+) messages", output)
-    if purging.returncode or deleted is None or deleted[1] == "0":
-        raise RuntimeError(f"dlr purge ended with {purging.returncode}: {output}")
-    count = int(deleted[1].replace(",", ""))
+    # The whole of a big table takes hours; what was deleted in the windows says how many.
+    left = int(postgres.execute("select count(*) from messages", database=database))
+    count = population.messages + most - left
+    if code or not count:
+        raise RuntimeError(f"dlr purge ended with {code}; {count:,} messages are gone")
     postgres.drop_database(database)
     usual, meanwhile = (statistics.median(came.p99 for came in one) for one in (alone, beside))
     return Section(
@@ -84,7 +84,7 @@ def measure_purge(stage: Stage) -> Section:
         bounds=(
             f"a batch is one transaction of {BATCH} messages, and the purge rests {REST:g} times "
             f"as long as the batch took; {count:,} messages, with all that hangs on them, were "
-            f"gone after {took:,.0f} s."
+            f"gone after {took:,.0f} s, while the receipts came."
         ),
     )
 
@@ -99,11 +99,11 @@ def _window(server: Server, sent: list[int], rate: float, seconds: float) -> Cam
 
 
 @contextmanager
-def _purging(database_url: str) -> Iterator[subprocess.Popen[str]]:
+def _purging(database_url: str) -> Iterator[subprocess.Popen[bytes]]:
     words = [sys.executable, "-m", "app.cli", "purge", "--older-than", AGE]
     env = {**servers.service_environment(database_url, 1), "PATH": "/usr/bin:/bin"}
     with subprocess.Popen(
-        words, cwd=PROJECT, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        words, cwd=PROJECT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as purging:
         try:
             yield purging

@@ -86,10 +86,26 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call of a receiver: when it began, and how long it took in milliseconds.
+
+    ``error`` is None for success, and says why there is no ``status_code``. ``response`` is the
+    beginning of the response's body; None where there was none, or it is not kept.
+    """
+
+    at: datetime
+    took_ms: int
+    status_code: int | None
+    error: str | None
+    response: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One payload for one webhook. ``id`` is the same in all attempts and replays.
 
-    ``attempts`` and ``first_attempt_at`` count from the last replay on.
+    ``attempts`` and ``first_attempt_at`` count from the last replay on. ``attempt_log`` has the
+    latest attempts, oldest first, whatever was replayed.
     """
 
     id: UUID
@@ -108,6 +124,7 @@ class Delivery:
     ended_at: datetime | None
     status_code: int | None
     error: str | None
+    attempt_log: tuple[Attempt, ...] = ()
 
     def __repr__(self) -> str:
         return f"Delivery({self.id})"
@@ -134,8 +151,7 @@ class AttemptResult:
     replays: int
     at: datetime
     state: DeliveryState
-    status_code: int | None
-    error: str | None
+    attempt: Attempt
     next_attempt_at: datetime | None
 
 

@@ -27,6 +27,7 @@ from app.store.audit import append
 from app.store.engine import Database
 from app.store.erasing.store import LATE
 from app.store.evidence.telling import tell_of_lost_texts, tell_of_purge
+from app.store.outbox.attempts import drop_responses
 from app.store.purging import delete_any, delete_messages
 from app.store.tables import (
     audit,
@@ -285,7 +286,10 @@ class RetentionStore:
             return 0
         still = any_of(messages.c.id, "ids", is_sqlite=self._database.is_sqlite)
         statement = update(messages).where(still, messages.c.message != GONE).values(message=GONE)
-        return (await connection.execute(statement, {"ids": list(ids)})).rowcount
+        dropped = (await connection.execute(statement, {"ids": list(ids)})).rowcount
+        if dropped:
+            await drop_responses(connection, ids)
+        return dropped
 
     async def _lock(
         self, connection: AsyncConnection, table: Table, column: ColumnElement[Any], values: Any

@@ -1,5 +1,6 @@
 """The HTTP client of one webhook. The receiver is the open internet: only status and Retry-After of
-its response are used, and head and body are read up to the limits below.
+its response are used, head and body are read up to the limits below, and the body's beginning is
+kept as text for those who look for what went wrong.
 """
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -18,23 +19,34 @@ import aiohttp
 from app.webhooks.targets import TargetRefused, Targets
 
 MAX_BODY = 16 * 1024
-"""Bytes read of a response's body. Its content is ignored, but only a connection whose response was
-read to its end can be reused; one with a longer response is closed."""
+"""Bytes read of a response's body: only a connection whose response was read to its end can be
+reused; one with a longer response is closed."""
+MAX_KEPT = 500
+"""Characters kept of a response's body."""
+_LONGEST_CHARACTER = 4
+"""Bytes of it in UTF-8."""
 MAX_HEAD_LINE = 8 * 1024
 MAX_HEADERS = 100
 KEEPALIVE = 5.0
 """Seconds that an idle connection is kept."""
 
-_NOT_SENT_BY_DEFAULT = ("Accept", "Accept-Encoding")  # no body is read, so none is asked for
+_NOT_SENT_BY_DEFAULT = ("Accept", "Accept-Encoding")  # no body is used, so none is asked for
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """How a call ended. ``error`` is None for success; ``retry_after`` is in seconds."""
+    """How a call ended. ``error`` is None for success; ``retry_after`` is in seconds.
+
+    ``response`` is the beginning of the body, None where there is none; ``began_at`` and
+    ``took_ms`` are those of the whole attempt, as the deliverer measures it.
+    """
 
     status_code: int | None
     error: str | None
     retry_after: float | None = None
+    response: str | None = None
+    began_at: datetime | None = None
+    took_ms: int = 0
 
     @property
     def succeeded(self) -> bool:
@@ -92,6 +104,7 @@ class WebhookClient:
         The status decides, even where the rest of the response does not arrive.
         """
         result: DeliveryResult | None = None
+        beginning = bytearray()
         progress = _Progress()
         try:
             async with (
@@ -105,14 +118,16 @@ class WebhookClient:
                 ) as response,
             ):
                 result = _result_of(response, datetime.now(UTC))
-                await _read_body(response)
+                await _read_body(response, beginning)
         except TargetRefused as refused:
             error = f"the URL {refused}"
         except TimeoutError:
             error = f"{progress.missing} within {self._timeout:g} s"
         except (aiohttp.ClientError, OSError) as failure:
             error = _in_words(failure)
-        return result or DeliveryResult(None, error)
+        if result is None:
+            return DeliveryResult(None, error)
+        return replace(result, response=_as_text(beginning))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -141,12 +156,23 @@ def _progress_trace() -> aiohttp.TraceConfig:
     return trace
 
 
-async def _read_body(response: aiohttp.ClientResponse) -> None:
-    size = 0
+async def _read_body(response: aiohttp.ClientResponse, beginning: bytearray) -> None:
+    """Read it, and hand over its beginning as it comes, whether its end comes or not."""
+    size, kept = 0, MAX_KEPT * _LONGEST_CHARACTER
+    if "Content-Encoding" in response.headers:  # compressed: no text
+        kept = 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
+        beginning += chunk[: kept - len(beginning)]
         if size > MAX_BODY:
             return
+
+
+def _as_text(body: bytearray) -> str | None:
+    """Its beginning; what is neither a character nor a line break shows as U+FFFD."""
+    text = body.decode("utf-8", "replace")[:MAX_KEPT]
+    shown = (each if each.isprintable() or each in "\r\n\t" else "\ufffd" for each in text)
+    return "".join(shown) or None
 
 
 def _result_of(response: aiohttp.ClientResponse, now: datetime) -> DeliveryResult:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -159,7 +161,12 @@ class Deliverer:
         )
 
     async def _attempt(self, webhook: Webhook, delivery: Delivery) -> DeliveryResult:
-        now = self._now()
+        began_at, start = self._now(), self._clock()
+        result = await self._call(webhook, delivery, began_at)
+        took = round((self._clock() - start) * 1_000)
+        return replace(result, began_at=began_at, took_ms=took)
+
+    async def _call(self, webhook: Webhook, delivery: Delivery, now: datetime) -> DeliveryResult:
         if webhook.secret is None:  # nobody is to get a call that is not signed
             return DeliveryResult(None, "its secret cannot be decrypted: see DLR_ENCRYPTION_KEY")
         body = delivery.body.encode()

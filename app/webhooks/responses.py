@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
@@ -63,6 +64,19 @@ class WebhookList(BaseModel):
     webhooks: list[Webhook]
 
 
+class Attempt(BaseModel):
+    """One call of a webhook's receiver."""
+
+    at: datetime = Field(description="When it began")
+    took_ms: int = Field(description="How long it took, in milliseconds")
+    status_code: int | None = Field(description="Of the response; null where there was none")
+    error: str | None = Field(description="What went wrong, or why there was no response")
+    response: str | None = Field(
+        description="The beginning of the response's body, up to 500 characters; null where it was "
+        "empty or compressed, or the message's text is no longer kept"
+    )
+
+
 class Delivery(BaseModel):
     """A payload on its way to a webhook's receiver."""
 
@@ -81,6 +95,10 @@ class Delivery(BaseModel):
     ended_at: datetime | None = Field(description="When it was taken or given up")
     status_code: int | None = Field(description="Of the last response")
     error: str | None = Field(description="What went wrong at last")
+    attempt_log: list[Attempt] = Field(
+        description="Its last 20 attempts, oldest first, with those before it was asked for again; "
+        "without those that were made by a version that did not keep them"
+    )
     payload: dict[str, JsonValue] = Field(description="The body that is sent")
 
 
@@ -185,9 +203,7 @@ def _fields(webhook: model.Webhook) -> dict[str, object]:
 
 
 def shown_delivery(delivery: model.Delivery) -> Delivery:
-    """A delivery, with what is sent. What the receiver answered stays between it and us: else a
-    webhook would be a way to read from our network.
-    """
+    """A delivery, with what is sent and what was answered."""
     payload = json.loads(delivery.body)
     return Delivery(
         id=delivery.id,
@@ -202,5 +218,6 @@ def shown_delivery(delivery: model.Delivery) -> Delivery:
         ended_at=delivery.ended_at,
         status_code=delivery.status_code,
         error=delivery.error,
+        attempt_log=[Attempt.model_validate(asdict(each)) for each in delivery.attempt_log],
         payload=payload,
     )

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.model.webhook import AttemptResult, Delivery, DeliveryState, Health, Webhook, WebhookState
+from app.model.webhook import (
+    Attempt,
+    AttemptResult,
+    Delivery,
+    DeliveryState,
+    Health,
+    Webhook,
+    WebhookState,
+)
 from app.webhooks.client import DeliveryResult
 
 
@@ -53,8 +61,13 @@ class Schedule:
             replays=delivery.replays,
             at=now,
             state=state,
-            status_code=result.status_code,
-            error=result.error,
+            attempt=Attempt(
+                at=result.began_at or now,
+                took_ms=result.took_ms,
+                status_code=result.status_code,
+                error=result.error,
+                response=result.response,
+            ),
             next_attempt_at=next_attempt_at,
         )
 

@@ -43,11 +43,12 @@ from iovox_receipts.models import (
     Sent,
 )
 from iovox_receipts.record import Audited, Erasure
-from iovox_receipts.subscriptions import Delivery, Webhook
+from iovox_receipts.subscriptions import Attempt, Delivery, Webhook
 from iovox_receipts.webhooks import verify_webhook
 
 __all__ = [
     "AsyncClient",
+    "Attempt",
     "Audited",
     "BadSignature",
     "Checkpoint",

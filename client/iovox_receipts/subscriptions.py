@@ -34,8 +34,24 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call of a webhook's receiver. ``took_ms`` is in milliseconds; ``error`` says what went
+    wrong, or why there was no response; ``response`` is the beginning of its body, if it is kept.
+    """
+
+    at: datetime
+    took_ms: int
+    status_code: int | None
+    error: str | None
+    response: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event on its way to one webhook. ``state`` is PENDING, DELIVERED, FAILED or CANCELLED."""
+    """One event on its way to one webhook. ``state`` is PENDING, DELIVERED, FAILED or CANCELLED.
+
+    ``attempt_log`` has its last attempts, oldest first; a service of an earlier version tells none.
+    """
 
     id: str
     type: str
@@ -47,6 +63,7 @@ class Delivery:
     ended_at: datetime | None
     status_code: int | None
     error: str | None
+    attempt_log: tuple[Attempt, ...] = ()
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -203,5 +220,16 @@ def _delivery(raw: dict[str, Any]) -> Delivery:
         ended_at=moment(raw["ended_at"]),
         status_code=raw["status_code"],
         error=raw["error"],
+        attempt_log=tuple(_attempt(each) for each in raw.get("attempt_log", ())),
         raw=raw,
+    )
+
+
+def _attempt(raw: dict[str, Any]) -> Attempt:
+    return Attempt(
+        at=datetime.fromisoformat(raw["at"]),
+        took_ms=raw["took_ms"],
+        status_code=raw["status_code"],
+        error=raw["error"],
+        response=raw["response"],
     )

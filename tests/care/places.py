@@ -25,6 +25,7 @@ ERASED = {
     "idempotency_keys.answer",
     "webhook_deliveries.body",
     "webhook_deliveries.error",
+    "webhook_deliveries.attempt_log",
     "audit.destination",
     "audit.reference",
     "audit.details",

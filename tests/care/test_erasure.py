@@ -22,7 +22,14 @@ from app.model.audit import Action
 from app.model.message import Message
 from app.model.receipt import Arrival, Receipt, Rejection, interpret
 from app.model.status import Status
-from app.model.webhook import event_payload
+from app.model.webhook import (
+    Attempt,
+    AttemptResult,
+    DeliveryState,
+    Health,
+    WebhookState,
+    event_payload,
+)
 from app.receive.spool import Spool
 from app.store.column_types import UtcTime
 from app.store.console_sessions import ConsoleSessionStore, SignIn
@@ -149,6 +156,21 @@ async def fill_outbox(world: World, webhook: str) -> None:
     now = datetime.now(UTC)
     await outbox.claim([UUID(webhook)], lease=lease, now=now, until=now + timedelta(minutes=1))
     await outbox.fill(UUID(webhook), lease=lease, now=now, payload=event_payload)
+    quoting = f"no customer {NOTATIONS[1]}: {TEXT}"
+    attempts = [
+        AttemptResult(
+            one.id,
+            one.replays,
+            now,
+            DeliveryState.PENDING,
+            Attempt(now, 12, 500, "it answered 500", quoting),
+            next_attempt_at=now,
+        )
+        for one in await outbox.due(UUID(webhook), now=now, limit=10, under_way=[])
+        if REFERENCE in one.body
+    ]
+    health = Health(WebhookState.ACTIVE, None, 1, now, None)
+    await outbox.record(UUID(webhook), attempts, health, lease=lease, now=now)
 
 
 async def everything(of: Database) -> str:

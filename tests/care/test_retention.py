@@ -10,15 +10,17 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from app.model.audit import Actor
 from app.model.event import event_id
 from app.model.message import Acceptance, Message
 from app.model.receipt import Arrival, Rejection
 from app.model.status import Status
+from app.model.webhook import Attempt
 from app.record.retention import Purger, Retention
 from app.store.engine import Database
+from app.store.outbox.attempts import log_of
 from app.store.retention import RetentionStore
 from app.store.tables import (
     deliveries,
@@ -26,6 +28,8 @@ from app.store.tables import (
     messages,
     metadata,
     retention,
+    webhook_deliveries,
+    webhooks,
 )
 from tests.cli.here import dlr
 from tests.lookup.world import World, id_at, living
@@ -162,8 +166,14 @@ async def test_texts_go_and_the_rest_stays(world: World) -> None:
     young = await world.message(Status.DELIVERED, text="young")
     waiting = await world.message(Status.QUEUED, created_at=OLD, text="waiting")
     await aged(world, sent)
+    await answered(world, sent, f"out of order: {TEXT}")
+    await answered(world, young, "all is well")
     assert await purger(world).drop_texts(LIMIT) == 1
     assert await purger(world).drop_texts(LIMIT) == 0
+    rows = await everything(database(world))
+    assert TEXT not in rows
+    assert "all is well" in rows
+    assert rows.count("it answered 500") == 2
     found = (await world.admin.get(f"/v1/messages/{sent.id}")).json()
     assert (found["message"], found["destination"]) == (None, "447723443321")
     assert (found["status"], found["erased_at"]) == ("DELIVERED", None)
@@ -172,6 +182,22 @@ async def test_texts_go_and_the_rest_stays(world: World) -> None:
     again = await world.admin.post(f"/v1/messages/{sent.id}/resend")
     assert again.status_code == 409
     assert "its text was not kept as long" in again.json()["detail"]
+
+
+async def answered(world: World, message: Message, response: str) -> None:
+    """A webhook's receiver has answered an attempt to tell of the message."""
+    hook = {
+        "id": uuid4(), "app": "billing", "url": "https://example.com", "statuses": "DELIVERED",
+        "secret": "whsec_", "state": "PAUSED", "created_at": NOW, "position": 0,
+    }  # fmt: skip
+    told = {
+        "id": uuid4(), "webhook_id": hook["id"], "message_id": message.id,
+        "type": "message.delivered", "body": "{}", "state": "FAILED", "created_at": NOW,
+        "attempt_log": log_of([Attempt(NOW, 12, 500, "it answered 500", response)]),
+    }  # fmt: skip
+    async with database(world).write() as connection:
+        await connection.execute(insert(webhooks).values(hook))
+        await connection.execute(insert(webhook_deliveries).values(told))
 
 
 @in_module

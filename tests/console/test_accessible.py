@@ -29,7 +29,7 @@ def pages(desk: Desk) -> list[str]:
         f"/messages/{ids['overdue']}", f"/messages/{ids['contradictory']}",
         f"/messages/{ids['evil']}", f"/messages/{ids['delivered']}/print",
         f"/messages/{ids['failed']}/again", "/attention", "/overview", "/webhooks", "/keys",
-        "/audit", "/nowhere",
+        "/audit", "/nowhere", f"/messages/{ids['told']}", f"/webhooks/{ids['telling']}",
     ]  # fmt: skip
 
 

@@ -207,9 +207,27 @@ def test_script_is_text_on_every_page(desk: Desk, name: str) -> None:
         assert page.title() != "owned"
         assert page.locator("img[onerror]").count() == 0, path
     assert "<script>document" in page.locator("dd", has_text="the receiver said").inner_text()
+    answer = page.get_by_role("region", name="Attempts").locator("pre")
+    assert "out of order <script>document" in answer.inner_text()
     page.goto(desk.url + evil)
     page.get_by_role("button", name="Show text").click()
     expect(page.locator("pre", has_text="<script>").last).to_be_visible()
+
+
+def test_each_attempt_at_a_webhook_is_shown(desk: Desk) -> None:
+    page = desk.page_as("admin")
+    shown = ("13:00:00 12:00:00 UTC it answered 500 after 12 ms",
+             "13:00:01 12:00:01 UTC it did not answer within 10 s after 10.0 s",
+             "13:00:13 12:00:13 UTC it answered 204 after 3 ms")  # fmt: skip
+    ids = desk.seeded.ids
+    places = (("Attempts", f"/webhooks/{ids['telling']}"),
+              ("Who was told", f"/messages/{ids['told']}"))  # fmt: skip
+    for name, path in places:
+        page.goto(desk.url + path)
+        attempts = page.get_by_role("region", name=name).locator("ol").first.locator("li")
+        expect(attempts).to_have_count(3)
+        for attempt, words in zip(attempts.all(), shown, strict=True):
+            expect(attempt).to_contain_text(re.compile(words.replace(" ", r"\s*")))
 
 
 def test_another_apps_data_is_on_no_page(desk: Desk) -> None:

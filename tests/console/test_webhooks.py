@@ -49,4 +49,7 @@ def test_a_failed_delivery_is_replayed(another_desk: Callable[..., Any]) -> None
         expect(page.get_by_role("heading", level=1)).to_have_text(
             re.compile("^Taken by the receiver at")
         )
+        attempts = page.get_by_role("region", name="Attempts")
+        expect(attempts).to_contain_text("it answered 500")
+        expect(attempts.locator("li").last).to_contain_text("it answered 204")
         api.close()

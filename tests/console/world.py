@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,13 @@ from tests.lookup.world import World, living
 
 EVIL = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
 NUMBER = "447700900123"
+ATTEMPTS = [
+    {"at": "2026-07-01T12:00:00+00:00", "took_ms": 12, "status_code": 500,
+     "error": "it answered 500", "response": f"out of order {EVIL}"},
+    {"at": "2026-07-01T12:00:01+00:00", "took_ms": 10_000,
+     "error": "it did not answer within 10 s"},
+    {"at": "2026-07-01T12:00:13+00:00", "took_ms": 3, "status_code": 204},
+]  # fmt: skip
 
 
 @dataclass
@@ -57,7 +65,7 @@ async def _seed(url: str, *, messages: bool) -> Seeded:
             seeded.keys[name] = await world.add_key(name, *scopes)
         if messages:
             await _messages(world, seeded)
-            await _troubles(world)
+            await _troubles(world, seeded)
     return seeded
 
 
@@ -133,7 +141,7 @@ async def _messages(world: World, seeded: Seeded) -> None:
         )
 
 
-async def _plant(world: World) -> None:
+async def _plant(world: World, seeded: Seeded) -> None:
     """Script in the names of an app and its keys, in a webhook, and in what its receiver said."""
     now = datetime.now(UTC)
     await world.add_key(EVIL, "read")
@@ -165,17 +173,20 @@ async def _plant(world: World) -> None:
             "ended_at": now,
             "status_code": 500,
             "error": f"the receiver said {EVIL}",
+            "attempt_log": json.dumps(ATTEMPTS),
         }
         for hook in hooks
     ]
     async with world.service.runtime.database.write() as connection:
         await connection.execute(insert(webhooks), hooks)
         await connection.execute(insert(webhook_deliveries), told)
+    seeded.ids["told"] = str(message.id)
+    seeded.ids["telling"] = f"{told[0]['webhook_id']}/{told[0]['id']}"
 
 
-async def _troubles(world: World) -> None:
+async def _troubles(world: World, seeded: Seeded) -> None:
     now = datetime.now(UTC)
-    await _plant(world)
+    await _plant(world, seeded)
     await world.receipts("unknown-activity-1", (Status.DELIVERED, now - timedelta(hours=1)))
     call = Arrival(new_id(), now, f'{{"status": "{EVIL}"}}'.encode())
     await world.service.runtime.receipts.add(

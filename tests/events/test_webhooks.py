@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
 
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
@@ -200,6 +201,41 @@ async def test_receivers_that_fail_for_a_while(world: World) -> None:
                 call.verify(webhook["secret"])
             while (await look(world, key, webhook))["failing_since"]:
                 await a_moment()
+
+
+async def test_each_attempt_is_told(world: World) -> None:
+    key = await world.key()
+    answers = [
+        Answer(500, body=b"<b>out of\x00 order</b>"),
+        Answer(hangs=True),
+        Answer(204, body=b""),
+        Answer(200, body="\u20ac".encode() * 600),
+    ]
+    async with receiving(lambda _: answers.pop(0)) as receiver:
+        webhook = await subscribe(world, key, receiver.url)
+        await world.reject(*await world.messages(1))
+        while not (found := await deliveries(world, key, webhook, state="DELIVERED")):
+            await a_moment()
+        (delivery,) = found
+        log = delivery["attempt_log"]
+        assert [(each["status_code"], each["error"], each["response"]) for each in log] == [
+            (500, "it answered 500", "<b>out of\ufffd order</b>"),
+            (None, "it did not answer within 1 s", None),
+            (204, None, None),
+        ]
+        assert log[0]["took_ms"] < 1_000 <= log[1]["took_ms"]
+        times = [datetime.fromisoformat(each["at"]) for each in log]
+        assert times == sorted(times)
+        assert times[2] - times[1] >= timedelta(seconds=1)
+        assert delivery["attempts"] == 3
+        path = f"/v1/webhooks/{webhook['id']}/deliveries/{delivery['id']}"
+        await world.client.post(f"{path}/replay", headers=key)
+        while not await deliveries(world, key, webhook, state="DELIVERED"):
+            await a_moment()
+        again = (await world.client.get(path, headers=key)).json()
+        assert again["attempts"] == 1
+        assert again["attempt_log"][:3] == log
+        assert again["attempt_log"][3]["response"] == "\u20ac" * 500
 
 
 async def test_the_asked_time_is_given(world: World) -> None:

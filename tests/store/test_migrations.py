@@ -13,8 +13,9 @@ from alembic.config import Config
 from sqlalchemy import Connection, TableClause, column, insert, select, table
 
 from app.store.engine import Database
+from app.store.outbox.deliveries import WebhookDeliveryStore
 from app.store.schema import migrate
-from app.store.tables import api_keys, webhooks
+from app.store.tables import api_keys, webhook_deliveries, webhooks
 from app.store.webhooks import WebhookStore
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
@@ -34,14 +35,14 @@ async def empty(empty_database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-async def upgrade(database: Database, revision: str) -> None:
+async def upgrade(database: Database, revision: str, *, back: bool = False) -> None:
     """To a schema of an earlier release."""
 
     def to_revision(connection: Connection) -> None:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        (command.downgrade if back else command.upgrade)(config, revision)
 
     async with database.write() as connection:
         await connection.run_sync(to_revision)
@@ -88,6 +89,31 @@ async def test_stored_webhooks_go_on(empty: Database) -> None:
     assert abs(quiet - now - timedelta(hours=1)) < timedelta(minutes=1)
     assert found[ids["soon"]].not_before == pauses["soon"]
     assert found[ids["none"]].not_before is None
+
+
+async def test_deliveries_from_before_attempts_were_kept_show_what_they_have(
+    empty: Database,
+) -> None:
+    await upgrade(empty, "0015_one_index")
+    hook, delivery, now = uuid4(), uuid4(), datetime.now(UTC)
+    names = [each.name for each in webhook_deliveries.c if each.name != "attempt_log"]
+    old = table(
+        "webhook_deliveries", *(column(name, webhook_deliveries.c[name].type) for name in names)
+    )
+    row = {
+        "id": delivery, "webhook_id": hook, "type": "message.failed", "body": "{}",
+        "state": "FAILED", "attempts": 3, "created_at": now, "status_code": 500, "error": "odd",
+    }  # fmt: skip
+    async with empty.write() as connection:
+        await connection.execute(insert(webhooks), [_row(hook, None)])
+        await connection.execute(insert(old), [row])
+    for _ in range(2):
+        await migrate(empty)
+        found = await WebhookDeliveryStore(empty).find(hook, delivery)
+        assert found is not None
+        assert (found.attempts, found.status_code, found.error) == (3, 500, "odd")
+        assert found.attempt_log == ()
+        await upgrade(empty, "0015_one_index", back=True)
 
 
 def _old_webhooks() -> TableClause:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from app.model.status import Status
 from app.model.webhook import WebhookState, erased_payload
 from app.store.erasing.keys import erase_keys
 from app.store.evidence.telling import tell_of_erased_elsewhere, tell_of_erasure
+from app.store.outbox.attempts import attempts_of, log_of, without_responses
 from app.store.outbox.deliveries import insert_pending
 from app.store.rollups import REASON, hours_of, mark
 from app.store.tables import (
@@ -120,20 +122,29 @@ async def _erase_reasons(connection: AsyncConnection, of: Mapping[str, Mentions]
 async def _erase_deliveries(
     connection: AsyncConnection, rows: Sequence[Row[*tuple[Any, ...]]]
 ) -> int:
-    """Take the references out of what webhooks were told, or are about to be."""
+    """Take the references out of what webhooks were told, or are about to be, and drop what their
+    receivers answered: it quotes what they like.
+    """
     column = webhook_deliveries.c
     by_id = {row.id: row for row in rows}
     deliveries_left = await connection.execute(
-        select(column.id, column.message_id, column.body, column.error).where(
-            column.message_id.in_(by_id)
-        )
+        select(column.id, column.message_id, column.body, column.error, column.attempt_log)
+        .where(column.message_id.in_(by_id))
+        .order_by(column.id)
+        .with_for_update()
     )
     count = 0
     for one in deliveries_left.all():
         body = json.loads(one.body)
-        row = by_id[one.message_id]
-        error = one.error and _mentions_of(row).erased_from(one.error)
-        if body.get("data", {}).get("reference") is None and error == one.error:
+        mentions = _mentions_of(by_id[one.message_id])
+        error = one.error and mentions.erased_from(one.error)
+        attempts = attempts_of(one.attempt_log)
+        left = [
+            replace(each, error=each.error and mentions.erased_from(each.error))
+            for each in without_responses(attempts)
+        ]
+        is_clean = error == one.error and left == [*attempts]
+        if body.get("data", {}).get("reference") is None and is_clean:
             continue
         if "reference" in body.get("data", {}):
             body["data"]["reference"] = None
@@ -141,7 +152,7 @@ async def _erase_deliveries(
         await connection.execute(
             update(webhook_deliveries)
             .where(column.id == one.id)
-            .values(body=json.dumps(body), error=error)
+            .values(body=json.dumps(body), error=error, attempt_log=log_of(left))
         )
     return count
 

@@ -21,6 +21,7 @@ from app.model.audit import Entry
 from app.model.webhook import Delivery, DeliveryState, Payload, Replay
 from app.store.audit import append
 from app.store.engine import Database
+from app.store.outbox.attempts import attempts_of
 from app.store.tables import webhook_deliveries, webhooks
 
 COLUMNS = tuple(webhook_deliveries.c)
@@ -120,6 +121,7 @@ def delivery_of(row: Row[*tuple[Any, ...]]) -> Delivery:
         ended_at=row.ended_at,
         status_code=row.status_code,
         error=row.error,
+        attempt_log=attempts_of(row.attempt_log),
     )
 
 

@@ -14,8 +14,10 @@ from sqlalchemy import (
     Text,
     Uuid,
     bindparam,
+    case,
     delete,
     func,
+    null,
     or_,
     select,
     update,
@@ -23,8 +25,9 @@ from sqlalchemy import (
 
 from app.model.webhook import CONTRADICTED, DeliveryState, WebhookState
 from app.store.column_types import UtcTime
+from app.store.outbox.attempts import Appended
 from app.store.outbox.deliveries import COLUMNS as DELIVERY_COLUMNS
-from app.store.tables import events, webhook_deliveries, webhooks
+from app.store.tables import events, messages, webhook_deliveries, webhooks
 from app.store.webhooks import COLUMNS
 
 STRIDE = 5_000
@@ -69,8 +72,10 @@ def _due() -> Select[Any]:
         earlier.c.message_id == _outbox.message_id,
         earlier.c.event_id < _outbox.event_id,
     )
+    # Attempts made before are not needed for the next one, and can be long.
+    needed = [each for each in DELIVERY_COLUMNS if each.key != "attempt_log"]
     return (
-        select(*DELIVERY_COLUMNS)
+        select(*needed, null().label("attempt_log"))
         .where(
             _of_webhook,
             _outbox.next_attempt_at <= _now,
@@ -113,6 +118,17 @@ PENDING = select(func.count()).select_from(webhook_deliveries).where(_of_webhook
 NEWEST = select(func.max(events.c.id))
 MOVE = update(webhooks).where(_hooks.id == _webhook).values(position=bindparam("end"))
 
+# Where a message was erased, or its text is no longer kept, no answer may bring it back.
+_is_textless = (
+    select(messages.c.id)
+    .where(messages.c.id == _outbox.message_id, messages.c.message == "")
+    .correlate(webhook_deliveries)
+    .exists()
+)
+_attempt = case(
+    (_is_textless, bindparam("without_response", type_=Text())),
+    else_=bindparam("with_response", type_=Text()),
+)
 # A delivery that was replayed since the attempt began is sent again, however the attempt ended.
 ATTEMPTED = (
     update(webhook_deliveries)
@@ -129,6 +145,7 @@ ATTEMPTED = (
         ended_at=bindparam("new_ended_at", type_=UtcTime()),
         status_code=bindparam("new_status_code", type_=Integer()),
         error=bindparam("new_error", type_=Text()),
+        attempt_log=Appended(_outbox.attempt_log, _attempt),
     )
 )
 # Only if active: an owner's pause is not undone by attempts that were under way.

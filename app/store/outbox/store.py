@@ -8,7 +8,7 @@ its updates count only while it holds it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from app.parts.sealing import Sealer
 from app.store.engine import Database
 from app.store.feed import read_events
 from app.store.outbox import statements as sql
+from app.store.outbox.attempts import entry_of
 from app.store.outbox.deliveries import delivery_of, insert_pending
 from app.store.webhooks import webhook_of
 
@@ -149,7 +150,8 @@ class OutboxStore:
             }
             # The webhook's lock before its deliveries', as in the transaction that removes it.
             held = (await connection.execute(sql.HEALTH, values)).one_or_none()
-            await connection.execute(sql.ATTEMPTED, [_attempted(attempt) for attempt in attempts])
+            in_order = sorted(attempts, key=lambda attempt: attempt.delivery_id)  # of locks
+            await connection.execute(sql.ATTEMPTED, [_attempted(attempt) for attempt in in_order])
             if held is not None:
                 await _settle_others(connection, webhook_id, health, now)
 
@@ -160,17 +162,20 @@ class OutboxStore:
             return len(gone.all())
 
 
-def _attempted(attempt: AttemptResult) -> dict[str, object]:
-    is_pending = attempt.state is DeliveryState.PENDING
+def _attempted(result: AttemptResult) -> dict[str, object]:
+    is_pending = result.state is DeliveryState.PENDING
+    attempt = result.attempt
     return {
-        "delivery": attempt.delivery_id,
-        "seen_replays": attempt.replays,
-        "at": attempt.at,
-        "new_state": attempt.state,
-        "next_at": attempt.next_attempt_at,
-        "new_ended_at": None if is_pending else attempt.at,
+        "delivery": result.delivery_id,
+        "seen_replays": result.replays,
+        "at": result.at,
+        "new_state": result.state,
+        "next_at": result.next_attempt_at,
+        "new_ended_at": None if is_pending else result.at,
         "new_status_code": attempt.status_code,
         "new_error": attempt.error,
+        "with_response": entry_of(attempt),
+        "without_response": entry_of(replace(attempt, response=None)),
     }
 
 

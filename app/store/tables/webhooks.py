@@ -52,6 +52,7 @@ webhook_deliveries = Table(
     Column("ended_at", UtcTime),
     Column("status_code", Integer),
     Column("error", Text),
+    Column("attempt_log", Text),  # JSON; null: none, or made before they were kept
 )
 Index(
     "webhook_deliveries_by_event",

@@ -96,6 +96,7 @@ async def delivery(request: Request, id: str, delivery_id: str) -> Response:
         webhook=hook,
         delivery=found,
         body=pretty(found.body),
+        shows_responses=caller.is_admin,
         can_change=_may_change(caller, hook),
         done=request.query_params.get("done"),
         place="Webhooks",

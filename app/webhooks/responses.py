@@ -73,7 +73,7 @@ class Attempt(BaseModel):
     error: str | None = Field(description="What went wrong, or why there was no response")
     response: str | None = Field(
         description="The beginning of the response's body, up to 500 characters; null where it was "
-        "empty or compressed, or the message's text is no longer kept"
+        "empty or compressed, the message's text is no longer kept, or you are no admin"
     )
 
 
@@ -202,8 +202,11 @@ def _fields(webhook: model.Webhook) -> dict[str, object]:
     }
 
 
-def shown_delivery(delivery: model.Delivery) -> Delivery:
-    """A delivery, with what is sent and what was answered."""
+def shown_delivery(delivery: model.Delivery, *, responses: bool) -> Delivery:
+    """A delivery, with what is sent; ``responses``: and with what was answered. That is for admins:
+    else a webhook would be a way to read from our network.
+    """
+    hidden = {} if responses else {"response": None}
     payload = json.loads(delivery.body)
     return Delivery(
         id=delivery.id,
@@ -218,6 +221,8 @@ def shown_delivery(delivery: model.Delivery) -> Delivery:
         ended_at=delivery.ended_at,
         status_code=delivery.status_code,
         error=delivery.error,
-        attempt_log=[Attempt.model_validate(asdict(each)) for each in delivery.attempt_log],
+        attempt_log=[
+            Attempt.model_validate(asdict(each) | hidden) for each in delivery.attempt_log
+        ],
         payload=payload,
     )

@@ -149,7 +149,8 @@ async def send_test_event(
     actor: TheActor,
 ) -> Delivery:
     """202 with a delivery, which tells a moment later how it went."""
-    return shown_delivery(await subscriptions.test(id, sees=caller.changes, actor=actor))
+    sent = await subscriptions.test(id, sees=caller.changes, actor=actor)
+    return shown_delivery(sent, responses=caller.is_admin)
 
 
 @router.get(
@@ -168,7 +169,8 @@ async def list_deliveries(
         id, sees=caller.sees, state=asked.state, below=asked.cursor, limit=asked.limit
     )
     end = str(page[-1].id) if len(page) == asked.limit else None
-    return DeliveryPage(deliveries=[shown_delivery(each) for each in page], next=end)
+    shown = [shown_delivery(each, responses=caller.is_admin) for each in page]
+    return DeliveryPage(deliveries=shown, next=end)
 
 
 @router.get("/{id}/deliveries/{delivery_id}", summary="One of them", responses=problems(NotFound))
@@ -179,7 +181,8 @@ async def look_up_delivery(
     subscriptions: TheSubscriptions,
 ) -> Delivery:
     """What was sent, and what came of it."""
-    return shown_delivery(await subscriptions.delivery(id, delivery_id, sees=caller.sees))
+    found = await subscriptions.delivery(id, delivery_id, sees=caller.sees)
+    return shown_delivery(found, responses=caller.is_admin)
 
 
 @router.post(
@@ -196,9 +199,8 @@ async def replay_delivery(
     actor: TheActor,
 ) -> Delivery:
     """Under the same `webhook-id`, whatever came of it."""
-    return shown_delivery(
-        await subscriptions.replay(id, delivery_id, sees=caller.changes, actor=actor)
-    )
+    again = await subscriptions.replay(id, delivery_id, sees=caller.changes, actor=actor)
+    return shown_delivery(again, responses=caller.is_admin)
 
 
 @router.post(

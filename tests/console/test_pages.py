@@ -208,7 +208,10 @@ def test_script_is_text_on_every_page(desk: Desk, name: str) -> None:
         assert page.locator("img[onerror]").count() == 0, path
     assert "<script>document" in page.locator("dd", has_text="the receiver said").inner_text()
     answer = page.get_by_role("region", name="Attempts").locator("pre")
-    assert "out of order <script>document" in answer.inner_text()
+    if name == "admin":
+        assert "out of order <script>document" in answer.inner_text()
+    else:  # what a receiver answers is for admins
+        assert answer.count() == 0
     page.goto(desk.url + evil)
     page.get_by_role("button", name="Show text").click()
     expect(page.locator("pre", has_text="<script>").last).to_be_visible()

@@ -10,8 +10,8 @@ from sqlalchemy import select
 from app.model.message import Outcome, Step
 from app.model.status import Status
 from app.store.engine import Database
-from app.store.events import NewEvent, append
-from app.store.messages import settle_one
+from app.store.events import append
+from app.store.settling import settle_each
 from app.store.tables import messages
 
 WHY = "it may have been sent before the database forgot so, and may have been again since"
@@ -38,16 +38,16 @@ class ForkStore:
             column.state.in_([Status.QUEUED, Status.SENDING]),
             column.sms_activity_id.is_(None),
         )
-        new = []
+        step = Step(Status.UNCONFIRMED, now, (WHY,))
         async with self._database.write(patience=PATIENCE) as connection:
             rows = await connection.execute(found.order_by(column.id).with_for_update())
-            for row in rows.all():
-                if (row.id, row.lease) in leases:
-                    continue
-                step = Step(Status.UNCONFIRMED, now, (WHY,))
-                outcome = Outcome(row.id, row.lease, step, announce=True, attempted=False)
-                app = await settle_one(connection, outcome)
-                if app is not None:
-                    new.append(NewEvent(row.id, app, None, step.status, now))
+            new = await settle_each(
+                connection,
+                [
+                    Outcome(row.id, row.lease, step, announce=True, attempted=False)
+                    for row in rows
+                    if (row.id, row.lease) not in leases
+                ],
+            )
             await append(connection, new, now)
         return len(new)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,10 +22,11 @@ from app.store.events import NewEvent, append
 from app.store.idempotency import IdempotencyKey, claim, lock_unrepeated, release
 from app.store.meeting.accepting import accept_directly
 from app.store.meeting.binding import meet_and_bind
-from app.store.message_rows import Tracked, errors_json, message_of, tracked
+from app.store.message_rows import Tracked, message_of, tracked
 from app.store.pace import PaceStore, Slots
 from app.store.permission import Permit
-from app.store.recording import NewMessage, record, record_directly, step_json
+from app.store.recording import NewMessage, record, record_directly
+from app.store.settling import announced, settle_each, settle_one
 from app.store.tables import deliveries, messages
 
 __all__ = ["MessageStore", "NewMessage"]
@@ -108,28 +108,22 @@ class MessageStore:
         """
         now = self._database.clock.now()
         step = Step(Status.UNSENT, now, (reason,))
-        undone: list[Message] = []
+        outcomes = [
+            Outcome(one.id, one.lease, step, announce=one.announced, attempted=False) for one in new
+        ]
         try:
             async with self._database.write(patience=PATIENCE) as connection:
                 if key is not None and not await lock_unrepeated(connection, key):
                     return set()
-                for message in sorted(new, key=lambda m: m.id):
-                    outcome = Outcome(
-                        message.id, message.lease, step, announce=False, attempted=False
-                    )
-                    if await settle_one(connection, outcome) is not None:
-                        undone.append(message)
+                undone = await settle_each(connection, outcomes)
                 if key is not None:
                     if len(undone) < len(new):
                         raise _BeingSentError
                     await release(connection, key)
-                events = [
-                    NewEvent(m.id, m.app, None, step.status, now) for m in undone if m.announced
-                ]
-                await append(connection, events, now)
+                await append(connection, announced(undone, outcomes), now)
         except _BeingSentError:
             return set()
-        return {message.id for message in undone}
+        return {event.message_id for event in undone}
 
     async def accepted(self, batch: Sequence[Acceptance]) -> dict[UUID, str | None]:
         """Record iovox's acceptances. Returns the sms_activity_id that each message has afterwards.
@@ -153,20 +147,11 @@ class MessageStore:
         A receipt may have settled a message first: it outranks an outcome of ours.
         """
         now = self._database.clock.now()
-        counted: set[UUID] = set()
-        new: list[NewEvent] = []
         async with self._database.write(patience=PATIENCE) as connection:
-            for outcome in sorted(outcomes, key=lambda o: o.message_id):
-                app = await settle_one(connection, outcome)
-                if app is None:
-                    continue
-                counted.add(outcome.message_id)
-                if outcome.announce:
-                    step = outcome.step
-                    new.append(NewEvent(outcome.message_id, app, None, step.status, step.at))
-            await append_to_audit(connection, [entry] if counted else [])
-            await append(connection, new, now)
-        return counted
+            settled = await settle_each(connection, outcomes)
+            await append_to_audit(connection, [entry] if settled else [])
+            await append(connection, announced(settled, outcomes), now)
+        return {event.message_id for event in settled}
 
     async def claim(
         self,
@@ -331,41 +316,3 @@ async def _lease(
     )
     turns = {message_id: turn for turn, message_id in enumerate(ids)}
     return sorted((message_of(row) for row in rows), key=lambda message: turns[message.id])
-
-
-async def settle_one(connection: AsyncConnection, outcome: Outcome) -> str | None:
-    """Update one message under its lease; returns its app, or None if the lease was lost."""
-    step = outcome.step
-    queued = step.status is Status.QUEUED
-    changed = (
-        update(messages)
-        .where(
-            messages.c.id == outcome.message_id,
-            messages.c.state == (Status.QUEUED if outcome.lease is None else Status.SENDING),
-            messages.c.lease == outcome.lease if outcome.lease else messages.c.lease.is_(None),
-        )
-        .values(
-            state=step.status,
-            state_at=step.at,
-            steps=_appended(connection, step),
-            errors=errors_json(outcome.errors),
-            attempts=messages.c.attempts + int(outcome.attempted),
-            next_attempt_at=outcome.next_attempt_at,
-            announced=1 if queued else messages.c.announced,
-            lease=None,
-            lease_until=None,
-        )
-        .returning(messages.c.app)
-    )
-    app = (await connection.execute(changed)).scalar_one_or_none()
-    return None if app is None else str(app)
-
-
-def _appended(connection: AsyncConnection, step: Step) -> Any:
-    """SQL for the stored steps with one appended."""
-    one = json.dumps(step_json(step), ensure_ascii=False)
-    if connection.dialect.name == "sqlite":
-        return text("json_insert(coalesce(steps, '[]'), '$[#]', json(:step))").bindparams(step=one)
-    return text(
-        "(coalesce(steps, '[]')::jsonb || jsonb_build_array(cast(:step as jsonb)))::text"
-    ).bindparams(step=one)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -15,8 +14,8 @@ from app.model.message import Outcome, Step
 from app.model.status import Status
 from app.store.audit import append as append_to_audit
 from app.store.engine import Database
-from app.store.events import NewEvent, append
-from app.store.messages import settle_one
+from app.store.events import append
+from app.store.settling import settle_each
 from app.store.tables import messages, queue_settlements
 
 AT_ONCE = 500
@@ -85,13 +84,13 @@ class QueueStore:
             rows = await connection.execute(
                 older.order_by(messages.c.id).limit(AT_ONCE).with_for_update(skip_locked=True)
             )
-            ids: Sequence[UUID] = rows.scalars().all()
-            new = []
-            for id_ in ids:
-                step = Step(Status.UNCONFIRMED, now, (WHY,))
-                outcome = Outcome(id_, None, step, announce=True, attempted=False)
-                app = await settle_one(connection, outcome)
-                if app is not None:
-                    new.append(NewEvent(id_, app, None, step.status, now))
+            step = Step(Status.UNCONFIRMED, now, (WHY,))
+            new = await settle_each(
+                connection,
+                [
+                    Outcome(id_, None, step, announce=True, attempted=False)
+                    for id_ in rows.scalars()
+                ],
+            )
             await append(connection, new, now)
         return len(new)

@@ -19,7 +19,7 @@ from app.store.erasing import keys
 from app.store.erasing.places import erase_all, locked, note_erased
 from app.store.events import NewEvent, append
 from app.store.evidence.telling import tell_of_erased_elsewhere
-from app.store.messages import settle_one
+from app.store.settling import settle_each
 from app.store.tables import audit, messages, receipts, rejected_receipts
 
 
@@ -59,10 +59,7 @@ async def _cancel(
     queued = (messages.c.state == Status.QUEUED) & messages.c.erased_at.is_(None)
     query = select(messages.c.id).where(messages.c.id.in_(found), queued).order_by(messages.c.id)
     step = Step(Status.CANCELLED, now)
-    events = []
-    for id_ in (await connection.execute(query)).scalars().all():
-        outcome = Outcome(id_, None, step, announce=True, attempted=False)
-        app = await settle_one(connection, outcome)
-        if app is not None:
-            events.append(NewEvent(id_, app, None, step.status, step.at))
-    return events
+    ids = (await connection.execute(query)).scalars()
+    return await settle_each(
+        connection, [Outcome(id_, None, step, announce=True, attempted=False) for id_ in ids]
+    )

@@ -28,7 +28,7 @@ from app.ops.traces import trace_id_of
 PATH = "/v1/traces"
 TIMEOUT = 2.0
 """Seconds for the collector to take a batch, which is dropped otherwise. A stop waits as long."""
-TOLD = frozenset(
+EXPORTED_ATTRIBUTES = frozenset(
     {
         "http.request.method",
         "http.response.status_code",
@@ -37,7 +37,7 @@ TOLD = frozenset(
         "url.scheme",
     }
 )
-"""What may be told of a request. Paths and queries hold phone numbers, and so may a Host header."""
+"""Of a request's span. Paths and queries hold phone numbers, and so may a Host header."""
 LIBRARY = "opentelemetry"
 
 log = structlog.get_logger(__name__)
@@ -58,15 +58,15 @@ def tracer_provider(endpoint: str, *, name: str) -> TracerProvider:
         ),
         shutdown_on_exit=False,  # the runtime does it, within its time
     )
-    provider.sampler = _Discreet(provider.sampler)
-    provider.add_span_processor(_KnownInTheLog())
+    provider.sampler = _AttributeFilter(provider.sampler)
+    provider.add_span_processor(_LogCorrelation())
     exporter = _Exporter(OTLPSpanExporter(endpoint=url, timeout=TIMEOUT))
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
 
-class _Discreet(Sampler):
-    """Decides as ``inner`` does, and lets a request's span begin with what is in TOLD alone.
+class _AttributeFilter(Sampler):
+    """Decides as ``inner`` does, and lets a request's span begin with EXPORTED_ATTRIBUTES alone.
 
     A sampler is where a span's first attributes are settled; what else a span is told is ours.
     """
@@ -86,7 +86,9 @@ class _Discreet(Sampler):
     ) -> SamplingResult:
         """See `Sampler`."""
         if kind is SpanKind.SERVER:
-            attributes = {key: said for key, said in (attributes or {}).items() if key in TOLD}
+            attributes = {
+                key: said for key, said in (attributes or {}).items() if key in EXPORTED_ATTRIBUTES
+            }
         return self._inner.should_sample(
             parent_context, trace_id, name, kind, attributes, links, trace_state
         )
@@ -96,7 +98,7 @@ class _Discreet(Sampler):
         return self._inner.get_description()
 
 
-class _KnownInTheLog(SpanProcessor):
+class _LogCorrelation(SpanProcessor):
     """Puts the request's id on its span, and the span's trace into the request's log lines."""
 
     def on_start(

@@ -30,7 +30,7 @@ _propagator = TraceContextTextMapPropagator()
 
 
 @contextmanager
-def calling(tracer: Tracer, name: str, **ids: UUID | str | None) -> Iterator[Span]:
+def client_span(tracer: Tracer, name: str, **ids: UUID | str | None) -> Iterator[Span]:
     """A span around one call to somebody else; what is raised marks it as failed.
 
     Log lines that are written meanwhile have its trace.
@@ -53,21 +53,21 @@ def calling(tracer: Tracer, name: str, **ids: UUID | str | None) -> Iterator[Spa
                 raise
 
 
-def note(**ids: UUID | str | None) -> None:
+def annotate_span(**ids: UUID | str | None) -> None:
     """Tell the span that is current, if any."""
     span = get_current_span()
     if span.is_recording():
         span.set_attributes(as_attributes(ids))
 
 
-def handed_on() -> dict[str, str]:
+def injected_headers() -> dict[str, str]:
     """The headers that hand the current span on to whom is called: none without one."""
     headers: dict[str, str] = {}
     _propagator.inject(headers)
     return {name: value for name, value in headers.items() if name == TRACEPARENT}
 
 
-def handed_in(traceparent: bytes | None) -> Context:
+def extracted_context(traceparent: bytes | None) -> Context:
     """The caller's span, as the parent of ours; one that cannot be read is none."""
     carrier = {} if traceparent is None else {TRACEPARENT: traceparent.decode("latin-1")}
     return _propagator.extract(carrier, context=Context())

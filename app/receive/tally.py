@@ -17,7 +17,7 @@ from app.model.receipt import Receipt
 from app.ops.logs import StepLog, is_request_id
 from app.ops.metrics import METHODS, OTHER, RECEIPT_STATUSES, Metrics
 from app.ops.recent import Recent
-from app.ops.traces import NO_TRACER, as_attributes, handed_in
+from app.ops.traces import NO_TRACER, as_attributes, extracted_context
 from app.server.requests import Headers
 
 ROUTE = "/dlr"
@@ -102,7 +102,7 @@ class Tally:
         for receipt, seconds, request_id, headers in taken:
             span = self._tracer.start_span(
                 SPAN,
-                context=handed_in(dict(headers).get(TRACEPARENT_HEADER)),
+                context=extracted_context(dict(headers).get(TRACEPARENT_HEADER)),
                 kind=SpanKind.SERVER,
                 attributes=SPAN_ATTRIBUTES,
                 start_time=ended - int(seconds * 1e9),

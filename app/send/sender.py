@@ -15,7 +15,7 @@ from app.model.fact import Ended
 from app.model.message import Message, Request, Step, expiry_time
 from app.model.status import Status
 from app.ops.logs import StepLog
-from app.ops.traces import note
+from app.ops.traces import annotate_span
 from app.record.journal import Journal
 from app.send.gate import Admission, Gate
 from app.send.idempotency import KeyedBody
@@ -210,7 +210,7 @@ class Sender:
         if not recorded and key is not None:
             return await self._replayer.replay(await self._replayer.find_conflicting(key_app, key))
         self._steps.log("recorded", message_id=str(message.id), status=message.state)
-        note(message_id=message.id)
+        annotate_span(message_id=message.id)
         if message.announced:
             self._notify_queued()
         if admission.slot is None:

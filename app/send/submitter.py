@@ -22,7 +22,7 @@ from app.model.message import Message, Outcome, Submission
 from app.model.status import Status
 from app.ops.metrics import Metrics
 from app.ops.recent import Recent
-from app.ops.traces import NO_TRACER, as_attributes, calling
+from app.ops.traces import NO_TRACER, as_attributes, client_span
 from app.record.journal import Forgotten, Journal
 from app.send import outcomes
 from app.send.breaker import CircuitBreaker
@@ -85,9 +85,9 @@ class Submitter:
         """
         self._under_way.add(message.id)
         try:
-            with calling(self._tracer, "submit", message_id=message.id) as span:
+            with client_span(self._tracer, "submit", message_id=message.id) as span:
                 result = await self._attempt(message, lease)
-                _tell(span, result)
+                _annotate(span, result)
                 return result
         except Exception:
             # Whatever it was, iovox may have the text, so no error may invite to send again.
@@ -189,7 +189,7 @@ class Submitter:
         log.warning("send_not_accepted", message_id=str(message.id), code=error.code)
 
 
-def _tell(span: Span, result: SubmitResult) -> None:
+def _annotate(span: Span, result: SubmitResult) -> None:
     """Not the reasons of a failure: they may quote the number."""
     span.set_attributes(
         as_attributes({"status": result.status, "sms_activity_id": result.sms_activity_id})

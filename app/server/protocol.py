@@ -202,7 +202,8 @@ class GracefulHttp(HttpToolsProtocol):
         if self._buffered is not None:
             self._fall_back_to_asgi()
         if self._unparsed > MAX_UNPARSED:
-            self._time_out(_TOO_LARGE)
+            self._refuse_head(_TOO_LARGE)
+            self.transport.close()
             return
         if self._in_head and not self._head_timer_set and self.parser is not None:
             self._cancel_timer()
@@ -425,15 +426,19 @@ class GracefulHttp(HttpToolsProtocol):
         if self._is_idle() and not self._in_head and not self.transport.is_closing():
             self.transport.close()
 
-    def _time_out(self, response: bytes = _TOO_SLOW) -> None:
+    def _refuse_head(self, response: bytes) -> None:
+        if self._in_head and not self.transport.is_closing():
+            self.transport.write(response)
+
+    def _time_out(self) -> None:
         self._timer = None
-        if not self.transport.is_closing():
-            if self._in_head:
-                self.transport.write(response)
-            if self._in_head and response is _TOO_SLOW:
-                self._linger()
-            else:
-                self.transport.close()
+        if self.transport.is_closing():
+            return
+        self._refuse_head(_TOO_SLOW)
+        if self._in_head:
+            self._linger()
+        else:
+            self.transport.close()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

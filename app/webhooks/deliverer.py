@@ -17,7 +17,7 @@ from opentelemetry.trace import Span, StatusCode, Tracer
 
 from app.model.webhook import Delivery, Webhook, WebhookState, event_payload
 from app.ops.metrics import Metrics
-from app.ops.traces import NO_TRACER, calling, handed_on
+from app.ops.traces import NO_TRACER, client_span, injected_headers
 from app.parts.lifecycle import wait_for_event
 from app.store.clock import Now, utc_now
 from app.store.outbox.store import OutboxStore
@@ -177,7 +177,7 @@ class Deliverer:
             secrets=webhook.secrets_at(now),
         )
         try:
-            with calling(
+            with client_span(
                 self._tracer,
                 "deliver",
                 webhook_id=webhook.id,
@@ -185,9 +185,9 @@ class Deliverer:
                 message_id=delivery.message_id,
                 type=delivery.type,
             ) as span:
-                headers = HEADERS | signed | handed_on()
+                headers = HEADERS | signed | injected_headers()
                 result = await self._client.post(webhook.url, headers, body)
-                _tell(span, result)
+                _annotate(span, result)
                 return result
         except Exception:
             log.exception("webhook_attempt_failed", webhook_id=str(webhook.id))
@@ -258,7 +258,7 @@ class Deliverer:
         )
 
 
-def _tell(span: Span, result: DeliveryResult) -> None:
+def _annotate(span: Span, result: DeliveryResult) -> None:
     if result.status_code is not None:
         span.set_attribute("http.response.status_code", result.status_code)
     if not result.succeeded:

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from app.errors import FieldError
+from app.model.erased_keys import erased_fingerprint, erased_name, is_erased
 from app.model.fact import Arrived, Audited, ClaimedKey, Ended, Fact, OnWire, Recorded
 from app.model.mentions import Mentions
 from app.model.message import Message
@@ -63,7 +64,7 @@ class Forgetting:
         """The fact without what is erased."""
         match fact:
             case Recorded(messages, key):
-                return Recorded(tuple(map(self._message, messages)), self._key(key))
+                return Recorded(tuple(map(self._message, messages)), self._key(key, messages))
             case OnWire(message):
                 return OnWire(self._message(message))
             case Ended():
@@ -85,11 +86,18 @@ class Forgetting:
         )
         return replace(message, request=request)
 
-    def _key(self, key: ClaimedKey | None) -> ClaimedKey | None:
+    def _key(
+        self, key: ClaimedKey | None, messages: Collection[Message | None]
+    ) -> ClaimedKey | None:
+        """The key that was used for these messages."""
         if key is None:
             return None
-        if self._are_in(key.key):
-            return None
+        references = {
+            one.request.reference for one in messages if one is not None and one.id in self._ids
+        }
+        if key.key in references or (self._are_in(key.key) and not is_erased(key.key)):
+            digest = erased_fingerprint(key.key, key.fingerprint)
+            key = replace(key, key=erased_name(digest), fingerprint=digest)
         answer = key.answer
         for one in self._mentions:
             if answer is not None and one.are_in(answer):
@@ -106,7 +114,7 @@ class Forgetting:
             step=replace(fact.step, reasons=()),
             errors=tuple(FieldError(one.field, "") for one in fact.errors),
             message=fact.message and self._message(fact.message),
-            frees=self._key(fact.frees),
+            frees=self._key(fact.frees, [fact.message]),
         )
 
     def _arrival(self, arrival: Arrival) -> Arrival:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from app.model.erased_keys import erased_name, is_erased
 from app.model.fact import ClaimedKey
 from app.model.message import Message, Request
 from app.model.status import Status, microseconds
@@ -116,7 +117,7 @@ def key_fields(key: ClaimedKey | None) -> Json | None:
         return None
     return {
         "app": key.app,
-        "key": key.key,
+        "key": "" if is_erased(key.key) else key.key,  # then it follows from "print"
         "print": key.fingerprint.hex(),
         "at": time_of(key.claimed_at),
         "message": hex_of(key.message_id),
@@ -128,10 +129,11 @@ def key_from(fields: Json | None) -> ClaimedKey | None:
     """The key of what ``key_fields`` wrote."""
     if fields is None:
         return None
+    fingerprint = bytes.fromhex(fields["print"])
     return ClaimedKey(
         fields["app"],
-        fields["key"],
-        bytes.fromhex(fields["print"]),
+        fields["key"] or erased_name(fingerprint),
+        fingerprint,
         known_moment_of(fields["at"]),
         uuid_of(fields["message"]),
         fields["answer"],

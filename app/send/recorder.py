@@ -9,8 +9,7 @@ requests carry an idempotency key. A record that a repeated request was answered
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from app.parts.batcher import BatcherClosed, BatcherFull
 from app.parts.lifecycle import wait_for_event
 from app.record.journal import Journal
 from app.send.batching import low_latency_batcher
+from app.store.clock import Now, utc_now
 from app.store.idempotency import IdempotencyKey
 from app.store.messages import MessageStore, NewMessage
 
@@ -58,11 +58,13 @@ class Recorder:
         *,
         journal: Journal | None = None,
         timeout: float = RECORD_TIMEOUT,
+        now: Now = utc_now,
     ) -> None:
         """Nothing is recorded, as far as a caller is told, that is not in the ``journal``."""
         self._store = store
         self._journal = journal or Journal()
         self._timeout = timeout
+        self._now = now
         self._records = low_latency_batcher(
             self._add, capacity=CAPACITY, writers=store.writes_at_once
         )
@@ -113,7 +115,7 @@ class Recorder:
         try:
             recorded = await self._store.add_batch(new, key)
             if recorded:
-                self._journal.confirm([Recorded(tuple(new), _claimed(key))], began_in)
+                self._journal.confirm([Recorded(tuple(new), self._claimed(key))], began_in)
         except SchemaUnusable:
             raise
         except StoreUnavailable as error:
@@ -128,7 +130,7 @@ class Recorder:
         results = await self._store.add(new)
         recorded = (one for one, result in zip(new, results, strict=True) if result is True)
         self._journal.confirm(
-            (Recorded((one.message,), _claimed(one.key)) for one in recorded), began_in
+            (Recorded((one.message,), self._claimed(one.key)) for one in recorded), began_in
         )
         return results
 
@@ -179,7 +181,8 @@ class Recorder:
             began_in = self._journal.incarnation
             try:
                 undone = await self._store.undo_add(new, key, _UNDO_REASON)
-                self._journal.confirm(_undone(new, undone, key), began_in)
+                facts = self._undone([one for one in new if one.id in undone], key)
+                self._journal.confirm(facts, began_in)
             except StoreUnavailable:
                 if self._closing.is_set():
                     break
@@ -187,6 +190,19 @@ class Recorder:
             else:
                 return undone
         return set()
+
+    def _claimed(self, key: IdempotencyKey | None) -> ClaimedKey | None:
+        if key is None:
+            return None
+        at = self._now()
+        return ClaimedKey(key.app, key.key, key.fingerprint, at, key.message_id, key.answer)
+
+    def _undone(self, messages: Sequence[Message], key: IdempotencyKey | None) -> Iterator[Ended]:
+        step = Step(Status.UNSENT, self._now(), (_UNDO_REASON,))
+        frees = self._claimed(key)
+        for one in messages:
+            yield Ended(one.id, one.lease, one.leases, step, announce=False,
+                        attempted=False, message=one, frees=frees)  # fmt: skip
 
 
 async def _while_keys_wait(record: Callable[[], Awaitable[bool]]) -> bool:
@@ -198,24 +214,6 @@ async def _while_keys_wait(record: Callable[[], Awaitable[bool]]) -> bool:
             if asyncio.get_running_loop().time() > until:
                 raise
         await asyncio.sleep(KEYS_PAUSE)
-
-
-def _claimed(key: IdempotencyKey | None) -> ClaimedKey | None:
-    if key is None:
-        return None
-    at = datetime.now(UTC)
-    return ClaimedKey(key.app, key.key, key.fingerprint, at, key.message_id, key.answer)
-
-
-def _undone(
-    new: Sequence[Message], undone: Collection[UUID], key: IdempotencyKey | None
-) -> Iterator[Ended]:
-    step = Step(Status.UNSENT, datetime.now(UTC), (_UNDO_REASON,))
-    frees = _claimed(key)
-    for message in new:
-        if message.id in undone:
-            yield Ended(message.id, message.lease, message.leases, step, announce=False,
-                        attempted=False, message=message, frees=frees)  # fmt: skip
 
 
 class _Waiter:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from app.errors import Conflict, FieldError, Invalid, Unavailable
+from app.model.erased_keys import is_erased
 from app.model.fact import Accepted, ClaimedKey, Ended, Fact, Recorded
 from app.model.status import Status
 from app.record.journal import Journal
@@ -43,8 +44,10 @@ class Replayer:
 
     async def find(self, app: str, key: KeyedBody, now: datetime) -> IdempotencyKey | None:
         """The key's claim, if it was used. Raises Invalid if that was with another body."""
-        claim = await self._keys.find(app, key.key, now=now)
-        if claim is not None and claim.fingerprint != key.fingerprint:
+        claim = await self._keys.find(key.claim(app), now=now)
+        if claim is None or is_erased(claim.key):  # an erased key is found by its body
+            return claim
+        if claim.fingerprint != key.fingerprint:
             fault = FieldError(HEADER, "was used within the last 24 hours with another body")
             raise Invalid("Use a new idempotency key for a new request", errors=(fault,))
         return claim
@@ -70,8 +73,10 @@ class Replayer:
     async def replay_batch(self, claim: IdempotencyKey) -> BatchResult:
         """The first response of a batch, which is stored with its claim."""
         began_in = self._journal.incarnation
+        if claim.answer is None:
+            raise await self._deleted(claim)
         await self._mark_repeated(claim)
-        answer = BatchResponse.model_validate_json(claim.answer or "")
+        answer = BatchResponse.model_validate_json(claim.answer)
         if self._journal.is_on:
             ids = [item.id for item in answer.messages if item.id is not None]
             found = await self._store.find_many(ids)
@@ -79,12 +84,12 @@ class Replayer:
         return BatchResult(answer, replayed=True)
 
     async def _deleted(self, claim: IdempotencyKey) -> Invalid | Unavailable:
-        """Why there is no message: whoever is told to use another key sends once more, so never
-        where the key is gone as well, as the database was just set back to before both.
+        """Why there is no message or response: whoever is told to use another key sends once more,
+        so never where the key is gone as well, as the database was just set back to before both.
         """
-        if await self._keys.find(claim.app, claim.key, now=self._now()) is None:
+        if await self._keys.find(claim, now=self._now()) is None:
             return Unavailable("The database was just set back; send the request again")
-        fault = FieldError(HEADER, "was used for a message that is deleted")
+        fault = FieldError(HEADER, "was used for a message or a batch that is deleted")
         return Invalid("Use a new idempotency key for a new request", errors=(fault,))
 
     async def _mark_repeated(self, claim: IdempotencyKey) -> None:

@@ -85,7 +85,7 @@ class Sender:
         self._announce = announce
         self.horizon = horizon
         self._retry_for = retry_for
-        self._recorder = Recorder(store, journal=self._journal)
+        self._recorder = Recorder(store, journal=self._journal, now=now)
         self._validating = asyncio.Lock()
         """One batch at a time: several would take as many times YIELD_AFTER of each iteration."""
         self._attempts: set[asyncio.Task[SubmitResult]] = set()

@@ -14,12 +14,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, select, text, update
+from sqlalchemy import Row, bindparam, insert, select, text, update
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import StoreUnavailable
+from app.model.erased_keys import erased_key
 from app.model.fact import Accepted, ClaimedKey, Ended, OnWire, Recorded
 from app.model.merging import Known, forked_lease, merge
 from app.model.message import Acceptance, Message
@@ -240,6 +241,9 @@ def _merge_one(
 
 
 async def _claim(connection: AsyncConnection, key: ClaimedKey) -> int:
+    erased = erased_key(key.key, key.fingerprint)
+    if await _claim_of(connection, key.app, erased) is not None:
+        return 0
     upsert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
     row = {
         "app": key.app,
@@ -262,12 +266,16 @@ async def _free(connection: AsyncConnection, key: ClaimedKey) -> None:
 
 
 async def _holds(connection: AsyncConnection, key: ClaimedKey) -> bool:
-    column = idempotency_keys.c
-    query = select(column.message_id, column.answer).where(
-        column.app == key.app, column.key == key.key
-    )
-    row = (await connection.execute(query)).one_or_none()
+    if await _claim_of(connection, key.app, erased_key(key.key, key.fingerprint)) is not None:
+        return True
+    row = await _claim_of(connection, key.app, key.key)
     return row is not None and (row.message_id, row.answer) == (key.message_id, key.answer)
+
+
+async def _claim_of(connection: AsyncConnection, app: str, key: str) -> Row[Any, Any] | None:
+    column = idempotency_keys.c
+    query = select(column.message_id, column.answer).where(column.app == app, column.key == key)
+    return (await connection.execute(query)).one_or_none()
 
 
 async def _write(connection: AsyncConnection, batch: _Batch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.model.erased_keys import erased_key
 from app.store.engine import Database
 from app.store.tables import idempotency_keys
 
@@ -33,6 +34,11 @@ class IdempotencyKey:
     repeated: bool = False
     claimed_at: datetime | None = field(default=None, compare=False)
 
+    @property
+    def erased_key(self) -> str:
+        """What stands in the key's place once it is erased."""
+        return erased_key(self.key, self.fingerprint)
+
 
 async def claim(
     connection: AsyncConnection, keys: Sequence[IdempotencyKey], now: datetime
@@ -42,9 +48,8 @@ async def claim(
     Of two transactions that claim one key the second waits for the first one's commit. Keys are
     claimed in their order, so that two transactions never deadlock.
     """
-    if not keys:
-        return set()
     unique = {(key.app, key.key): key for key in reversed(keys)}
+    erased = await _erased(connection, unique.values(), now)
     rows = [
         {
             "app": key.app,
@@ -55,7 +60,10 @@ async def claim(
             "answer": key.answer,
         }
         for _, key in sorted(unique.items())
+        if (key.app, key.erased_key) not in erased
     ]
+    if not rows:
+        return set()
     insert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
     claimed = insert(idempotency_keys).values(rows)
     over = claimed.excluded
@@ -71,6 +79,26 @@ async def claim(
         where=idempotency_keys.c.created_at < now - KEPT,
     ).returning(idempotency_keys.c.app, idempotency_keys.c.key)
     return {(row.app, row.key) for row in await connection.execute(statement)}
+
+
+async def _erased(
+    connection: AsyncConnection, keys: Collection[IdempotencyKey], now: datetime
+) -> set[tuple[str, str]]:
+    """Those of these keys that are claimed and erased, as (app, erased key).
+
+    Keys that are claimed and not erased are locked with them: an erasure that is not committed yet
+    is waited for, and then its key is found under its new name.
+    """
+    names = [(key.app, name) for key in keys for name in (key.key, key.erased_key)]
+    both = (idempotency_keys.c.app, idempotency_keys.c.key)
+    claimed = (
+        select(*both)
+        .where(tuple_(*both).in_(names), idempotency_keys.c.created_at >= now - KEPT)
+        .order_by(*both)
+        .with_for_update(read=True)
+    )
+    found = {(row.app, row.key) for row in await connection.execute(claimed)} if names else set()
+    return found & {(key.app, key.erased_key) for key in keys}
 
 
 async def lock_unrepeated(connection: AsyncConnection, key: IdempotencyKey) -> bool:
@@ -106,15 +134,15 @@ class IdempotencyStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self, app: str, key: str, *, now: datetime) -> IdempotencyKey | None:
-        """The claim of this key within the last 24 hours."""
+    async def find(self, key: IdempotencyKey, *, now: datetime) -> IdempotencyKey | None:
+        """The claim of this key within the last 24 hours, also if the key is erased by now."""
         query = select(idempotency_keys).where(
-            idempotency_keys.c.app == app,
-            idempotency_keys.c.key == key,
+            idempotency_keys.c.app == key.app,
+            idempotency_keys.c.key.in_((key.key, key.erased_key)),
             idempotency_keys.c.created_at >= now - KEPT,
         )
         async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+            row = (await connection.execute(query)).first()
         if row is None:
             return None
         repeated = row.repeated_at is not None

@@ -66,19 +66,27 @@ _NEXT = len(COLUMNS) + 1
 
 # Of several messages with one key the first claims it, unless it was used before; the others are
 # not recorded. Keys are claimed in their order, so that two batches never deadlock, and the event
-# lock comes last, as everywhere.
+# lock comes last, as everywhere. A key that was used and erased since has another name (``r``); an
+# erasure that is not committed yet is waited for by the lock, and then the new name is read.
 RECORD = f"""
 with b as materialized (
-  select * from unnest({_ARRAYS}, ${_NEXT}::text[], ${_NEXT + 1}::text[], ${_NEXT + 2}::bytea[])
-    with ordinality t({_NAMES}, asking, key, fingerprint, ord)),
+  select * from unnest({_ARRAYS}, ${_NEXT}::text[], ${_NEXT + 1}::text[], ${_NEXT + 2}::bytea[],
+    ${_NEXT + 3}::text[])
+    with ordinality t({_NAMES}, asking, key, fingerprint, erased_key, ord)),
+r as materialized (
+  select i.app, i.key from b join idempotency_keys i
+    on i.app = b.asking and i.key = any(array[b.key, b.erased_key])
+  where i.created_at >= ${_NEXT + 5}::timestamptz
+  order by i.app, i.key for share of i),
 k as (
   insert into idempotency_keys (app, key, fingerprint, created_at, message_id)
-  select distinct on (asking, key) asking, key, fingerprint, ${_NEXT + 3}::timestamptz, id
-  from b where key is not null order by asking, key, ord
+  select distinct on (asking, key) asking, key, fingerprint, ${_NEXT + 4}::timestamptz, id
+  from b where key is not null and (asking, erased_key) not in (select app, key from r)
+  order by asking, key, ord
   on conflict (app, key) do update set fingerprint = excluded.fingerprint,
     created_at = excluded.created_at, message_id = excluded.message_id, answer = null,
     repeated_at = null
-  where idempotency_keys.created_at < ${_NEXT + 4}::timestamptz
+  where idempotency_keys.created_at < ${_NEXT + 5}::timestamptz
   returning message_id),
 m as (
   insert into messages ({_NAMES})
@@ -115,7 +123,8 @@ def record_arguments(
     asking = [key.app if key else None for key in keys]
     names = [key.key if key else None for key in keys]
     prints = [key.fingerprint if key else None for key in keys]
-    return [*columns, asking, names, prints, now, now - KEPT]
+    erased = [key.erased_key if key else None for key in keys]
+    return [*columns, asking, names, prints, erased, now, now - KEPT]
 
 
 async def record(

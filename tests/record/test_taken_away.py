@@ -57,9 +57,7 @@ async def post_receipt(service: Service, sms_activity_id: str, status: str = "DE
 
 async def send_to_her(service: Service) -> dict[str, Any]:
     """A message with its receipt, and a call that was not understood, in database and journal."""
-    sent = await service.send(
-        to(ENDING, message=TEXT, reference=REFERENCE), idempotency_key=f"for-{NUMBER}"
-    )
+    sent = await send_keyed(service)
     assert sent.status_code == 201, sent.text
     found: dict[str, Any] = sent.json()
     await post_receipt(service, found["sms_activity_id"])
@@ -67,6 +65,12 @@ async def send_to_her(service: Service) -> dict[str, Any]:
     assert (await service.client.post("/dlr", **call)).status_code == 400
     await service.becomes(found["id"], "DELIVERED")
     return found
+
+
+async def send_keyed(service: Service) -> httpx.Response:
+    """The same request each time."""
+    fields = to(ENDING, message=TEXT, reference=REFERENCE)
+    return await service.send(fields, idempotency_key=f"for-{NUMBER}")
 
 
 async def admin(service: Service) -> httpx.AsyncClient:
@@ -213,6 +217,7 @@ async def test_set_back_to_before_she_was_there(world: World, rewinder: Rewinder
     assert (await service.look(hers["id"]))["status"] == "DELIVERED"
     found = await in_database(service)
     assert [word for word in WORDS if word in found] == []
+    assert (await send_keyed(service)).json()["id"] == hers["id"]
     assert (await iovox.counts())["by_message_id"] == {hers["id"]: 1}
 
 

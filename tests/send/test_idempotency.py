@@ -12,7 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import text, update
 
-from app.store.idempotency import IdempotencyStore
+from app.store.idempotency import IdempotencyKey, IdempotencyStore
 from app.store.tables import idempotency_keys
 from tests.send.world import ACCEPTED, HELLO, LOST, REFUSED, Iovox, Service, World, faults, to
 
@@ -192,7 +192,7 @@ async def test_a_repetition_marks_the_claim(service: Service, key: str, path: st
     for repeated in (False, True, True):
         response = await service.post(f"/v1/messages{path}", body, idempotency_key=key)
         assert response.status_code == 202
-        used = await keys.find(service.app, key, now=datetime.now(UTC))
+        used = await keys.find(IdempotencyKey(service.app, key, b""), now=datetime.now(UTC))
         assert used is not None
         assert used.repeated is repeated
 

@@ -120,7 +120,7 @@ async def test_undone_and_the_key_is_free(
     await until_undone(store, first)
     store.slow = 0.0
     assert await recorder.record(NewMessage(second, key_of(second)))
-    used = await IdempotencyStore(database).find("billing", "key", now=datetime.now(UTC))
+    used = await IdempotencyStore(database).find(key_of(None), now=datetime.now(UTC))
     assert used == key_of(second)
     found = await store.find(first.id)
     assert found is not None
@@ -194,7 +194,7 @@ async def test_a_message_being_sent_keeps_its_key(
     await store.claim(limit=1, lease=uuid4(), lease_until=now)
     assert await store.undo_add([message], key_of(message), "told 503") == set()
     assert await state_of(store, message) is Status.SENDING
-    used = await IdempotencyStore(database).find("billing", "key", now=now)
+    used = await IdempotencyStore(database).find(key_of(None), now=now)
     assert used == key_of(message)
 
 
@@ -209,7 +209,7 @@ async def test_of_a_batch_with_a_key_all_are_undone_or_none(
     assert await store.undo_add(batch, key_of(None), "told 503") == set()
     states = [await state_of(store, one) for one in batch]
     assert sorted(states, key=str) == [Status.QUEUED, Status.SENDING]
-    used = await IdempotencyStore(database).find("billing", "key", now=now)
+    used = await IdempotencyStore(database).find(key_of(None), now=now)
     assert used == key_of(None)
 
 
@@ -221,12 +221,12 @@ async def test_a_record_that_was_replayed_is_not_undone(
     keys, message = IdempotencyStore(database), make()
     await recorder.record(NewMessage(message, key_of(message)))
     now = datetime.now(UTC)
-    used = await keys.find("billing", "key", now=now)
+    used = await keys.find(key_of(None), now=now)
     assert used is not None
     assert await keys.mark_repeated(used, now)
     assert await store.undo_add([message], key_of(message), "told 503") == set()
     assert await state_of(store, message) is message.state
-    again = await keys.find("billing", "key", now=now)
+    again = await keys.find(key_of(None), now=now)
     assert again == replace(used, repeated=True)
     assert await keys.mark_repeated(again, now)
 
@@ -236,7 +236,7 @@ async def test_an_undone_record_is_not_replayed(
 ) -> None:
     keys, message = IdempotencyStore(database), queued()
     await recorder.record(NewMessage(message, key_of(message)))
-    used = await keys.find("billing", "key", now=datetime.now(UTC))
+    used = await keys.find(key_of(None), now=datetime.now(UTC))
     assert used is not None
     assert await store.undo_add([message], key_of(message), "told 503") == {message.id}
     assert not await keys.mark_repeated(used, datetime.now(UTC))
@@ -251,7 +251,7 @@ async def test_only_its_own_claim_is_released(
     assert (
         await store.undo_add([], replace(key_of(None), answer="all refused"), "told 503") == set()
     )
-    assert await IdempotencyStore(database).find("billing", "key", now=datetime.now(UTC)) == right
+    assert await IdempotencyStore(database).find(key_of(None), now=datetime.now(UTC)) == right
 
 
 async def test_a_message_that_the_database_refuses_fails_alone(recorder: Recorder) -> None:

@@ -1,20 +1,22 @@
 """Idempotency keys that tell of a number, and answers to batches that quote one.
 
-All functions are parts of a transaction of the caller's. A key that is erased is noted by its
-request's fingerprint: the key itself may be the number.
+All functions are parts of a transaction of the caller's. A claim stays for the rest of its 24
+hours, under a digest that takes the key's place (``app.model.erased_keys``): its request, repeated,
+must not become a second text. What is erased is noted by its request's fingerprint: the key itself
+may be the number.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, delete, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, false, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.model.erased_keys import erased_fingerprint, erased_name, is_erased
 from app.model.mentions import ERASED, Mentions
 from app.model.status import Status
 from app.store.tables import idempotency_keys
@@ -23,7 +25,8 @@ _column = idempotency_keys.c
 _SHOWN = (_column.app, _column.key, _column.fingerprint, _column.message_id, _column.answer)
 _FAULTS = _column.answer.contains(f'"{Status.REJECTED}"')
 """Only these answers quote anything: what was wrong with a message of a batch."""
-_A_NUMBER = re.compile(r"[0-9]{7}")
+
+Claim = Row[*tuple[Any, ...]]
 
 
 def has_digits(column: ColumnElement[Any], mentions: Mentions) -> ColumnElement[bool]:
@@ -37,64 +40,76 @@ def has_digits(column: ColumnElement[Any], mentions: Mentions) -> ColumnElement[
 
 
 async def erase_keys(
-    connection: AsyncConnection, of: Mapping[UUID, Mentions], references: Collection[str]
+    connection: AsyncConnection, of: Mapping[UUID, Mentions], messages: Sequence[Row[Any]]
 ) -> list[UUID]:
-    """Delete the keys of erased messages that tell of them, and those that are their references:
-    the others keep a repeated request from becoming a second text. Returns what is to be noted.
+    """Erase the keys of these messages that tell of them, and their apps' keys that are their
+    references. Other keys stay as they are, another app's that is the same word among them.
+
+    Returns what is to be noted.
     """
-    named = _column.key.in_(references)
-    query = select(*_SHOWN).where(or_(_column.message_id.in_(of), named))
+    references = {(one.app, one.reference) for one in messages if one.reference is not None}
+    own = {one.id: one.reference for one in messages}
+    named = tuple_(_column.app, _column.key).in_(references)
+    query = select(*_SHOWN).where(or_(_column.message_id.in_(own), named))
     telling = [
         row
         for row in (await connection.execute(query)).all()
-        if row.key in references or of[row.message_id].are_in(row.key)
+        if (row.app, row.key) in references
+        or row.key == own[row.message_id]
+        or of[row.message_id].are_in(row.key)
     ]
-    return await _delete(connection, telling)
+    return await _erase(connection, telling)
 
 
 async def erase_mentions_of(connection: AsyncConnection, mentions: Mentions) -> list[UUID]:
-    """Delete the keys that are the number, and erase it from answers that quote it."""
-    rows = await connection.execute(select(*_SHOWN).where(has_digits(_column.key, mentions)))
-    found = await _delete(connection, rows.all())
+    """Erase the keys that have the number, and the number from answers that quote it."""
+    found: list[UUID] = []
     for row in (await connection.execute(select(*_SHOWN).where(_FAULTS))).all():
         if mentions.are_in(row.answer):
-            await _set_answer(connection, row, mentions.erased_from_json(row.answer))
+            await _set(connection, row, answer=mentions.erased_from_json(row.answer))
             found.append(_noted(row))
-    return found
+    rows = await connection.execute(select(*_SHOWN).where(has_digits(_column.key, mentions)))
+    found += await _erase(connection, rows.all())
+    return [*dict.fromkeys(found)]
 
 
-async def erase_again(connection: AsyncConnection, ids: Collection[UUID]) -> None:
-    """The same in a database that was set back, where the number is not known any more."""
-    these = _column.fingerprint.in_([id_.bytes for id_ in ids])
+async def erase_again(connection: AsyncConnection, noted: Mapping[UUID, object]) -> None:
+    """The same in a database that was set back. Whether a claim was noted for its key or for its
+    answer is not known any more: both go.
+    """
+    these = _column.fingerprint.in_([id_.bytes for id_ in noted])
     rows = (await connection.execute(select(*_SHOWN).where(these))).all()
-    quoting = [row for row in rows if row.answer is not None and not _may_be_number(row.key)]
-    for row in quoting:
-        await _set_answer(connection, row, _without_words(row.answer))
-    await _delete(connection, [row for row in rows if row not in quoting])
-
-
-async def _delete(connection: AsyncConnection, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[UUID]:
     for row in rows:
-        this = (_column.app == row.app) & (_column.key == row.key)
-        await connection.execute(delete(idempotency_keys).where(this))
-    return [_noted(row) for row in rows]
+        if row.answer is not None:
+            await _set(connection, row, answer=_without_words(row.answer))
+    await _erase(connection, rows)
 
 
-async def _set_answer(connection: AsyncConnection, row: Row[*tuple[Any, ...]], answer: str) -> None:
-    this = (_column.app == row.app) & (_column.key == row.key)
-    await connection.execute(update(idempotency_keys).where(this).values(answer=answer))
+async def _erase(connection: AsyncConnection, rows: Sequence[Claim]) -> list[UUID]:
+    """In the order of the keys, as they are claimed in, so that nothing deadlocks."""
+    found = sorted((row for row in rows if not is_erased(row.key)), key=lambda r: (r.app, r.key))
+    for row in found:
+        digest = erased_fingerprint(row.key, bytes(row.fingerprint))
+        name = erased_name(digest)
+        # A journal has brought it back already, without the key, into a database with the key.
+        twin = select(_column.app).where(_column.app == row.app, _column.key == name)
+        if (await connection.execute(twin)).first() is not None:
+            await connection.execute(delete(idempotency_keys).where(*_this(row)))
+        else:
+            await _set(connection, row, key=name, fingerprint=digest)
+    return [_noted(row) for row in found]
 
 
-def _noted(row: Row[*tuple[Any, ...]]) -> UUID:
+async def _set(connection: AsyncConnection, row: Claim, **values: object) -> None:
+    await connection.execute(update(idempotency_keys).where(*_this(row)).values(values))
+
+
+def _this(row: Claim) -> tuple[ColumnElement[bool], ...]:
+    return _column.app == row.app, _column.key == row.key
+
+
+def _noted(row: Claim) -> UUID:
     return UUID(bytes=bytes(row.fingerprint))
-
-
-def _may_be_number(key: str) -> bool:
-    try:
-        UUID(key)
-    except ValueError:
-        return _A_NUMBER.search(re.sub(r"[^0-9A-Za-z]", "", key)) is not None
-    return False
 
 
 def _without_words(answer: str) -> str:

@@ -231,7 +231,7 @@ async def erase_all(
     await _tell(connection, rows, now)
     references = {row.reference for row in rows if row.reference is not None}
     searches = await _erase_references(connection, references)
-    keys = await erase_keys(connection, {row.id: _mentions_of(row) for row in rows}, references)
+    keys = await erase_keys(connection, {row.id: _mentions_of(row) for row in rows}, rows)
     gone = {row.id: row.sms_activity_id for row in rows}
     await note_erased(connection, gone | dict.fromkeys([*searches, *keys]), now)
     await tell_of_erasure(connection, rows)

@@ -20,8 +20,9 @@ from app.cli.times import time_option
 from app.model.audit import Action
 from app.settings import load
 from app.store.engine import Database
-from app.store.presence import PresenceStore, Process, Standing
+from app.store.presence import PresenceStore
 from app.store.queue import QueueStore, Waiting
+from app.store.standing import Process, Standing
 
 SEEN_WITHIN = 5.0
 """Seconds for the processes to see a hold: they look every second."""

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from app.model.status import microseconds
 from app.parts.private_files import open_private
-from app.store.presence import IMPRINT_SIZE, Imprint
+from app.store.imprint import IMPRINT_SIZE, Imprint
 
 FILE = "beats"
 _SIZE = 16

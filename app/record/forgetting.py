@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.record.beats import Beats
-from app.store.presence import Incarnation, Standing
+from app.store.standing import Incarnation, Standing
 
 RESTARTED = "it was restarted, restored or failed over: {}"
 OTHER_INCARNATION = "it has forgotten the incarnation that we know"

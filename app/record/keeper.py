@@ -24,21 +24,19 @@ from app.record import beats
 from app.record.beats import Beats
 from app.record.folders import Folders
 from app.record.forgetting import why_forgotten
+from app.record.housekeeping import Housekeeper
 from app.record.journal import Journal
 from app.record.marks import Decisions, Marks
 from app.record.opening import Opener
-from app.record.orphans import Orphans
 from app.record.reading import Start, find_start
 from app.record.restorer import Report, Restorer
 from app.record.segments import Lock
 from app.store.permission import Permit
-from app.store.presence import Claimant, Incarnation, PresenceStore, Standing
+from app.store.presence import PresenceStore
+from app.store.standing import Claimant, Incarnation, Standing
 
 BEAT = 1.0
 """Seconds between two beats."""
-ORPHANS_EVERY = 10.0
-"""Seconds between two looks for journals whose processes have died."""
-TIDY_EVERY = 60.0
 _LOST_AGAIN = "the database lost its incarnations again"
 
 log = structlog.get_logger(__name__)
@@ -65,13 +63,11 @@ class Keeper:
         permit: Permit,
         opener: Opener,
         restorer: Restorer,
+        housekeeper: Housekeeper,
         host: str,
-        keep_for: float,
         on_forgotten: Callable[[int], None],
     ) -> None:
-        """``keep_for``: seconds that facts are kept.
-
-        ``on_forgotten``: no connection of before is to be used any more, and no event above this
+        """``on_forgotten``: no connection of before is to be used any more, and no event above this
         number is known any more.
         """
         self._journal = journal
@@ -80,7 +76,7 @@ class Keeper:
         self._permit = permit
         self._opener = opener
         self._restorer = restorer
-        self._keep_for = keep_for
+        self._housekeeper = housekeeper
         self._on_forgotten = on_forgotten
         self._host = host
         self._lock = asyncio.Lock()
@@ -95,8 +91,6 @@ class Keeper:
         self._others: frozenset[str] = frozenset()
         self._checking: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
-        self._orphans_at = self._tidied_at = 0.0
-        self._orphans = Orphans(folders=folders, presence=presence, restorer=restorer)
         self.is_held = False
 
     async def greet(self) -> None:
@@ -141,16 +135,8 @@ class Keeper:
             self.is_held = await self._presence.is_held()
             return
         await self._locked_beat()
-        now = time.monotonic()
-        if not self._journal.is_checked or self._claimant is None:
-            return
-        if now - self._orphans_at > ORPHANS_EVERY:
-            self._orphans_at = now
-            await self._orphans.bring_back(self._claimant)
-        if now - self._tidied_at > TIDY_EVERY:
-            self._tidied_at = now
-            await asyncio.to_thread(self._tidy)
-            await self._presence.forget_stopped(self._keep_for)
+        if self._journal.is_checked and self._claimant is not None:
+            await self._housekeeper.run_due(self._claimant, self._folder, self._confirmed)
 
     async def _leave_gaps(self) -> None:
         """What a process without a journal does is missing in those that are there."""
@@ -273,7 +259,7 @@ class Keeper:
         self._journal.adopt(newest.nonce)
         self._confirmed = None
         self._marks.begin()
-        self._orphans.begin()
+        self._housekeeper.begin()
         if self._checking is not None:
             self._checking.cancel()
         if not is_first:
@@ -345,13 +331,7 @@ class Keeper:
                 self._journal.checked.clear()
                 raise StoreUnavailable("the database has forgotten once more")
         report.log(folder, began)
-        self._orphans_at = 0.0
-
-    def _tidy(self) -> None:
-        """Delete what is older than it is to be kept, and is in this database for sure."""
-        if self._folder is not None and self._confirmed is not None:
-            self._folders.delete_old(self._folder, self._keep_for, self._confirmed[0])
-            self._folders.tidy(self._keep_for)
+        self._housekeeper.look_for_orphans_now()
 
 
 def _running(found: Standing) -> frozenset[str]:

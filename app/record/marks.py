@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.model.fact import Held, Mark, Position
 from app.record.journal import Journal
-from app.store.presence import Standing
+from app.store.standing import Standing
 
 
 class Marks:

@@ -14,7 +14,8 @@ from app.record.beats import Beats
 from app.record.folders import Folders
 from app.record.segments import Lock, Writer
 from app.store.bringing_back import BringingBackStore
-from app.store.presence import PresenceStore, Process, Standing
+from app.store.presence import PresenceStore
+from app.store.standing import Process, Standing
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from app.record.folders import Folders
 from app.record.reading import find_start
 from app.record.restorer import Report, Restorer
-from app.store.presence import Claimant, PresenceStore, Standing
+from app.store.presence import PresenceStore
+from app.store.standing import Claimant, Standing
 
 
 class Orphans:

@@ -8,9 +8,11 @@ from datetime import datetime
 
 from app.receive.recorder import Recorder
 from app.record.folders import Folders
+from app.record.housekeeping import Housekeeper
 from app.record.journal import Journal
 from app.record.keeper import Keeper
 from app.record.opening import Opener
+from app.record.orphans import Orphans
 from app.record.restorer import Restorer
 from app.settings import Settings
 from app.store.bringing_back import BringingBackStore
@@ -36,23 +38,29 @@ def build_keeper(
     store, presence = BringingBackStore(database), PresenceStore(database)
     host = socket.gethostname()
     folders = Folders(settings.spool_dir / "journal")
+    restorer = Restorer(
+        store=store,
+        presence=presence,
+        queue=QueueStore(database),
+        record=recorder.record,
+        host=host,
+        removals=RemovalStore(database),
+        forks=ForkStore(database),
+        purge=purge,
+    )
     return Keeper(
         journal=journal,
         folders=folders,
         presence=presence,
         permit=permit,
         opener=Opener(folders=folders, presence=presence, store=store, host=host),
-        restorer=Restorer(
-            store=store,
+        restorer=restorer,
+        housekeeper=Housekeeper(
+            folders=folders,
             presence=presence,
-            queue=QueueStore(database),
-            record=recorder.record,
-            host=host,
-            removals=RemovalStore(database),
-            forks=ForkStore(database),
-            purge=purge,
+            orphans=Orphans(folders=folders, presence=presence, restorer=restorer),
+            keep_for=settings.journal_for,
         ),
         host=host,
-        keep_for=settings.journal_for,
         on_forgotten=on_forgotten,
     )

@@ -16,7 +16,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
-from app.store.presence import Claimant, imprint, imprint_sql
+from app.store.imprint import imprint, imprint_sql
+from app.store.standing import Claimant
 
 FRESH = 5.0
 """Seconds that a beat is good for: without one, nothing is claimed."""

@@ -1,17 +1,13 @@
-"""Which processes there are, in which incarnation of the database, and what they may do in it.
+"""Which processes there are, in which incarnation of the database: registered, seen, and held.
 
-An incarnation is the database between two moments at which it forgot something, as by a restore or
-a failover. docs/architecture.md has the rules.
+``app.store.standing`` says what these are; docs/architecture.md has the rules.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Table, delete, func, literal_column, select, text, update
@@ -24,13 +20,9 @@ from app.model.fact import Settled
 from app.store.audit import append as append_to_audit
 from app.store.engine import Database
 from app.store.file_identity import FileIdentity
-from app.store.tables import (
-    events,
-    incarnations,
-    processes,
-    queue_holds,
-    queue_settlements,
-)
+from app.store.imprint import imprint, imprint_sql
+from app.store.standing import Claimant, Hold, Incarnation, Process, Standing
+from app.store.tables import events, incarnations, processes, queue_holds, queue_settlements
 
 PATIENCE = 5.0
 """Seconds for a transaction; beyond this the database counts as away."""
@@ -40,108 +32,6 @@ nothing: all that it did is in it."""
 QUEUE = "queue"
 _LOCK = 7002
 """The PostgreSQL advisory lock under which an incarnation is begun."""
-IMPRINT_SIZE = 15
-"""Bytes of ``Imprint.row``."""
-# Which database, table and transaction wrote the row: whatever puts a dump back writes all rows
-# anew, however little it has forgotten. On SQLite it is the schema's version, which a copy that is
-# put back into the open file raises; a migration does as well, which costs a needless check.
-_IMPRINT = """
-concat_ws('/', (select oid from pg_database where datname = current_database()),
-  incarnations.tableoid, incarnations.xmin)
-"""
-_SQLITE_IMPRINT = "(select schema_version from pragma_schema_version)"
-
-
-class Imprint(NamedTuple):
-    """What tells an incarnation's row from the same row that was put back: a digest."""
-
-    row: bytes
-    is_released: bool
-
-    def is_still(self, found: Imprint) -> bool:
-        """Whether the row that is found was not put back. A release writes it anew, too."""
-        return found.row == self.row or (found.is_released and not self.is_released)
-
-
-@dataclass(frozen=True, slots=True)
-class Incarnation:
-    """The database since it last forgot something."""
-
-    n: int
-    nonce: UUID
-    generation: str
-    last_event: int
-    begun_at: datetime
-    why: str
-    imprint: Imprint
-
-    @property
-    def is_released(self) -> bool:
-        """Whether an operator said that nobody is waited for."""
-        return self.imprint.is_released
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process with a journal, as the database has it."""
-
-    name: str
-    host: str
-    beat: UUID
-    mark: UUID | None
-    incarnation: UUID | None
-    is_stopped: bool
-    seen_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Nothing that is queued is sent."""
-
-    held_at: datetime
-    held_by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a process finds in the database. ``database`` is the first incarnation's nonce: it tells
-    a database that has forgotten from another one.
-    """
-
-    generation: str
-    newest: Incarnation | None
-    database: UUID | None
-    processes: Mapping[str, Process]
-    hold: Hold | None
-    settlements: tuple[Settled, ...] = ()
-
-    @property
-    def absent(self) -> list[Process]:
-        """Who has not brought back everything yet."""
-        if self.newest is None:
-            return []
-        nonce = self.newest.nonce
-        return [
-            one
-            for one in self.processes.values()
-            if not one.is_stopped and one.incarnation != nonce
-        ]
-
-
-@dataclass(slots=True)
-class Claimant:
-    """What this process claims to be. ``beats``: one of them is in the database, unless that has
-    forgotten; two while a swap is in doubt. ``imprint``: of the incarnation's row, unless a dump
-    was put back.
-    """
-
-    name: str
-    generation: str
-    incarnation: UUID
-    beats: tuple[UUID, ...]
-    imprint: Imprint
-    beaten_at: float = field(default_factory=time.monotonic)
 
 
 class PresenceStore:
@@ -344,17 +234,6 @@ class PresenceStore:
             self._database.reopen()
             self._file.close()
         self._file = FileIdentity(file, self._database.name)
-
-
-def imprint_sql(database: Database) -> str:
-    """An expression for ``imprint``, in a statement that reads ``incarnations``."""
-    return _SQLITE_IMPRINT if database.is_sqlite else _IMPRINT
-
-
-def imprint(found: object, *, is_released: bool) -> Imprint:
-    """That of an incarnation's row, by what ``imprint_sql`` found."""
-    row = blake2b(str(found).encode(), digest_size=IMPRINT_SIZE).digest()
-    return Imprint(row, is_released)
 
 
 def _is_current(found: Standing, mine: Claimant) -> bool:

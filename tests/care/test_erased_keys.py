@@ -1,13 +1,17 @@
-"""Requests that are repeated after an erasure: answered, and never sent as new."""
+"""Requests that are repeated after an erasure or a purge: answered, and never sent as new."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 from sqlalchemy import select
 
+from app.model.audit import Actor
+from app.record.retention import Purger
+from app.store.retention import RetentionStore
 from app.store.tables import idempotency_keys
 from tests.send.world import Service, World, faults, to, until
 
@@ -77,3 +81,14 @@ async def test_no_repetition_is_a_second_text(database_url: str) -> None:
         assert faults(await service.send(changed, idempotency_key=REFERENCE, **shipping))
         assert (await iovox.counts())["accepted"] == len(KEYS) + 2
         assert max((await iovox.counts())["by_message_id"].values()) == 1
+
+        # Nor once the messages are purged, however young they are.
+        purger = Purger(RetentionStore(service.runtime.database), rest=0)
+        await purger.purge(datetime.now(UTC) + timedelta(seconds=1), actor=Actor("os:someone"))
+        for key, first in sent.items():
+            assert (await service.client.get(first.headers["location"])).status_code == 404
+            again = await service.send(hers, idempotency_key=key)
+            assert "deleted" in faults(again)["Idempotency-Key"]
+        again = await service.post("/v1/messages/batch", batch, idempotency_key=batch_key)
+        assert again.content == batched.content
+        assert (await iovox.counts())["accepted"] == len(KEYS) + 2

@@ -18,7 +18,8 @@ from app.record.forgetting import (
     RESTARTED,
     why_forgotten,
 )
-from app.store.presence import Imprint, Incarnation, Process, Standing, imprint
+from app.store.imprint import Imprint, imprint
+from app.store.standing import Incarnation, Process, Standing
 
 NOW = datetime(2026, 5, 6, tzinfo=UTC)
 ME = "a" * 32

@@ -79,7 +79,7 @@ def serve(
         port=port,
         workers=workers,
         loop="uvloop",
-        http="app.server.protocol:GracefulHttp",
+        http="app.server.complete_posts:CompletePostHttp",
         ws="none",
         log_config=None,
         access_log=False,

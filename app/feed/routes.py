@@ -20,7 +20,7 @@ from app.feed.requests import FeedQuery, StreamQuery
 from app.feed.streams import Stream
 from app.feed.view import View
 from app.model.event import Cursor, event_body, event_cursor
-from app.server.protocol import ABORT_EXTENSION
+from app.server.requests import ABORT_EXTENSION
 from app.store.feed import FeedStore
 from app.web.caller import Caller, ReadCaller
 from app.web.events import Event
@@ -141,7 +141,7 @@ async def _chunks(
 
 
 def _abort_of(request: Request) -> Callable[[], None]:
-    """How to drop the connection of a reader that takes nothing: see `app.server.protocol`.
+    """How to drop the connection of a reader that takes nothing: see `app.server.requests`.
 
     Another server than ours offers no way; such a reader is only forgotten.
     """

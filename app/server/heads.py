@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from app.server.requests import Headers
 
+TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"connection: close\r\ncontent-length: 0\r\n\r\n"
+)
+"""What is answered to a head that is no request yet."""
+
 
 def content_length(headers: Headers) -> int:
     """The declared length of a body; 0 without one. The parser has checked that it is a number."""

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 connection with time-outs, graceful shutdown, and a fast path for `/dlr`.
+"""uvicorn's HTTP/1.1 connection with time-outs and graceful shutdown.
 
 The caller is the open internet: a connection that sends no request is closed after a time-out. And
 it is iovox, which documents no retry: a receipt sent into a connection that we are closing is lost.
@@ -8,35 +8,26 @@ answered, with ``Connection: close``.
 A client that has shut down its writing side is answered; uvicorn takes it for an abort. One request
 of a connection is parsed and answered at a time, and none while its responses are not read (see
 `app.server.reading`).
-
-Fast path: an application may register handlers for complete POSTs in ``complete_posts``, by path. A
-POST whose last byte arrived together with its first is handed to the handler without a task, an
-ASGI scope or events, which together cost more than parsing the request and storing a receipt (see
-docs/performance.md). A request that arrives in pieces, or while another one on its connection is
-being answered, takes the normal ASGI path.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
-from uvicorn.server import ServerState
 
-from app.server.heads import content_length, without_upgrade
+from app.server.heads import TOO_LARGE, TOO_SLOW, content_length, without_upgrade
 from app.server.http10 import without_chunks
 from app.server.lingering import LingeringTransport
 from app.server.reading import CHUNKED_STEP, HEAD_END, Backlog, HeldFlow
-from app.server.requests import CompleteRequest, Headers, Scope
-from app.server.turns import Turns
+from app.server.requests import ABORT_EXTENSION
+from app.server.turns import turns_of
 
 HEAD_TIMEOUT = 10.0
 """Seconds for a request's head to arrive, from its first byte."""
@@ -56,18 +47,6 @@ moment when we do would be lost, and a proxy repeats no POST that it has sent.
 MAX_UNPARSED = 64 * 1024
 """Bytes of a head, or behind a body. The parser copies all of an incomplete header for each piece
 that arrives, so an endless one would block the event loop."""
-
-ABORT_EXTENSION = "iovox-receipts.abort"
-"""Name of an ASGI extension of ours. ASGI has no way to abort a connection whose client does not
-read: uvicorn would wait for it, on shutdown as well. The scope's ``extensions`` carry a function,
-``abort``, and another by which a response says that it has no end of its own, ``endless``.
-"""
-
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"connection: close\r\ncontent-length: 0\r\n\r\n"
-)
 
 
 class GracefulHttp(HttpToolsProtocol):
@@ -97,21 +76,11 @@ class GracefulHttp(HttpToolsProtocol):
     """
     _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
-    _buffered: list[bytes] | None = None
-    """The body so far of a request that may turn out to be complete; None on the ASGI path."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        application: object = self.app
-        posts: Mapping[bytes, Callable[[CompleteRequest], None]] = getattr(
-            application, "complete_posts", {}
-        )
-        self._complete_posts = posts
-        self._has_precedence: Callable[[Scope], bool] = getattr(
-            application, "has_precedence", lambda _scope: True
-        )
         self._backlog = Backlog()
-        self._turns = _turns_of(self.server_state, self.loop)
+        self._turns = turns_of(self.server_state, self.loop)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected. Its first request has the keep-alive time-out to begin."""
@@ -196,13 +165,10 @@ class GracefulHttp(HttpToolsProtocol):
             self._decline_upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:
-            self._buffered = None
             self.send_400_response("Invalid HTTP request received.")
             return
-        if self._buffered is not None:
-            self._fall_back_to_asgi()
         if self._unparsed > MAX_UNPARSED:
-            self._refuse_head(_TOO_LARGE)
+            self._refuse_head(TOO_LARGE)
             self.transport.close()
             return
         if self._in_head and not self._head_timer_set and self.parser is not None:
@@ -237,70 +203,21 @@ class GracefulHttp(HttpToolsProtocol):
         self._cancel_timer()
         if self.parser.should_upgrade():
             return  # the parser stops at the body with HttpParserUpgrade: see _decline_upgrade
-        if self.url in self._complete_posts and self._may_be_complete():
-            self._buffered = []
-        else:
-            self._begin_cycle()
+        self._begin_request()
 
     def on_body(self, body: bytes) -> None:
         """Bytes of a body."""
         self._unparsed = 0
         self._body_left = max(0, self._body_left - len(body))
-        if self._buffered is None:
-            super().on_body(body)
-            if self.cycle.response_complete:
-                self._discarded += len(body)
-                self.flow.yield_turn()
-                if self._discarded > MAX_DISCARDED:
-                    self.transport.close()
-        else:
-            self._buffered.append(body)
+        self._take_body(body)
 
     def on_message_complete(self) -> None:
         """The last byte of a request."""
         self._in_body = False
         self._unparsed = 0
         self._cancel_timer()
-        if self.parser.should_upgrade():
-            return
-        if self._buffered is None:
-            super().on_message_complete()
-            return
-        keep_alive = not self._is_shutting_down and self.parser.should_keep_alive()
-        request = CompleteRequest(self, b"".join(self._buffered), keep_alive=keep_alive)
-        self._buffered = None
-        self.cycle = request  # type: ignore[assignment]
-        self._turns.receipt_begins()
-        self._complete_posts[self.url](request)
-
-    def write_response(
-        self, request: CompleteRequest, status: int, headers: Headers, body: bytes
-    ) -> None:
-        """Write the response to a complete request."""
-        self._turns.receipt_ends()
-        self._write(request, status, headers, body)
-
-    def write_refusal(
-        self, request: CompleteRequest, status: int, headers: Headers, body: bytes
-    ) -> None:
-        """Write it in its turn; until then the connection's next request waits."""
-        self._turns.receipt_refused()
-        self._turns.begin(partial(self._write, request, status, headers, body))
-
-    def _write(self, request: CompleteRequest, status: int, headers: Headers, body: bytes) -> None:
-        request.response_complete = True
-        if request.disconnected or self.transport.is_closing():
-            return
-        lines = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            lines += (name, b": ", value, b"\r\n")
-        if not request.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines += (b"content-length: %d\r\n\r\n" % len(body), body)
-        self.transport.write(b"".join(lines))
-        if not request.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
+        if not self.parser.should_upgrade():
+            self._end_request()
 
     def on_response_complete(self) -> None:
         """The response is written: go on with the next request, or wait for one."""
@@ -330,24 +247,6 @@ class GracefulHttp(HttpToolsProtocol):
         else:
             super().shutdown()
 
-    def _may_be_complete(self) -> bool:
-        """Whether the request may take the fast path, if its whole body has arrived."""
-        return (
-            self._is_idle()
-            and not self.expect_100_continue
-            and self.parser.get_method() == b"POST"
-            and self.parser.get_http_version() == "1.1"
-        )
-
-    def _fall_back_to_asgi(self) -> None:
-        """Take the ASGI path: the body is incomplete, or was not HTTP."""
-        parts, self._buffered = self._buffered or [], None
-        if self.parser is None or self.transport.is_closing():
-            return
-        self._begin_cycle()
-        for part in parts:
-            super().on_body(part)
-
     def _decline_upgrade(self, rest: bytes) -> None:
         """Ignore an ``Upgrade`` header, as HTTP allows; some clients send one with every request.
 
@@ -363,15 +262,28 @@ class GracefulHttp(HttpToolsProtocol):
         self._parse(without_upgrade(method, self.url, self.headers) + rest)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._turns.begin(partial(self._start_at_once, cycle, app))
+
+    def _start_at_once(self, cycle: RequestResponseCycle, app: Any) -> None:
         if cycle.scope["http_version"] != "1.1":
             app = without_chunks(app, cycle)
-        start = super()._start_asgi_task
-        scope: Any = cycle.scope
-        is_post = scope["method"] == "POST" and scope["raw_path"] in self._complete_posts
-        if is_post and self._has_precedence(scope):
-            start(cycle, self._turns.as_receipt(app))
-        else:
-            self._turns.begin(partial(start, cycle, app))
+        super()._start_asgi_task(cycle, app)
+
+    def _begin_request(self) -> None:
+        """Its head is complete."""
+        self._begin_cycle()
+
+    def _take_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._discarded += len(body)
+            self.flow.yield_turn()
+            if self._discarded > MAX_DISCARDED:
+                self.transport.close()
+
+    def _end_request(self) -> None:
+        """Its last byte has come."""
+        super().on_message_complete()
 
     def _begin_cycle(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -434,7 +346,7 @@ class GracefulHttp(HttpToolsProtocol):
         self._timer = None
         if self.transport.is_closing():
             return
-        self._refuse_head(_TOO_SLOW)
+        self._refuse_head(TOO_SLOW)
         if self._in_head:
             self._linger()
         else:
@@ -449,12 +361,3 @@ class GracefulHttp(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
-
-
-def _turns_of(state: ServerState, loop: asyncio.AbstractEventLoop) -> Turns:
-    """The turns that all connections of a server share."""
-    turns: Turns | None = getattr(state, "turns", None)
-    if turns is None:
-        turns = Turns(loop)
-        state.turns = turns  # type: ignore[attr-defined]
-    return turns

@@ -1,4 +1,4 @@
-"""Types of ASGI, and the request of the fast path beside it (see `app.server.protocol`)."""
+"""Types of ASGI, and the request of the fast path beside it (see `app.server.complete_posts`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from app.server.protocol import GracefulHttp
+    from app.server.complete_posts import CompletePostHttp
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+ABORT_EXTENSION = "iovox-receipts.abort"
+"""Name of an ASGI extension of ours. ASGI has no way to abort a connection whose client does not
+read: uvicorn would wait for it, on shutdown as well. The scope's ``extensions`` carry a function,
+``abort``, and another by which a response says that it has no end of its own, ``endless``.
+"""
 
 
 class _NoEvent:
@@ -35,7 +41,7 @@ class CompleteRequest:
         "response_complete",
     )  # fmt: skip
 
-    def __init__(self, connection: GracefulHttp, body: bytes, *, keep_alive: bool) -> None:
+    def __init__(self, connection: CompletePostHttp, body: bytes, *, keep_alive: bool) -> None:
         self._connection = connection
         self.headers = connection.headers
         self.body = body

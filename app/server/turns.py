@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from uvicorn.server import ServerState
+
 from app.server.requests import Receive, Scope, Send
 
 AT_ONCE = 4
@@ -103,3 +105,12 @@ class Turns:
 
     def _share(self) -> int:
         return AT_ONCE_BESIDE_A_RECEIPT if self._receipts else AT_ONCE
+
+
+def turns_of(state: ServerState, loop: asyncio.AbstractEventLoop) -> Turns:
+    """The turns that all connections of a server share."""
+    turns: Turns | None = getattr(state, "turns", None)
+    if turns is None:
+        turns = Turns(loop)
+        state.turns = turns  # type: ignore[attr-defined]
+    return turns

@@ -20,7 +20,7 @@ from app.model.message import Acceptance, Message, Outcome, Request, Step
 from app.model.receipt import Arrival, Receipt, interpret
 from app.model.status import Status
 from app.runtime import Runtime
-from app.server.protocol import GracefulHttp
+from app.server.complete_posts import CompletePostHttp
 from app.settings import Settings
 from app.store.engine import Database
 from app.store.keys import KeyStore
@@ -195,7 +195,7 @@ async def serving(database_url: str, **changed: object) -> AsyncIterator[World]:
         app = create_app(settings_for(database_url, Path(folder), **changed))
         server = uvicorn.Server(
             uvicorn.Config(
-                app, port=0, http=GracefulHttp, log_config=None, timeout_graceful_shutdown=5
+                app, port=0, http=CompletePostHttp, log_config=None, timeout_graceful_shutdown=5
             )
         )
         task = asyncio.create_task(server.serve())

@@ -8,12 +8,12 @@ from typing import Any
 
 import uvicorn
 
-from app.server.protocol import GracefulHttp
+from app.server.complete_posts import CompletePostHttp
 from tests.simulator.running import running
 
 
 @contextmanager
-def serving(application: Any, protocol: type[GracefulHttp]) -> Iterator[int]:
+def serving(application: Any, protocol: type[CompletePostHttp]) -> Iterator[int]:
     """The port it listens on."""
     config = uvicorn.Config(
         application,

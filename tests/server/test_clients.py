@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.server.protocol import GracefulHttp
+from app.server.complete_posts import CompletePostHttp
 from app.server.requests import CompleteRequest
 from tests.receive.serving import hung_up, read_answer
 from tests.server.serving import serving
@@ -21,7 +21,7 @@ LARGE = 100_000
 STALLED = 0.5
 
 
-class HastyHttp(GracefulHttp):
+class HastyHttp(CompletePostHttp):
     write_timeout = STALLED
     discard_timeout = 2 * STALLED
 

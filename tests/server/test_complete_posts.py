@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from app.server.protocol import GracefulHttp
+from app.server.complete_posts import CompletePostHttp
 from app.server.requests import CompleteRequest
 from tests.receive.serving import RawAnswer, hung_up, read_answer
 from tests.simulator.running import running
@@ -63,7 +63,7 @@ def made() -> uvicorn.Server:
     config = uvicorn.Config(
         Application(),
         port=0,
-        http=GracefulHttp,
+        http=CompletePostHttp,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from app.server.protocol import GracefulHttp
+from app.server.complete_posts import CompletePostHttp
 from tests.receive.serving import hung_up, read_answer
 from tests.server.serving import serving
 
 REST = 0.3
 
 
-class HastyHttp(GracefulHttp):
+class HastyHttp(CompletePostHttp):
     discard_timeout = REST
 
 

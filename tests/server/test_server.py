@@ -13,8 +13,8 @@ import pytest_asyncio
 from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 
+from app.server.complete_posts import CompletePostHttp
 from app.server.process import GracefulServer
-from app.server.protocol import GracefulHttp
 from tests.support.ports import free_port
 
 REQUEST = b"POST /dlr HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -25,7 +25,7 @@ MOMENT = 0.2
 """Longer than the server takes to notice that it was told to stop."""
 
 
-class Hasty(GracefulHttp):
+class Hasty(CompletePostHttp):
     """The same, for tests that have no time."""
 
     head_timeout = HEAD_TIMEOUT

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
-from sqlalchemy import text, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.model.message import Outcome, Step
+from app.model.message import Outcome
 from app.model.status import Status
 from app.store.events import NewEvent
+from app.store.json_arrays import Appended
 from app.store.message_rows import errors_json
 from app.store.recording import step_json
 from app.store.tables import messages
@@ -41,6 +41,7 @@ async def settle_one(connection: AsyncConnection, outcome: Outcome) -> str | Non
     """Update one message under its lease; returns its app, or None if the lease was lost."""
     step = outcome.step
     queued = step.status is Status.QUEUED
+    entry = json.dumps(step_json(step), ensure_ascii=False)
     changed = (
         update(messages)
         .where(
@@ -51,7 +52,7 @@ async def settle_one(connection: AsyncConnection, outcome: Outcome) -> str | Non
         .values(
             state=step.status,
             state_at=step.at,
-            steps=_appended(connection, step),
+            steps=Appended(messages.c.steps, entry),
             errors=errors_json(outcome.errors),
             attempts=messages.c.attempts + int(outcome.attempted),
             next_attempt_at=outcome.next_attempt_at,
@@ -63,13 +64,3 @@ async def settle_one(connection: AsyncConnection, outcome: Outcome) -> str | Non
     )
     app = (await connection.execute(changed)).scalar_one_or_none()
     return None if app is None else str(app)
-
-
-def _appended(connection: AsyncConnection, step: Step) -> Any:
-    """SQL for the stored steps with one appended."""
-    one = json.dumps(step_json(step), ensure_ascii=False)
-    if connection.dialect.name == "sqlite":
-        return text("json_insert(coalesce(steps, '[]'), '$[#]', json(:step))").bindparams(step=one)
-    return text(
-        "(coalesce(steps, '[]')::jsonb || jsonb_build_array(cast(:step as jsonb)))::text"
-    ).bindparams(step=one)

@@ -6,6 +6,7 @@ variable, which `app.web.routing.KeyedRoute` sets for its request alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from pydantic import AfterValidator
@@ -21,46 +22,35 @@ def read_national_forms(region: str | None) -> None:
     _region.set(region)
 
 
-def _destination(text: str) -> str:
-    """Raises ValueError in iovox's words, as ``_origin`` does."""
-    if not text.strip():
-        raise ValueError("Destination Empty")
-    try:
-        return read_number(text, _region.get())
-    except ValueError as error:
-        raise ValueError(f"Destination Invalid: {quoted(text)} ({error})") from None
+def _read_by(
+    read: Callable[[str, str | None], str], *, empty: str, unreadable: str
+) -> AfterValidator:
+    """A validator that reads a number in the request's region.
+
+    ``empty`` and ``unreadable`` are what is wrong with another text; the latter quotes ``{text}``
+    and says ``{why}``.
+    """
+
+    def validate(text: str) -> str:
+        if not text.strip():
+            raise ValueError(empty)
+        try:
+            return read(text, _region.get())
+        except ValueError as error:
+            raise ValueError(unreadable.format(text=quoted(text), why=error)) from None
+
+    return AfterValidator(validate)
 
 
-def _origin(text: str) -> str:
-    if not text.strip():
-        raise ValueError("Origin Empty")
-    try:
-        return read_origin(text, _region.get())
-    except ValueError as error:
-        raise ValueError(f"Origin Invalid: {quoted(text)} ({error})") from None
-
-
-def _sent_to(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is empty")
-    try:
-        return read_number(text, _region.get())
-    except ValueError as error:
-        raise ValueError(f"is no phone number that can be read: {error}") from None
-
-
-def _sent_from(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is empty")
-    try:
-        return read_origin(text, _region.get())
-    except ValueError as error:
-        raise ValueError(f"is no origin that could be sent: {error}") from None
-
-
-AsDestination = AfterValidator(_destination)
-AsOrigin = AfterValidator(_origin)
-"""For the fields of a message to send."""
-SentTo = AfterValidator(_sent_to)
-SentFrom = AfterValidator(_sent_from)
+AsDestination = _read_by(
+    read_number, empty="Destination Empty", unreadable="Destination Invalid: {text} ({why})"
+)
+AsOrigin = _read_by(read_origin, empty="Origin Empty", unreadable="Origin Invalid: {text} ({why})")
+"""For the fields of a message to send. They speak in iovox's words."""
+SentTo = _read_by(
+    read_number, empty="is empty", unreadable="is no phone number that can be read: {why}"
+)
+SentFrom = _read_by(
+    read_origin, empty="is empty", unreadable="is no origin that could be sent: {why}"
+)
 """Filters on what was sent, read like it: nothing that cannot be sent is looked for in vain."""

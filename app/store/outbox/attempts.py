@@ -11,14 +11,10 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
 from app.model.webhook import Attempt
 from app.store.any_of import any_of
@@ -26,29 +22,6 @@ from app.store.tables import webhook_deliveries
 
 KEPT = 20
 """Attempts of one delivery: with the default settings those of the last three hours."""
-
-
-class Appended(FunctionElement[str]):
-    """The log of attempts with one more at its end, without what is too old.
-
-    Arguments: the column and the attempt, as `entry_of` writes it.
-    """
-
-    type = Text()
-    inherit_cache = True
-
-
-@compiles(Appended, "postgresql")
-def _on_postgresql(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    log, entry = (compiler.process(each, **options) for each in element.clauses)
-    return f"((coalesce({log}, '[]')::jsonb || ({entry})::jsonb) - {-KEPT - 1})::text"
-
-
-@compiles(Appended, "sqlite")
-def _on_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    log, entry = (compiler.process(each, **options) for each in element.clauses)
-    longer = f"json_insert(coalesce({log}, '[]'), '$[#]', json({entry}))"
-    return f"json_remove({longer}, '$[#-{KEPT + 1}]')"
 
 
 def entry_of(attempt: Attempt) -> str:

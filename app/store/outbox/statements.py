@@ -25,7 +25,8 @@ from sqlalchemy import (
 
 from app.model.webhook import CONTRADICTED, DeliveryState, WebhookState
 from app.store.column_types import UtcTime
-from app.store.outbox.attempts import Appended
+from app.store.json_arrays import Appended
+from app.store.outbox.attempts import KEPT
 from app.store.outbox.deliveries import COLUMNS as DELIVERY_COLUMNS
 from app.store.tables import events, messages, webhook_deliveries, webhooks
 from app.store.webhooks import COLUMNS
@@ -145,7 +146,7 @@ ATTEMPTED = (
         ended_at=bindparam("new_ended_at", type_=UtcTime()),
         status_code=bindparam("new_status_code", type_=Integer()),
         error=bindparam("new_error", type_=Text()),
-        attempt_log=Appended(_outbox.attempt_log, _attempt),
+        attempt_log=Appended(_outbox.attempt_log, _attempt, newest=KEPT),
     )
 )
 # Only if active: an owner's pause is not undone by attempts that were under way.

@@ -29,6 +29,8 @@ LOOK_EVERY = 5.0
 REST = 2.0
 """How long the pause after a batch is, in times of the batch."""
 SHORTEST_REST = 0.005
+RETRY_EVERY = 5.0
+"""Seconds until a purge that has to be repeated is tried again."""
 SERVICE = Actor("service")
 """Who purges, where the settings say so."""
 
@@ -66,7 +68,7 @@ class Purger:
             ("unmatched ids", _without_place(store.purge_unmatched)),
             ("rejected calls", _without_place(store.purge_rejected)),
             ("events", _without_place(store.purge_events)),
-            ("webhook deliveries", _without_place(store.purge_told)),
+            ("webhook deliveries", _without_place(store.purge_webhook_deliveries)),
             ("audit entries", _without_place(store.purge_audit)),
             ("notes of what was erased", _without_place(store.purge_erased)),
         ):
@@ -102,6 +104,17 @@ class Purger:
                 dropped += batch.changed
                 after = batch.after
         return dropped
+
+    async def purge_until_done(self, before: datetime, *, actor: Actor) -> None:
+        """The same, tried again until the database has taken all of it."""
+        while True:
+            try:
+                await self.purge(before, actor=actor)
+            except (StoreUnavailable, StoreRefused) as error:
+                log.warning("purge_waits", reason=error.detail)
+                await asyncio.sleep(RETRY_EVERY)
+            else:
+                return
 
     async def _rested(self, work: Awaitable[Batch]) -> Batch:
         began = time.monotonic()

@@ -5,15 +5,11 @@ The settings are trusted, as they come from the operator, and validated before a
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 from functools import partial
 
-import structlog
-
-from app.errors import ConfigurationError, StoreRefused, StoreUnavailable
+from app.errors import ConfigurationError
 from app.feed.hub import Hub
-from app.iovox.client import IovoxClient
 from app.lookup.lookups import Lookups
 from app.lookup.waiters import StatusWaiters
 from app.ops.alarms.watch import AlarmWatch
@@ -25,95 +21,58 @@ from app.parts.lifecycle import Background
 from app.parts.networks import read_networks
 from app.parts.rereading import Rereader
 from app.parts.throttle import Throttle
-from app.receive.drainer import Drainer
-from app.receive.endpoint import PATH as DLR_PATH
-from app.receive.endpoint import DlrEndpoint
-from app.receive.inbox import Inbox
 from app.receive.recorder import Recorder
-from app.receive.spool import Spool
-from app.receive.spool_queue import SpoolQueue
-from app.receive.tally import Tally
 from app.record.audit import Auditor
-from app.record.disks import DiskKeeper
 from app.record.erased_lately import ErasedLately
-from app.record.erasure import Eraser
 from app.record.journal import Journal
-from app.record.retention import SERVICE, Purger, Retention
-from app.record.rollups import Roller
+from app.record.retention import SERVICE, Purger
 from app.runtime.configured import (
     callback_headers,
-    days,
     iovox_proxy,
-    iovox_tls,
     open_database,
     plain,
+    rotated_headers,
     sealer,
-    warn_of_short_secret,
 )
 from app.runtime.console import build_console
 from app.runtime.evidence import build_evidence
 from app.runtime.journal import build_keeper
+from app.runtime.receiving import build_receiving
+from app.runtime.record import build_record_keeping
+from app.runtime.sending import build_sending
 from app.runtime.traces import Traces
-from app.send.breaker import CircuitBreaker
-from app.send.gate import POOL_TIMEOUT, POOL_TIMEOUT_UNDER_A_RATE, Gate
-from app.send.outcome_recorder import OutcomeRecorder
-from app.send.queue import QueueWorker
-from app.send.rates import KeyRates
-from app.send.sender import Sender
-from app.send.submitter import Submitter
-from app.send.sweeper import Sweeper
+from app.runtime.webhooks import build_webhooks
 from app.server.limits import raise_file_limit
-from app.settings import Settings, erasure_key, read_secrets_again, variable
+from app.settings import Settings, read_secrets_again
 from app.store.audit import AuditStore
 from app.store.clock import DatabaseClock
 from app.store.clock_watch import ClockWatch
-from app.store.erasing.disks import DiskStore
-from app.store.erasing.store import ErasureStore
 from app.store.feed import FeedStore
 from app.store.history import HistoryStore
-from app.store.idempotency import IdempotencyStore
 from app.store.keys import KeyStore
 from app.store.lists.store import ListStore
 from app.store.messages import MessageStore
 from app.store.operations import OperationsStore
-from app.store.outbox.deliveries import WebhookDeliveryStore
-from app.store.outbox.store import OutboxStore
-from app.store.pace import PaceStore
 from app.store.permission import Permit
 from app.store.receipts import ReceiptStore
-from app.store.removals import RemovalStore
 from app.store.retention import RetentionStore
-from app.store.rollups import RollupStore
 from app.store.schema_guard import SchemaGuard
 from app.store.setback import SetbackStore
 from app.store.stats import StatsStore
 from app.store.unmatched import UnmatchedStore
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
 from app.store.watch import CHECK_PATIENCE, DatabaseWatch
-from app.store.webhooks import WebhookStore
 from app.store.writable import require_writable
 from app.web.addresses import Callers
 from app.web.body import Bodies
 from app.web.caller import Authenticator
 from app.web.failures import Failures
-from app.webhooks.dispatcher import Dispatcher
-from app.webhooks.schedule import Schedule
-from app.webhooks.subscriptions import Subscriptions
-from app.webhooks.targets import Targets
 
 INTAKE_CONNECTIONS = 6
 """Database connections reserved for receipts, which must not wait for the API's queries."""
 INTAKE_ASYNCPG_CONNECTIONS = 4
 """Of these, in asyncpg's pool, for batches of receipts: two in parallel, the drainer, and one that
 hangs. The others are SQLAlchemy's, for rejected calls and for health checks."""
-
-RETRY_EVERY = 5.0
-"""Seconds until a purge that is repeated is tried again."""
-RESERVED_DIVISOR = 4
-"""1 / 4 of the connections to iovox is reserved for API requests; the queue uses the others."""
-
-
-log = structlog.get_logger(__name__)
 
 
 class Components:
@@ -185,13 +144,6 @@ class Components:
         settings = self.settings
         self.callback_headers = callback_headers(settings)
         self.erased_lately = ErasedLately()
-        self.recorder = Recorder(
-            store=self.receipts,
-            metrics=self.metrics,
-            announce=self._announce_events,
-            journal=self.journal,
-            erased=self.erased_lately,
-        )
         self.keeper = build_keeper(
             settings,
             database=self.database,
@@ -203,116 +155,51 @@ class Components:
             purge=self._purge_again,
             on_forgotten=self._forget,
         )
-        self.spool = SpoolQueue(Spool(settings.spool_dir))
-        self.inbox = Inbox(
-            recorder=self.recorder,
-            spool=self.spool,
-            watch=self.watch,
-            metrics=self.metrics,
-            patience=settings.commit_timeout,
+        receiving = build_receiving(
+            settings,
+            store=self.receipts,
             writers=self.intake.writes_at_once,
-            erased=self.erased_lately,
-        )
-        self.drainer = Drainer(
-            spool=self.spool,
-            recorder=self.recorder,
             watch=self.watch,
-            metrics=self.metrics,
-            lock=settings.spool_dir / "drain.lock",
-        )
-        self.dlr = DlrEndpoint(
-            inbox=self.inbox,
-            headers=self.callback_headers,
-            tally=Tally(
-                metrics=self.metrics,
-                recent=self.recent,
-                steps=self.steps,
-                tracer=self.traces.tracer,
-            ),
-            body_patience=settings.body_timeout,
-            now=self._now,
-            callers=self.callers,
-            allowed=read_networks(settings.allowed_callers),
-        )
-
-    def _build_send(self) -> None:
-        settings = self.settings
-        rate = settings.iovox_rate
-        self.iovox_proxy = iovox_proxy(settings)
-        self.client = IovoxClient(
-            base_url=settings.iovox_url,
-            username=settings.iovox_username or "",
-            secure_key=plain(settings.iovox_secure_key) or "",
-            callback_url=f"{settings.public_url}{DLR_PATH}",
-            callback_headers=self.callback_headers,
-            pool_timeout=POOL_TIMEOUT_UNDER_A_RATE if rate else POOL_TIMEOUT,
-            connect_timeout=settings.iovox_connect_timeout,
-            read_timeout=settings.iovox_read_timeout,
-            max_connections=settings.iovox_max_connections,
-            retry_on_500=settings.retry_on_500,
-            tls=iovox_tls(settings),
-            proxy=self.iovox_proxy,
-        )
-        breaker = self.breaker = CircuitBreaker(probe_patience=self.client.max_duration)
-        pace = PaceStore(self.database, every=timedelta(seconds=1 / rate)) if rate else None
-        is_any_due = None if settings.queue_workers else self.messages.is_any_due
-        gate = Gate(
-            breaker=breaker,
-            pace=pace,
-            rate=rate,
-            is_any_due=is_any_due,
-            is_held=lambda: self.keeper.is_held,
-            now=self._now,
-        )
-        keys = IdempotencyStore(self.database)
-        most = settings.iovox_max_connections
-        self.outcomes = OutcomeRecorder(
-            store=self.messages,
-            announce=self._announce_events,
             journal=self.journal,
-            steps=self.steps,
-            now=self._now,
-        )
-        self.submitter = Submitter(
-            client=self.client,
-            recorder=self.outcomes,
-            breaker=breaker,
+            erased=self.erased_lately,
+            headers=self.callback_headers,
+            callers=self.callers,
+            announce=self._announce_events,
             metrics=self.metrics,
             recent=self.recent,
-            tracer=self.traces.tracer,
-            throttle=gate.throttle,
-            now=self._now,
-            journal=self.journal,
-        )
-        self.queue = QueueWorker(
-            store=self.messages,
-            submitter=self.submitter,
-            gate=gate,
-            concurrency=max(1, most - most // RESERVED_DIVISOR),
-            journal=self.journal,
-            now=self._now,
-        )
-        self.sweeper = Sweeper(
-            store=self.messages,
-            keys=keys,
-            recorder=self.outcomes,
-            is_under_way=self.submitter.is_under_way,
-            now=self._now,
-        )
-        self.sender = Sender(
-            store=self.messages,
-            keys=keys,
-            submitter=self.submitter,
-            gate=gate,
-            rates=KeyRates(settings.key_rate),
-            wake=partial(self.wakeups.announce, QUEUE),
-            announce=self._announce_events,
-            horizon=timedelta(seconds=settings.schedule_horizon),
-            retry_for=timedelta(seconds=settings.retry_for),
             steps=self.steps,
+            traces=self.traces,
             now=self._now,
-            journal=self.journal,
         )
+        self.spool = receiving.spool
+        self.inbox = receiving.inbox
+        self.drainer = receiving.drainer
+        self.dlr = receiving.dlr
+
+    def _build_send(self) -> None:
+        self.iovox_proxy = iovox_proxy(self.settings)
+        sending = build_sending(
+            self.settings,
+            database=self.database,
+            store=self.messages,
+            journal=self.journal,
+            headers=self.callback_headers,
+            proxy=self.iovox_proxy,
+            is_held=lambda: self.keeper.is_held,
+            wakeups=self.wakeups,
+            metrics=self.metrics,
+            recent=self.recent,
+            steps=self.steps,
+            traces=self.traces,
+            now=self._now,
+        )
+        self.client = sending.client
+        self.breaker = sending.breaker
+        self.outcomes = sending.outcomes
+        self.submitter = sending.submitter
+        self.queue = sending.queue
+        self.sweeper = sending.sweeper
+        self.sender = sending.sender
 
     def _build_lookup(self) -> None:
         overdue_after = timedelta(seconds=self.settings.overdue_after)
@@ -343,35 +230,19 @@ class Components:
             heartbeat=self.settings.stream_heartbeat,
             valid_keys=self.keys.valid,
         )
-        settings = self.settings
-        targets = Targets(
-            allow_http=settings.webhook_allow_http,
-            allowed=read_networks(settings.webhook_allowed_networks),
-        )
-        self.subscriptions = Subscriptions(
-            store=WebhookStore(self.database, self.sealer),
-            deliveries=WebhookDeliveryStore(self.database),
-            targets=targets,
-            on_change=partial(self.wakeups.announce, WEBHOOKS),
-            now=self._now,
-        )
-        schedule = Schedule(
-            timeout=settings.webhook_timeout,
-            first_retry=settings.webhook_first_retry,
-            longest_retry=settings.webhook_longest_retry,
-            give_up_after=settings.webhook_give_up_after,
-            concurrency=settings.webhook_concurrency,
-        )
-        self.dispatcher = Dispatcher(
-            outbox=OutboxStore(self.database, self.sealer),
-            schedule=schedule,
-            targets=targets,
+        webhooks = build_webhooks(
+            self.settings,
+            database=self.database,
+            sealer=self.sealer,
+            wakeups=self.wakeups,
             metrics=self.metrics,
-            tracer=self.traces.tracer,
-            keep_for=settings.webhook_keep_for,
+            traces=self.traces,
             max_sockets=files // 4,
             now=self._now,
         )
+        self.subscriptions = webhooks.subscriptions
+        self.dispatcher = webhooks.dispatcher
+        schedule = webhooks.schedule
         longest_pause = max(schedule.longest_retry, schedule.longest_pause)
         self.clock_watch = ClockWatch(
             self.intake,
@@ -406,19 +277,9 @@ class Components:
             database.use_url(new.database_url)
 
     def _use_callback_headers(self, new: Settings) -> None:
-        headers = callback_headers(new)
-        if headers.auth_header != self.callback_headers.auth_header:
-            raise ValueError("another header would carry the secret: that needs a restart")
-        if self.callback_headers.secrets[0] not in headers.secrets:
-            log.warning(
-                "callback_secret_dropped",
-                consequence="receipts of messages that were sent with it are refused",
-                remedy=f"leave it in {variable('callback_previous_secrets')} for some days",
-            )
-        warn_of_short_secret(headers)
-        self.callback_headers = headers
-        self.dlr.use_headers(headers)
-        self.client.use_callback_headers(headers)
+        self.callback_headers = rotated_headers(new, self.callback_headers)
+        self.dlr.use_headers(self.callback_headers)
+        self.client.use_callback_headers(self.callback_headers)
 
     def _build_operations(self) -> None:
         settings = self.settings
@@ -479,50 +340,25 @@ class Components:
         self.wakeups.announce(WEBHOOKS)
 
     def _build_record(self) -> None:
-        settings = self.settings
-        tasks = RetentionStore(self.database)
-        self.roller = Roller(RollupStore(self.database, self.stats), tasks)
-        self.retention = Retention(
-            tasks,
-            keep_texts_for=days(settings.keep_texts_for),
-            keep_for=days(settings.keep_for),
-        )
-        store = ErasureStore(self.database)
-        self.eraser = Eraser(
-            store,
-            cancel=self.sender.take_back,
-            key=erasure_key(settings),
-            announce=self._announce_events,
-            wake=partial(self.wakeups.announce, WEBHOOKS),
-        )
-        keep_texts_for = settings.keep_texts_for
-        self.disk = DiskKeeper(
-            store=store,
-            disks=DiskStore(self.database),
-            removals=RemovalStore(self.database),
-            folder=settings.spool_dir,
+        built = build_record_keeping(
+            self.settings,
+            database=self.database,
+            stats=self.stats,
             journal=self.journal,
-            cleanse_spool=self.spool.cleanse,
             erased=self.erased_lately,
-            keep_for=settings.journal_for,
-            drops_texts=keep_texts_for is not None
-            and timedelta(days=keep_texts_for).total_seconds() < settings.journal_for,
+            cancel=self.sender.take_back,
+            cleanse_spool=self.spool.cleanse,
+            wakeups=self.wakeups,
         )
+        self.roller = built.roller
+        self.retention = built.retention
+        self.eraser = built.eraser
+        self.disk = built.disk
 
     def _purge_again(self, before: datetime) -> None:
         """The database was set back to before a purge."""
-
-        async def purge() -> None:
-            while True:
-                try:
-                    await Purger(RetentionStore(self.database)).purge(before, actor=SERVICE)
-                except (StoreUnavailable, StoreRefused) as error:
-                    log.warning("purge_waits", reason=error.detail)
-                    await asyncio.sleep(RETRY_EVERY)
-                else:
-                    return
-
-        self._run(purge(), "purge again")
+        purger = Purger(RetentionStore(self.database))
+        self._run(purger.purge_until_done(before, actor=SERVICE), "purge again")
 
     async def _require_usable(self) -> None:
         self._writable_server = await require_writable(self.intake)

@@ -76,6 +76,23 @@ def warn_of_short_secret(headers: CallbackHeaders) -> None:
         )
 
 
+def rotated_headers(settings: Settings, known: CallbackHeaders) -> CallbackHeaders:
+    """``callback_headers`` that are to replace the known ones in a running process; what operators
+    should know of them is logged. Raises ConfigurationError or ValueError.
+    """
+    headers = callback_headers(settings)
+    if headers.auth_header != known.auth_header:
+        raise ValueError("another header would carry the secret: that needs a restart")
+    if known.secrets[0] not in headers.secrets:
+        log.warning(
+            "callback_secret_dropped",
+            consequence="receipts of messages that were sent with it are refused",
+            remedy=f"leave it in {variable('callback_previous_secrets')} for some days",
+        )
+    warn_of_short_secret(headers)
+    return headers
+
+
 def sealer(settings: Settings) -> Sealer:
     """What encrypts webhooks' secrets. Raises ConfigurationError, without quoting a key."""
     with configuration_errors("encryption_key"):

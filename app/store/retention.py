@@ -222,7 +222,9 @@ class RetentionStore:
         column = rejected_receipts.c
         return await self._purge(rejected_receipts, column.received_at < before, entry)
 
-    async def purge_told(self, *, before: datetime, entry: Entry | None = None) -> Batch:
+    async def purge_webhook_deliveries(
+        self, *, before: datetime, entry: Entry | None = None
+    ) -> Batch:
         """Delete ended deliveries to webhooks."""
         column = webhook_deliveries.c
         ended = column.state != DeliveryState.PENDING

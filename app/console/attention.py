@@ -18,7 +18,7 @@ from app.receive.rejected import show
 from app.store.clock import Now
 from app.store.operations import OperationsStore
 from app.store.receipts import ReceiptStore
-from app.store.trouble import TroubleStore
+from app.store.stuck import StuckStore
 from app.web.caller import Caller
 from app.webhooks.subscriptions import Subscriptions
 
@@ -45,7 +45,7 @@ class ActiveAlarm:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class AttentionList:
     """All that needs attention. Lists are None for who may not see them."""
 
     unconfirmed: Messages
@@ -72,14 +72,14 @@ class Attention:
         self,
         *,
         lookups: Lookups,
-        trouble: TroubleStore,
+        stuck: StuckStore,
         rejected: ReceiptStore,
         subscriptions: Subscriptions,
         operations: OperationsStore,
         now: Now,
     ) -> None:
         self._lookups = lookups
-        self._trouble = trouble
+        self._stuck = stuck
         self._rejected = rejected
         self._subscriptions = subscriptions
         self._operations = operations
@@ -89,12 +89,12 @@ class Attention:
         """How many kinds there is something of."""
         return (await self.all(caller, limit=1)).kinds
 
-    async def all(self, caller: Caller, *, limit: int = SHOWN) -> Trouble:
+    async def all(self, caller: Caller, *, limit: int = SHOWN) -> AttentionList:
         """Everything that this caller may see. Raises StoreUnavailable."""
         sees = caller.sees
-        stuck = await self._trouble.stuck(app=sees, now=self._now(), limit=limit + 1)
+        stuck = await self._stuck.find(app=sees, now=self._now(), limit=limit + 1)
         webhooks = await self._subscriptions.all(sees=sees)
-        return Trouble(
+        return AttentionList(
             unconfirmed=await self._find(
                 Search(app=sees, statuses=frozenset({Status.UNCONFIRMED})), limit
             ),
@@ -111,7 +111,7 @@ class Attention:
                 if caller.is_admin
                 else None
             ),
-            webhooks=[one for one in webhooks if is_troubled(one)],
+            webhooks=[one for one in webhooks if needs_attention(one)],
             alarms=await self.alarms() if sees is None else None,
         )
 
@@ -125,7 +125,7 @@ class Attention:
         return Messages(self._lookups.summaries(page.records, texts=False), page.next is not None)
 
 
-def is_troubled(webhook: Webhook) -> bool:
+def needs_attention(webhook: Webhook) -> bool:
     """Whether somebody should look at it."""
     return (
         webhook.state is not WebhookState.ACTIVE

@@ -46,7 +46,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class AuthorizationRequest:
     """Where somebody is sent, and what has to be kept until they are back."""
 
     url: str
@@ -55,7 +55,7 @@ class Departure:
     verifier: str
 
     def __repr__(self) -> str:
-        return "Departure(...)"
+        return "AuthorizationRequest(...)"
 
 
 class Provider:
@@ -79,7 +79,7 @@ class Provider:
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self._metadata: dict[str, Any] | None = None
 
-    async def depart(self, back: str) -> Departure:
+    async def authorization_request(self, back: str) -> AuthorizationRequest:
         """Begin a sign-in; ``back`` is where the provider sends people afterwards.
 
         Raises Unavailable.
@@ -97,9 +97,9 @@ class Provider:
             code_challenge=create_s256_code_challenge(verifier),
             code_challenge_method="S256",
         )
-        return Departure(url, state, nonce, verifier)
+        return AuthorizationRequest(url, state, nonce, verifier)
 
-    async def arrive(self, *, code: str, back: str, nonce: str, verifier: str) -> Person:
+    async def redeem(self, *, code: str, back: str, nonce: str, verifier: str) -> Person:
         """Who came back with this code. Raises NotAuthenticated, NotAllowed or Unavailable."""
         metadata = await self._discover()
         tokens = await self._exchange(metadata, code, back, verifier)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from app.console.admin_pages import router as admin
+from app.console.attention_page import router as attention
 from app.console.guard import PUBLIC, READERS, ConsoleRoute, allows
 from app.console.messages import router as messages
 from app.console.overview import router as overview
 from app.console.pages import FOR_EVER, PATH, static
 from app.console.signing_in import router as signing_in
-from app.console.troubles import router as troubles
 from app.console.webhook_pages import router as webhooks
 from app.errors import NotFound
 
@@ -33,5 +33,5 @@ async def nothing(path: str) -> Response:
     raise NotFound(f"There is no page at “{path[:100]}”.")
 
 
-routers = (_files, signing_in, messages, troubles, overview, webhooks, admin, _others)
+routers = (_files, signing_in, messages, attention, overview, webhooks, admin, _others)
 """In their order: the last one takes what is left."""

@@ -112,18 +112,18 @@ async def go_to_provider(request: Request) -> Response:
     console: Console = request.app.state.console
     if console.provider is None:
         raise NotFound("No provider is configured: sign in with an API key.")
-    departure = await console.provider.depart(console.absolute(request, BACK))
+    authorization = await console.provider.authorization_request(console.absolute(request, BACK))
     sign_in_of = SignIn(
-        nonce=departure.nonce,
-        verifier=departure.verifier,
+        nonce=authorization.nonce,
+        verifier=authorization.verifier,
         wanted=request.query_params.get("next", "")[:500],
     )
     until = request.app.state.console.now() + AWAY
-    await console.sessions.leave(digest(departure.state), sign_in_of, until)
-    response = RedirectResponse(departure.url, 303)
+    await console.sessions.leave(digest(authorization.state), sign_in_of, until)
+    response = RedirectResponse(authorization.url, 303)
     seconds = int(AWAY.total_seconds())
     # Only the browser that left may come back: another one could be handed somebody's code.
-    set_cookie(request, response, departure.state, name=STATE_COOKIE, seconds=seconds)
+    set_cookie(request, response, authorization.state, name=STATE_COOKIE, seconds=seconds)
     return response
 
 
@@ -143,7 +143,7 @@ async def back_from_provider(request: Request) -> Response:
         fault = f"The provider did not sign you in ({asked.get('error', 'no reason')[:60]})."
         return sign_in_page(request, status=401, fault=fault, wanted=left.wanted)
     try:
-        person = await console.provider.arrive(
+        person = await console.provider.redeem(
             code=asked["code"],
             back=console.absolute(request, BACK),
             nonce=left.nonce,

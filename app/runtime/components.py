@@ -251,7 +251,7 @@ class Components:
                 webhook_lease=timedelta(seconds=schedule.lease),
                 webhook_pause=timedelta(seconds=longest_pause),
             ),
-            on_mended=self._wake_senders,
+            on_rescheduled=self._wake_senders,
         )
 
     def _build_secrets(self) -> None:

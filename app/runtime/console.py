@@ -16,7 +16,7 @@ from app.store.operations import OperationsStore
 from app.store.overview import OverviewStore
 from app.store.receipts import ReceiptStore
 from app.store.stats import StatsStore
-from app.store.trouble import TroubleStore
+from app.store.stuck import StuckStore
 from app.store.verbatim import VerbatimStore
 from app.web.failures import Failures
 from app.webhooks.subscriptions import Subscriptions
@@ -40,7 +40,7 @@ def build_console(
         sessions=ConsoleSessionStore(database),
         attention=Attention(
             lookups=lookups,
-            trouble=TroubleStore(database),
+            stuck=StuckStore(database),
             rejected=rejected,
             subscriptions=subscriptions,
             operations=operations,

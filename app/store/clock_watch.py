@@ -19,7 +19,7 @@ ALLOWED_OFFSET = 2.0
 """Seconds that a host's clock may differ from the database's before it is said."""
 SET_BACK = 2.0
 """Seconds by which a clock moves back at once only if it was set."""
-MENDED_TIMES = 10
+LOOKS_AFTER_A_SETBACK = 10
 """How often, at MEASURE_EVERY, what is dated in the future is looked for after that: what was being
 written just then may be committed some seconds later."""
 
@@ -27,28 +27,28 @@ log = structlog.get_logger(__name__)
 
 
 class ClockWatch:
-    """Runs in every process. ``on_mended`` is called when something has become due thereby."""
+    """Runs in every process. ``on_rescheduled`` is called when something has become due thereby."""
 
     def __init__(
-        self, database: Database, *, setback: SetbackStore, on_mended: Callable[[], None]
+        self, database: Database, *, setback: SetbackStore, on_rescheduled: Callable[[], None]
     ) -> None:
         self._database = database
         self._clock: DatabaseClock = database.clock
         self._setback = setback
-        self._on_mended = on_mended
+        self._on_rescheduled = on_rescheduled
         self._base: float | None = None
         self._differs = False
 
     async def run(self) -> None:
         """Measure until cancelled."""
         await self._clock.wait_until_known()
-        was_set, to_mend = False, 1  # a clock may have been set while nobody ran
+        was_set, looks_left = False, 1  # a clock may have been set while nobody ran
         while True:
             if self._was_set_back():
-                was_set, to_mend = True, MENDED_TIMES
+                was_set, looks_left = True, LOOKS_AFTER_A_SETBACK
             self.compare()
-            if to_mend and await self._mend(was_set=was_set):
-                was_set, to_mend = False, to_mend - 1
+            if looks_left and await self._reschedule(was_set=was_set):
+                was_set, looks_left = False, looks_left - 1
             await asyncio.sleep(MEASURE_EVERY)
             await self._measure()
 
@@ -84,19 +84,19 @@ class ClockWatch:
         except (StoreUnavailable, StoreRefused):
             return  # the watch of the database says so
 
-    async def _mend(self, *, was_set: bool) -> bool:
+    async def _reschedule(self, *, was_set: bool) -> bool:
         try:
-            mended = await self._setback.mend(was_set=was_set)
+            found = await self._setback.reschedule(was_set=was_set)
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("setback_waits", reason=error.detail)
             return False
-        if mended.queued or mended.leased or mended.webhooks:
+        if found.queued or found.leased or found.webhooks:
             log.warning(
                 "dates_mended",
-                queued=mended.queued,
-                leased=mended.leased,
-                webhooks=mended.webhooks,
+                queued=found.queued,
+                leased=found.leased,
+                webhooks=found.webhooks,
                 why="the clock was set back: they were dated in the future",
             )
-            self._on_mended()
+            self._on_rescheduled()
         return True

@@ -26,7 +26,7 @@ _SENDING = messages.c.state == literal_column("'SENDING'")
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class Rescheduled:
     """How many rows were dated anew."""
 
     queued: int
@@ -46,7 +46,7 @@ class SetbackStore:
         self._webhook_lease = webhook_lease
         self._webhook_pause = webhook_pause
 
-    async def mend(self, *, was_set: bool) -> Mended:
+    async def reschedule(self, *, was_set: bool) -> Rescheduled:
         """Make what is dated in the future due, and its leases as long as they were meant to be.
 
         ``was_set``: the clock was seen being set back. Deliveries to webhooks carry no date of
@@ -55,13 +55,13 @@ class SetbackStore:
         """
         async with self._database.write() as connection:
             now = self._database.clock.now()
-            return Mended(
-                queued=await _mend_queued(connection, now),
-                leased=await _mend_leased(connection, now),
-                webhooks=await self._mend_webhooks(connection, now, was_set=was_set),
+            return Rescheduled(
+                queued=await _reschedule_queued(connection, now),
+                leased=await _reschedule_leased(connection, now),
+                webhooks=await self._reschedule_webhooks(connection, now, was_set=was_set),
             )
 
-    async def _mend_webhooks(
+    async def _reschedule_webhooks(
         self, connection: AsyncConnection, now: datetime, *, was_set: bool
     ) -> int:
         beyond = now if was_set else now + self._webhook_pause
@@ -84,10 +84,10 @@ class SetbackStore:
         return hooks.rowcount + due.rowcount
 
 
-async def _mend_queued(connection: AsyncConnection, now: datetime) -> int:
+async def _reschedule_queued(connection: AsyncConnection, now: datetime) -> int:
     ahead = select(messages.c.id).where(_QUEUED, messages.c.state_at > now + TOLERANCE)
     in_order = ahead.order_by(messages.c.id).with_for_update()  # the lock order that holds anywhere
-    mended = await connection.execute(
+    changed = await connection.execute(
         update(messages)
         .where(messages.c.id.in_(in_order), _QUEUED)
         .values(
@@ -95,10 +95,10 @@ async def _mend_queued(connection: AsyncConnection, now: datetime) -> int:
             next_attempt_at=case((messages.c.send_at > now, messages.c.send_at), else_=now),
         )
     )
-    return mended.rowcount
+    return changed.rowcount
 
 
-async def _mend_leased(connection: AsyncConnection, now: datetime) -> int:
+async def _reschedule_leased(connection: AsyncConnection, now: datetime) -> int:
     column = messages.c
     ahead = select(column.id, column.state_at, column.lease_until).where(
         _SENDING, column.state_at > now + TOLERANCE

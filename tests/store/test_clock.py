@@ -17,12 +17,12 @@ from app.store.clock import DatabaseClock
 from app.store.clock_watch import ALLOWED_OFFSET, ClockWatch
 from app.store.engine import Database
 from app.store.messages import MessageStore
-from app.store.setback import Mended, SetbackStore
+from app.store.setback import Rescheduled, SetbackStore
 from app.store.tables import webhook_deliveries, webhooks
 from tests.store.samples import message, recorded
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
-NOTHING = Mended(0, 0, 0)
+NOTHING = Rescheduled(0, 0, 0)
 HOUR = timedelta(hours=1)
 
 
@@ -80,7 +80,7 @@ async def test_a_new_connection_measures_it(postgres_url: str) -> None:
 
 async def test_a_host_that_differs_says_so_once(database: Database, host: Host) -> None:
     clock = host.clock()
-    watch = ClockWatch(database, setback=store_of(database), on_mended=lambda: None)
+    watch = ClockWatch(database, setback=store_of(database), on_rescheduled=lambda: None)
     watch._clock = clock
     clock.measured(host.now(), asked=host.at, received=host.at)
     said: list[bool] = []
@@ -118,7 +118,7 @@ async def test_what_is_dated_in_the_future_becomes_due(database: Database) -> No
     sending = of_the_future(message(), lease_until=now + HOUR + timedelta(seconds=45))
     store = MessageStore(database)
     await store.add(recorded(retry, scheduled, later, sending))
-    assert await store_of(database).mend(was_set=False) == Mended(2, 1, 0)
+    assert await store_of(database).reschedule(was_set=False) == Rescheduled(2, 1, 0)
     claimed = await store.claim(limit=10, lease=uuid4(), lease_until=now + HOUR)
     assert [one.id for one, _ in claimed] == [retry.id]
     found = await store.find(scheduled.id)
@@ -128,7 +128,7 @@ async def test_what_is_dated_in_the_future_becomes_due(database: Database) -> No
     assert found is not None
     assert found.message.lease_until is not None
     assert abs(found.message.lease_until - now - timedelta(seconds=45)) < timedelta(seconds=20)
-    assert await store_of(database).mend(was_set=False) == NOTHING
+    assert await store_of(database).reschedule(was_set=False) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ async def test_webhooks_are_tried_where_they_would_wait_for_a_time_to_come_again
 ) -> None:
     due = datetime.now(UTC) + due_in
     hook = await _webhook(database, not_before=due, lease_until=due)
-    await store_of(database).mend(was_set=was_set)
+    await store_of(database).reschedule(was_set=was_set)
     async with database.read() as connection:
         row = (await connection.execute(select(webhooks))).one()
         delivery = (await connection.execute(select(webhook_deliveries))).one()

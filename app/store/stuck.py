@@ -25,13 +25,13 @@ DUE_FOR = timedelta(minutes=1)
 """A worker takes what is due within seconds."""
 
 
-class TroubleStore:
+class StuckStore:
     """Raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def stuck(self, *, app: str | None, now: datetime, limit: int) -> Sequence[Record]:
+    async def find(self, *, app: str | None, now: datetime, limit: int) -> Sequence[Record]:
         """Messages that were tried and wait, that nobody takes, or whose sender is gone."""
         column = messages.c
         tried_or_late = or_(column.attempts > 0, column.next_attempt_at < now - DUE_FOR)

@@ -27,14 +27,14 @@ async def attention(request: Request) -> Response:
     """All of it."""
     console: Console = request.app.state.console
     caller: Caller = request.state.caller
-    trouble = await console.attention.all(caller)
-    request.state.attention = trouble.kinds
-    if trouble.rejected:
+    needing = await console.attention.all(caller)
+    request.state.attention = needing.kinds
+    if needing.rejected:
         await console.recording.saw_rejected(request)
     return render(
         request,
         "attention.html",
-        trouble=trouble,
+        needing=needing,
         shown=SHOWN,
         words_for=listing.words_for,
         words_for_status=words_of,

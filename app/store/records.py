@@ -12,7 +12,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    FromClause,
     Join,
     Label,
     Row,
@@ -51,8 +50,8 @@ JOINED: Join = messages.outerjoin(
 )
 
 
-def of_messages(*, history: bool, is_sqlite: bool, source: FromClause = JOINED) -> Select[Any]:
-    """Selects messages with their deliveries; to be narrowed. ``source`` includes JOINED."""
+def of_messages(*, history: bool, is_sqlite: bool) -> Select[Any]:
+    """Selects messages with their deliveries; to be narrowed."""
     receipts_of_it = _history(messages.c.sms_activity_id, is_sqlite) if history else null()
     reason_text = null() if history else _reason_text()
     return select(
@@ -66,7 +65,7 @@ def of_messages(*, history: bool, is_sqlite: bool, source: FromClause = JOINED) 
         _webhooks(is_sqlite).label("webhooks"),
         _resent_as(is_sqlite).label("resent_as"),
         receipts_of_it.label("history"),
-    ).select_from(source)
+    ).select_from(JOINED)
 
 
 def of_receipts_alone(*, is_sqlite: bool) -> Select[Any]:

@@ -20,9 +20,9 @@ from app.cli.times import time_option
 from app.model.audit import Action
 from app.settings import load
 from app.store.engine import Database
+from app.store.incarnation import Presence, Process
 from app.store.presence import PresenceStore
 from app.store.queue import QueueStore, Waiting
-from app.store.standing import Process, Standing
 
 SEEN_WITHIN = 5.0
 """Seconds for the processes to see a hold: they look every second."""
@@ -134,14 +134,14 @@ def release_queue() -> None:
     typer.echo("The queue is released.")
 
 
-async def _look(database: Database) -> tuple[list[Waiting], Standing]:
+async def _look(database: Database) -> tuple[list[Waiting], Presence]:
     return (
         await QueueStore(database).waiting(datetime.now(UTC)),
         await PresenceStore(database).look(),
     )
 
 
-def _described(waiting: list[Waiting], found: Standing) -> dict[str, Any]:
+def _described(waiting: list[Waiting], found: Presence) -> dict[str, Any]:
     newest, hold = found.newest, found.hold
     absent = {one.name for one in found.absent} if newest and not newest.is_released else set()
     return {
@@ -171,7 +171,7 @@ def _described(waiting: list[Waiting], found: Standing) -> dict[str, Any]:
     }
 
 
-def _explanation(found: Standing, absent: set[str]) -> str:
+def _explanation(found: Presence, absent: set[str]) -> str:
     if found.hold is not None:
         return "Nothing that is queued is sent until `dlr queue release`."
     if not absent or found.newest is None:
@@ -189,7 +189,7 @@ def _state(one: Process, absent: set[str]) -> str:
     return "not back yet" if one.name in absent else "there"
 
 
-def _unaware(found: Standing) -> list[Process]:
+def _unaware(found: Presence) -> list[Process]:
     hold = found.hold
     if hold is None:
         return []

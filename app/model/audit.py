@@ -68,6 +68,7 @@ class Actor:
         *,
         destination: str | None = None,
         reference: str | None = None,
+        once: str | None = None,
         details: Mapping[str, str | int | bool | Sequence[str] | None] | None = None,
     ) -> Entry:
         """The entry of what this one does now; details that are None are left out."""
@@ -78,6 +79,7 @@ class Actor:
             destination=destination,
             reference=reference,
             details={name: value for name, value in (details or {}).items() if value is not None},
+            once=once,
         )
 
 

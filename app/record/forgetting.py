@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.record.beats import Beats
-from app.store.standing import Incarnation, Standing
+from app.store.incarnation import Incarnation, Presence
 
 RESTARTED = "it was restarted, restored or failed over: {}"
 OTHER_INCARNATION = "it has forgotten the incarnation that we know"
@@ -12,7 +12,7 @@ PUT_BACK = "its rows were written anew, as when a dump or a copy is put back, or
 
 
 def why_forgotten(
-    found: Standing, newest: Incarnation, name: str, known: Beats | None
+    found: Presence, newest: Incarnation, name: str, known: Beats | None
 ) -> str | None:
     """In words; None where it has not, or somebody else has noticed, or nothing can be compared.
 

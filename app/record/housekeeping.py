@@ -9,8 +9,8 @@ from pathlib import Path
 from app.model.fact import Position
 from app.record.folders import Folders
 from app.record.orphans import Orphans
+from app.store.incarnation import Claimant
 from app.store.presence import PresenceStore
-from app.store.standing import Claimant
 
 ORPHANS_EVERY = 10.0
 """Seconds between two looks for journals whose processes have died."""

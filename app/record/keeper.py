@@ -31,9 +31,9 @@ from app.record.opening import Opener
 from app.record.reading import Start, find_start
 from app.record.restorer import Report, Restorer
 from app.record.segments import Lock
+from app.store.incarnation import Claimant, Incarnation, Presence
 from app.store.permission import Permit
 from app.store.presence import PresenceStore
-from app.store.standing import Claimant, Incarnation, Standing
 
 BEAT = 1.0
 """Seconds between two beats."""
@@ -193,7 +193,7 @@ class Keeper:
         beat = uuid4()
         return _Swap(beat, self._marks.next(beat, self._others), self._others)
 
-    def _see(self, found: Standing) -> None:
+    def _see(self, found: Presence) -> None:
         me = self._folder.name if self._folder else ""
         self._others = _running(found) - {me}
         self.is_held = found.hold is not None
@@ -220,12 +220,12 @@ class Keeper:
             found = await self._begin(found, why)
         await self._adopt(found)
 
-    async def _begin(self, found: Standing, why: str) -> Standing:
+    async def _begin(self, found: Presence, why: str) -> Presence:
         me = self._folder.name if self._folder else ""
         await self._presence.begin(found.newest, me=me, host=self._host, why=why)
         return await self._presence.look()
 
-    async def _open(self, found: Standing) -> None:
+    async def _open(self, found: Presence) -> None:
         if found.database is None:
             raise StoreUnavailable(_LOST_AGAIN)
         try:
@@ -238,7 +238,7 @@ class Keeper:
         self._journal.open(opened.writer)
         self._permit.is_on = True
 
-    async def _why_forgotten(self, found: Standing) -> str | None:
+    async def _why_forgotten(self, found: Presence) -> str | None:
         newest, folder, mine = found.newest, self._folder, self._claimant
         if newest is None or folder is None:
             raise StoreUnavailable(_LOST_AGAIN)
@@ -248,7 +248,7 @@ class Keeper:
             known = self._beats(self._newest.n, mine)
         return why_forgotten(found, newest, folder.name, known)
 
-    async def _adopt(self, found: Standing) -> None:
+    async def _adopt(self, found: Presence) -> None:
         newest, folder = found.newest, self._folder
         if newest is None or folder is None:
             raise StoreUnavailable(_LOST_AGAIN)
@@ -334,7 +334,7 @@ class Keeper:
         self._housekeeper.look_for_orphans_now()
 
 
-def _running(found: Standing) -> frozenset[str]:
+def _running(found: Presence) -> frozenset[str]:
     return frozenset(name for name, one in found.processes.items() if not one.is_stopped)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.model.fact import Held, Mark, Position
 from app.record.journal import Journal
-from app.store.standing import Standing
+from app.store.incarnation import Presence
 
 
 class Marks:
@@ -43,7 +43,7 @@ class Decisions:
         self._hold_noted = False
         self._settled: set[UUID] = set()
 
-    def note(self, found: Standing) -> None:
+    def note(self, found: Presence) -> None:
         """Write what is new of it. A journal that is not open yet is told later."""
         if self._journal.folder is None:
             return

@@ -14,8 +14,8 @@ from app.record.beats import Beats
 from app.record.folders import Folders
 from app.record.segments import Lock, Writer
 from app.store.bringing_back import BringingBackStore
+from app.store.incarnation import Presence, Process
 from app.store.presence import PresenceStore
-from app.store.standing import Process, Standing
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Opener:
         self._store = store
         self._host = host
 
-    async def open(self, found: Standing, database: UUID) -> Opened:
+    async def open(self, found: Presence, database: UUID) -> Opened:
         """Go on with a journal of this database, or begin one."""
         folder, lock, has_foreign = await asyncio.to_thread(self._take, found, database)
         try:
@@ -56,7 +56,7 @@ class Opener:
             lock.release()  # or it would look like another process's the next time
             raise
 
-    def _take(self, found: Standing, database: UUID) -> tuple[Path, Lock, bool]:
+    def _take(self, found: Presence, database: UUID) -> tuple[Path, Lock, bool]:
         """A journal that is not the copy of another process's."""
         while True:
             folder, lock, has_foreign = self._folders.take(database)

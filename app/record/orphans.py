@@ -9,8 +9,8 @@ from pathlib import Path
 from app.record.folders import Folders
 from app.record.reading import find_start
 from app.record.restorer import Report, Restorer
+from app.store.incarnation import Claimant, Presence
 from app.store.presence import PresenceStore
-from app.store.standing import Claimant, Standing
 
 
 class Orphans:
@@ -41,7 +41,7 @@ class Orphans:
             for _, lock in orphans:
                 lock.release()
 
-    async def _bring_back(self, folder: Path, found: Standing, mine: Claimant) -> None:
+    async def _bring_back(self, folder: Path, found: Presence, mine: Claimant) -> None:
         there = found.processes.get(folder.name)
         if there is not None and there.is_stopped:
             return

@@ -28,7 +28,7 @@ _NAME = "service"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SharedState:
     """What all processes together know. ``turn`` only grows, unless the database forgets."""
 
     turn: int
@@ -46,7 +46,7 @@ class OperationsStore:
 
     async def report(
         self, process: UUID, report: Report, *, now: datetime, every: timedelta
-    ) -> Standing:
+    ) -> SharedState:
         """Say how a process is; returns what is known. A turn is given out once in ``every``."""
         async with self._database.write(patience=PATIENCE) as connection:
             upsert = _upsert(connection)
@@ -67,7 +67,7 @@ class OperationsStore:
                 update(operations).where(is_due).values(turn=operations.c.turn + 1, at=now)
             )
             row = (await connection.execute(select(operations.c.turn, operations.c.state))).one()
-            return Standing(
+            return SharedState(
                 row.turn, bool(mine.rowcount), json.loads(row.state), await _alarms(connection)
             )
 

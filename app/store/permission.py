@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
 from app.store.imprint import imprint, imprint_sql
-from app.store.standing import Claimant
+from app.store.incarnation import Claimant
 
 FRESH = 5.0
 """Seconds that a beat is good for: without one, nothing is claimed."""

@@ -1,6 +1,6 @@
 """Which processes there are, in which incarnation of the database: registered, seen, and held.
 
-``app.store.standing`` says what these are; docs/architecture.md has the rules.
+``app.store.incarnation`` says what these are; docs/architecture.md has the rules.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from app.store.audit import append as append_to_audit
 from app.store.engine import Database
 from app.store.file_identity import FileIdentity
 from app.store.imprint import imprint, imprint_sql
-from app.store.standing import Claimant, Hold, Incarnation, Process, Standing
+from app.store.incarnation import Claimant, Hold, Incarnation, Presence, Process
 from app.store.tables import events, incarnations, processes, queue_holds, queue_settlements
 
 PATIENCE = 5.0
@@ -49,7 +49,7 @@ class PresenceStore:
         """By the database's clock."""
         return self._database.clock.now()
 
-    async def look(self) -> Standing:
+    async def look(self) -> Presence:
         """What there is now."""
         self._follow_file()
         async with self._database.write(patience=PATIENCE) as connection:
@@ -104,7 +104,7 @@ class PresenceStore:
         knows: Collection[str] = (),
         checked_in: bool = True,
         stop: bool = False,
-    ) -> tuple[Standing, bool]:
+    ) -> tuple[Presence, bool]:
         """Swap this process's beat; whether that was possible, with what there is now.
 
         ``mark``: also write a mark, ``knows`` with it. ``checked_in``: it has brought back all.
@@ -177,7 +177,7 @@ class PresenceStore:
             self._file.close()
             self._file = None
 
-    async def _look(self, connection: AsyncConnection) -> Standing:
+    async def _look(self, connection: AsyncConnection) -> Presence:
         generation = "" if self._file is None else self._file.generation
         if not self._database.is_sqlite:
             generation = await self._generation.read(connection)
@@ -189,7 +189,7 @@ class PresenceStore:
         hold = (await connection.execute(select(queue_holds))).one_or_none()
         rows = await connection.execute(select(processes))
         settled = await connection.execute(select(queue_settlements))
-        return Standing(
+        return Presence(
             generation=generation,
             newest=None if row is None else _incarnation(row),
             database=(await connection.execute(nonces)).scalar_one_or_none(),
@@ -200,7 +200,7 @@ class PresenceStore:
             ),
         )
 
-    async def _strike_silent(self, connection: AsyncConnection, found: Standing, me: str) -> None:
+    async def _strike_silent(self, connection: AsyncConnection, found: Presence, me: str) -> None:
         """Whoever was silent long before the moment to which the database went back, and had
         nothing left to bring back then, has nothing to bring back now. That moment is not before
         our own last beat that is in it.
@@ -214,7 +214,7 @@ class PresenceStore:
         await connection.execute(silent)
 
     async def _last_common_event(
-        self, connection: AsyncConnection, found: Standing, me: str
+        self, connection: AsyncConnection, found: Presence, me: str
     ) -> int:
         """An event that the database had before it forgot, and that no later one shares its number
         with: the newest at a beat from before. Events may have been written since it forgot.
@@ -236,7 +236,7 @@ class PresenceStore:
         self._file = FileIdentity(file, self._database.name)
 
 
-def _is_current(found: Standing, mine: Claimant) -> bool:
+def _is_current(found: Presence, mine: Claimant) -> bool:
     newest = found.newest
     me = found.processes.get(mine.name)
     return (

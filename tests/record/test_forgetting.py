@@ -19,7 +19,7 @@ from app.record.forgetting import (
     why_forgotten,
 )
 from app.store.imprint import Imprint, imprint
-from app.store.standing import Incarnation, Process, Standing
+from app.store.incarnation import Incarnation, Presence, Process
 
 NOW = datetime(2026, 5, 6, tzinfo=UTC)
 ME = "a" * 32
@@ -29,9 +29,9 @@ NEWEST = Incarnation(7, FIRST, "one server", 0, NOW, "", ROW)
 KNOWN = Beats(7, FIRST, LAST, NEXT, NOW, ROW)
 
 
-def found(newest: Incarnation = NEWEST, *, beat: UUID | None = LAST) -> Standing:
+def found(newest: Incarnation = NEWEST, *, beat: UUID | None = LAST) -> Presence:
     there = {} if beat is None else {ME: Process(ME, "here", beat, None, FIRST, False, NOW)}
-    return Standing("one server", newest, FIRST, there, None)
+    return Presence("one server", newest, FIRST, there, None)
 
 
 @pytest.mark.parametrize("beat", [LAST, NEXT])
@@ -69,7 +69,7 @@ def test_one_of_two_beats_is_enough(beat: UUID) -> None:
         ),
     ],
 )
-def test_what_is_compared(there: Standing, known: Beats | None, why: str | None) -> None:
+def test_what_is_compared(there: Presence, known: Beats | None, why: str | None) -> None:
     assert there.newest is not None
     assert why_forgotten(there, there.newest, ME, known) == why
 

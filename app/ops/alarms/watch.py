@@ -24,7 +24,7 @@ from app.ops.gauges import Gauges
 from app.ops.recent import Recent
 from app.store.clock import DatabaseClock
 from app.store.engine import Database
-from app.store.operations import OperationsStore, Standing
+from app.store.operations import OperationsStore, SharedState
 from app.store.table_counts import count_tables
 
 MISSED = 2.5
@@ -88,13 +88,11 @@ class AlarmWatch:
         """One report; where it is this process's turn, all alarms anew. Raises StoreUnavailable."""
         now = self._clock.now()
         await self._gauges.refresh()
-        standing = await self._store.report(
-            self._process, self._report(), now=now, every=self._every
-        )
-        self._notice_loss(standing, now)
-        memory = _memory_of(standing.state)
-        alarms = list(standing.alarms)
-        if standing.is_mine:
+        shared = await self._store.report(self._process, self._report(), now=now, every=self._every)
+        self._notice_loss(shared, now)
+        memory = _memory_of(shared.state)
+        alarms = list(shared.alarms)
+        if shared.is_mine:
             alarms = await self._evaluate(memory, alarms, now)
         self._gauges.show(Counts(**memory.counts), alarms)
 
@@ -136,12 +134,12 @@ class AlarmWatch:
             secrets=self._marks(self._process.hex),
         )
 
-    def _notice_loss(self, standing: Standing, now: datetime) -> None:
+    def _notice_loss(self, shared: SharedState, now: datetime) -> None:
         """The turns only grow: fewer of them are those of a database that went back."""
-        if standing.turn < self._turn:
+        if shared.turn < self._turn:
             self._forgot_at = now.timestamp()
             log.error("database_forgot", consequence="see docs/operations.md, database-forgot")
-        self._turn = standing.turn
+        self._turn = shared.turn
 
 
 def changes(before: list[Alarm], up: Mapping[AlarmName, str], now: datetime) -> list[Alarm]:

@@ -57,7 +57,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Presence:
     """What a process finds in the database. ``database`` is the first incarnation's nonce: it tells
     a database that has forgotten from another one.
     """

@@ -31,7 +31,7 @@ PAUSE = 0.2
 queue = typer.Typer(help="What waits to be sent: show, hold, settle and release it.")
 
 
-class As(StrEnum):
+class SettleAs(StrEnum):
     """What messages are settled as."""
 
     UNCONFIRMED = "UNCONFIRMED"
@@ -96,7 +96,7 @@ def hold_queue(
 )
 def settle_queue(
     before: Annotated[datetime, time_option("--before", help="Messages made before this.")],
-    status: Annotated[As, typer.Option("--as", help="What they become.")],
+    status: Annotated[SettleAs, typer.Option("--as", help="What they become.")],
 ) -> None:
     """Give up what waits from before a time: it may have been sent, so it is not sent blindly.
 

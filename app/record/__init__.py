@@ -1,3 +1,1 @@
-"""Care of what is known: what was forgotten is brought back, and what is to be forgotten goes; who
-touched it.
-"""
+"""Care of the record: the journal, retention, erasure, the audit and the evidence log."""

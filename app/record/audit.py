@@ -1,7 +1,7 @@
-"""Looks that people take are audited before they are given the answer.
+"""The audit of what people read: the entry is committed before they are given the answer.
 
-What changes something is told of by the store that changes it, in its own transaction. A look has
-no transaction: its entry is committed first, so that nothing is shown that the audit does not know.
+Changes are audited by the store that makes them, in its own transaction. Reading has none, so the
+entry comes first: nothing is shown that the audit does not know of.
 The caller is authenticated; apps' own reads leave no entry and do not come here.
 """
 

@@ -1,4 +1,4 @@
-"""Whether a database has forgotten, by what it has of a process and of its incarnation. Pure."""
+"""Whether the database lost commits, as by a restore: judged by its rows about this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is due from time to time in the folder of journals: what the dead left, and what is old."""
+"""Periodic work in the folder of journals: those of dead processes, and segments that are old."""
 
 from __future__ import annotations
 

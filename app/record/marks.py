@@ -1,4 +1,4 @@
-"""What a process tells its journal of the database, in time with its beats."""
+"""What the keeper writes into its journal about the database: marks, and operators' decisions."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ class Marks:
         self._newest = (-1, frozenset())
 
     def next(self, nonce: UUID, others: frozenset[str]) -> Position | None:
-        """Write one where there is anything new, and all before is brought back; its ``start``."""
+        """Write a mark, if there is anything new and all older facts are brought back.
+
+        Returns its ``start``; None if none was written.
+        """
         is_new = (self._journal.written, others) != self._newest
         if not self._journal.is_checked or not is_new or self._journal.incarnation is None:
             return None
-        # Taken before the mark is written: what is under way may end up before or behind it.
+        # Read before the mark is written: a fact that is under way may land on either side of it.
         start, end = self._journal.settled_up_to, self._journal.end
         mark = Mark(nonce, start, self._journal.incarnation, tuple(sorted(others)))
         if not self._journal.note(mark):
@@ -36,7 +39,7 @@ class Marks:
 
 
 class Decisions:
-    """What operators decided of the queue, which commands without a journal write down nowhere."""
+    """Operators' holds and settlements of the queue: commands, which make them, have no journal."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -44,7 +47,7 @@ class Decisions:
         self._settled: set[UUID] = set()
 
     def note(self, found: Presence) -> None:
-        """Write what is new of it. A journal that is not open yet is told later."""
+        """Write those that are new. While the journal is not open they wait for a later call."""
         if self._journal.folder is None:
             return
         hold = found.hold

@@ -1,4 +1,4 @@
-"""Opens the journal of a process: one that nobody writes of this database, or a new one."""
+"""Opens the journal of a process: one of this database that no process holds, or a new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Journals of this machine whose processes have died: the others bring back what they had."""
+"""Journals of processes that have died: another process of the machine brings back their facts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How long the record is kept: texts, then everything, are deleted in small batches.
 
 A batch is one short transaction, and between two of them the database rests for longer than the
-batch took: whoever writes receipts meanwhile has it for himself most of the time. What was
+batch took: whoever writes receipts meanwhile has it to themselves most of the time. What was
 deleted stays deleted when the process is killed, and the next run goes on from there.
 """
 

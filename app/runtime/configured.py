@@ -1,4 +1,4 @@
-"""What one setting, or several of them, stand for: the database, headers, keys, proxies.
+"""Objects that are built from settings alone: the database, headers, keys, proxies.
 
 Raises ConfigurationError that names the variable, and never quotes a secret.
 """

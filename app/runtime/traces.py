@@ -1,4 +1,4 @@
-"""Builds what makes spans, where DLR_OTLP_ENDPOINT says who takes them."""
+"""Builds the tracer and its exporter, if DLR_OTLP_ENDPOINT is set."""
 
 from __future__ import annotations
 

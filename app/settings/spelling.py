@@ -1,4 +1,4 @@
-"""Variables that nobody knows, and which of them are misspelt."""
+"""Unknown DLR_ variables, and which of them are misspelt names of known ones."""
 
 from __future__ import annotations
 

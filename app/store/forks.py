@@ -1,4 +1,4 @@
-"""Messages that may have been sent twice beside each other: they are never sent again."""
+"""Messages that may have been sent under two leases at once: UNCONFIRMED, and never sent again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process finds in the database of itself and of others, and what it claims to be.
+"""Incarnations of the database, the processes registered in it, and what one of them claims.
 
 An incarnation is the database between two moments at which it forgot something, as by a restore or
 a failover. docs/architecture.md has the rules.
@@ -49,7 +49,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nothing that is queued is sent."""
+    """The queue is held: nothing in it is sent."""
 
     held_at: datetime
     held_by: str

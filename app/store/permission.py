@@ -20,12 +20,12 @@ from app.store.imprint import imprint, imprint_sql
 from app.store.incarnation import Claimant
 
 FRESH = 5.0
-"""Seconds that a beat is good for: without one, nothing is claimed."""
+"""Seconds for which a beat is valid: without a valid one nothing is claimed."""
 GONE = timedelta(seconds=10)
-"""Of a process that is silent for so long nobody knows whether it will be back: whoever starts does
-not wait until it is known to it."""
+"""A process that is silent for so long may be gone for good: one that starts does not wait until
+that one has seen it."""
 SETTLING = timedelta(seconds=3)
-"""For so long after the beginning of an incarnation every process that lives has time to say so."""
+"""How long after an incarnation has begun every live process has registered in it."""
 
 _PERMISSION = """
 select h.held, {now} as now, {generation} as generation, n, nonce, released_at, begun_at,

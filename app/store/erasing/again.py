@@ -1,4 +1,4 @@
-"""A database that was set back has what was erased: it is erased once more, by ids that were noted.
+"""Repeats an erasure in a database that was set back, by the ids that were noted.
 
 Part of a transaction of the caller's. The number is not known any more.
 """

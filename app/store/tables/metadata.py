@@ -1,4 +1,4 @@
-"""What all tables belong to."""
+"""SQLAlchemy's MetaData, in which every table is registered."""
 
 from __future__ import annotations
 

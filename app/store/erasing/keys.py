@@ -9,7 +9,7 @@ may be the number.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -58,19 +58,18 @@ async def erase_keys(
         or row.key == own[row.message_id]
         or of[row.message_id].are_in(row.key)
     ]
-    return await _erase(connection, telling)
+    return await _erase(connection, {row: row.answer for row in telling}, keys=telling)
 
 
 async def erase_mentions_of(connection: AsyncConnection, mentions: Mentions) -> list[UUID]:
     """Erase the keys that have the number, and the number from answers that quote it."""
-    found: list[UUID] = []
-    for row in (await connection.execute(select(*_SHOWN).where(_FAULTS))).all():
-        if mentions.are_in(row.answer):
-            await _set(connection, row, answer=mentions.erased_from_json(row.answer))
-            found.append(_noted(row))
-    rows = await connection.execute(select(*_SHOWN).where(has_digits(_column.key, mentions)))
-    found += await _erase(connection, rows.all())
-    return [*dict.fromkeys(found)]
+    having = select(*_SHOWN).where(has_digits(_column.key, mentions))
+    keys = (await connection.execute(having)).all()
+    quoting = (await connection.execute(select(*_SHOWN).where(_FAULTS))).all()
+    answers = {row: row.answer for row in keys} | {
+        row: mentions.erased_from_json(row.answer) for row in quoting if mentions.are_in(row.answer)
+    }
+    return await _erase(connection, answers, keys=keys)
 
 
 async def erase_again(connection: AsyncConnection, noted: Mapping[UUID, object]) -> None:
@@ -79,41 +78,45 @@ async def erase_again(connection: AsyncConnection, noted: Mapping[UUID, object])
     """
     these = _column.fingerprint.in_([id_.bytes for id_ in noted])
     rows = (await connection.execute(select(*_SHOWN).where(these))).all()
-    for row in rows:
-        if row.answer is not None:
-            await _set(connection, row, answer=_without_words(row.answer))
-    await _erase(connection, rows)
+    await _erase(connection, {row: _without_words(row.answer) for row in rows}, keys=rows)
 
 
-async def _erase(connection: AsyncConnection, rows: Sequence[Claim]) -> list[UUID]:
-    """In the order of the keys, as they are claimed in, so that nothing deadlocks."""
-    found = sorted((row for row in rows if not is_erased(row.key)), key=lambda r: (r.app, r.key))
-    for row in found:
-        digest = erased_fingerprint(row.key, bytes(row.fingerprint))
-        name = erased_name(digest)
-        # A journal has brought it back already, without the key, into a database with the key.
-        twin = select(_column.app).where(_column.app == row.app, _column.key == name)
+async def _erase(
+    connection: AsyncConnection, answers: Mapping[Claim, str | None], *, keys: Collection[Claim]
+) -> list[UUID]:
+    """Give claims these answers, and erase the keys of some; returns what is to be noted.
+
+    In the order of the keys, in which they are claimed, too: so nothing deadlocks.
+    """
+    changed = []
+    for row in sorted(answers, key=lambda row: (row.app, row.key)):
+        values: dict[str, object] = {}
+        if answers[row] != row.answer:
+            values["answer"] = answers[row]
+        if row in keys and not is_erased(row.key):
+            digest = erased_fingerprint(row.key, bytes(row.fingerprint))
+            values |= {"key": erased_name(digest), "fingerprint": digest}
+        if values:
+            await _update(connection, row, values)
+            changed.append(UUID(bytes=bytes(row.fingerprint)))
+    return changed
+
+
+async def _update(connection: AsyncConnection, row: Claim, values: dict[str, object]) -> None:
+    this = (_column.app == row.app, _column.key == row.key)
+    if "key" in values:
+        # A journal may have brought it back without the key, into a database that has the key.
+        twin = select(_column.app).where(_column.app == row.app, _column.key == values["key"])
         if (await connection.execute(twin)).first() is not None:
-            await connection.execute(delete(idempotency_keys).where(*_this(row)))
-        else:
-            await _set(connection, row, key=name, fingerprint=digest)
-    return [_noted(row) for row in found]
+            await connection.execute(delete(idempotency_keys).where(*this))
+            return
+    await connection.execute(update(idempotency_keys).where(*this).values(values))
 
 
-async def _set(connection: AsyncConnection, row: Claim, **values: object) -> None:
-    await connection.execute(update(idempotency_keys).where(*_this(row)).values(values))
-
-
-def _this(row: Claim) -> tuple[ColumnElement[bool], ...]:
-    return _column.app == row.app, _column.key == row.key
-
-
-def _noted(row: Claim) -> UUID:
-    return UUID(bytes=bytes(row.fingerprint))
-
-
-def _without_words(answer: str) -> str:
+def _without_words(answer: str | None) -> str | None:
     """An answer to a batch without what it says of faults."""
+    if answer is None:
+        return None
     found = json.loads(answer)
     for item in found["messages"]:
         item["errors"] = [{"field": "body", "message": ERASED} for _ in item["errors"]]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from app.errors import KeysWait, StoreRefused, StoreUnavailable, Unavailable
+from app.model.fact import Fact
+from app.model.fact import Recorded as RecordedFact
 from app.model.message import Message, Request
 from app.model.status import Status
+from app.record.journal import Journal
 from app.send import recorder as module
 from app.send.recorder import Recorder
 from app.store.engine import Database
@@ -268,3 +271,27 @@ async def test_a_closed_recorder_refuses_messages(recorder: Recorder) -> None:
     await recorder.close()
     with pytest.raises(Unavailable, match="shut down"):
         await recorder.record(NewMessage(sending()))
+
+
+class Listened(Journal):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Fact] = []
+
+    def confirm(self, facts: Iterable[Fact], began_in: UUID | None) -> None:
+        self.told += facts
+
+
+async def test_a_claim_is_journaled_by_the_databases_clock(store: Unreliable) -> None:
+    """By that of a host which is slow by a day it would not come back from the journal."""
+    journal, now = Listened(), datetime(2026, 11, 22, 9, tzinfo=UTC)
+    recorder = Recorder(store, journal=journal, now=lambda: now)
+    message = sending()
+    assert await recorder.record(NewMessage(message, key_of(message)))
+    (fact,) = journal.told
+    assert isinstance(fact, RecordedFact)
+    assert fact.key is not None
+    assert fact.key.claimed_at == now
+    await recorder.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -10,6 +11,16 @@ from app.store.history import HistoryStore
 from app.store.messages import MessageStore
 from app.store.receipts import ReceiptStore
 from app.store.tables import metadata
+from tests.support.fixtures import Server
+
+
+@pytest.fixture(scope="module")
+def shared_postgres_url(postgres_server: Server, postgres_template: str) -> Iterator[str]:
+    """A migrated database on PostgreSQL for a whole module."""
+    url = postgres_server.create_database(template=postgres_template)
+    yield url
+    postgres_server.start()
+    postgres_server.drop_database(urlsplit(url).path.removeprefix("/"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

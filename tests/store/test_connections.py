@@ -55,16 +55,16 @@ async def fill(database: Database) -> None:
 
 
 @pytest_asyncio.fixture
-async def proxy(postgres_url: str) -> AsyncIterator[TcpProxy]:
-    parts = urlsplit(postgres_url)
+async def proxy(shared_postgres_url: str) -> AsyncIterator[TcpProxy]:
+    parts = urlsplit(shared_postgres_url)
     async with TcpProxy(parts.hostname or "", parts.port or 5432) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def url(postgres_url: str, proxy: TcpProxy) -> str:
+def url(shared_postgres_url: str, proxy: TcpProxy) -> str:
     """The database by way of the proxy."""
-    parts = urlsplit(postgres_url)
+    parts = urlsplit(shared_postgres_url)
     user = parts.netloc.rpartition("@")[0]
     return urlunsplit(parts._replace(netloc=f"{user}@{proxy.host}:{proxy.port}"))
 
@@ -112,24 +112,25 @@ async def test_our_end_of_every_link_is_watched(database: Database) -> None:
     [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply", "remote_apply")],
 )
 async def test_a_commit_is_on_disk_when_it_is_answered(
-    postgres_url: str, configured: str, used: str, run: Run
+    shared_postgres_url: str, configured: str, used: str, run: Run
 ) -> None:
-    name = urlsplit(postgres_url).path.removeprefix("/")
-    database = Database(postgres_url)
-    async with database.direct() as connection:
-        await connection.execute(f'alter database "{name}" set synchronous_commit = {configured}')
+    name = urlsplit(shared_postgres_url).path.removeprefix("/")
+    database = Database(shared_postgres_url)
+    setting = f'alter database "{name}" {{}} synchronous_commit'
+    await by_asyncpg(database, setting.format("set") + f" = {configured}")
     await database.close()
     assert await run(database, "show synchronous_commit") == used
+    await by_asyncpg(database, setting.format("reset"))
     await database.close()
 
 
-async def test_the_pools_together_have_no_more_connections_than_they_may(
-    database: Database,
-) -> None:
+async def test_the_pools_together_have_no_more_connections_than_they_may(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=2 * EACH)
     runs = [run(database, "select pg_sleep(0.05)") for run in (by_sqlalchemy, by_asyncpg) * 10]
     await asyncio.gather(*runs)
     count = "select count(*) from pg_stat_activity where datname = current_database()"
     assert await by_asyncpg(database, f"{count} and application_name = 'iovox-receipts'") == 6
+    await database.close()
 
 
 async def test_first_uses_at_one_instant_share_a_pool(url: str) -> None:
@@ -425,8 +426,8 @@ async def test_a_closed_database_opens_again_when_it_is_used(database: Database,
     assert await backend(database, run) != before
 
 
-def test_a_closed_database_can_be_used_on_another_event_loop(postgres_url: str) -> None:
-    database = Database(postgres_url)
+def test_a_closed_database_can_be_used_on_another_event_loop(shared_postgres_url: str) -> None:
+    database = Database(shared_postgres_url)
 
     async def use() -> object:
         try:

@@ -44,26 +44,28 @@ def test_sign_in_and_out(desk: Desk) -> None:
     assert "session has ended" in stolen.text
 
 
-@pytest.mark.parametrize(
-    "written",
-    ["07700 900124", "+44 7700 900124", "0044 7700 900124", "(07700) 900-124", "447700900124",
-     "0124", "order-3", "to:07700 900124 status:expired"],
-)  # fmt: skip
-def test_one_hit_opens_it(desk: Desk, written: str) -> None:
+def test_one_hit_opens_it(desk: Desk) -> None:
     page = desk.page_as("support")
-    search(page, written)
-    assert f"/messages/{desk.seeded.ids['expired']}" in page.url
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Not delivered in time")
+    for written in (
+        "07700 900124", "+44 7700 900124", "0044 7700 900124", "(07700) 900-124", "447700900124",
+        "0124", "order-3", "to:07700 900124 status:expired",
+    ):  # fmt: skip
+        page.goto(desk.url)
+        search(page, written)
+        assert f"/messages/{desk.seeded.ids['expired']}" in page.url, written
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Not delivered in time")
 
 
-@pytest.mark.parametrize("which", ["ours", "iovox's"])
-def test_by_either_id(desk: Desk, which: str) -> None:
+def test_by_either_id(desk: Desk) -> None:
     page = desk.page_as("support")
-    ours = desk.seeded.ids["delivered"]
-    search(page, ours if which == "ours" else SID.upper())
-    expect(page.get_by_role("heading", level=1)).to_contain_text(
-        re.compile(r"^Delivered to the handset at \d\d:\d\d:\d\d, 10 seconds after it was sent$")
-    )
+    for written in (desk.seeded.ids["delivered"], SID.upper()):
+        page.goto(desk.url)
+        search(page, written)
+        expect(page.get_by_role("heading", level=1)).to_contain_text(
+            re.compile(
+                r"^Delivered to the handset at \d\d:\d\d:\d\d, 10 seconds after it was sent$"
+            )
+        )
     steps = page.get_by_role("list", name="Timeline").get_by_role("listitem")
     assert steps.count() == 4
     expect(steps.last).to_contain_text("UTC")

@@ -25,6 +25,7 @@ from tests.record.test_disks import hold_of
 from tests.record.test_restore import (
     WITHOUT_RECEIPT,
     assert_all_is_back,
+    beat,
     receipt,
     receipts_of,
     send_and_receive,
@@ -99,10 +100,10 @@ async def test_what_is_scheduled_cancelled_and_sent_again_and_who_is_told(
         assert made.status_code == 201, made.text
         await settle_down(service)
         first = (await service.send(to(WITHOUT_RECEIPT))).json()["id"]
-        await asyncio.sleep(1.2)
+        await beat(service)
         async with listening(service.client, key) as reader:
             moment = await asyncio.to_thread(rewinder.keep)
-            later = (datetime.now(UTC) + timedelta(seconds=10)).isoformat()
+            later = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
             scheduled = (await service.send(to(WITHOUT_RECEIPT, send_at=later))).json()["id"]
             cancelled = (await service.send(to(WITHOUT_RECEIPT, send_at=later))).json()["id"]
             gone = await service.client.delete(f"/v1/messages/{cancelled}")
@@ -145,10 +146,10 @@ async def test_a_disk_that_is_full_for_a_while(
     service = await world.service(iovox, spool_dir=disk / "spool")
     await settle_down(service)
     moment = await asyncio.to_thread(rewinder.keep)
-    await asyncio.sleep(1.2)
+    await beat(service)
     with capture_logs() as logs:
         ballast = fill(disk)
-        _, lost = await send_and_receive(service, sends=30, receipts=60)
+        _, lost = await send_and_receive(service, sends=20, receipts=40)
         ballast.unlink()
         _, kept = await send_and_receive(service, sends=3, receipts=5)
     said = [line["event"] for line in logs if line["event"].startswith("journal_")]
@@ -199,7 +200,7 @@ async def test_a_time_without_a_journal_is_a_gap_in_it(
         await settle_down(service)
         later = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
         queued = (await service.send(to(WITHOUT_RECEIPT, send_at=later))).json()["id"]
-        await asyncio.sleep(1.2)
+        await beat(service)
         moment = await asyncio.to_thread(rewinder.keep)
     async with world.another() as without:
         service = await without.service(iovox, journal_for=0, **settings)

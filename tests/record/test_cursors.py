@@ -9,7 +9,7 @@ import pytest
 
 from app.model.event import Cursor, Reach, event_cursor, event_id, reach
 from tests.record.rewinding import Rewinder
-from tests.record.test_restore import WITHOUT_RECEIPT, settle_down
+from tests.record.test_restore import WITHOUT_RECEIPT, beat, settle_down
 from tests.send.world import Service, World, to, until
 
 ERAS = [(0xA, 0), (0xB, 100), (0xC, 50)]
@@ -64,9 +64,9 @@ async def test_a_reader_is_told_and_misses_nothing(world: World, rewinder: Rewin
     await settle_down(service)
     await queue(service, "before")
     before = await read(service)
-    await asyncio.sleep(1.2)
+    await beat(service)
     moment = await asyncio.to_thread(rewinder.keep)
-    await asyncio.sleep(1.2)
+    await beat(service)
     for reference in ("forgotten 1", "forgotten 2"):
         await queue(service, reference)
     seen = await read(service, before["next"])

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from tests.record.rewinding import Rewinder
 from tests.record.test_restore import (
     WITHOUT_RECEIPT,
+    beat,
     receipt,
     receipts_of,
     send_and_receive,
@@ -41,9 +42,9 @@ async def test_a_damaged_journal_holds_the_queue_and_stops_nothing(
         service = await first.service(iovox, **settings)
         await settle_down(service)
         moment = await asyncio.to_thread(rewinder.keep)
-        await asyncio.sleep(1.2)
+        await beat(service)
         _, first_ids = await send_and_receive(service, sends=2, receipts=5)
-        await asyncio.sleep(1.2)
+        await beat(service)
         _, last_ids = await send_and_receive(service, sends=2, receipts=5)
     (segment,) = spool.glob("journal/*/*.journal")
     data = bytearray(segment.read_bytes())
@@ -95,7 +96,7 @@ async def test_without_a_journal_there_is_nothing_of_it(
     service = await world.service(iovox, spool_dir=spool, journal_for=0)
     await receipt(service, "one")
     assert (await service.send(to(WITHOUT_RECEIPT), idempotency_key="a")).status_code == 201
-    await asyncio.sleep(1.2)
+    await beat(service)
     assert not (spool / "journal").exists()
     for table in ("incarnations", "processes"):
         async with service.runtime.database.read() as connection:
@@ -132,12 +133,12 @@ async def test_a_copy_of_a_journal_is_no_second_process_of_its_name(
     await settle_down(first)
     await send_and_receive(first, sends=2, receipts=2)
     shutil.copytree(spool / "journal", copy / "journal")
-    await asyncio.sleep(1.2)  # a beat
+    await beat(first)
     with capture_logs() as logs:
         second = await world.service(iovox, spool_dir=copy)
         await settle_down(second)
         for service in (first, second, first, second):
-            await asyncio.sleep(1.2)
+            await beat(first, second)
             _, ids = await send_and_receive(service, sends=2, receipts=2)
             assert set(ids) <= set(await receipts_of(service))
     events = [line["event"] for line in logs]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.here import Done, dlr
 from tests.record.rewinding import Rewinder
-from tests.record.test_restore import WITHOUT_RECEIPT, settle_down
+from tests.record.test_restore import WITHOUT_RECEIPT, beat, settle_down
 from tests.send.world import Iovox, Service, World, to, until
 from tests.support.long import POSTGRESQL, on
 
@@ -82,9 +82,9 @@ async def test_a_hold_that_the_database_forgets_is_held_again(
     service = await world.service(iovox)
     await settle_down(service)
     moment = await asyncio.to_thread(rewinder.keep)
-    await asyncio.sleep(1.2)
+    await beat(service)
     await operator("hold", "--reason", "do not forget")
-    await asyncio.sleep(1.2)
+    await beat(service)
     await asyncio.to_thread(rewinder.put_back, moment)
 
     async def held() -> bool:
@@ -103,7 +103,7 @@ async def test_both_disks_gone(world: World, rewinder: Rewinder, operator: Opera
         await operator("hold")
         old = await queue(service, 5)
         moment = await asyncio.to_thread(rewinder.keep)
-        await asyncio.sleep(1.2)
+        await beat(service)
         await operator("release")
         for id_ in old:
             await service.becomes(id_, "SUBMITTED")
@@ -132,14 +132,13 @@ async def test_what_was_settled_and_forgotten_is_settled_again(
     await settle_down(service)
     await operator("hold")
     ids = await queue(service, 3)
-    await asyncio.sleep(1.2)
+    await beat(service)
     moment = await asyncio.to_thread(rewinder.keep)
-    await asyncio.sleep(1.2)
-    await asyncio.sleep(0.01)
+    await beat(service)
     later = datetime.now(UTC).isoformat()
     await operator("settle", "--before", later, "--as", "UNCONFIRMED")
     await operator("release")
-    await asyncio.sleep(1.5)
+    await beat(service)
     await asyncio.to_thread(rewinder.put_back, moment)
     for id_ in ids:
         await service.becomes(id_, "UNCONFIRMED")
@@ -160,9 +159,9 @@ async def test_the_queue_waits_for_a_process_that_does_not_come_back(
         await settle_down(dying)
         await operator("hold")
         (old,) = await queue(service, 1)
-        await asyncio.sleep(1.2)
+        await beat(service, dying)
         moment = await asyncio.to_thread(rewinder.keep)
-        await asyncio.sleep(1.2)
+        await beat(service, dying)
         dying.runtime.keeper._claimant = None  # it signs off no more
     await operator("release")
     await service.becomes(old, "SUBMITTED")

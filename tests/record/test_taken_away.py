@@ -25,6 +25,7 @@ from app.store.removals import RemovalStore
 from app.store.retention import RetentionStore
 from app.store.tables import metadata
 from tests.record.rewinding import Rewinder
+from tests.record.test_restore import beat
 from tests.send.world import SECRET, Service, World, to, until
 
 ENDING = "105"
@@ -45,8 +46,11 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def settle_down(service: Service) -> None:
+    """With a beat, and a look at what was taken away: they would come within seconds."""
     await asyncio.wait_for(service.runtime.journal.checked.wait(), 10)
-    await asyncio.sleep(1.3)  # a beat, and a look at what was taken away
+    await beat(service)
+    await service.runtime.disk.run_once()
+    await beat(service)
 
 
 async def post_receipt(service: Service, sms_activity_id: str, status: str = "DELIVERED") -> None:
@@ -137,7 +141,7 @@ async def test_a_database_set_back_is_erased_again(world: World, rewinder: Rewin
     await settle_down(service)
     hers = await send_to_her(service)
     administrator = await admin(service)  # its key is in what is put back
-    await asyncio.sleep(1.2)
+    await beat(service)
     with_her = rewinder.keep()
     erasure = await erase(service)
     await settle_down(service)
@@ -169,7 +173,7 @@ async def test_what_was_queued_is_not_sent_after_all(world: World, rewinder: Rew
     await settle_down(service)
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     queued = (await service.send(to(ENDING, message=TEXT, send_at=later))).json()
-    await asyncio.sleep(1.2)
+    await beat(service)
     before = rewinder.keep()
     found = await service.runtime.messages.find(UUID(queued["id"]))
     assert found is not None
@@ -227,7 +231,7 @@ async def test_a_revoked_key_and_the_audit_of_it(world: World, rewinder: Rewinde
     key = await service.key("shipping", "read")
     keys = KeyStore(service.runtime.database)
     (shipping,) = [one for one in await keys.all() if one.app == "shipping"]
-    await asyncio.sleep(1.2)
+    await beat(service)
     before = rewinder.keep()
     entry = OPERATOR.did(Action.REVOKE_KEY, shipping.id)
     assert await keys.revoke(shipping.id, entry=entry)
@@ -249,7 +253,7 @@ async def test_what_was_purged_is_purged_again(world: World, rewinder: Rewinder)
     await settle_down(service)
     sent = (await service.send(to(ENDING))).json()
     await service.becomes(sent["id"], "SUBMITTED")
-    await asyncio.sleep(1.2)
+    await beat(service)
     before = rewinder.keep()
     purger = Purger(RetentionStore(service.runtime.database), rest=0)
     await purger.purge(datetime.now(UTC) + timedelta(seconds=1), actor=OPERATOR)
@@ -261,7 +265,7 @@ async def test_what_was_purged_is_purged_again(world: World, rewinder: Rewinder)
         return (await service.client.get(f"/v1/messages/{sent['id']}")).status_code == 404
 
     await until(gone, "the message to be purged again", patience=30, every=0.2)
-    await asyncio.sleep(1.5)
+    await settle_down(service)
     assert await gone()
 
 

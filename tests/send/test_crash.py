@@ -21,7 +21,7 @@ from tests.support.process import ServerProcess
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(300)]
 
-ROUNDS = max(8, int(os.environ.get("CRASH_ROUNDS", "1")))
+ROUNDS = max(4, int(os.environ.get("CRASH_ROUNDS", "1")))
 UNDER_LOAD = 0.35
 """Seconds of load before each kill."""
 TIMEOUTS = {"DLR_IOVOX_CONNECT_TIMEOUT": "0.5", "DLR_IOVOX_READ_TIMEOUT": "1"}

@@ -62,10 +62,10 @@ async def becomes_sent(service: Service, *, unconfirmed: int, submitted: int) ->
 
 @ANSWERS
 async def test_one_after_the_other_five_lose_their_certainty(
-    world: World, iovox: Scripted, answer: bytes | Act
+    sqlite_world: World, iovox: Scripted, answer: bytes | Act
 ) -> None:
     iovox.answer = answer
-    service = await world.service(iovox.url, iovox_read_timeout=0.2)
+    service = await sqlite_world.service(iovox.url, iovox_read_timeout=0.2)
     statuses = [(await service.send()).json()["status"] for _ in range(15)]
     assert statuses == ["UNCONFIRMED"] * UNKNOWN_TO_OPEN + ["QUEUED"] * 10
     iovox.answer = accept
@@ -76,11 +76,11 @@ async def test_one_after_the_other_five_lose_their_certainty(
 
 @ANSWERS
 async def test_of_many_at_once_only_what_was_on_the_wire_does(
-    world: World, iovox: Scripted, answer: bytes | Act
+    sqlite_world: World, iovox: Scripted, answer: bytes | Act
 ) -> None:
     """At most one for each connection, and four that had failed before."""
     iovox.answer = answer
-    service = await world.service(iovox.url, iovox_read_timeout=0.5, iovox_max_connections=8)
+    service = await sqlite_world.service(iovox.url, iovox_read_timeout=0.5, iovox_max_connections=8)
     responses = await asyncio.gather(*(service.send() for _ in range(60)))
     statuses = Counter(response.json()["status"] for response in responses)
     assert set(statuses) == {"UNCONFIRMED", "QUEUED"}

@@ -19,8 +19,9 @@ from app.record.rollups import Roller
 from app.store.overview import OverviewStore, Totals
 from app.store.retention import RetentionStore
 from app.store.rollups import EXACT, KEPT, SETTLED, UNDECIDED, RollupStore, hour_of, rounded
-from app.store.tables import rollup_counts, rollup_hours, rollups
+from app.store.tables import metadata, rollup_counts, rollup_hours, rollups
 from tests.lookup.world import World, living
+from tests.receive.conftest import OF_PROCESSES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -59,13 +60,22 @@ class Figures:
             await connection.execute(statement)  # type: ignore[call-overload]
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(shared_url: str) -> AsyncIterator[World]:
+    async with living(shared_url) as world:
+        yield world
+
+
 @pytest_asyncio.fixture(loop_scope="module")
-async def figures(database_url: str) -> AsyncIterator[Figures]:
-    async with living(database_url) as world:
-        runtime = world.service.runtime
-        store = RollupStore(runtime.database, runtime.stats)
-        roller = Roller(store, RetentionStore(runtime.database), rest=0)
-        yield Figures(world, roller, store)
+async def figures(world: World) -> Figures:
+    """Of a database that is empty."""
+    runtime = world.service.runtime
+    async with runtime.database.write() as connection:
+        for table in reversed(metadata.sorted_tables):
+            if table.name not in OF_PROCESSES or table.name.startswith("rollup"):
+                await connection.execute(table.delete())
+    store = RollupStore(runtime.database, runtime.stats)
+    return Figures(world, Roller(store, RetentionStore(runtime.database), rest=0), store)
 
 
 async def fill(

@@ -15,11 +15,7 @@ from tests.console.world import Seeded, seed
 from tests.receive.serving import Service, serve
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    # One process for all pages, and none in stock for the next: half of what a page costs.
-    "--renderer-process-limit=1", "--disable-features=SpareRendererForSitePerProcess",
-]  # fmt: skip
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 class Desk:

@@ -23,7 +23,7 @@ from app.webhooks.requests import NewWebhook
 from app.webhooks.schedule import Schedule
 from app.webhooks.subscriptions import MAX_WEBHOOKS, RESOLVE_TIMEOUT, Subscriptions
 from app.webhooks.targets import Targets
-from tests.support.long import POSTGRESQL, on
+from tests.support.long import POSTGRESQL, cases, on
 
 from .name_servers import Silent, silent_name_server
 from .receiver import Answer, Receiver, always, receiving
@@ -103,7 +103,7 @@ async def latencies(writer: Delivering, receiver: Receiver, *, seconds: float) -
     return took
 
 
-@pytest.fixture(params=["a resolver in its place", "a real name server"])
+@pytest.fixture(params=cases("a real name server", "a resolver in its place"))
 async def resolver(request: pytest.FixtureRequest) -> AsyncIterator[AbstractResolver]:
     if request.param == "a resolver in its place":
         yield Silent()

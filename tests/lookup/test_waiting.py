@@ -156,10 +156,10 @@ async def _ask(world: World, name: UUID) -> tuple[httpx.Response, float]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_server_that_stops_keeps_nobody_waiting(
-    shared_url: str, tmp_path: Path, number: int
+    sqlite_url: str, tmp_path: Path, number: int
 ) -> None:
     message, secret, port = sample(Status.QUEUED), new_secret(), free_port()
-    database = Database(shared_url)
+    database = Database(sqlite_url)
     try:
         keys = KeyStore(database)
         await keys.add(
@@ -170,7 +170,7 @@ async def test_a_server_that_stops_keeps_nobody_waiting(
         await database.close()
     url = f"http://127.0.0.1:{port}"
     env = {
-        "DLR_DATABASE_URL": shared_url,
+        "DLR_DATABASE_URL": sqlite_url,
         "DLR_PUBLIC_URL": url,
         "DLR_CALLBACK_URL_HEADERS": "X-Secret: of-the-tests",
         "DLR_IOVOX_USERNAME": "someone",

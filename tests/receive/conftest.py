@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 
 from app.store.engine import Database
-from app.store.tables import metadata
 from tests.receive.serving import CALLBACK_HEADERS, Service, serve
+from tests.store.emptied import empty
 
 OF_PROCESSES = {
     "incarnations", "processes", "operations", "process_reports", "alarms", "disks",
@@ -57,8 +57,5 @@ async def shared_database(service: Service) -> AsyncIterator[Database]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def database(shared_database: Database) -> Database:
     """The server's database, emptied; from outside, as an operator sees it."""
-    async with shared_database.write() as connection:
-        for table in reversed(metadata.sorted_tables):
-            if table.name not in OF_PROCESSES:
-                await connection.execute(table.delete())
+    await empty(shared_database, but=OF_PROCESSES)
     return shared_database

@@ -20,12 +20,12 @@ from app.receive.drainer import Drainer
 from app.receive.recorder import Recorder
 from app.receive.spool import Spool
 from app.receive.spool_queue import SpoolQueue
-from app.store.engine import Database
 from app.store.receipts import ReceiptStore, Stored
 from app.store.tables import receipts
 from app.store.watch import DatabaseWatch
 from tests.receive.arrivals import arrival, arrivals, body
 from tests.receive.played import AWAY, PlayedRecorder, never_down
+from tests.store.emptied import emptied
 
 MANY = 1_300
 """More than two batches."""
@@ -47,10 +47,9 @@ async def watch() -> DatabaseWatch:
 
 
 @pytest_asyncio.fixture
-async def store(database_url: str) -> AsyncIterator[ReceiptStore]:
-    database = Database(database_url)
-    yield ReceiptStore(database)
-    await database.close()
+async def store(shared_url: str) -> AsyncIterator[ReceiptStore]:
+    async with emptied(shared_url) as database:
+        yield ReceiptStore(database)
 
 
 def made(

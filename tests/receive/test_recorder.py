@@ -16,13 +16,13 @@ from app.store.engine import Database
 from app.store.receipts import ReceiptStore, Stored
 from app.store.tables import receipts
 from tests.receive.arrivals import arrival
+from tests.store.emptied import emptied
 
 
 @pytest_asyncio.fixture
-async def opened(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    yield database
-    await database.close()
+async def opened(shared_url: str) -> AsyncIterator[Database]:
+    async with emptied(shared_url) as database:
+        yield database
 
 
 @pytest.fixture

@@ -179,7 +179,7 @@ async def test_what_is_queued_later_is_not_settled_beforehand(
     world: World, operator: Operator
 ) -> None:
     service = await world.service(await world.iovox(receipts=False))
-    await operator("hold")
+    assert (await operator("hold")).returncode == 0
     (queued,) = await queue(service, 1)
     future = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     refused = await operator("settle", "--before", future, "--as", "UNCONFIRMED")

@@ -100,10 +100,10 @@ async def test_under_the_running_service(world: World, rewinder: Rewinder) -> No
     iovox = await world.iovox()
     service = await world.service(iovox)
     await settle_down(service)
-    before = rewinder.keep()
+    before = await asyncio.to_thread(rewinder.keep)
     sent, ids = await send_and_receive(service, sends=20, receipts=40)
     await beat(service)
-    rewinder.put_back(before)
+    await asyncio.to_thread(rewinder.put_back, before)
     await assert_all_is_back(service, iovox, sent, ids)
     statuses = {(await service.look(one.json()["id"]))["status"] for one in sent.values()}
     assert statuses == {"SUBMITTED"}
@@ -118,9 +118,9 @@ async def test_while_it_was_down(
     async with world.another() as first:
         service = await first.service(iovox, **settings)
         await settle_down(service)
-        before = rewinder.keep()
+        before = await asyncio.to_thread(rewinder.keep)
         sent, ids = await send_and_receive(service, sends=20, receipts=40)
-    rewinder.put_back(before)
+    await asyncio.to_thread(rewinder.put_back, before)
     service = await world.service(iovox, **settings)
     await assert_all_is_back(service, iovox, sent, ids)
 
@@ -139,12 +139,12 @@ async def test_a_queue_that_was_sent_is_not_sent_again(world: World, rewinder: R
         return bool((await iovox.counts())["by_message_id"])
 
     await until(on_the_wire, "the first to be on the wire")
-    before = rewinder.keep()  # some are on the wire, others are queued
+    before = await asyncio.to_thread(rewinder.keep)  # some are on the wire, others are queued
     await iovox.behave(answer_delay=0.0)
     for id_ in ids:
         await service.becomes(id_, "SUBMITTED", patience=30)
     await beat(service)
-    rewinder.put_back(before)
+    await asyncio.to_thread(rewinder.put_back, before)
     await beat(service)
     for id_ in ids:
         await service.becomes(id_, "SUBMITTED", patience=30)

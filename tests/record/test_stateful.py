@@ -310,7 +310,7 @@ def test_on_sqlite(sqlite_template: Path, tmp_path: Path) -> None:
         url = f"sqlite:///{folder / 'dlr.db'}"
         return folder, url, SqliteRewinder(url, folder)
 
-    play(make, 8)
+    play(make, 5)
 
 
 @pytest.mark.postgresql
@@ -326,4 +326,4 @@ def test_on_postgresql(
         url = postgres_server.create_database(template=postgres_template)
         return folder, url, PostgresRewinder(postgres_server, url)
 
-    play(make, 5)
+    play(make, 3)

@@ -78,7 +78,7 @@ async def send_keyed(service: Service) -> httpx.Response:
 
 
 async def admin(service: Service) -> httpx.AsyncClient:
-    client = httpx.AsyncClient(base_url=service.client.base_url, trust_env=False)
+    client = httpx.AsyncClient(base_url=service.client.base_url, trust_env=False, timeout=30)
     client.headers.update(await service.key("ops", "admin"))
     return client
 
@@ -142,10 +142,10 @@ async def test_a_database_set_back_is_erased_again(world: World, rewinder: Rewin
     hers = await send_to_her(service)
     administrator = await admin(service)  # its key is in what is put back
     await beat(service)
-    with_her = rewinder.keep()
+    with_her = await asyncio.to_thread(rewinder.keep)
     erasure = await erase(service)
     await settle_down(service)
-    rewinder.put_back(with_her)
+    await asyncio.to_thread(rewinder.put_back, with_her)
 
     async def gone() -> bool:
         found = await in_database(service)
@@ -174,7 +174,7 @@ async def test_what_was_queued_is_not_sent_after_all(world: World, rewinder: Rew
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     queued = (await service.send(to(ENDING, message=TEXT, send_at=later))).json()
     await beat(service)
-    before = rewinder.keep()
+    before = await asyncio.to_thread(rewinder.keep)
     found = await service.runtime.messages.find(UUID(queued["id"]))
     assert found is not None
     eraser = Eraser(
@@ -187,7 +187,7 @@ async def test_what_was_queued_is_not_sent_after_all(world: World, rewinder: Rew
     await eraser.request(NUMBER, OPERATOR)
     await eraser.run_once()
     await settle_down(service)
-    rewinder.put_back(before)
+    await asyncio.to_thread(rewinder.put_back, before)
 
     async def is_erased() -> bool:
         return (await service.look(queued["id"]))["erased_at"] is not None
@@ -207,11 +207,11 @@ async def test_set_back_to_before_she_was_there(world: World, rewinder: Rewinder
     iovox = await world.iovox()
     service = await world.service(iovox)
     await settle_down(service)
-    without_her = rewinder.keep()
+    without_her = await asyncio.to_thread(rewinder.keep)
     hers = await send_to_her(service)
     await erase(service)
     await settle_down(service)
-    rewinder.put_back(without_her)
+    await asyncio.to_thread(rewinder.put_back, without_her)
 
     async def is_erased() -> bool:
         answer = await service.client.get(f"/v1/messages/{hers['id']}")
@@ -232,11 +232,11 @@ async def test_a_revoked_key_and_the_audit_of_it(world: World, rewinder: Rewinde
     keys = KeyStore(service.runtime.database)
     (shipping,) = [one for one in await keys.all() if one.app == "shipping"]
     await beat(service)
-    before = rewinder.keep()
+    before = await asyncio.to_thread(rewinder.keep)
     entry = OPERATOR.did(Action.REVOKE_KEY, shipping.id)
     assert await keys.revoke(shipping.id, entry=entry)
     await settle_down(service)
-    rewinder.put_back(before)
+    await asyncio.to_thread(rewinder.put_back, before)
 
     async def refused() -> bool:
         answer = await service.client.get("/v1/messages", headers=key)
@@ -254,16 +254,18 @@ async def test_what_was_purged_is_purged_again(world: World, rewinder: Rewinder)
     sent = (await service.send(to(ENDING))).json()
     await service.becomes(sent["id"], "SUBMITTED")
     await beat(service)
-    before = rewinder.keep()
+    before = await asyncio.to_thread(rewinder.keep)
     purger = Purger(RetentionStore(service.runtime.database), rest=0)
     await purger.purge(datetime.now(UTC) + timedelta(seconds=1), actor=OPERATOR)
     await settle_down(service)
     assert (await service.client.get(f"/v1/messages/{sent['id']}")).status_code == 404
-    rewinder.put_back(before)
+    await asyncio.to_thread(rewinder.put_back, before)
 
     async def gone() -> bool:
         return (await service.client.get(f"/v1/messages/{sent['id']}")).status_code == 404
 
+    await beat(service)  # which sees that it was set back
+    await settle_down(service)
     await until(gone, "the message to be purged again", patience=30, every=0.2)
     await settle_down(service)
     assert await gone()

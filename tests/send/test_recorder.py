@@ -24,8 +24,8 @@ from app.send.recorder import Recorder
 from app.store.engine import Database
 from app.store.idempotency import IdempotencyKey, IdempotencyStore
 from app.store.messages import MessageStore, NewMessage
-from app.store.tables import metadata
 from tests.send.world import until
+from tests.store.emptied import emptied
 
 Recorded = TypeVar("Recorded")
 
@@ -53,13 +53,8 @@ class Unreliable(MessageStore):
 
 @pytest.fixture
 async def database(shared_url: str) -> AsyncIterator[Database]:
-    """Empty; to make one for each test takes longer than most of them."""
-    opened = Database(shared_url)
-    async with opened.write() as connection:
-        for table in reversed(metadata.sorted_tables):
-            await connection.execute(table.delete())
-    yield opened
-    await opened.close()
+    async with emptied(shared_url) as opened:
+        yield opened
 
 
 @pytest.fixture

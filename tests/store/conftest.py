@@ -10,7 +10,7 @@ from app.store.engine import Database
 from app.store.history import HistoryStore
 from app.store.messages import MessageStore
 from app.store.receipts import ReceiptStore
-from app.store.tables import metadata
+from tests.store.emptied import empty
 from tests.support.fixtures import Server
 
 
@@ -36,9 +36,7 @@ async def database(shared_database: Database) -> Database:
 
     Its module has to say ``pytestmark = pytest.mark.asyncio(loop_scope="module")``.
     """
-    async with shared_database.write() as connection:
-        for table in reversed(metadata.sorted_tables):
-            await connection.execute(table.delete())
+    await empty(shared_database)
     return shared_database
 
 

@@ -21,16 +21,16 @@ from app.store.meeting.binding import meet_and_bind_directly
 from app.store.messages import MessageStore
 from app.store.recording import record_directly
 from app.store.tables import deliveries, events, messages
+from tests.store.emptied import emptied
 from tests.store.samples import acceptance, all_events, message, recorded
 
 pytestmark = pytest.mark.postgresql
 
 
 @pytest.fixture
-async def database(postgres_url: str) -> AsyncIterator[Database]:
-    opened = Database(postgres_url)
-    yield opened
-    await opened.close()
+async def database(shared_postgres_url: str) -> AsyncIterator[Database]:
+    async with emptied(shared_postgres_url) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from app.store.engine import Database
 from app.store.messages import MessageStore
 from app.store.setback import Rescheduled, SetbackStore
 from app.store.tables import webhook_deliveries, webhooks
+from tests.store.emptied import emptied
 from tests.store.samples import message, recorded
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -68,10 +69,10 @@ async def test_a_slow_answer_moves_it_only_as_far_as_it_contradicts(host: Host) 
     assert clock.now() == NOON + HOUR - timedelta(seconds=1)
 
 
-async def test_a_new_connection_measures_it(postgres_url: str) -> None:
+async def test_a_new_connection_measures_it(shared_postgres_url: str) -> None:
     host = Host()
     clock = DatabaseClock(host=lambda: NOON - HOUR, monotonic=lambda: host.at)
-    database = Database(postgres_url, clock=clock)
+    database = Database(shared_postgres_url, clock=clock)
     async with database.read():
         pass
     await database.close()
@@ -92,10 +93,9 @@ async def test_a_host_that_differs_says_so_once(database: Database, host: Host) 
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = Database(database_url)
-    yield opened
-    await opened.close()
+async def database(shared_url: str) -> AsyncIterator[Database]:
+    async with emptied(shared_url) as opened:
+        yield opened
 
 
 def store_of(database: Database) -> SetbackStore:

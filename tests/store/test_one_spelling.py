@@ -19,8 +19,9 @@ from app.store.history import HistoryStore
 from app.store.messages import MessageStore
 from app.store.receipts import ReceiptStore
 from app.store.schema import migrate
-from app.store.tables import deliveries, events, messages, metadata, receipts
+from app.store.tables import deliveries, events, messages, receipts
 from tests.store import samples
+from tests.store.emptied import emptied
 from tests.store.samples import RECEIVED_AT, acceptance, arrival, found, message, recorded
 from tests.store.test_schema import INDEXES_ON_EXPRESSIONS, config, differences
 
@@ -40,12 +41,8 @@ def spelt(sms_activity_id: str, *of: object, **fields: Any) -> Receipt:
 @pytest.fixture
 async def before(shared_url: str) -> AsyncIterator[Database]:
     """An empty database that the stores can fill as the code before this migration did."""
-    opened = Database(shared_url)
-    async with opened.write() as connection:
-        for table in reversed(metadata.sorted_tables):
-            await connection.execute(table.delete())
-    yield opened
-    await opened.close()
+    async with emptied(shared_url) as opened:
+        yield opened
 
 
 async def bring_along(database: Database) -> None:

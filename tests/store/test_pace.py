@@ -13,15 +13,15 @@ from sqlalchemy import update
 from app.store.engine import Database
 from app.store.pace import PaceStore
 from app.store.tables import pace
+from tests.store.emptied import emptied
 
 EVERY = timedelta(seconds=0.1)
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = Database(database_url)
-    yield opened
-    await opened.close()
+async def database(shared_url: str) -> AsyncIterator[Database]:
+    async with emptied(shared_url) as opened:
+        yield opened
 
 
 @pytest.fixture

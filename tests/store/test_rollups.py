@@ -19,9 +19,10 @@ from app.record.rollups import Roller
 from app.store.overview import OverviewStore, Totals
 from app.store.retention import RetentionStore
 from app.store.rollups import EXACT, KEPT, SETTLED, UNDECIDED, RollupStore, hour_of, rounded
-from app.store.tables import metadata, rollup_counts, rollup_hours, rollups
+from app.store.tables import rollup_counts, rollup_hours, rollups
 from tests.lookup.world import World, living
 from tests.receive.conftest import OF_PROCESSES
+from tests.store.emptied import empty
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -70,10 +71,8 @@ async def world(shared_url: str) -> AsyncIterator[World]:
 async def figures(world: World) -> Figures:
     """Of a database that is empty."""
     runtime = world.service.runtime
-    async with runtime.database.write() as connection:
-        for table in reversed(metadata.sorted_tables):
-            if table.name not in OF_PROCESSES or table.name.startswith("rollup"):
-                await connection.execute(table.delete())
+    rollup_tables = {"rollups", "rollup_hours", "rollup_counts"}
+    await empty(runtime.database, but=OF_PROCESSES - rollup_tables)
     store = RollupStore(runtime.database, runtime.stats)
     return Figures(world, Roller(store, RetentionStore(runtime.database), rest=0), store)
 

@@ -37,6 +37,13 @@ async def empty(empty_database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
+@pytest.fixture
+async def migrated(database_url: str) -> AsyncIterator[Database]:
+    opened = Database(database_url)
+    yield opened
+    await opened.close()
+
+
 def config(connection: Connection) -> Config:
     made = Config()
     made.set_main_option("script_location", str(MIGRATIONS))
@@ -66,19 +73,17 @@ async def test_the_migrations_make_exactly_the_declared_tables(empty: Database) 
     assert await differences(empty) == []
 
 
-async def test_the_comparison_would_notice(empty: Database) -> None:
-    await migrate(empty)
-    async with empty.write() as connection:
+async def test_the_comparison_would_notice(migrated: Database) -> None:
+    async with migrated.write() as connection:
         await connection.execute(text("drop index events_by_app"))
         await connection.execute(text("alter table deliveries add column odd integer"))
-    assert {difference[0] for difference in await differences(empty)} == {  # type: ignore[index]
+    assert {difference[0] for difference in await differences(migrated)} == {  # type: ignore[index]
         "add_index",
         "remove_column",
     }
 
 
-async def test_indexes_have_the_declared_condition(empty: Database) -> None:
-    await migrate(empty)
+async def test_indexes_have_the_declared_condition(migrated: Database) -> None:
 
     def conditions(connection: Connection) -> dict[str, bool]:
         found = inspect(connection)
@@ -89,32 +94,32 @@ async def test_indexes_have_the_declared_condition(empty: Database) -> None:
             for index in found.get_indexes(name)
         }
 
-    async with empty.read() as connection:
+    async with migrated.read() as connection:
         found = await connection.run_sync(conditions)
     for table in metadata.tables.values():
         for index in table.indexes:
-            if empty.is_sqlite and any(isinstance(each, TextClause) for each in index.expressions):
+            if migrated.is_sqlite and any(
+                isinstance(each, TextClause) for each in index.expressions
+            ):
                 continue
             declared = index.dialect_options["sqlite"]["where"] is not None
             assert found[str(index.name)] is declared, index.name
 
 
-async def test_down_to_nothing_and_up_again(empty: Database) -> None:
-    await migrate(empty)
-    async with empty.write() as connection:
+async def test_down_to_nothing_and_up_again(migrated: Database) -> None:
+    async with migrated.write() as connection:
         await connection.run_sync(lambda sync: command.downgrade(config(sync), "base"))
-    assert await tables_of(empty) == {"alembic_version"}
+    assert await tables_of(migrated) == {"alembic_version"}
     with pytest.raises(SchemaBehind, match="dlr migrate"):
-        await require_current(empty)
-    await migrate(empty)
-    await require_current(empty)
-    assert await differences(empty) == []
+        await require_current(migrated)
+    await migrate(migrated)
+    await require_current(migrated)
+    assert await differences(migrated) == []
 
 
-async def test_a_second_time_changes_nothing(empty: Database) -> None:
-    await migrate(empty)
-    await migrate(empty)
-    await require_current(empty)
+async def test_a_second_time_changes_nothing(migrated: Database) -> None:
+    await migrate(migrated)
+    await require_current(migrated)
 
 
 async def test_from_several_places_at_once(empty_database_url: str) -> None:
@@ -134,13 +139,12 @@ async def test_an_empty_database_is_behind(empty: Database) -> None:
     assert "Run `dlr migrate`" in caught.value.detail
 
 
-async def test_a_database_of_another_version_is_not_taken(empty: Database) -> None:
-    await migrate(empty)
-    async with empty.write() as connection:
+async def test_a_database_of_another_version_is_not_taken(migrated: Database) -> None:
+    async with migrated.write() as connection:
         await connection.execute(text("update alembic_version set version_num = '9999'"))
         await connection.execute(text("delete from schema_releases"))
     with pytest.raises(SchemaUnusable, match="9999"):
-        await require_current(empty)
+        await require_current(migrated)
 
 
 async def test_a_database_that_is_away_is_not_behind() -> None:

@@ -15,7 +15,17 @@ from tests.cli.here import dlr
 from tests.cli.running import Running, make_key, running
 from tests.record.evidence import second_verifier
 from tests.record.evidence.witness import Witness
+from tests.support.fixtures import BOTH, shared_database_of
+from tests.support.long import LONG, POSTGRESQL
 from tests.support.process import run_dlr
+
+
+@pytest.fixture(scope="module", params=BOTH if LONG else [POSTGRESQL])
+def shared_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """What depends on the database is tested on both in the other modules, without processes."""
+    yield from shared_database_of(request, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

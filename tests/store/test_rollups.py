@@ -16,9 +16,10 @@ from app.model.search import MESSAGE_STATUSES
 from app.model.status import Status
 from app.record.retention import Purger
 from app.record.rollups import Roller
+from app.store import rollups as module
 from app.store.overview import OverviewStore, Totals
 from app.store.retention import RetentionStore
-from app.store.rollups import EXACT, KEPT, SETTLED, UNDECIDED, RollupStore, hour_of, rounded
+from app.store.rollups import EXACT, SETTLED, UNDECIDED, RollupStore, hour_of, rounded
 from app.store.tables import rollup_counts, rollup_hours, rollups
 from tests.lookup.world import World, living
 from tests.receive.conftest import OF_PROCESSES
@@ -151,13 +152,15 @@ async def test_those_that_nobody_keeps_are_not_read(figures: Figures) -> None:
     await figures.agree()
 
 
-async def test_old_hours_are_dropped(figures: Figures) -> None:
-    await figures.world.message(Status.SUBMITTED, created_at=NOW - timedelta(days=31))
+async def test_old_hours_are_dropped(figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = timedelta(days=4)  # a month has more hours to count
+    monkeypatch.setattr(module, "KEPT", kept)
+    await figures.world.message(Status.SUBMITTED, created_at=NOW - timedelta(days=3))
     await figures.roller.run_once()
-    past = hour_of(NOW - KEPT) - 5
+    past = hour_of(NOW - kept) - 5
     await figures.run(
         update(rollup_hours)
-        .where(rollup_hours.c.hour == hour_of(NOW - timedelta(days=31)))
+        .where(rollup_hours.c.hour == hour_of(NOW - timedelta(days=3)))
         .values(hour=past)
     )
     await figures.run(update(rollup_counts).values(hour=past))
@@ -167,7 +170,7 @@ async def test_old_hours_are_dropped(figures: Figures) -> None:
         oldest = (await connection.execute(select(func.min(rollup_hours.c.hour)))).scalar_one()
         left = (await connection.execute(select(func.count()).select_from(rollup_counts))).scalar()
     # One hour, unless it ended just then.
-    assert hour_of(began - KEPT) <= oldest <= hour_of(datetime.now(UTC) - KEPT)
+    assert hour_of(began - kept) <= oldest <= hour_of(datetime.now(UTC) - kept)
     assert left == 0
 
 

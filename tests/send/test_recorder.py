@@ -71,7 +71,7 @@ async def recorder(store: Unreliable) -> AsyncIterator[Recorder]:
 
 @pytest.fixture
 async def hasty(store: Unreliable) -> AsyncIterator[Recorder]:
-    """Waits no longer than a busy machine may take."""
+    """Gives up sooner than a busy machine may need: for what comes of giving up."""
     recorder = Recorder(store, timeout=0.5)
     yield recorder
     await recorder.close()

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from typer.main import get_command
 
 import app.send.routes  # noqa: F401  routes may have errors of their own
-from app.cli import MODULES, command
+from app.cli import COMMANDS, command
 from app.errors import ServiceError
 from app.ops.metrics import Metrics
 from app.settings import FILE, NEEDED_TO_SERVE, SECRETS, Settings, variable
@@ -61,7 +61,7 @@ The commands that ask a running service (`dlr send`, `status`, `list`, `tail`, `
 def commands_page() -> str:
     """docs/commands.md."""
     parts = [f"# Commands\n\n{MADE} `dlr COMMAND --help` says the same.\n"]
-    for name in MODULES:
+    for name in COMMANDS:
         group: Any = get_command(command([name]))
         parts += _described(group.commands[name], f"dlr {name}")
     parts.append("Exit codes: 0 done, 1 failed, 2 wrong input or configuration, 130 interrupted.\n")

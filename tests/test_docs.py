@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.cli import MODULES
+from app.cli import COMMANDS
 from app.main import create_app
 from app.settings import FILE, SECRETS, Settings, variable
 from docs.generate import metrics_table, pages, settings_table
@@ -58,7 +58,7 @@ def test_commands_and_variables_exist(document: Path) -> None:
     for target in re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE):
         assert target in targets
     for command in re.findall(r"(?:`|bin/|^|service )dlr ([a-z]+)", text, re.MULTILINE):
-        assert command in MODULES
+        assert command in COMMANDS
     known = {variable(name) for name in Settings.model_fields} | {"DLR_API_URL", "DLR_API_KEY"}
     known |= {variable(name) + FILE for name in SECRETS}
     assert set(re.findall(r"DLR_[A-Z][A-Z0-9_]*[A-Z0-9]", text)) <= known

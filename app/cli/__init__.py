@@ -1,8 +1,8 @@
 """The `dlr` command. Whoever runs it is trusted: it has the settings, or an API key.
 
 Each command is a module of its own and is loaded only when it is asked for: `dlr status` should
-not wait for the server's libraries. Exit codes: 0 done, 1 failed, 2 wrong input or configuration,
-130 interrupted.
+not wait for the server's libraries, nor `dlr --help` for those of all commands. Exit codes: 0 done,
+1 failed, 2 wrong input or configuration, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,43 +12,40 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
-from types import ModuleType
 from typing import Annotated
 
 import typer
 
 from app.cli.output import complain
-from app.cli.service import in_words, is_wrong_address
 from app.errors import ConfigurationError, SchemaBehind, ServiceError, StoreUnsuitable
 from app.server import hangups
-from app.settings import SettingsError
-from iovox_receipts import ClientError
 
-MODULES = {
-    "serve": "serve",
-    "worker": "serve",
-    "migrate": "migrate",
-    "simulator": "simulator",
-    "demo": "demo.command",
-    "keys": "keys",
-    "secrets": "secrets",
-    "receipts": "receipts",
-    "queue": "queue",
-    "audit": "audit",
-    "purge": "purge",
-    "erase": "erase",
-    "send": "send",
-    "cancel": "send",
-    "resend": "send",
-    "status": "status",
-    "list": "listing",
-    "stats": "listing",
-    "tail": "tail",
-    "alarms": "alarms",
-    "doctor": "doctor",
-    "webhooks": "webhooks",
-    "evidence": "evidence",
+COMMANDS = {
+    "serve": ("serve", "Run the service: the API for your apps, and /dlr for iovox."),
+    "worker": ("serve", "Send what is queued and deliver webhooks, without taking requests."),
+    "migrate": ("migrate", "Bring the database's schema up to date."),
+    "simulator": ("simulator", "Run a stand-in iovox."),
+    "demo": ("demo.command", "Show the whole service against a simulated iovox."),
+    "doctor": ("doctor", "Look at settings, database, spool, processes, DLR_PUBLIC_URL and iovox."),
+    "keys": ("keys", "Create, list and revoke the API keys of your apps."),
+    "secrets": ("secrets", "Encrypt the secrets of webhooks at rest."),
+    "receipts": ("receipts", "Calls to /dlr that could not be understood."),
+    "queue": ("queue", "What waits to be sent: show, hold, settle and release it."),
+    "audit": ("audit", "List who did what, newest first."),
+    "purge": ("purge", "Delete messages with all that hangs on them."),
+    "erase": ("erase", "Erase a number."),
+    "evidence": ("evidence", "What anybody can check without trusting us."),
+    "send": ("send", "Send one text, and say what iovox made of it."),
+    "cancel": ("send", "Take back a message that is QUEUED."),
+    "resend": ("send", "Deliberately send a message's text again."),
+    "status": ("status", "Tell what became of a message, with its whole history."),
+    "list": ("listing", "List messages, newest first."),
+    "stats": ("listing", "Count messages: how many, what became of them, how long it took."),
+    "tail": ("tail", "Show status changes as they are committed, until Ctrl-C."),
+    "alarms": ("alarms", "List the alarms that are up."),
+    "webhooks": ("webhooks", "Have status changes posted to a URL of yours, signed."),
 }
+"""Each with its module in `app.cli`, and its line in the list of all, which loads none of them."""
 
 READ_SECRETS_AGAIN = ("serve", "worker")
 """The commands that SIGHUP tells to; it must not end them before they listen for it either."""
@@ -75,18 +72,12 @@ def main(words: Sequence[str] | None = None) -> None:
     except ServiceError as error:
         complain(error.detail)
         sys.exit(2 if isinstance(error, WRONG_INPUT) else 1)
-    except SettingsError as error:
-        complain(str(error))
-        sys.exit(2)
-    except ClientError as error:
-        complain(in_words(error))
-        sys.exit(2 if error.is_callers_fault or is_wrong_address(error) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def command(words: Sequence[str]) -> typer.Typer:
-    """The command line that these words need: one command, or all where they name none."""
+    """The command line: the command that these words name, and the others by their names alone."""
     cli = typer.Typer(
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -99,15 +90,19 @@ def command(words: Sequence[str]) -> typer.Typer:
         "key from DLR_API_KEY.",
     )
     cli.callback()(_options)
-    for module in _modules(words):
-        module.add_to(cli)
+    wanted = next((word for word in words if not word.startswith("-")), "")
+    loaded, _ = COMMANDS.get(wanted, (None, ""))
+    for name, (module, summary) in COMMANDS.items():
+        if module != loaded:
+            cli.command(name, help=summary)(_not_loaded)
+    if loaded is not None:
+        import_module(f"app.cli.{loaded}").add_to(cli)
     return cli
 
 
-def _modules(words: Sequence[str]) -> list[ModuleType]:
-    wanted = MODULES.get(words[0]) if words else None
-    names = dict.fromkeys([wanted] if wanted else MODULES.values())
-    return [import_module(f"app.cli.{name}") for name in names]
+def _not_loaded() -> None:
+    """A command that the words do not name, which cannot be what they run."""
+    raise NotImplementedError
 
 
 def _show_version(wanted: bool) -> None:

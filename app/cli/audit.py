@@ -9,6 +9,7 @@ from uuid import UUID
 
 import typer
 
+from app.cli.configuration import load
 from app.cli.database import with_database
 from app.cli.history import utc
 from app.cli.output import AsJson, print_json, show
@@ -16,7 +17,6 @@ from app.cli.times import range_option
 from app.model.audit import Action, AuditFilter, Entry
 from app.model.london import end_of, midnight
 from app.record.audit_models import audited
-from app.settings import load
 from app.store.audit import AuditStore
 from app.store.engine import Database
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import typer
 
 from app.cli.actor import os_actor
+from app.cli.configuration import erasure_key, load
 from app.cli.database import with_database
 from app.cli.history import utc
 from app.cli.output import AsJson, print_json, remark
@@ -20,7 +21,7 @@ from app.model.message import Message
 from app.model.numbers import read_number
 from app.record.erasure import Eraser
 from app.record.erasure_models import shown_erasure
-from app.settings import Settings, erasure_key, load
+from app.settings import Settings
 from app.store.engine import Database
 from app.store.erasing.disks import DiskStore
 from app.store.erasing.store import ErasureStore

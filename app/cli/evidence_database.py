@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.cli.configuration import load
 from app.cli.database import with_database
 from app.cli.output import harmless
 from app.errors import ConfigurationError, Conflict, NotFound
@@ -17,7 +18,7 @@ from app.record.evidence.log import EvidenceLog
 from app.record.evidence.note import SigningKey, VerifierKey
 from app.record.evidence.stamping import NotStamped, Stamper
 from app.record.evidence.witnesses import Witnesses
-from app.settings import Settings, load, report
+from app.settings import Settings, report
 from app.store.engine import Database
 from app.store.evidence.appending import EvidenceAppender
 from app.store.evidence.disks import EvidenceDisks

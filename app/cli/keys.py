@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from app.cli.actor import os_actor
+from app.cli.configuration import load
 from app.cli.database import with_database
 from app.cli.output import AsJson, show
 from app.cli.times import lifetime_option
 from app.errors import NotFound
 from app.model.audit import Action
-from app.settings import load
 from app.store.engine import Database
 from app.store.keys import KeyStore
 from app.web.caller import Scope, digest, new_secret

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.configuration import load
 from app.cli.database import with_database
 from app.cli.output import AsJson, print_json, remark
 from app.errors import ConfigurationError
-from app.settings import load
 from app.store.engine import Database
 from app.store.releases import Revision, Standing, State
 from app.store.schema import go_back, in_words, pending, state

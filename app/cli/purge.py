@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from app.cli.actor import os_actor
+from app.cli.configuration import load
 from app.cli.database import with_database
 from app.cli.output import remark
 from app.record.retention import Counts, Purger
-from app.settings import load
 from app.store.engine import Database
 from app.store.retention import RetentionStore
 

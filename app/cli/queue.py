@@ -14,11 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.actor import os_actor
+from app.cli.configuration import load
 from app.cli.database import with_database
 from app.cli.output import AsJson, print_json, print_table
 from app.cli.times import time_option
 from app.model.audit import Action
-from app.settings import load
 from app.store.engine import Database
 from app.store.incarnation import Presence, Process
 from app.store.presence import PresenceStore

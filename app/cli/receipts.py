@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from app.cli.actor import os_actor
+from app.cli.configuration import load
 from app.cli.database import with_database
 from app.cli.output import AsJson, show
 from app.receive.rejected import replay
 from app.receive.rejected import show as describe
 from app.record.audit import Auditor
-from app.settings import load
 from app.store.audit import AuditStore
 from app.store.engine import Database
 from app.store.receipts import KeptRejection, ReceiptStore

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
+from app.cli.configuration import load
 from app.cli.database import with_database
 from app.cli.output import complain
 from app.errors import ConfigurationError
 from app.parts.sealing import Sealer, new_key
-from app.settings import load, report
+from app.settings import report
 from app.store.webhooks import WebhookStore
 
 secrets = typer.Typer(no_args_is_help=True, help="Encrypt the secrets of webhooks at rest.")

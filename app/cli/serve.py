@@ -16,6 +16,7 @@ import typer
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
 
+from app.cli.configuration import settings_errors
 from app.errors import ConfigurationError, StoreUnavailable, StoreUnsuitable
 from app.ops import logs
 from app.ops.metrics import SHARED
@@ -89,7 +90,8 @@ def serve(
         timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout * (1 - COMPONENTS_SHARE))),
     )
     if workers == 1:
-        GracefulServer(config).run()
+        with settings_errors():  # a file that holds one may be gone by now
+            GracefulServer(config).run()
         return
     with tempfile.TemporaryDirectory(prefix="dlr-metrics-") as folder:
         os.environ[SHARED] = folder  # for the processes, which all answer for all of them

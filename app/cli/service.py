@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import typer
+
+from app.cli.output import complain
 from app.errors import ConfigurationError
 from iovox_receipts import Client, ClientError, NotFound, NotUnderstood, Problem, Unreachable
 
@@ -16,8 +21,28 @@ CONNECT_TIMEOUT = 5.0
 """Seconds of trying to reach the service at all: a person waits for it."""
 
 
-def connect() -> Client:
-    """A client from the environment. Raises ConfigurationError; connects to nothing yet."""
+@contextmanager
+def connect() -> Iterator[Client]:
+    """A client from the environment; it connects to nothing yet. Raises ConfigurationError.
+
+    An error of the client's ends the command: see ``client_errors``.
+    """
+    with client_errors(), _client() as client:
+        yield client
+
+
+@contextmanager
+def client_errors() -> Iterator[None]:
+    """Say an error of the client's, and end the command with 1, or with 2 for wrong input."""
+    try:
+        yield
+    except ClientError as error:
+        complain(in_words(error))
+        is_wrong_input = error.is_callers_fault or is_wrong_address(error)
+        raise typer.Exit(2 if is_wrong_input else 1) from None
+
+
+def _client() -> Client:
     key = os.environ.get(KEY, "").strip()
     if not key:
         raise ConfigurationError(

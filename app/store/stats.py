@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -75,8 +76,6 @@ class StatsStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._statements = {by: self._statement({"key": keys}) for by, keys in _KEYS.items()}
-        self._by_hour = self._statement(_OF_AN_HOUR)
 
     async def by_hour(
         self, *, app: str | None, start: datetime, end: datetime
@@ -84,7 +83,8 @@ class StatsStore:
         """The same messages as ``counts``, grouped by all that roll-ups have. Raises
         StoreUnavailable.
         """
-        return [HourCount(*row) for row in await self._rows(self._by_hour, app, start, end)]
+        statement = _by_hour(is_sqlite=self._database.is_sqlite)
+        return [HourCount(*row) for row in await self._rows(statement, app, start, end)]
 
     async def counts(
         self, *, app: str | None, start: datetime, end: datetime, by: str
@@ -100,7 +100,7 @@ class StatsStore:
             "before": int(clocks.before.total_seconds()),
             "after": int(clocks.after.total_seconds()),
         }
-        statement = self._statements[by]
+        statement = _by(by, is_sqlite=self._database.is_sqlite)
         return [Count(*row) for row in await self._rows(statement, app, start, end, given)]
 
     async def _rows(
@@ -127,62 +127,70 @@ class StatsStore:
             found: Sequence[Any] = (await connection.execute(statement, values)).all()
             return found
 
-    def _statement(self, keys: Mapping[str, tuple[Key, Key]]) -> Select[Any]:
-        """Grouped by these keys, which the rows begin with, and by status and seconds."""
-        is_sqlite = self._database.is_sqlite
-        of_ours = [key(is_sqlite).label(name) for name, (key, _) in keys.items()]
-        of_accepted = [key(is_sqlite).label(name) for name, (_, key) in keys.items()]
-        parts = union_all(
-            self._part(messages, messages.c.state, "ours", of_ours),
-            self._part(deliveries, deliveries.c.status, "accepted", of_accepted),
-        ).subquery()
-        return select(parts)
 
-    def _part(
-        self,
-        table: FromClause,
-        status: ColumnElement[str],
-        statuses: str,
-        keys: Sequence[ColumnElement[Any]],
-    ) -> Select[Any]:
-        is_accepted = table is deliveries
-        taken = deliveries.c.status_key % _KEYS_TIME - deliveries.c.submitted_key
-        seconds = taken.op("/", precedence=8)(_SECOND)  # integer division, unlike SQLAlchemy's own
-        delivered = case((status == Status.DELIVERED, cast(seconds, BigInteger)))
-        columns = (
-            *keys,
-            status.label("status"),
-            (delivered if is_accepted else cast(null(), BigInteger)).label("seconds"),
-        )
-        message_id = deliveries.c.message_id if is_accepted else messages.c.id
-        within = (
-            _between(deliveries.c.created_key, "start_key", "end_key")
-            if is_accepted
-            else _between(messages.c.created_at, "start", "end")
-        )
-        rows = select(*columns).where(_between(message_id, "above", "below"), within)
-        if not is_accepted:  # literally the condition of their partial index
-            rows = rows.where(messages.c.state != literal_column("'SUBMITTED'"))
-        return self._counted(rows, table.c.app, status, statuses)
+@cache
+def _by(grouping: str, *, is_sqlite: bool) -> Select[Any]:
+    return _statement({"key": _KEYS[grouping]}, is_sqlite=is_sqlite)
 
-    def _counted(
-        self, rows: Select[Any], app: ColumnElement[str], status: ColumnElement[str], statuses: str
-    ) -> Select[Any]:
-        names = rows.selected_columns.keys()
-        if self._database.is_sqlite:
-            of_apps = app.in_(bindparam("apps", expanding=True))
-            of_statuses = status.in_(bindparam(statuses, expanding=True))
-            every = rows.where(of_apps, of_statuses).subquery()
-            return _by_all(every, every, names)
-        apps = func.unnest(bindparam("apps", type_=ARRAY(Text))).table_valued("app")
-        states = func.unnest(bindparam(statuses, type_=ARRAY(Text))).table_valued("status")
-        # The index is on app, status and id: one seek for each pair, and nothing else is read.
-        pairs = apps.render_derived(name="apps").join(states.render_derived(name="states"), true())
-        mine = rows.where(
-            app == literal_column("apps.app"), status == literal_column("states.status")
-        )
-        each = mine.offset(0).lateral("each")  # keeps the planner from a scan of the table
-        return _by_all(each, pairs.join(each, true()), names)
+
+@cache
+def _by_hour(*, is_sqlite: bool) -> Select[Any]:
+    return _statement({name: _KEYS[name] for name in _OF_AN_HOUR}, is_sqlite=is_sqlite)
+
+
+def _statement(keys: Mapping[str, tuple[Key, Key]], *, is_sqlite: bool) -> Select[Any]:
+    """Grouped by these keys, which the rows begin with, and by status and seconds."""
+    of_ours = [key(is_sqlite).label(name) for name, (key, _) in keys.items()]
+    of_accepted = [key(is_sqlite).label(name) for name, (_, key) in keys.items()]
+    counted = _counted_on_sqlite if is_sqlite else _counted_on_postgresql
+    parts = union_all(
+        counted(_messages(of_ours), messages.c.app, messages.c.state, "ours"),
+        counted(_deliveries(of_accepted), deliveries.c.app, deliveries.c.status, "accepted"),
+    ).subquery()
+    return select(parts)
+
+
+def _messages(keys: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    """Those that iovox has not accepted."""
+    seconds = cast(null(), BigInteger).label("seconds")
+    return select(*keys, messages.c.state.label("status"), seconds).where(
+        _between(messages.c.id, "above", "below"),
+        _between(messages.c.created_at, "start", "end"),
+        # literally the condition of their partial index
+        messages.c.state != literal_column("'SUBMITTED'"),
+    )
+
+
+def _deliveries(keys: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    """Those that it has."""
+    taken = deliveries.c.status_key % _KEYS_TIME - deliveries.c.submitted_key
+    seconds = taken.op("/", precedence=8)(_SECOND)  # integer division, unlike SQLAlchemy's own
+    delivered = case((deliveries.c.status == Status.DELIVERED, cast(seconds, BigInteger)))
+    return select(*keys, deliveries.c.status.label("status"), delivered.label("seconds")).where(
+        _between(deliveries.c.message_id, "above", "below"),
+        _between(deliveries.c.created_key, "start_key", "end_key"),
+    )
+
+
+def _counted_on_sqlite(
+    rows: Select[Any], app: ColumnElement[str], status: ColumnElement[str], statuses: str
+) -> Select[Any]:
+    of_apps = app.in_(bindparam("apps", expanding=True))
+    of_statuses = status.in_(bindparam(statuses, expanding=True))
+    every = rows.where(of_apps, of_statuses).subquery()
+    return _by_all(every, every, rows.selected_columns.keys())
+
+
+def _counted_on_postgresql(
+    rows: Select[Any], app: ColumnElement[str], status: ColumnElement[str], statuses: str
+) -> Select[Any]:
+    apps = func.unnest(bindparam("apps", type_=ARRAY(Text))).table_valued("app")
+    states = func.unnest(bindparam(statuses, type_=ARRAY(Text))).table_valued("status")
+    # The index is on app, status and id: one seek for each pair, and nothing else is read.
+    pairs = apps.render_derived(name="apps").join(states.render_derived(name="states"), true())
+    mine = rows.where(app == literal_column("apps.app"), status == literal_column("states.status"))
+    each = mine.offset(0).lateral("each")  # keeps the planner from a scan of the table
+    return _by_all(each, pairs.join(each, true()), rows.selected_columns.keys())
 
 
 def _by_all(rows: Any, source: FromClause, names: Sequence[str]) -> Select[Any]:
@@ -245,4 +253,4 @@ _KEYS: Mapping[str, tuple[Key, Key]] = {
     "day": (_london_day(_seconds_of_ours), _london_day(_seconds_of_accepted)),
 }
 GROUPINGS = tuple(_KEYS)
-_OF_AN_HOUR = {name: _KEYS[name] for name in ("hour", "app", "origin", "reason")}
+_OF_AN_HOUR = ("hour", "app", "origin", "reason")

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import typer
+from typer.main import get_command
 
-from app.cli import command
+from app.cli import COMMANDS, command
 
 
 def offered_commands() -> list[str]:
     """Each as its words, such as `keys create`."""
-    return sorted(_leaves(typer.main.get_command(command([])), ()))
+    return sorted(words for name in COMMANDS for words in _leaves(loaded(name), (name,)))
+
+
+def loaded(name: str) -> Any:
+    """The command, or the group of commands, of this name."""
+    group: Any = get_command(command([name]))
+    return group.commands[name]
 
 
 def _leaves(found: Any, words: tuple[str, ...]) -> Iterator[str]:

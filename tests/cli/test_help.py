@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -9,9 +10,11 @@ from importlib.metadata import version
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import MODULES, command
+from app.cli import COMMANDS, command
+from tests.architecture.commands import loaded
 from tests.support.process import clean_environment, run_dlr
 
+SERVER = {"sqlalchemy", "fastapi", "uvicorn", "alembic", "aiohttp"}
 GROUPS = {
     "keys": ("create", "list", "revoke"),
     "receipts": ("rejected", "replay"),
@@ -31,12 +34,12 @@ GROUPS = {
 }
 
 
-COMMANDS = [
-    [name, *subcommand] for name in MODULES for subcommand in ([s] for s in GROUPS.get(name, []))
-] + [[name] for name in MODULES if name not in GROUPS]
+EXPLAINED = [
+    [name, *subcommand] for name in COMMANDS for subcommand in ([s] for s in GROUPS.get(name, []))
+] + [[name] for name in COMMANDS if name not in GROUPS]
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("words", EXPLAINED, ids=" ".join)
 def test_help_has_an_example(words: list[str]) -> None:
     shown = CliRunner().invoke(command(words), [*words, "--help"], terminal_width=200)
     assert shown.exit_code == 0
@@ -44,11 +47,23 @@ def test_help_has_an_example(words: list[str]) -> None:
     assert " ".join(words) in shown.stdout.partition("Example: ")[2]
 
 
-def test_all_commands_are_listed() -> None:
-    shown = CliRunner().invoke(command([]), ["--help"])
+@pytest.mark.parametrize("words", [["--help"], ["--help", "send"]], ids=" ".join)
+def test_all_commands_are_listed(words: list[str]) -> None:
+    shown = CliRunner().invoke(command(words), words)
     assert shown.exit_code == 0
-    for name in MODULES:
+    for name in COMMANDS:
         assert f" {name} " in shown.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_line_in_the_list_is_how_the_commands_help_begins(name: str) -> None:
+    _, line = COMMANDS[name]
+    assert " ".join((loaded(name).help or "").split()).startswith(line.removesuffix("."))
+
+
+def test_a_command_is_found_after_options_too() -> None:
+    shown = CliRunner().invoke(command(["--", "status"]), ["--", "status", "--help"])
+    assert "Usage: dlr status" in shown.stdout.replace("root", "dlr", 1)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +92,20 @@ def test_the_installed_command_and_the_module_are_the_same() -> None:
     assert "Usage: dlr status" in run_dlr(["status", "--help"]).stdout
 
 
-def test_asking_a_running_service_does_not_load_the_server() -> None:
+@pytest.mark.parametrize(
+    ("words", "needed", "not_needed"),
+    [
+        pytest.param(["--help"], set(), {"httpx", "pydantic", *SERVER}, id="the list of all"),
+        pytest.param(["--version"], set(), {"httpx", "pydantic", *SERVER}, id="the version"),
+        pytest.param(["status", "--help"], {"httpx"}, SERVER, id="asking a running service"),
+        pytest.param(["keys", "--help"], {"sqlalchemy"}, {"uvicorn", "jinja2"}, id="a database"),
+    ],
+)
+def test_only_what_is_needed_is_loaded(
+    words: list[str], needed: set[str], not_needed: set[str]
+) -> None:
     program = (
-        "import sys; sys.argv = ['dlr', 'status', '--help']\n"
+        f"import sys; sys.argv = ['dlr', *{words}]\n"
         "import app.cli\n"
         "try: app.cli.main()\n"
         "except SystemExit: pass\n"
@@ -93,9 +119,9 @@ def test_asking_a_running_service_does_not_load_the_server() -> None:
         timeout=60,
         env=clean_environment({}),
     )
-    loaded = set(done.stdout.splitlines()[-1].split())
-    assert "httpx" in loaded
-    assert not loaded & {"sqlalchemy", "fastapi", "uvicorn", "alembic"}
+    modules = set(done.stdout.splitlines()[-1].split())
+    assert needed <= modules
+    assert not modules & not_needed
 
 
 def test_the_version_is_shown() -> None:

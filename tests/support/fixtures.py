@@ -24,11 +24,17 @@ def migrate() -> Migrate | None:
     return None
 
 
+WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}
+"""A commit is still with the operating system before it is answered, and so outlives any kill. What
+fsync adds is for the end of the machine, which no test plays; it costs a disk's time at each commit.
+"""
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     """The worker's PostgreSQL. Who stops, kills or pauses it asks for ``own_postgres`` instead."""
     url = os.environ.get("TEST_DATABASE_URL")
-    server: Server = ExternalPostgres(url) if url else PostgresServer()
+    server: Server = ExternalPostgres(url) if url else PostgresServer(settings=WITHOUT_FSYNC)
     try:
         server.start()
         yield server

@@ -72,11 +72,12 @@ def test_a_kill_leaves_no_process_behind(own_postgres: PostgresServer) -> None:
     assert not processes_with(str(own_postgres.folder))
 
 
-def test_is_durable_and_on_loopback_only(own_postgres: PostgresServer) -> None:
-    shown = {
-        name: own_postgres.execute(f"SHOW {name}")
-        for name in ("fsync", "synchronous_commit", "listen_addresses", "timezone")
-    }
+def test_is_durable_and_on_loopback_only() -> None:
+    with PostgresServer() as server:
+        shown = {
+            name: server.execute(f"SHOW {name}")
+            for name in ("fsync", "synchronous_commit", "listen_addresses", "timezone")
+        }
     assert shown == {
         "fsync": "on",
         "synchronous_commit": "on",

@@ -19,6 +19,7 @@ from app.cli.demo.servers import Servers
 from app.cli.demo.stage import AUTH_HEADER, ORIGIN, Run, Stage, follow, play, set_up, write_history
 from app.cli.history import headline, history_table
 from app.cli.output import console as terminal
+from app.cli.service import client_errors
 
 WIDTH_WITHOUT_TERMINAL = 112
 
@@ -38,7 +39,7 @@ def demo(
         signal.signal(number, _end)
     started_at = time.monotonic()
     console = terminal(width=WIDTH_WITHOUT_TERMINAL)
-    with Servers() as servers:
+    with client_errors(), Servers() as servers:
         try:
             stage, run = _perform(servers, console)
         except Exception:

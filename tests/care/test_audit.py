@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import text
 
 from app.errors import StoreUnavailable
@@ -25,6 +26,14 @@ async def entries(world: World, **wanted: Any) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["entries"]
     return found
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def fresh_world(world: World) -> World:
+    """The module's, with an audit that nothing has been written into."""
+    async with world.service.runtime.database.write() as connection:
+        await connection.execute(text("delete from audit"))
+    return world
 
 
 async def test_one_entry_for_each_person_message_and_five_minutes(world: World) -> None:
@@ -57,35 +66,35 @@ async def test_replicas_write_one_entry_together(world: World) -> None:
     assert len(await entries(world, who="key:both")) == 1
 
 
-async def test_sends_receipts_and_reads_of_apps_leave_none(own_world: World) -> None:
-    message = await own_world.message(Status.DELIVERED)
-    app = own_world.as_app("billing")
+async def test_sends_receipts_and_reads_of_apps_leave_none(fresh_world: World) -> None:
+    message = await fresh_world.message(Status.DELIVERED)
+    app = fresh_world.as_app("billing")
     for path in (f"/v1/messages/{message.id}", "/v1/messages", "/v1/stats", "/v1/events"):
         assert (await app.get(path)).status_code == 200
     await app.post("/v1/messages/lookup", json={"ids": [str(message.id)]})
     sent = {"origin": "447700900001", "destination": "+447700900123", "message": "Hello"}
-    answer = await own_world.as_app("sender").post(
+    answer = await fresh_world.as_app("sender").post(
         "/v1/messages", json=sent, headers={"Prefer": "respond-async"}
     )
     assert answer.status_code == 202
-    assert await entries(own_world) == []
+    assert await entries(fresh_world) == []
 
 
-async def test_the_audit_costs_a_send_and_a_receipt_nothing(own_world: World) -> None:
+async def test_the_audit_costs_a_send_and_a_receipt_nothing(fresh_world: World) -> None:
     """Neither knows of its table: without it both go on, and people are shown nothing."""
-    database = own_world.service.runtime.database
+    database = fresh_world.service.runtime.database
     async with database.write() as connection:
         await connection.execute(text("alter table audit rename to elsewhere"))
-    message = await own_world.message(Status.DELIVERED)
+    message = await fresh_world.message(Status.DELIVERED)
     sent = {"origin": "447700900001", "destination": "+447700900123", "message": "Hello"}
-    sender = own_world.as_app("sender")
+    sender = fresh_world.as_app("sender")
     for headers in ({"Prefer": "respond-async"}, {"Idempotency-Key": "one"}):
         assert (await sender.post("/v1/messages", json=sent, headers=headers)).status_code == 202
     batch = {"messages": [sent, sent]}
     assert (await sender.post("/v1/messages/batch", json=batch)).status_code == 202
-    found = await own_world.as_app("billing").get(f"/v1/messages/{message.id}")
+    found = await fresh_world.as_app("billing").get(f"/v1/messages/{message.id}")
     assert (found.status_code, found.json()["status"]) == (200, "DELIVERED")
-    assert (await own_world.admin.get(f"/v1/messages/{message.id}")).status_code == 503
+    assert (await fresh_world.admin.get(f"/v1/messages/{message.id}")).status_code == 503
     async with database.write() as connection:
         await connection.execute(text("alter table elsewhere rename to audit"))
 
@@ -104,8 +113,8 @@ async def test_texts_revealed_are_told_message_by_message(own_world: World) -> N
     assert sorted(one["what"] for one in revealed) == ids  # the first of them once
 
 
-async def test_a_search_is_told_with_its_words(own_world: World) -> None:
-    await own_world.message(Status.DELIVERED, destination="447700900123", reference="order-42")
+async def test_a_search_is_told_with_its_words(fresh_world: World) -> None:
+    await fresh_world.message(Status.DELIVERED, destination="447700900123", reference="order-42")
     filters = {
         "destination": "+44 (0)7700 900-123",
         "reference": "order-42",
@@ -113,8 +122,8 @@ async def test_a_search_is_told_with_its_words(own_world: World) -> None:
         "from": "2020-01-01",
     }
     for limit in ("1", "2"):  # pages of one search are one look
-        await own_world.as_app("support").get("/v1/messages", params={**filters, "limit": limit})
-    (search,) = await entries(own_world, action=Action.SEARCH)
+        await fresh_world.as_app("support").get("/v1/messages", params={**filters, "limit": limit})
+    (search,) = await entries(fresh_world, action=Action.SEARCH)
     assert (search["destination"], search["reference"]) == ("447700900123", "order-42")
     assert search["details"] == {
         "statuses": ["DELIVERED", "FAILED"],
@@ -122,34 +131,34 @@ async def test_a_search_is_told_with_its_words(own_world: World) -> None:
     }
 
 
-async def test_every_export_is_told(own_world: World) -> None:
-    await own_world.message(Status.DELIVERED)
-    support = own_world.as_app("support")
+async def test_every_export_is_told(fresh_world: World) -> None:
+    await fresh_world.message(Status.DELIVERED)
+    support = fresh_world.as_app("support")
     for reveal in ({}, {"reveal": "text"}):
         csv = await support.get("/v1/messages", params=reveal, headers={"Accept": "text/csv"})
         assert csv.status_code == 200
-    found = await entries(own_world, action=Action.EXPORT)
+    found = await entries(fresh_world, action=Action.EXPORT)
     assert [one["details"] for one in found] == [
         {"format": "text/csv", "revealed": True},
         {"format": "text/csv"},
     ]
 
 
-async def test_failed_authentications_are_counted_by_address_and_minute(own_world: World) -> None:
+async def test_failed_authentications_are_counted_by_address_and_minute(fresh_world: World) -> None:
     for _ in range(30):
-        answer = await own_world.nobody.get(
+        answer = await fresh_world.nobody.get(
             "/v1/messages", headers={"Authorization": "Bearer wrong"}
         )
         assert answer.status_code == 401
-    await own_world.service.runtime.failures.flush()
-    found = await entries(own_world, action=Action.FAILED_AUTHENTICATION)
+    await fresh_world.service.runtime.failures.flush()
+    found = await entries(fresh_world, action=Action.FAILED_AUTHENTICATION)
     assert {(one["who"], one["address"]) for one in found} == {("nobody", "127.0.0.1")}
     assert sum(one["times"] for one in found) == 30
     assert len(found) <= 2  # a minute may have ended
 
 
-async def test_what_the_database_did_not_take_is_counted_later(own_world: World) -> None:
-    runtime = own_world.service.runtime
+async def test_what_the_database_did_not_take_is_counted_later(fresh_world: World) -> None:
+    runtime = fresh_world.service.runtime
     failures = runtime.failures
     async with runtime.database.write() as connection:
         await connection.execute(text("alter table audit rename to elsewhere"))
@@ -159,26 +168,26 @@ async def test_what_the_database_did_not_take_is_counted_later(own_world: World)
     async with runtime.database.write() as connection:
         await connection.execute(text("alter table elsewhere rename to audit"))
     await failures.flush()
-    (entry,) = await entries(own_world, action=Action.FAILED_AUTHENTICATION)
+    (entry,) = await entries(fresh_world, action=Action.FAILED_AUTHENTICATION)
     assert entry["times"] == 3
 
 
-async def test_what_a_key_may_not_do_is_told_at_once(own_world: World) -> None:
-    assert (await own_world.as_app("support").get("/v1/audit")).status_code == 403
-    (refused,) = await entries(own_world, action=Action.REFUSED)
+async def test_what_a_key_may_not_do_is_told_at_once(fresh_world: World) -> None:
+    assert (await fresh_world.as_app("support").get("/v1/audit")).status_code == 403
+    (refused,) = await entries(fresh_world, action=Action.REFUSED)
     assert (refused["app"], refused["what"]) == ("support", "GET /v1/audit")
 
 
-async def test_what_failed_is_not_told(own_world: World) -> None:
-    message = await own_world.message(Status.DELIVERED)
-    assert (await own_world.admin.delete(f"/v1/messages/{message.id}")).status_code == 409
+async def test_what_failed_is_not_told(fresh_world: World) -> None:
+    message = await fresh_world.message(Status.DELIVERED)
+    assert (await fresh_world.admin.delete(f"/v1/messages/{message.id}")).status_code == 409
     nothing = "0193e0c4-0000-7000-8000-000000000001"
     for method, path in (("PATCH", ""), ("DELETE", ""), ("POST", "/secret"), ("POST", "/test")):
         target = f"/v1/webhooks/{nothing}{path}"
         body = {"paused": True} if method == "PATCH" else None
-        answer = await own_world.admin.request(method, target, json=body)
+        answer = await fresh_world.admin.request(method, target, json=body)
         assert answer.status_code == 404
-    assert await entries(own_world) == []
+    assert await entries(fresh_world) == []
 
 
 async def test_a_deed_stands_or_falls_with_its_entry(own_world: World) -> None:

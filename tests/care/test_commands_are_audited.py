@@ -67,17 +67,17 @@ def test_every_command_is_classified() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, kind in COMMANDS.items() if isinstance(kind, Action)])
-def test_a_command_leaves_its_entry(database_url: str, name: str) -> None:
+def test_a_command_leaves_its_entry(shared_url: str, name: str) -> None:
     action = COMMANDS[name]
     assert isinstance(action, Action)
-    env = {"DLR_DATABASE_URL": database_url}
+    env = {"DLR_DATABASE_URL": shared_url}
     words = name.split()
     if name.startswith("keys"):
         made = dlr(["keys", "create", "billing", "--scope", "read"], env)
         key_id = made.stderr.split()[1]
         words += [key_id] if name == "keys revoke" else ["shipping", "--scope", "read"]
     if name.startswith("receipts"):
-        asyncio.run(_reject(database_url))
+        asyncio.run(_reject(shared_url))
     if name == "purge":
         dlr(["keys", "create", "billing", "--scope", "read"], env)  # its entry is what is purged
         words += ["--older-than", "0m", "--yes"]

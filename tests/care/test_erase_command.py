@@ -96,8 +96,8 @@ async def _see(url: str, disk: str) -> None:
         (["--strike", "hello"], "a disk's id"),
     ],
 )
-def test_wrong_words(words: list[str], says: str, env: dict[str, str]) -> None:
-    done = dlr(["erase", *words], env)
+def test_wrong_words(words: list[str], says: str, sqlite_url: str) -> None:
+    done = dlr(["erase", *words], {"DLR_DATABASE_URL": sqlite_url, "DLR_ERASURE_KEY": KEY})
     assert done.returncode == 2
     assert says in " ".join(done.stderr.replace("│", " ").split())
 

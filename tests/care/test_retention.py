@@ -292,8 +292,8 @@ async def test_a_cursor_from_before_the_oldest_event_is_gone(world: World) -> No
     assert [one["status"] for one in page["events"]] == ["SUBMITTED"]
 
 
-def test_what_is_younger_than_a_day_needs_a_yes(database_url: str) -> None:
-    env = {"DLR_DATABASE_URL": database_url}
+def test_what_is_younger_than_a_day_needs_a_yes(sqlite_url: str) -> None:
+    env = {"DLR_DATABASE_URL": sqlite_url}
     refused = dlr(["purge", "--older-than", "23h"], env)
     assert refused.returncode == 2
     assert "--yes" in refused.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import signal
 import threading
 from collections.abc import Callable
 
@@ -13,6 +15,10 @@ from app.store.engine import Database
 from app.store.schema import migrate as migrate_schema
 from tests.support.document import compute_documents_once
 from tests.support.front import PROXY
+
+# Where tests are started in the background, a shell has them ignore Ctrl-C, and so would every
+# process of theirs, and the tests of Ctrl-C itself would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.support.fixtures"]
 compute_documents_once()
@@ -37,6 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("direct"):
                 item.add_marker(pytest.mark.skip(f"{PROXY} answers itself"))
+
+
+def pytest_collection_finish() -> None:
+    """What is collected stays: no collection of garbage goes through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

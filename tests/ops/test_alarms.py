@@ -56,14 +56,13 @@ class Watched:
         """Everywhere: returns the words."""
 
         async def is_told() -> bool:
-            samples = await scrape(self.service.client)
             return (
-                name in await self.up()
-                and bool(self.told("alarm.began", name))
-                and samples[f"dlr_alarm{{alarm={name}}}"] == 1
+                bool(self.told("alarm.began", name))
+                and name in await self.up()
+                and (await scrape(self.service.client))[f"dlr_alarm{{alarm={name}}}"] == 1
             )
 
-        await until(is_told, f"{name} to begin: {await self.up()}")
+        await until(is_told, f"{name} to begin: {await self.up()}", every=EVERY / 2)
         (told,) = self.told("alarm.began", name)
         detail = (await self.up())[name]["detail"]
         assert told["detail"] == detail
@@ -72,14 +71,13 @@ class Watched:
 
     async def ends(self, name: AlarmName) -> None:
         async def is_over() -> bool:
-            samples = await scrape(self.service.client)
             return (
-                name not in await self.up()
-                and bool(self.told("alarm.ended", name))
-                and samples[f"dlr_alarm{{alarm={name}}}"] == 0
+                bool(self.told("alarm.ended", name))
+                and name not in await self.up()
+                and (await scrape(self.service.client))[f"dlr_alarm{{alarm={name}}}"] == 0
             )
 
-        await until(is_over, f"{name} to end")
+        await until(is_over, f"{name} to end", every=EVERY / 2)
 
 
 @asynccontextmanager

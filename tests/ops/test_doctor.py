@@ -35,10 +35,11 @@ from app.store.tables import (
     queue_holds,
     schema_releases,
 )
+from tests.cli.here import dlr
 from tests.receive.serving import run
 from tests.support.nginx import Nginx
 from tests.support.ports import free_port
-from tests.support.process import ServerProcess, run_dlr
+from tests.support.process import ServerProcess
 from tests.support.processes import wait_until
 
 SECRET = "a-secret-that-is-long-enough"
@@ -148,11 +149,11 @@ def test_the_probe_stores_nothing(
 
 
 def test_the_command(deployment: Deployment) -> None:
-    done = run_dlr(["doctor", "--json"], deployment.env)
+    done = dlr(["doctor", "--json"], deployment.env)
     told = json.loads(done.stdout)
     assert {one["check"] for one in told["findings"]} >= {"settings", "database", "iovox"}
     assert done.returncode == (0 if told["ok"] else 1)
-    wrong = run_dlr(["doctor"], deployment.env | {"DLR_PUBLIC_URL": "http://127.0.0.1:9"})
+    wrong = dlr(["doctor"], deployment.env | {"DLR_PUBLIC_URL": "http://127.0.0.1:9"})
     assert wrong.returncode == 1
     assert "BAD   public url: http://127.0.0.1:9/dlr cannot be reached" in wrong.stdout
     assert "-> check the name, the port" in wrong.stdout

@@ -112,7 +112,7 @@ def service(files: dict[str, str], request: pytest.FixtureRequest) -> Iterator[S
         process.count = request.param  # type: ignore[attr-defined]
         if request.param > 1:
             hang_up_while_it_starts(process)
-        process.wait_ready(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE)
+        process.wait_ready(f"http://127.0.0.1:{port}/healthz", timeout=60)
         assert wait_until(lambda: started(process) == request.param, timeout=PATIENCE)
         yield process
 

@@ -25,8 +25,8 @@ def migrate() -> Migrate | None:
 
 
 WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}
-"""A commit is with the operating system before it is answered, and so outlives any kill of processes.
-fsync is for the end of the machine, which no test plays, and costs the disk's time at each commit.
+"""A commit is with the operating system before it is answered, and so outlives every kill of a
+process. fsync is for the end of the machine, which no test plays, and costs time at each commit.
 """
 
 

@@ -1,7 +1,7 @@
 """A private PostgreSQL on loopback, for tests that crash it and benchmarks that measure it.
 
-It keeps its promises of durability (``fsync`` and ``synchronous_commit`` are on) unless its settings
-say otherwise. Imports the standard library and psutil only, as the benchmarks use it too.
+It keeps its promises of durability (``fsync`` and ``synchronous_commit`` are on) unless
+settings say otherwise. Imports the standard library and psutil only: the benchmarks use it too.
 """
 
 import atexit

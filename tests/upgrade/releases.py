@@ -60,10 +60,21 @@ class Release:
         """Run a command of this release that ends by itself."""
         return run_dlr(args, self.env(env), timeout=timeout)
 
+    def output(self, args: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        """The exit code and all that a command of this release says."""
+        if self.tree == PROJECT:
+            with ServerProcess.fork(args, env) as process:
+                return process.wait(timeout=90), process.output()
+        done = self.dlr(args, env, timeout=90)
+        return done.returncode, done.stderr + done.stdout
+
     def serve(self, port: int, env: Mapping[str, str], *, cwd: Path) -> ServerProcess:
         """Start this release's service; returns when it is alive."""
         url = f"http://127.0.0.1:{port}/healthz"
-        return ServerProcess.start(["serve", "--port", str(port)], self.env(env), url, cwd=cwd)
+        words = ["serve", "--port", str(port)]
+        if self.tree == PROJECT:
+            return ServerProcess.fork(words, env, url, cwd=cwd)
+        return ServerProcess.start(words, self.env(env), url, cwd=cwd)
 
     def head(self) -> str:
         """Its newest revision."""

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.cli.here import dlr
+from tests.support.long import POSTGRESQL, on
 from tests.support.process import PROJECT, clean_environment
 from tests.upgrade.releases import COMPATIBLE, TODAY, newer
 
@@ -21,6 +22,7 @@ def commands_under(heading: str) -> str:
     return found[1]
 
 
+@on(POSTGRESQL)
 def test_upgrade_and_back(database_url: str, tmp_path: Path) -> None:
     new = newer(tmp_path / "new", ("9001_compatible", COMPATIBLE))
     program = tmp_path / "bin" / "dlr"

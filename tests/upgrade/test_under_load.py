@@ -45,11 +45,10 @@ class World:
 
     def key(self, release: Release) -> str:
         words = ["keys", "create", "load", "--scope", "send"]
-        return release.dlr(words, self.settings).stdout.split()[-1]
+        return self.dlr(release, *words)[1].split()[-1]
 
     def dlr(self, release: Release, *words: str) -> tuple[int, str]:
-        done = release.dlr(list(words), self.settings, timeout=90)
-        return done.returncode, done.stdout + done.stderr
+        return release.output(list(words), self.settings)
 
 
 class Replica:

@@ -26,11 +26,12 @@ from tests.crash.ledger import Ledger
 from tests.crash.service import HEADERS, SETTINGS, Service
 from tests.crash.waiting import until
 from tests.record.evidence import second_verifier
+from tests.support.long import LONG
 from tests.support.process import run_dlr
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(120 + 60 * ROUNDS)]
 
-KILLS = 12 * ROUNDS
+KILLS = (12 if LONG else 7) * ROUNDS
 
 
 class Watcher:

@@ -16,6 +16,7 @@ from tests.crash.conftest import ROUNDS
 from tests.crash.ledger import Ledger
 from tests.crash.service import HEADERS, Service, stored
 from tests.crash.waiting import until
+from tests.support.long import LONG
 from tests.support.postgresql import PostgresServer
 from tests.support.proxy import Mode, TcpProxy
 
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(60 + 60 * ROUNDS)]
 
-KILLS = 21 * ROUNDS
+KILLS = (21 if LONG else 12) * ROUNDS
 # The database is there, it is away, and it is back: then the kill hits the drain.
 ROAD = (Mode.PASS, Mode.REFUSE, Mode.PASS)
 
@@ -58,7 +59,7 @@ async def test_whatever_was_acknowledged_is_stored_once(
     log.info("%d kills: %d attempts, %s", KILLS, len(ledger.attempts), dict(answers))
 
 
-@pytest.mark.parametrize("number", range(3 * ROUNDS))
+@pytest.mark.parametrize("number", range(2 * ROUNDS))
 async def test_killed_between_the_commit_and_the_clearing_of_the_spool(
     service: Service,
     own_postgres: PostgresServer,

@@ -44,9 +44,7 @@ async def replica(
         "DLR_IOVOX_SECURE_KEY": "a-key",
     } | {f"DLR_{name.upper()}": str(value) for name, value in settings.items()}
     args = ["serve", "--port", str(port), "--workers", str(workers)]
-    # Several server processes have to be started by a real one, which they are copies of.
-    start = ServerProcess.fork if workers == 1 else ServerProcess.start
-    process = await asyncio.to_thread(start, args, env, f"{url}/healthz")
+    process = await asyncio.to_thread(ServerProcess.fork, args, env, f"{url}/healthz")
     started = Replica(process, f"http://127.0.0.1:{in_front_of(port)}")
     try:
         yield started

@@ -35,7 +35,7 @@ def server(
     url = f"http://127.0.0.1:{port}"
     words = ["serve", "--port", str(port), "--workers", str(WORKERS)]
     settings = environment(f"sqlite:///{folder / 'dlr.db'}", DLR_OPS_INTERVAL="0.5")
-    with ServerProcess.start(words, settings, f"{url}/healthz", timeout=150) as process:
+    with ServerProcess.fork(words, settings, f"{url}/healthz", timeout=150) as process:
         yield url, process
 
 

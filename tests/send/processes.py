@@ -42,8 +42,8 @@ class Stage:
     def restart(self, port: int, *args: str, **settings: str) -> ServerProcess:
         """Start a replica on a port that is free again."""
         env = {**self.env, "DLR_PUBLIC_URL": f"http://127.0.0.1:{port}", **settings}
-        is_one = "LD_PRELOAD" not in env and "--workers" not in args
-        make = ServerProcess.fork if is_one else ServerProcess.start
+        # What is preloaded is loaded by a start alone.
+        make = ServerProcess.start if "LD_PRELOAD" in env else ServerProcess.fork
         server = make(
             ["serve", "--port", str(port), *args], env, f"http://127.0.0.1:{port}/healthz"
         )

@@ -97,7 +97,7 @@ class ServerProcess:
         *,
         cwd: Path | None = None,
     ) -> Self:
-        """Like ``start``, in a fraction of the time; for a command that is one process."""
+        """Like ``start``, in a fraction of the time; processes of its own take as long as ever."""
         server = cls(args, env=env or {}, cwd=cwd, nursery=nursery())
         return server._when_ready(ready_url, timeout)
 

@@ -28,8 +28,8 @@ hypothesis.settings.register_profile("busy", deadline=None)
 hypothesis.settings.load_profile("busy")
 
 SLOWEST = (
-    "web", "record", "upgrade", "crash", "send", "postgres", "soak", "cli", "console", "care",
-    "receive", "events", "deploy", "ops", "lookup",
+    "web", "record", "store", "upgrade", "crash", "send", "postgres", "soak", "cli", "console",
+    "care", "receive", "events", "deploy", "ops", "lookup", "server", "client",
 )  # fmt: skip
 """Folders whose tests start processes and wait for them. They go first, so that no worker is left
 alone with one of them at the end."""

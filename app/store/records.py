@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -143,6 +144,7 @@ def _reason_text_in(history: tuple[StoredReceipt, ...], row: Row[*tuple[Any, ...
     return next(decides, None)
 
 
+@cache
 def _webhooks(is_sqlite: bool) -> ColumnElement[Any]:
     """How many deliveries of its events to webhooks succeeded, wait, and failed, as a JSON list."""
     state = webhook_deliveries.c.state
@@ -160,6 +162,7 @@ def _webhooks(is_sqlite: bool) -> ColumnElement[Any]:
     return select(cast(as_list, Text)).where(mine).correlate(messages).scalar_subquery()
 
 
+@cache
 def _resent_as(is_sqlite: bool) -> ColumnElement[Any]:
     again = messages.alias("again")
     rows = _as_json((again.c.id,), is_sqlite=is_sqlite)

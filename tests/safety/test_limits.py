@@ -103,11 +103,11 @@ async def test_a_key_has_so_many_streams(service: Service) -> None:
 
 async def test_a_key_has_so_many_waits(service: Service) -> None:
     key = await service.key()
-    # Without a receipt: a final status would end the waits.
-    sent = await service.post("/v1/messages", to("105"), **{"Prefer": "respond-async"} | key)
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()  # an attempt would end the waits
+    sent = await service.post("/v1/messages", {**to("105"), "send_at": tomorrow}, **key)
     path = f"/v1/messages/{sent.json()['id']}"
     waiting = [
-        asyncio.create_task(service.client.get(f"{path}?wait=5", headers=key)) for _ in range(2)
+        asyncio.create_task(service.client.get(f"{path}?wait=30", headers=key)) for _ in range(2)
     ]
 
     async def both_wait() -> bool:
@@ -118,6 +118,7 @@ async def test_a_key_has_so_many_waits(service: Service) -> None:
     refused = await service.client.get(f"{path}?wait=2", headers=key)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
     assert (await service.client.get(path, headers=key)).status_code == 200
+    assert (await service.client.delete(path, headers=key)).status_code == 200
     assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [200, 200]
     assert (await service.client.get(f"{path}?wait=1", headers=key)).status_code == 200
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -79,6 +80,14 @@ class Counts:
     unmatched: int = 0
     webhook_backlog: int = 0
     webhooks_paused: int = 0
+
+
+def changes(before: Sequence[Alarm], up: Mapping[AlarmName, str], now: datetime) -> list[Alarm]:
+    """The alarms that begin or end now; ``up`` are those that last, each with its reason."""
+    lasting = {alarm.name: alarm for alarm in before if alarm.ended_at is None}
+    began = [Alarm(name, detail, now) for name, detail in up.items() if name not in lasting]
+    ended = [replace(alarm, ended_at=now) for name, alarm in lasting.items() if name not in up]
+    return began + ended
 
 
 def alarm_payload(alarm: Alarm) -> Payload:

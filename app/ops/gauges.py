@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -83,7 +83,7 @@ class Gauges:
             metrics.spool_oldest.set(self.spool.oldest)
             metrics.spool_free.set(float("nan") if self.spool.free is None else self.spool.free)
 
-    def show(self, counts: Counts, alarms: list[Alarm]) -> None:
+    def show(self, counts: Counts, alarms: Sequence[Alarm]) -> None:
         """Set those that all replicas share."""
         metrics = self._metrics
         metrics.queue_depth.set(counts.queued)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.model.alarm import Alarm, AlarmName, Report, alarm_payload
+from app.model.alarm import Alarm, AlarmName, Report, alarm_payload, changes
 from app.model.webhook import ALARM, WebhookState
 from app.store.engine import Database
 from app.store.outbox.deliveries import insert_pending
@@ -25,6 +25,8 @@ PATIENCE = 5.0
 """Seconds for a transaction."""
 
 _NAME = "service"
+_TURN = "turn"
+"""In the state: the turn that it was found in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,16 @@ class SharedState:
     """Whether it is this process's turn to look."""
     state: dict[str, Any]
     alarms: Sequence[Alarm]
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What began and ended with a turn, and how all alarms stand then."""
+
+    changed: Sequence[Alarm]
+    alarms: Sequence[Alarm]
+    is_told: bool
+    """Whether there are webhooks that are told."""
 
 
 class OperationsStore:
@@ -67,9 +79,9 @@ class OperationsStore:
                 update(operations).where(is_due).values(turn=operations.c.turn + 1, at=now)
             )
             row = (await connection.execute(select(operations.c.turn, operations.c.state))).one()
-            return SharedState(
-                row.turn, bool(mine.rowcount), json.loads(row.state), await _alarms(connection)
-            )
+            state = json.loads(row.state)
+            state.pop(_TURN, None)
+            return SharedState(row.turn, bool(mine.rowcount), state, await _alarms(connection))
 
     async def sign_off(self, process: UUID) -> None:
         """A process ends: what it reported is no longer so."""
@@ -88,14 +100,25 @@ class OperationsStore:
             return await _alarms(connection)
 
     async def conclude(
-        self, state: dict[str, Any], changed: Sequence[Alarm], *, now: datetime
-    ) -> bool:
-        """Keep what was found, and tell the webhooks that want alarms; whether there are any."""
+        self, turn: int, state: dict[str, Any], up: Mapping[AlarmName, str], *, now: datetime
+    ) -> Conclusion:
+        """Keep what was found in this turn, and tell the webhooks that want alarms.
+
+        What begins and ends is told by what is stored at the end of a turn: the next one may have
+        been given out meanwhile, and both have seen the same alarm begin. Nothing is kept where a
+        later turn came to its end first, which has seen more.
+        """
         async with self._database.write(patience=PATIENCE) as connection:
-            await connection.execute(update(operations).values(state=json.dumps(state)))
+            stored = await connection.execute(select(operations.c.state).with_for_update())
+            before = await _alarms(connection)
+            if json.loads(stored.scalar_one_or_none() or "{}").get(_TURN, 0) >= turn:
+                return Conclusion([], before, is_told=False)
+            kept = json.dumps(state | {_TURN: turn})
+            await connection.execute(update(operations).values(state=kept))
             await connection.execute(
                 delete(process_reports).where(process_reports.c.at < now - KEEP_REPORTS)
             )
+            changed = changes(before, up, now)
             for alarm in changed:
                 values = asdict(alarm)
                 await connection.execute(
@@ -103,7 +126,8 @@ class OperationsStore:
                     .values(**values)
                     .on_conflict_do_update(index_elements=["name"], set_=values)
                 )
-            return bool(changed) and await _tell(connection, changed, now)
+            is_told = bool(changed) and await _tell(connection, changed, now)
+            return Conclusion(changed, await _alarms(connection), is_told)
 
 
 def _report_of(text: str) -> Report:

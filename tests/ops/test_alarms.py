@@ -8,17 +8,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
 from sqlalchemy import update
 
-from app.model.alarm import AlarmName
+from app.model.alarm import AlarmName, Report
 from app.model.receipt import Arrival
 from app.ops.recent import Recent
 from app.store.clock import utc_now
 from app.store.ids import new_id
 from app.store.tables import operations
+from app.store.wakeups import WEBHOOKS
 from tests.events.receiver import Answer, Receiver, always, receiving
 from tests.ops.scraping import post_receipt, receipt, scrape
 from tests.send.world import LOST, UNAUTHORIZED, Iovox, Service, World, to, until
@@ -245,6 +247,32 @@ async def test_two_replicas_raise_one_alarm(world: World) -> None:
         await here.service.send()
         await here.begins(AlarmName.SILENCE)
         assert await post_receipt(here.service.client, receipt("a-receipt")) == 200
+        await here.ends(AlarmName.SILENCE)
+        assert len(here.told("alarm.began", AlarmName.SILENCE)) == 1
+        assert len(here.told("alarm.ended", AlarmName.SILENCE)) == 1
+
+
+async def test_looks_that_overlap_tell_an_alarm_once(world: World) -> None:
+    """A look that takes longer than the interval: the next turn is given out meanwhile."""
+    async with watched(world, ops_interval=3600) as here:
+        store, at_once = here.service.runtime.operations, timedelta(microseconds=1)
+        turns = []
+        for _ in range(4):
+            found = await store.report(uuid4(), Report("a"), now=utc_now(), every=at_once)
+            assert found.is_mine
+            turns.append(found.turn)
+        now = utc_now()
+        up, down = {AlarmName.SILENCE: "no receipt has come"}, dict[AlarmName, str]()
+        concluded = [
+            await store.conclude(turns[0], {}, up, now=now),
+            await store.conclude(turns[1], {}, up, now=now),
+            await store.conclude(turns[3], {}, down, now=now),
+            await store.conclude(turns[2], {}, up, now=now),  # it has seen less
+        ]
+        assert [len(one.changed) for one in concluded] == [1, 0, 1, 0]
+        assert [one.is_told for one in concluded] == [True, False, True, False]
+        assert [one.alarms[0].ended_at for one in concluded] == [None, None, now, now]
+        here.service.runtime.wakeups.announce(WEBHOOKS)
         await here.ends(AlarmName.SILENCE)
         assert len(here.told("alarm.began", AlarmName.SILENCE)) == 1
         assert len(here.told("alarm.ended", AlarmName.SILENCE)) == 1

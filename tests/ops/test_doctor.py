@@ -22,7 +22,7 @@ import trustme
 from sqlalchemy import delete, func, insert, select
 
 from app.cli.doctor import examine
-from app.model.alarm import Alarm, AlarmName, Report
+from app.model.alarm import AlarmName, Report
 from app.ops.doctor.disk import examine_spool, file_system
 from app.ops.doctor.findings import Finding
 from app.receive.probe import probe_proof
@@ -311,8 +311,8 @@ async def alone(database: Database, report: Report | None) -> None:
 
 
 async def alarmed(database: Database) -> None:
-    alarm = Alarm(AlarmName.SILENCE, "no receipt has come for 3 h", utc_now())
-    await OperationsStore(database).conclude({}, [alarm], now=utc_now())
+    up = {AlarmName.SILENCE: "no receipt has come for 3 h"}
+    await OperationsStore(database).conclude(1, {}, up, now=utc_now())
 
 
 async def held(database: Database) -> None:

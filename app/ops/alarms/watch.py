@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -18,7 +18,7 @@ from uuid import uuid4
 import structlog
 
 from app.errors import StoreRefused, StoreUnavailable
-from app.model.alarm import Alarm, AlarmName, Counts, Report
+from app.model.alarm import Alarm, Counts, Report
 from app.ops.alarms.rules import Memory, Situation, evaluate
 from app.ops.gauges import Gauges
 from app.ops.recent import Recent
@@ -91,26 +91,25 @@ class AlarmWatch:
         shared = await self._store.report(self._process, self._report(), now=now, every=self._every)
         self._notice_loss(shared, now)
         memory = _memory_of(shared.state)
-        alarms = list(shared.alarms)
+        alarms = shared.alarms
         if shared.is_mine:
-            alarms = await self._evaluate(memory, alarms, now)
+            alarms = await self._evaluate(shared.turn, memory, now)
         self._gauges.show(Counts(**memory.counts), alarms)
 
-    async def _evaluate(self, memory: Memory, before: list[Alarm], now: datetime) -> list[Alarm]:
+    async def _evaluate(self, turn: int, memory: Memory, now: datetime) -> Sequence[Alarm]:
         counts = await count_tables(self._database, now=now, overdue_after=self._overdue_after)
         reports = await self._store.reports(since=now - MISSED * self._every)
         memory.learn(now.timestamp(), reports, counts)
         up = evaluate(Situation(now.timestamp(), reports, counts, memory, self._silence_after))
-        changed = changes(before, up, now)
-        if await self._store.conclude(asdict(memory), changed, now=now):
+        conclusion = await self._store.conclude(turn, asdict(memory), up, now=now)
+        if conclusion.is_told:
             self._on_queued()
-        for alarm in changed:
+        for alarm in conclusion.changed:
             if alarm.ended_at is None:
                 log.error("alarm_began", alarm=alarm.name, detail=alarm.detail)
             else:
                 log.info("alarm_ended", alarm=alarm.name)
-        anew = {alarm.name for alarm in changed}
-        return [*changed, *(alarm for alarm in before if alarm.name not in anew)]
+        return conclusion.alarms
 
     def _report(self) -> Report:
         recent, spool = self._recent, self._gauges.spool
@@ -140,14 +139,6 @@ class AlarmWatch:
             self._forgot_at = now.timestamp()
             log.error("database_forgot", consequence="see docs/operations.md, database-forgot")
         self._turn = shared.turn
-
-
-def changes(before: list[Alarm], up: Mapping[AlarmName, str], now: datetime) -> list[Alarm]:
-    """The alarms that begin or end now."""
-    lasting = {alarm.name: alarm for alarm in before if alarm.ended_at is None}
-    began = [Alarm(name, detail, now) for name, detail in up.items() if name not in lasting]
-    ended = [replace(alarm, ended_at=now) for name, alarm in lasting.items() if name not in up]
-    return began + ended
 
 
 def _memory_of(state: dict[str, Any]) -> Memory:

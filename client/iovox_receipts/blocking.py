@@ -23,6 +23,9 @@ Work = Callable[[], Awaitable[T]]
 Tasks = set[asyncio.Task[Any]]
 Closing = Callable[[], Awaitable[None]]
 
+SIGNALS_EVERY = 1.0
+"""Seconds between two looks for Ctrl-C while a call is waited for."""
+
 
 class LoopThread:
     """An event loop in a daemon thread, which begins with the first call. Any thread may call.
@@ -47,7 +50,7 @@ class LoopThread:
         with self._lock:  # nothing may be handed to a loop that `close` has stopped
             self._running().call_soon_threadsafe(_begin, work, future, self._tasks)
         try:
-            return future.result()
+            return _result_of(future)
         except BaseException:
             future.cancel()
             raise
@@ -122,6 +125,18 @@ def _iterate(items: AsyncIterator[T], thread: LoopThread) -> Iterator[T]:
         except StopAsyncIteration:
             return
         yield item
+
+
+def _result_of(future: Future[T]) -> T:
+    """Waits a little at a time: a signal that another thread of the process got, and on Windows
+    every Ctrl-C, does not end a wait of this one, and is only seen between two.
+    """
+    while True:
+        try:
+            return future.result(SIGNALS_EVERY)
+        except TimeoutError:
+            if future.done():  # it is what the call came to
+                return future.result()
 
 
 def _begin(work: Work[T], future: Future[T], tasks: Tasks) -> None:

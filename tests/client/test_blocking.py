@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from itertools import islice
@@ -114,14 +115,35 @@ async def test_it_can_be_used_where_an_event_loop_runs() -> None:
         assert client.status("x").status == "SUBMITTED"  # it blocks the loop, as whatever blocks
 
 
-def test_ctrl_c_ends_a_call() -> None:
+@pytest.fixture
+def pythons_own_ctrl_c() -> Iterator[None]:
+    """KeyboardInterrupt. Servers that other tests run in this process have handlers of their own,
+    and leave them where they do not end in the opposite order of their start.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupt_the_process() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def interrupt_this_thread() -> None:
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+
+@pytest.mark.usefixtures("pythons_own_ctrl_c")
+@pytest.mark.parametrize("interrupt", [interrupt_the_process, interrupt_this_thread])
+def test_ctrl_c_ends_a_call(interrupt: Callable[[], None]) -> None:
+    """Whichever thread of the process the signal comes to."""
     with server(silent) as url, Client(url, KEY, patience=60) as client:
-        timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
+        timer = threading.Timer(0.3, interrupt)
         timer.start()
         started_at = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             client.status("x")
-        assert time.monotonic() - started_at < 5
+        assert time.monotonic() - started_at < 20
         timer.join()
         with pytest.raises(ClientError):
             client.status("x", patience=0.2)

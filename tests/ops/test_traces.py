@@ -201,7 +201,7 @@ async def test_log_lines_have_the_trace_that_the_collector_has(
 ) -> None:
     async with scripted() as iovox:
         service = await traced(world, collector, iovox.url)
-        await service.send()
+        assert (await service.send()).status_code == 201
         request = await span_of(collector, "POST /v1/messages")
     said = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line[:1] == "{"]
     traces = {line["event"]: line.get("trace_id") for line in said}

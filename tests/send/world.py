@@ -78,6 +78,10 @@ class Service:
         self.client = client
         self.app = "billing"
 
+    async def is_ready(self) -> bool:
+        """Whether it has seen its database, and brought back what its journal has."""
+        return self.runtime.watch.is_up and self.runtime.journal.is_checked
+
     async def key(self, app: str = "billing", *scopes: str) -> dict[str, str]:
         """A new key, as request headers."""
         secret = new_secret()
@@ -166,6 +170,7 @@ class World:
         config = uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=5)
         url = await self._stack.enter_async_context(serving(uvicorn.Server(config)))
         service = Service(app.runtime, await self._client(url))
+        await until(service.is_ready, "the database and the journal")  # a busy machine takes its time
         service.client.headers.update(await service.key())
         return service
 

@@ -25,6 +25,15 @@ compute_documents_once()
 
 # An example may take as long as a busy machine needs for it.
 hypothesis.settings.register_profile("busy", deadline=None)
+# `make mutants`: its workers are forks, which would all draw the same examples by chance, each
+# time others. That one fails is enough: to shrink it takes longer than a mutant may.
+hypothesis.settings.register_profile(
+    "mutants",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+)
 hypothesis.settings.load_profile("busy")
 
 SLOWEST = (

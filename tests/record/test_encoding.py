@@ -168,7 +168,7 @@ def test_a_kind_of_a_later_release_is_passed_over() -> None:
     assert decode(read(frame(200, b"whatever"))) is None
 
 
-@pytest.mark.parametrize("kind", [1, 2, 3, 4, 5, 6, 7, 9, 10])
+@pytest.mark.parametrize("kind", [1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12])
 def test_content_that_is_none_of_its_kind_is_damage(kind: int) -> None:
     with pytest.raises(Damaged):
         decode(read(frame(kind, b"[]x")))

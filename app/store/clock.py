@@ -41,7 +41,7 @@ class DatabaseClock:
 
     def now(self) -> datetime:
         """The database's time, as exact as the quickest of its answers; the host's until it is
-        known.
+        known, and where the two do not differ by more than an answer takes.
         """
         if self._offset is None:
             return self._host()
@@ -64,11 +64,14 @@ class DatabaseClock:
     def measured(self, at: datetime, *, asked: float, received: float) -> None:
         """Take ``at``, which is of a moment between these two.
 
-        What is believed moves only as far as the measurement contradicts it. So a slow answer,
-        which says little, does no harm; and a clock that was set is followed at once.
+        What is believed, at first the host's clock, moves only as far as the measurement
+        contradicts it. So a slow answer, which says little, does no harm; and a clock that was set
+        is followed at once.
         """
         earliest, latest = at.timestamp() - received, at.timestamp() - asked
-        known = self._offset if self._offset is not None else (earliest + latest) / 2
+        known = self._offset
+        if known is None:
+            known = self._host().timestamp() - self._monotonic()
         self._offset = min(max(known, earliest), latest)
         self._is_known.set()
 

@@ -69,6 +69,13 @@ async def test_a_slow_answer_moves_it_only_as_far_as_it_contradicts(host: Host) 
     assert clock.now() == NOON + HOUR - timedelta(seconds=1)
 
 
+async def test_a_slow_first_answer_leaves_the_hosts_time_where_it_agrees(host: Host) -> None:
+    """A busy machine's answer takes long: the middle of it would be a time that nobody has."""
+    clock = host.clock()
+    clock.measured(host.now() - timedelta(milliseconds=10), asked=99.9, received=100.5)
+    assert (clock.now(), clock.host_ahead) == (host.now(), 0)
+
+
 async def test_a_new_connection_measures_it(shared_postgres_url: str) -> None:
     host = Host()
     clock = DatabaseClock(host=lambda: NOON - HOUR, monotonic=lambda: host.at)

@@ -22,12 +22,14 @@ log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(60 + 60 * ROUNDS)]
 
 KIB = 1024
+DISK = min(2 * ROUNDS, 48) * KIB * KIB
+"""Bytes. All rounds are one outage, so what they spool stays; and under 64 MiB are nearly full."""
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     try:
-        with small_disk(tmp_path / "disk", size=2048 * KIB) as mounted:
+        with small_disk(tmp_path / "disk", size=DISK) as mounted:
             yield mounted
     except CannotMount as reason:
         pytest.skip(str(reason))

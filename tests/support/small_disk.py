@@ -3,8 +3,10 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+TRIES = 10
 
 
 class CannotMount(Exception):
@@ -29,10 +31,13 @@ def small_disk(folder: Path, *, size: int) -> Iterator[Path]:
 def fill(folder: Path, *, but: int = 0) -> Path:
     """Writes a file that takes all the room there is, or all but some bytes."""
     ballast = folder / "ballast"
-    room = os.statvfs(folder)
-    left = max(0, room.f_bavail * room.f_frsize - but)
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, left))
+        for _ in range(TRIES):
+            room = os.statvfs(folder)
+            left = max(0, room.f_bavail * room.f_frsize - but)
+            with suppress(OSError):  # somebody else took of it meanwhile
+                os.posix_fallocate(file.fileno(), 0, max(1, left))
+                break
     return ballast
 
 

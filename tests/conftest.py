@@ -32,6 +32,7 @@ hypothesis.settings.register_profile(
     deadline=None,
     derandomize=True,
     database=None,
+    max_examples=30,
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
 )
 hypothesis.settings.load_profile("busy")

@@ -20,7 +20,9 @@ from tests.support.proxy import Mode, TcpProxy
 log = logging.getLogger(__name__)
 
 HALTED = 10.0
-"""Seconds: more than a commit may take."""
+"""Seconds: more than a batch of the spool's may take, and so much more than a receipt's."""
+HALTED_AGAIN = 4.0
+"""Seconds in further rounds: more than a receipt's commit may take."""
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(60 + 60 * ROUNDS)]
 
@@ -33,9 +35,10 @@ BESIDES = 1.5
 async def killed_and_restarted(
     postgres: PostgresServer, _proxy: TcpProxy, service: Service
 ) -> None:
-    """kill -9 of all of PostgreSQL, five times, at moments nobody chose."""
+    """kill -9 of all of PostgreSQL, five times and more, at moments nobody chose."""
     chance = random.Random(ROUNDS)
-    for _ in range(5 * ROUNDS):
+    # After some outages in a row the service rests for 5 s before it trusts the database again.
+    for _ in range(3 + 2 * ROUNDS):
         await asyncio.sleep(chance.uniform(0.1, 0.4))
         began = time.monotonic()
         await asyncio.to_thread(postgres.kill)
@@ -49,12 +52,12 @@ async def killed_and_restarted(
 
 async def halted(postgres: PostgresServer, _proxy: TcpProxy, service: Service) -> None:
     """Its connections stay, and nothing answers any more."""
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         await asyncio.sleep(0.3)
         postgres.pause()
         try:
             log.info("spooled after %.1f s", await service.until_spooled())
-            await asyncio.sleep(HALTED)
+            await asyncio.sleep(HALTED_AGAIN if number else HALTED)
         finally:
             postgres.resume()
         log.info("drained after %.1f s", await service.until_drained())

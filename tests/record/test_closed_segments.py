@@ -12,12 +12,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.model.fact import Accepted, Fact, Gap, Mark
+from app.record import beats
 from app.record.closed_segments import delete, delete_file, is_given_up, rewrite, size
 from app.record.encoding import decode, encode
 from app.record.folders import Folders
 from app.record.framing import Raw
 from app.record.reading import batches, find_start
-from app.record.segments import ASIDE, Lock, Writer, database_of, make_folder, read, segments
+from app.record.segments import ASIDE, LOCK, Lock, Writer, database_of, make_folder, read, segments
 
 DATABASE = UUID(int=7)
 AT = datetime(2026, 5, 6, tzinfo=UTC)
@@ -77,7 +78,7 @@ def test_what_is_torn_at_the_end_goes(folder: Path) -> None:
 
 def test_a_record_that_would_move_the_others_is_refused(folder: Path) -> None:
     write(folder, ONE)
-    with pytest.raises(ValueError, match="must keep its length"):
+    with pytest.raises(ValueError, match=r"^a record must keep its length$"):
         rewrite(folder, 1, lambda raw: raw.content + b" ")
     assert facts_in(folder) == [ONE]
 
@@ -90,15 +91,31 @@ def test_a_damaged_one_is_set_aside_instead(folder: Path) -> None:
     with capture_logs() as logs:
         assert not rewrite(folder, 1, blanked)
     assert [line["event"] for line in logs] == ["journal_segment_set_aside"]
+    assert "the checksum of the record at" in logs[0]["why"]
     assert path.with_name(path.name + ASIDE).exists()
 
 
 def test_what_is_gone_already_may_be_deleted_again(folder: Path) -> None:
     path = write(folder, ONE)
-    delete(folder, 1)
-    delete(folder, 1)
-    assert not path.exists()
+    with capture_logs() as logs:
+        delete(folder, 1)
+        delete(folder, 1)
+    assert (path.exists(), logs) == (False, [])
     assert is_given_up(folder)
+    for name in (LOCK, beats.FILE):
+        (folder / name).touch()
+    assert is_given_up(folder)
+
+
+def test_what_was_set_aside_goes_when_it_is_old(folder: Path) -> None:
+    aside = folder / f"0000000001.journal{ASIDE}"
+    aside.touch()
+    folders = Folders(folder.parent)
+    folders.delete_old(folder, 60, 9)
+    assert aside.exists()
+    os.utime(aside, (0, 0))
+    folders.delete_old(folder, 60, 9)
+    assert not aside.exists()
 
 
 def test_what_cannot_be_deleted_is_said(folder: Path) -> None:

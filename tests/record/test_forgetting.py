@@ -90,8 +90,10 @@ def test_beats_keep_the_imprint(tmp_path: Path) -> None:
 
 
 def test_beats_of_the_release_before_have_none(tmp_path: Path) -> None:
-    beats.write(tmp_path, KNOWN)
+    assert beats.read(tmp_path) is None
     file = tmp_path / beats.FILE
+    assert not file.exists()
+    beats.write(tmp_path, KNOWN)
     file.write_bytes(file.read_bytes()[:80])
     assert beats.read(tmp_path) == KNOWN._replace(imprint=None)
     file.write_bytes(file.read_bytes()[:79])

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -99,8 +100,16 @@ def test_switched_off_it_does_nothing(tmp_path: Path) -> None:
     operation = journal.first([ACCEPTED])
     journal.confirm([ACCEPTED], LATER)
     assert (journal.is_checked, journal.has_open, journal.holds(LATER)) == (True, False, True)
+    assert journal.incarnation is None
     operation.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_switched_off_it_costs_nothing() -> None:
+    """Not even the encoding of what cannot be encoded."""
+    unknown: Any = object()
+    Journal().first([unknown]).close()
+    Journal().first_arrivals([unknown]).close()
 
 
 def test_closed_it_writes_nothing_more(journal: Journal, folder: Path) -> None:
@@ -124,8 +133,9 @@ def test_a_disk_that_takes_none_is_said_once_and_stops_nothing() -> None:
     journal = Journal(is_on=True)
     with capture_logs() as logs:
         journal.suspend("no room")
+        (line,) = logs
         journal.suspend("no room")
-    (line,) = logs
+    assert logs == [line]
     assert (line["event"], line["log_level"]) == ("journal_cannot_be_opened", "error")
     assert line["reason"] == "no room"
     assert "database alone" in line["consequence"]

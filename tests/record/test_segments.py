@@ -255,6 +255,7 @@ def test_a_journal_of_another_database_is_left_alone(tmp_path: Path) -> None:
     first, lock, _ = folders.take(DATABASE)
     Writer(first, DATABASE).close()
     lock.release()
+    make_folder(folders.root / ("f" * 32))  # nobody's yet
     second, lock, has_foreign = folders.take(UUID(int=8))
     assert second != first
     assert has_foreign
@@ -277,11 +278,15 @@ def test_what_is_old_is_deleted_by_whole_segments(folder: Path) -> None:
 def test_a_journal_that_nobody_writes_goes_when_it_is_old(folder: Path) -> None:
     folders = Folders(folder.parent)
     written(folder, arrived()).close()
+    in_use = folder.with_name("0" * 32)
+    make_folder(in_use)
+    lock = Lock(in_use)
     folders.tidy(60)
     assert segments(folder) == [1]
     os.utime(folder / "0000000001.journal", (0, 0))
     folders.tidy(60)
-    assert not folder.exists()
+    assert (folder.exists(), in_use.exists()) == (False, True)
+    lock.release()
 
 
 def test_a_journal_under_a_lock_is_left_alone(folder: Path) -> None:

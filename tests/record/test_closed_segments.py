@@ -226,6 +226,6 @@ def test_a_journal_that_may_not_be_read_is_said_once(folder: Path) -> None:
     (line,) = logs
     assert (line["event"], line["log_level"]) == ("journal_cannot_be_read", "error")
     assert line["folder"] == str(folder)
-    assert line["reason"]
+    assert str(folder / "lock") in line["reason"]
     assert "not brought back" in line["consequence"]
     assert "read and write" in line["todo"]

@@ -142,6 +142,21 @@ def test_damage_is_an_error_in_the_log(folder: Path) -> None:
     ]
 
 
+def test_a_damaged_segment_that_cannot_be_renamed_is_said_so(folder: Path) -> None:
+    written(folder, BEFORE).close()
+    damaged(folder, -1)
+    aside = folder / f"0000000001.journal{ASIDE}"
+    aside.mkdir()
+    with capture_logs() as logs:
+        list(read(folder, (0, 0)))
+    assert [line["event"] for line in logs] == [
+        "journal_segment_set_aside",
+        "journal_segment_not_set_aside",
+    ]
+    assert logs[1]["path"] == str(folder / "0000000001.journal")
+    assert str(aside) in logs[1]["reason"]
+
+
 def a_folder(path: Path) -> None:
     path.mkdir()
 

@@ -11,18 +11,23 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from app.model.fact import Accepted, Fact, Gap, Mark
+from app.model.fact import Accepted, Arrived, Fact, Gap, Mark, Recorded
+from app.model.message import Message, Request
+from app.model.receipt import Arrival
+from app.model.status import Status
 from app.record import beats
 from app.record.closed_segments import delete, delete_file, is_given_up, rewrite, size
 from app.record.encoding import decode, encode
 from app.record.folders import Folders
-from app.record.framing import Raw
+from app.record.framing import Raw, frame
 from app.record.reading import batches, find_start
 from app.record.segments import ASIDE, LOCK, Lock, Writer, database_of, make_folder, read, segments
 
 DATABASE = UUID(int=7)
 AT = datetime(2026, 5, 6, tzinfo=UTC)
 ONE, TWO, BLANK = (Accepted(UUID(int=9), sid, AT) for sid in ("one", "two", "xxx"))
+
+MESSAGE = Message(UUID(int=9), "billing", Request("44", "45", "text"), AT, Status.QUEUED)
 
 
 @pytest.fixture
@@ -172,18 +177,59 @@ def test_facts_come_in_batches_up_to_a_place(folder: Path) -> None:
     """Marks are no facts; a gap is told of the batch in which it is."""
     mark = Mark(UUID(int=3), (1, 50), UUID(int=4), ("other",))
     with closing(Writer(folder, DATABASE)) as writer:
-        facts: list[Fact] = [ONE, mark, Gap(), *[TWO] * 600]
+        facts: list[Fact] = [ONE, mark, Gap(), *[TWO] * 1100]
         for fact in facts:
             writer.append(encode(fact))
         until = writer.end
         writer.append(encode(ONE))
-    first, second = batches(folder, (0, 0), until)
+    first, second, third = batches(folder, (0, 0), until)
     assert first.facts == [ONE, *[TWO] * 499]
-    assert second.facts == [TWO] * 101
-    assert (first.is_whole, second.is_whole) == (False, True)
+    assert (second.facts, third.facts) == ([TWO] * 500, [TWO] * 101)
+    assert (first.is_whole, second.is_whole, third.is_whole) == (False, True, True)
     assert find_start(folder, mark.nonce).incarnation == mark.incarnation
     assert find_start(folder, None).incarnation is None
     assert segments(folder) == [1]
+
+
+def test_what_is_missing_or_damaged_is_told_of_its_batch(folder: Path) -> None:
+    """A kind of a later release is no damage."""
+
+    def is_whole(*records: bytes) -> bool:
+        with closing(Writer(folder, DATABASE)) as writer:
+            start = writer.end
+            for record in records:
+                writer.append(record)
+            until = writer.end
+        (batch,) = batches(folder, start, until)
+        return batch.is_whole
+
+    assert is_whole(encode(ONE), frame(200, b"of a later release"), encode(TWO))
+    with capture_logs() as logs:
+        assert not is_whole(frame(4, b"no acceptance"), encode(TWO))
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == ("journal_record_damaged", "error")
+    assert line["position"] == (
+        2,
+        size(folder, 2) - len(encode(TWO)) - len(frame(4, b"no acceptance")),
+    )
+    assert line["why"] == "its content cannot be read: JSONDecodeError"
+    Writer(folder, DATABASE).close()
+    (folder / "0000000002.journal").unlink()
+    (batch,) = batches(folder, (0, 0), None)
+    assert (batch.facts, batch.is_whole) == ([ONE, TWO], False)
+
+
+def test_what_is_brought_back_at_once_is_bounded(folder: Path) -> None:
+    """By what a fact holds: messages, and receipts, of which two count as one message."""
+    recorded, arrived = (
+        Recorded((MESSAGE,) * 250),
+        Arrived((Arrival(UUID(int=1), AT, b"{}"),) * 500),
+    )
+    with closing(Writer(folder, DATABASE)) as writer:
+        for _ in range(3):
+            writer.append(encode(recorded) + encode(arrived))
+    found = [batch.facts for batch in batches(folder, (0, 0), None)]
+    assert found == [[recorded, arrived]] * 3 + [[]]
 
 
 def test_what_is_read_between_two_places(folder: Path) -> None:

@@ -243,6 +243,7 @@ def test_what_is_read_between_two_places(folder: Path) -> None:
 
     assert between(places[1], places[4]) == [TWO, ONE, ONE]
     assert between(places[2], places[3]) == [ONE]
+    assert between(places[2], places[5]) == [ONE, ONE, TWO]
     assert between((2, 0), (3, 0)) == [TWO, ONE]
     assert between((0, 0), places[1]) == [ONE]
     assert between(places[5], (5, 0)) == [ONE, None]

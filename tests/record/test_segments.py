@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -17,6 +19,7 @@ from app.model.receipt import Arrival
 from app.record import beats
 from app.record.encoding import decode, encode
 from app.record.folders import Folders
+from app.record.framing import frame
 from app.record.reading import batches, find_start
 from app.record.segments import ASIDE, MAGIC, Lock, Writer, make_folder, read, segments
 
@@ -81,7 +84,11 @@ def test_a_torn_record_at_the_end_is_passed_over(folder: Path) -> None:
     path = folder / "0000000001.journal"
     os.truncate(path, path.stat().st_size - 3)
     written(folder, arrived(b"later")).close()
-    found = facts_in(folder)
+    with capture_logs() as logs:
+        found = facts_in(folder)
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == ("journal_torn", "warning")
+    assert (line["segment"], line["bytes"]) == (1, len(encode(arrived(b"torn"))) - 3)
     assert found[0] == whole
     assert len(found) == 2
     assert None not in found
@@ -140,6 +147,17 @@ def test_damage_is_an_error_in_the_log(folder: Path) -> None:
     assert [(line["event"], line["log_level"]) for line in logs] == [
         ("journal_segment_set_aside", "error")
     ]
+    assert logs[0]["why"].startswith("the checksum of the record at")
+
+
+def test_damage_is_set_aside_also_where_only_a_part_is_read(folder: Path) -> None:
+    with closing(written(folder, WRONG, BEFORE)) as writer:
+        until = writer.end
+        writer.append(encode(SAME_FILE))
+    path = damaged(folder, -BEHIND - len(encode(BEFORE)) - 1)
+    found = [located and decode(located.raw) for located in read(folder, (0, 0), until)]
+    assert found == [None, BEFORE]
+    assert not path.exists()
 
 
 def test_a_damaged_segment_that_cannot_be_renamed_is_said_so(folder: Path) -> None:
@@ -187,14 +205,24 @@ def test_beats_that_are_no_file_are_none(folder: Path, make: Callable[[Path], No
     assert beats.read(folder) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"not a journal", MAGIC, MAGIC + b"\xff" * 40])
-def test_a_foreign_file_is_set_aside(folder: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is no segment of a journal"),
+        (b"not a journal", "it is no segment of a journal"),
+        (MAGIC, "it has no header"),
+        (MAGIC + frame(1, b"{}"), "it has no header"),
+        (MAGIC + b"\xff" * 40, f"the header of the record at {len(MAGIC)} is wrong"),
+        (MAGIC + frame(0, b"{}"), "its header cannot be read"),
+    ],
+)
+def test_a_foreign_file_is_set_aside(folder: Path, content: bytes, why: str) -> None:
     (folder / "0000000001.journal").write_bytes(content)
     mine = arrived()
     written(folder, mine).close()
     with capture_logs() as logs:
         assert facts_in(folder) == [None, mine]
-    assert logs[0]["event"] == "journal_segment_set_aside"
+    assert (logs[0]["event"], logs[0]["why"]) == ("journal_segment_set_aside", why)
 
 
 def test_another_journals_segment_is_foreign(folder: Path) -> None:
@@ -229,6 +257,41 @@ def test_a_disk_that_takes_nothing_leaves_a_gap_behind(
     assert facts_in(folder)[1:] == [Gap(), after]
     (batch,) = batches(folder, (0, 0), None)
     assert not batch.is_whole
+
+
+def test_a_disk_that_refuses_to_be_written_leaves_a_gap_behind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = written(folder)
+
+    def full(_file: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        for _ in range(2):  # the second time no new segment can be begun
+            with pytest.raises(OSError, match="No space left"):
+                writer.append(encode(BEFORE))
+    writer.append(encode(BEFORE))
+    writer.close()
+    writer.close()
+    assert facts_in(folder) == [Gap(), BEFORE]
+    assert segments(folder) == [1, 2]
+
+
+@pytest.mark.parametrize(("name", "value"), [("LARGEST", 100), ("OLDEST", -1.0)])
+def test_a_new_segment_begins_where_one_is_large_or_old(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: float
+) -> None:
+    monkeypatch.setattr(f"app.record.segments.{name}", value)
+    written(folder, BEFORE, WRONG, SAME_FILE).close()
+    assert segments(folder) == [1, 2, 3, 4]
+    assert facts_in(folder) == [BEFORE, WRONG, SAME_FILE]
+
+
+def test_folders_above_are_made_as_well(tmp_path: Path) -> None:
+    make_folder(tmp_path / "spool" / "journal")
+    assert (tmp_path / "spool" / "journal").is_dir()
 
 
 def test_where_to_begin(folder: Path) -> None:

@@ -12,12 +12,17 @@ from hypothesis import strategies as st
 
 from app.model.event import (
     EVENT_STATUSES,
+    Cursor,
     Event,
+    Reach,
+    era_of,
     event_body,
+    event_cursor,
     event_id,
     event_json,
     event_number,
     parse_statuses,
+    reach,
     rfc3339,
 )
 from app.model.status import Status
@@ -106,3 +111,41 @@ def test_a_time_in_another_zone_is_told_in_utc() -> None:
 
 def test_a_repr_shows_no_content() -> None:
     assert repr(EVENT) == "Event(1)"
+
+
+def test_a_cursor_is_written_as_the_id_that_it_was_read_from() -> None:
+    for cursor in (Cursor(7), Cursor(0, 3)):
+        assert str(cursor) == event_id(cursor.number, cursor.era)
+        assert event_cursor(str(cursor)) == cursor
+
+
+def test_an_era_is_the_beginning_of_a_nonce_and_never_none() -> None:
+    assert era_of(UUID("0102030405060708090a0b0c0d0e0f10")) == 0x01020304
+    assert era_of(UUID(int=5)) == 1
+
+
+ERAS = [(11, 0), (22, 50), (33, 80)]
+"""The database was set back to event 50, and then, in the era 22, to event 80."""
+
+
+@pytest.mark.parametrize(
+    ("cursor", "reaches"),
+    [
+        pytest.param(Cursor(50), Reach(50), id="from before all eras, and before all setbacks"),
+        pytest.param(Cursor(51), Reach(50, is_forgotten=True), id="one event too many"),
+        pytest.param(Cursor(51, 11), Reach(50, is_forgotten=True), id="the same, with its era"),
+        pytest.param(Cursor(50, 11), Reach(50), id="all that is left of the first era"),
+        pytest.param(Cursor(80, 22), Reach(80), id="all that is left of the second"),
+        pytest.param(Cursor(81, 22), Reach(80, is_forgotten=True), id="what the second lost"),
+        pytest.param(Cursor(10**6, 33), Reach(10**6), id="the era of now"),
+        pytest.param(Cursor(40, 99), Reach(40, is_forgotten=True), id="an era that is forgotten"),
+        pytest.param(Cursor(60, 99), Reach(50, is_forgotten=True), id="and what it had"),
+    ],
+)
+def test_how_far_a_cursor_reaches(cursor: Cursor, reaches: Reach) -> None:
+    assert reach(cursor, ERAS) == reaches
+
+
+def test_without_setbacks_a_cursor_reaches_as_far_as_it_says() -> None:
+    assert reach(Cursor(7), []) == reach(Cursor(7), ERAS[:1]) == Reach(7)
+    assert reach(Cursor(7, 99), ERAS[:1]) == Reach(0, is_forgotten=True)

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.model.numbers import CACHE_SIZE, _e164, read_number, read_origin
+from app.model.numbers import (
+    CACHE_SIZE,
+    MAX_WRITTEN,
+    MIN_DIGITS,
+    _e164,
+    as_written,
+    digits_of,
+    looks_like_number,
+    read_number,
+    read_origin,
+)
 
 WRITE_IT = "write it in international form, such as \\+447700900123"
 
@@ -209,3 +219,43 @@ def test_origins(written: str, sent: str) -> None:
 def test_an_origin_is_refused_with_the_reason(written: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         read_origin(written)
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        ("+44 (0)7700 900123", "4407700900123"),
+        ("0123", "0123"),
+        ("\uff10\uff11\u200b23", "0123"),
+        ("++44", None),
+        ("order-42", None),
+        ("", None),
+        ("1" * MAX_WRITTEN, "1" * MAX_WRITTEN),
+        ("1" * (MAX_WRITTEN + 1), None),
+    ],
+)
+def test_the_digits_of_a_part_of_a_number(text: str, digits: str | None) -> None:
+    assert digits_of(text) == digits
+
+
+def test_what_may_be_a_number_has_enough_digits_for_one() -> None:
+    assert looks_like_number("1" * MIN_DIGITS)
+    assert looks_like_number("00" + "1" * MIN_DIGITS)
+    assert not looks_like_number("1" * (MIN_DIGITS - 1))
+    assert not looks_like_number("00" + "1" * (MIN_DIGITS - 1))
+    assert not looks_like_number("order")
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("447700900123", "07700 900123"),
+        ("4915123456789", "+49 1512 3456789"),
+        ("60777", "60777"),
+        ("9", "9"),
+        ("Company", "Company"),
+        ("\u0664\u0664", "\u0664\u0664"),
+    ],
+)
+def test_as_people_in_london_write_it(stored: str, shown: str) -> None:
+    assert as_written(stored) == shown

@@ -16,6 +16,7 @@ from app.model.webhook import (
     Health,
     Webhook,
     WebhookState,
+    erased_payload,
     event_payload,
     trial_payload,
 )
@@ -111,3 +112,21 @@ def test_only_an_ended_webhook_has_ended(state: WebhookState) -> None:
 def test_a_repr_shows_no_content() -> None:
     assert repr(WEBHOOK) == "Webhook(00000000-0000-0000-0000-000000000001)"
     assert repr(DELIVERY) == "Delivery(00000000-0000-0000-0000-000000000003)"
+
+
+def test_who_was_told_of_a_message_is_told_that_it_is_erased() -> None:
+    payload = erased_payload(UUID(int=2), "abc", NOW)
+    assert (payload.type, payload.message_id, payload.event) == (
+        "message.erased",
+        UUID(int=2),
+        None,
+    )
+    assert json.loads(payload.body) == {
+        "type": "message.erased",
+        "timestamp": "2026-11-22T09:00:00Z",
+        "data": {
+            "message_id": str(UUID(int=2)),
+            "sms_activity_id": "abc",
+            "erased_at": "2026-11-22T09:00:00Z",
+        },
+    }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -88,23 +90,30 @@ def test_an_unknown_status_is_named() -> None:
 
 def test_the_body_of_an_event() -> None:
     body = event_body(EVENT)
-    assert (
-        body
-        | {
-            "id": event_id(1),
-            "message_id": "00000000-0000-0000-0000-000000000002",
-            "sms_activity_id": "abc",
-            "reference": "order\n42",
-            "status": "DELIVERED",
-            "at": "2020-05-06T17:37:37Z",
-            "recorded_at": "2020-05-06T17:37:38.500000Z",
-        }
-        == body
-    )
+    assert body == {
+        "id": event_id(1),
+        "message_id": "00000000-0000-0000-0000-000000000002",
+        "sms_activity_id": "abc",
+        "reference": "order\n42",
+        "status": "DELIVERED",
+        "contradictory": False,
+        "at": "2020-05-06T17:37:37Z",
+        "recorded_at": "2020-05-06T17:37:38.500000Z",
+    }
     assert json.loads(event_json(EVENT)) == body
     assert "\n" not in event_json(EVENT)
 
 
+@pytest.fixture
+def host_in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("host_in_new_york")
 def test_a_time_in_another_zone_is_told_in_utc() -> None:
     assert rfc3339(AT.astimezone(timezone(timedelta(hours=5)))) == "2020-05-06T17:37:37Z"
 

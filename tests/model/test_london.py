@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from app.model.london import (
     CLOCK_SKEW,
+    LONDON,
     TimeQuality,
+    _load_london,
     end_of,
     midnight,
     offsets,
@@ -26,6 +28,12 @@ START = datetime(1996, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 HOUR = timedelta(hours=1)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 wall_times = st.integers(0, 42 * 365 * 86_400).map(lambda second: START + second * SECOND)
+
+
+def test_the_rules_are_those_of_the_package_wherever_it_runs() -> None:
+    read = _load_london()
+    assert (str(read), str(LONDON)) == ("Europe/London", "Europe/London")
+    assert read.utcoffset(datetime(2026, 7, 1, tzinfo=UTC).replace(tzinfo=None)) == HOUR
 
 
 def last_sunday(year: int, month: int) -> date:

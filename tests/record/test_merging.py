@@ -166,6 +166,7 @@ def test_a_record_of_what_was_sent_at_once_is_of_a_lease_too() -> None:
     tried = Known(replace(QUEUED, leases=1))
     assert forked_lease(tried, Recorded((sent,)), sent) == FIRST
     assert forked_lease(tried, Recorded((QUEUED,)), QUEUED) is None
+    assert forked_lease(tried, Recorded(()), None) is None
 
 
 def test_each_kind_of_fact_is_merged_by_its_own_rule() -> None:
@@ -173,6 +174,9 @@ def test_each_kind_of_fact_is_merged_by_its_own_rule() -> None:
     known = merge(None, Recorded((QUEUED,)), QUEUED)
     assert known == Known(QUEUED, (Step(Status.QUEUED, NOW),))
     assert merge(known, Recorded(()), None) is known
+    accepted = Known(QUEUED, is_accepted=True)
+    assert merge(accepted, Recorded((sent,)), sent) is accepted
+    assert merge(accepted, OnWire(sent), None) is accepted
     known = merge(known, OnWire(sent), None)
     assert known is not None
     assert known.message == sent

@@ -170,7 +170,9 @@ class World:
         config = uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=5)
         url = await self._stack.enter_async_context(serving(uvicorn.Server(config)))
         service = Service(app.runtime, await self._client(url))
-        await until(service.is_ready, "the database and the journal")  # a busy machine takes its time
+        await until(
+            service.is_ready, "the database and the journal"
+        )  # a busy machine takes its time
         service.client.headers.update(await service.key())
         return service
 

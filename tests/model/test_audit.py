@@ -13,7 +13,12 @@ SOMEBODY = Actor("key:k1", "billing", "192.0.2.1")
 
 
 def test_an_entry_says_what_was_done_to_what() -> None:
-    details = {"why": "asked", "count": 0, "is_dry": False, "nothing": None}
+    details: dict[str, str | int | bool | None] = {
+        "why": "asked",
+        "count": 0,
+        "is_dry": False,
+        "nothing": None,
+    }
     entry = SOMEBODY.did(
         Action.LOOK,
         UUID(int=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.errors import FieldError
 from app.model.audit import Actor, Entry
+from app.model.erased_keys import erased_name, is_erased
 from app.model.erasure import Erasure
 from app.model.fact import (
     Accepted,
@@ -59,7 +61,15 @@ MESSAGES = st.builds(
     give_up_at=st.none() | TIMES,
     resend_of=st.none() | IDS,
 )
-CLAIMS = st.builds(ClaimedKey, WORDS, WORDS, st.binary(max_size=16), TIMES, st.none() | IDS, SOME)
+KEYS = WORDS.filter(lambda key: bool(key) and not is_erased(key))  # those that a caller can send
+PRINTS = st.binary(max_size=16)
+CLAIMS = st.builds(
+    lambda claim, is_erased: (
+        replace(claim, key=erased_name(claim.fingerprint)) if is_erased else claim
+    ),
+    st.builds(ClaimedKey, WORDS, KEYS, PRINTS, TIMES, st.none() | IDS, SOME),
+    st.booleans(),
+)
 STEPS = st.builds(Step, st.sampled_from(Status), TIMES, st.lists(WORDS, max_size=2).map(tuple))
 ARRIVALS = st.builds(
     Arrival, IDS, TIMES, st.binary(max_size=300), st.none() | IDS.filter(lambda id_: id_.int != 0)

@@ -6,6 +6,7 @@ Each kind of fact with everything that it can hold, byte for byte, and with only
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ import pytest
 
 from app.errors import FieldError
 from app.model.audit import Actor, Entry
+from app.model.erased_keys import erased_name
 from app.model.erasure import Erasure
 from app.model.fact import (
     Accepted,
@@ -128,6 +130,8 @@ ENDED_JSON = {
 WRITTEN: list[tuple[int, Fact, Any]] = [
     (2, Recorded((MESSAGE, LEAST), KEY), {"messages": [MESSAGE_JSON, LEAST_JSON], "key": KEY_JSON}),
     (2, Recorded((), FREED), {"key": FREED_JSON}),
+    (2, Recorded((), replace(FREED, key=erased_name(FREED.fingerprint))),
+     {"key": FREED_JSON | {"key": ""}}),
     (3, OnWire(MESSAGE), MESSAGE_JSON),
     (4, Accepted(A, "an-id", at(17)), {"id": A_HEX, "sid": "an-id", "at": 17}),
     (5, ENDED, ENDED_JSON),

@@ -123,7 +123,8 @@ def test_a_repr_shows_no_content() -> None:
 
 
 def test_a_cursor_is_written_as_the_id_that_it_was_read_from() -> None:
-    for cursor in (Cursor(7), Cursor(0, 3)):
+    assert str(Cursor(1, 3)) == "v" + "0f" * 7 + "3c" + "0f" * 11 + "1e"
+    for cursor in (Cursor(7), Cursor(1, 3), Cursor(2**48 - 1, 2**32 - 1)):
         assert str(cursor) == event_id(cursor.number, cursor.era)
         assert event_cursor(str(cursor)) == cursor
 

@@ -261,6 +261,10 @@ def test_no_depth_of_nesting_raises(field: str) -> None:
     for depth in (*range(800, 1050), 10_000, 100_000):
         found = interpret(arrival(deep(field, depth)))
         assert isinstance(found, (Receipt, Rejection))
+    too_deep = arrival(deep(field, 100_000))
+    assert interpret(too_deep) == Rejection(
+        too_deep, 400, "The body is not JSON that can be read: it is nested too deeply"
+    )
 
 
 SAME = [

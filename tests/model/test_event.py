@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -102,15 +100,6 @@ def test_the_body_of_an_event() -> None:
     }
     assert json.loads(event_json(EVENT)) == body
     assert "\n" not in event_json(EVENT)
-
-
-@pytest.fixture
-def host_in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patched:
-        patched.setenv("TZ", "America/New_York")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.usefixtures("host_in_new_york")

@@ -16,6 +16,7 @@ from app.model.words import ALARMS, SITUATIONS, STATUSES, TIMES, document
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statuses.md"
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 MADE = datetime(2020, 5, 6, 17, 37, 35, tzinfo=UTC)
+LATE = datetime(2020, 5, 6, 23, 30, tzinfo=UTC)
 
 
 def test_everything_has_words() -> None:
@@ -86,12 +87,53 @@ CASES = [
         Facts("DELIVERED", NOW, contradictory=True),
         "Delivered, though another receipt says that it was not",
     ),
+    (
+        "scheduled for another year, in London's day",
+        Facts("QUEUED", NOW, send_at=datetime(2027, 6, 30, 23, 30, tzinfo=UTC)),
+        "Will be sent on 1 July 2027 at 00:30",
+    ),
+    (
+        "held back since another day",
+        Facts("QUEUED", datetime(2026, 6, 30, 23, 30, tzinfo=UTC), attempts=1),
+        "Waiting to be sent: iovox can’t be reached since 00:30 on 1 July",
+    ),
+    (
+        "held back since nobody knows when",
+        Facts("QUEUED", None, attempts=1),
+        "Waiting to be sent: iovox can’t be reached",
+    ),
+    (
+        "delivered within London's day, over midnight of others",
+        Facts("DELIVERED", LATE + timedelta(hours=20), LATE, LATE, reason="ok", errors=["e"]),
+        "Delivered to the handset at 20:30:00, 20 hours after it was sent",
+    ),
+    (
+        "delivered after a second",
+        Facts("DELIVERED", MADE + timedelta(seconds=1), MADE, MADE, send_at=MADE),
+        "Delivered to the handset at 18:37:36, 1 second after it was sent",
+    ),
+    (
+        "delivered, and sent nobody knows when",
+        Facts("DELIVERED", MADE, None, None),
+        "Delivered to the handset at 18:37:35",
+    ),
+    (
+        "failed for no reason",
+        Facts("FAILED", NOW, errors=["an error of ours"]),
+        "Not delivered: the network gave up",
+    ),
+    (
+        "rejected for two",
+        Facts("REJECTED", NOW, reason="8", errors=["Origin Invalid", "Destination Invalid"]),
+        "Refused by iovox: “Origin Invalid”, “Destination Invalid”",
+    ),
 ]
 
 
 @pytest.mark.parametrize(
     ("facts", "heading"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
 )
+@pytest.mark.usefixtures("host_in_new_york")
 def test_headings(facts: Facts, heading: str) -> None:
     assert verdict(facts, now=NOW).heading == heading
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -69,7 +68,7 @@ def alone() -> None:
 
     async def add(self: Any, batch: Any, now: Any) -> Any:
         async with self._database.direct() as connection:
-            return await self._add_and_bind(connection, receipts._columns(batch), now)
+            return await self._add_and_bind(connection, receipts._rows(batch), now)
 
     _set(receipts.ReceiptStore, "_add_directly", add)
 
@@ -150,7 +149,7 @@ def remembered_numbers() -> None:
 
 
 def small_ones() -> None:
-    """Python's own UUIDs, times as times, and JSON by the decoder's `decode`."""
+    """Python's own UUIDs, and JSON by the decoder's `decode`."""
     new_id = ids.new_id
     for module in (endpoint, sender):
         _set(module, "new_id", lambda: UUID(bytes=new_id().bytes))
@@ -161,19 +160,6 @@ def small_ones() -> None:
         return receipt._decoder.decode(body.decode(encoding, "surrogateescape"))
 
     _set(receipt, "_parse", parse)
-    for name in ("RECEIVE", "RECEIVE_ALONE", "RECEIVE_ALONE_OF_EACH_ONE"):
-        text = getattr(postgresql, name)
-        text = re.sub(r"timestamptz 'epoch' \+ (\w+) \* interval '1 microsecond'", r"\1", text)
-        text = text.replace("$6::bigint[], $7::bigint[]", "$6::timestamptz[], $7::timestamptz[]")
-        _set(postgresql, name, text)
-    columns = receipts._columns
-
-    def with_times(batch: Sequence[Any]) -> Any:
-        made = list(columns(batch))
-        made[5:7] = [[m.at for _, _, m in batch], [call.received_at for call, _, _ in batch]]
-        return tuple(made)
-
-    _set(receipts, "_columns", with_times)
 
 
 def rare_collections() -> None:

@@ -28,6 +28,8 @@ class NewEvent:
     contradictory: bool = False
     status_stays: bool = False
     """The message became contradictory, and this is the status that it had before."""
+    digest: bytes | None = None
+    """Of the receipt that it comes with. The evidence log finds that by it."""
 
 
 async def append(connection: AsyncConnection, new: Sequence[NewEvent], now: datetime) -> None:
@@ -53,6 +55,7 @@ async def append(connection: AsyncConnection, new: Sequence[NewEvent], now: date
                 "recorded_at": now,
                 "contradictory": event.contradictory,
                 "status_stays": event.status_stays,
+                "digest": event.digest,
             }
             for event in new
         ],

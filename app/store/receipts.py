@@ -25,7 +25,7 @@ from app.store.meeting import postgresql, sqlite
 from app.store.meeting.binding import bind, bind_directly
 from app.store.tables import rejected_receipts
 
-Columns = tuple[list[object], ...]
+Rows = list[tuple[object, ...]]
 Hint = tuple[UUID, str]
 """A message of ours and its sms_activity_id, as the headers of a receipt name them."""
 
@@ -75,21 +75,21 @@ class ReceiptStore:
 
     async def _add_directly(self, receipts: Sequence[Receipt], now: datetime) -> Stored:
         """The usual batch, by an asyncpg connection: SQLAlchemy would cost as much again."""
-        columns = _columns(receipts)
+        rows = _rows(receipts)
         are_of_each_one = len({receipt.sms_activity_id for receipt in receipts}) == len(receipts)
         statement = (
             postgresql.RECEIVE_ALONE_OF_EACH_ONE if are_of_each_one else postgresql.RECEIVE_ALONE
         )
         async with self._database.direct() as connection:
             with suppress(DivisionByZeroError):
-                await connection.execute(statement, *columns)
+                await connection.execute(statement, rows)
                 return Stored()
-            return await self._add_and_bind(connection, columns, now)
+            return await self._add_and_bind(connection, rows, now)
 
-    async def _add_and_bind(self, connection: Any, columns: Columns, now: datetime) -> Stored:
+    async def _add_and_bind(self, connection: Any, rows: Rows, now: datetime) -> Stored:
         async with connection.transaction():
-            rows = await connection.fetch(postgresql.RECEIVE, *columns)
-            hints = [(row["hint"], row["sid"]) for row in rows]
+            needed = await connection.fetch(postgresql.RECEIVE, rows)
+            hints = [(row["hint"], row["sid"]) for row in needed]
             bound = await bind_directly(connection, _acceptances(hints, now)) if hints else {}
         return _ignoring(hints, bound)
 
@@ -135,7 +135,7 @@ async def _receive(
     if connection.dialect.name == "sqlite":
         hints = await sqlite.receive(connection, receipts, now)
     else:
-        rows = await connection.exec_driver_sql(postgresql.RECEIVE, _columns(receipts))
+        rows = await connection.exec_driver_sql(postgresql.RECEIVE, (_rows(receipts),))
         hints = [(row.hint, row.sid) for row in rows]
     bound = await bind(connection, _acceptances(hints, now), now) if hints else {}
     return _ignoring(hints, bound)
@@ -149,9 +149,9 @@ def _ignoring(hints: Sequence[Hint], bound: Mapping[UUID, str]) -> Stored:
     return Stored(tuple(hint for hint in hints if bound.get(hint[0]) != hint[1]))
 
 
-def _columns(receipts: Sequence[Receipt]) -> Columns:
-    """The batch as the parameters of RECEIVE: one array for each column."""
-    rows = [
+def _rows(receipts: Sequence[Receipt]) -> Rows:
+    """The batch as the parameter of RECEIVE."""
+    return [
         (
             call.id,
             sms_activity_id,
@@ -170,7 +170,6 @@ def _columns(receipts: Sequence[Receipt]) -> Columns:
         )
         for call, sms_activity_id, m in receipts
     ]
-    return tuple(list(column) for column in zip(*rows, strict=True))
 
 
 async def _keep(connection: AsyncConnection, rejections: Sequence[Rejection]) -> None:

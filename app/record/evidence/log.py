@@ -11,6 +11,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -19,6 +20,7 @@ from app.errors import Unavailable
 from app.record.evidence.checkpoint import Checkpoint, parse_checkpoint
 from app.record.evidence.disk import KnownCheckpoints
 from app.record.evidence.facts import OF_REMOVALS, OF_THE_LOG
+from app.record.evidence.form import canonical_text
 from app.record.evidence.gathering import facts_of, writer_of
 from app.record.evidence.merkle import EMPTY_ROOT, root_hash
 from app.record.evidence.note import SigningKey, VerifierKey, sign
@@ -90,8 +92,9 @@ class EvidenceLog:
         """
         async with self._appender.turn() as turn:
             current = await self._current(turn)
-            waiting = await turn.waiting(current.position, AT_ONCE)
-            if waiting.pending or waiting.position != current.position:
+            origin = canonical_text(current.origin)
+            waiting = await turn.take(current, origin=origin, limit=AT_ONCE)
+            if waiting.is_any:
                 current = await self._append_waiting(turn, current, waiting)
         self._agreed = (current.id, current.size, current.root)
         self._told_keys = True
@@ -272,16 +275,18 @@ class EvidenceLog:
         return await self._write(turn, new, writer.leaves, None)
 
     async def _append_waiting(self, turn: Turn, current: LogRow, waiting: Waiting) -> LogRow:
-        facts = await facts_of(turn, current, waiting)
+        behind = replace(current, size=current.size + len(waiting.leaves))
+        facts = await facts_of(turn, behind, waiting)
         return await self._write(turn, current, facts, waiting)
 
     async def _write(
         self, turn: Turn, current: LogRow, facts: Sequence[NewFact], waiting: Waiting | None
     ) -> LogRow:
+        leaves = [*(waiting.leaves if waiting else ()), *(fact.hash for fact in facts)]
         places: list[Place] = edge(current.size)
         tiles = Tiles(await turn.tiles(current.id, places))
-        changed = tiles.append(current.size, [fact.hash for fact in facts])
-        size = current.size + len(facts)
+        changed = tiles.append(current.size, leaves)
+        size = current.size + len(leaves)
         root = root_hash(size, tiles.node)
         await turn.append(current, facts, changed, root=root, waiting=waiting)
         position = waiting.position if waiting else current.position

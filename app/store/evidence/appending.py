@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.any_of import any_of
 from app.store.engine import Database
-from app.store.evidence.bulk import insert_facts, read_chains, read_told, take_pending
+from app.store.evidence.bulk import insert_facts, read_chains, take_events, take_pending
 from app.store.evidence.disks import DiskRow, read_disks
 from app.store.evidence.reading import read_tiles
+from app.store.evidence.receipt_facts import RANDOM_SIZE
 from app.store.evidence.rows import (
     ENTRY,
     LOG,
@@ -51,18 +53,26 @@ it no row that a journey writes.
 PATIENCE = 30.0
 """Seconds for a transaction that appends."""
 
+# Everything is found by its key. A plan from when a table was small would read all of it, for each
+# receipt: statements are planned once, and what waits comes and goes.
+_BEGIN = text(
+    f"select pg_advisory_xact_lock({EVIDENCE_LOCK}), set_config('enable_seqscan', 'off', true)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What the log does not have yet: how many rows waited, their receipts and facts that were told
-    of, and the messages that have events up to ``position``.
+    """What the log did not have yet. ``leaves`` are appended: the hashes of facts of receipts. Not
+    so are the other ``receipts``, the facts that were ``told`` of, and what there may be of
+    ``messages`` in events up to ``position``.
     """
 
-    pending: int
+    leaves: Sequence[bytes]
     receipts: Sequence[ReceiptRow]
     told: Sequence[ToldFact]
     messages: Collection[UUID]
     position: int
+    is_any: bool
     is_all: bool
     """Whether nothing else waited by then."""
 
@@ -78,7 +88,7 @@ class EvidenceAppender:
         """Wait until nobody else appends; committed at the end. Raises StoreUnavailable."""
         async with self._database.write(patience=PATIENCE) as connection:
             if not self._database.is_sqlite:
-                await connection.execute(text(f"select pg_advisory_xact_lock({EVIDENCE_LOCK})"))
+                await connection.execute(_BEGIN)
             yield Turn(connection, is_sqlite=self._database.is_sqlite)
 
 
@@ -106,23 +116,34 @@ class Turn:
         new = LogRow(last.id + 1 if last else 1, origin, at, None, 0, root, position)
         await self._connection.execute(
             insert(evidence_logs).values(
-                id=new.id, origin=origin, began_at=at, size=0, root=root, position=position
+                id=new.id,
+                origin=origin,
+                began_at=at,
+                size=0,
+                root=root,
+                position=position,
+                receipts_position=position,
             )
         )
         return new
 
-    async def waiting(self, position: int, limit: int) -> Waiting:
-        """Take what is to be appended next: at most ``limit`` receipts, and as many events."""
-        rows = await take_pending(self._connection, limit)
-        told, last, ids = await read_told(self._connection, position, limit)
+    async def take(self, log: LogRow, *, origin: str, limit: int) -> Waiting:
+        """Take what is to be appended next: at most ``limit`` events, and as many rows that wait.
+
+        ``origin``: the log's, as JSON.
+        """
+        random = secrets.token_bytes(RANDOM_SIZE * limit)
+        taken = await take_events(self._connection, log, origin=origin, limit=limit, random=random)
+        pending, rows = await take_pending(self._connection, taken.receipts, limit)
         return Waiting(
-            pending=len(rows),
+            leaves=taken.leaves,
             # a row that is gone was purged meanwhile
             receipts=[ReceiptRow._make(row[2:]) for row in rows if row[2] is not None],
             told=[told_fact(row[1]) for row in rows if row[1] is not None],
-            messages=ids,
-            position=last,
-            is_all=len(rows) < limit and told < limit,
+            messages=taken.messages,
+            position=taken.position,
+            is_any=bool(pending or taken.events),
+            is_all=pending < limit and taken.events < limit,
         )
 
     async def messages(self, ids: Collection[UUID]) -> tuple[MessageRow, ...]:
@@ -160,20 +181,25 @@ class Turn:
         root: bytes,
         waiting: Waiting | None,
     ) -> None:
-        """Store facts behind the last one."""
+        """Store facts behind the last one of ``log`` and the ``leaves`` of what waited."""
         if facts:
             await insert_facts(self._connection, facts)
-            await self._save_tiles(log.id, tiles)
+        await self._save_tiles(log.id, tiles)
         if waiting:
             await forget_what_is_gone(self._connection, waiting.told)
-        position = waiting.position if waiting else log.position
+        size = log.size + len(facts)
+        position = log.position
+        if waiting:
+            size, position = size + len(waiting.leaves), waiting.position
         await self._connection.execute(
             update(evidence_logs)
             .where(evidence_logs.c.id == log.id)
-            .values(size=log.size + len(facts), root=root, position=position)
+            .values(size=size, root=root, position=position, receipts_position=position)
         )
 
     async def _save_tiles(self, log: int, tiles: Mapping[Place, bytes]) -> None:
+        if not tiles:
+            return
         new = (sqlite if self._is_sqlite else postgresql).insert(evidence_tiles)
         await self._connection.execute(
             new.on_conflict_do_update(

@@ -8,36 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import and_, delete, func, insert, select
+from sqlalchemy import and_, delete, func, insert, null, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.any_of import any_of
-from app.store.evidence.rows import RECEIPT, Chain, NewFact
+from app.store.evidence.receipt_facts import Taken, write_receipts
+from app.store.evidence.rows import RECEIPT, Chain, LogRow, NewFact
 from app.store.tables import deliveries, events, evidence_facts, evidence_pending, receipts
 
+# $1: rows at most, $2 and $3: receipts that events name.
 _PENDING = """
 with p as (
+  -- the first ones that there are: a row with a smaller id may be committed later
   delete from evidence_pending
-  where id in (select id from evidence_pending order by id limit $1)
-  returning id, fact, sms_activity_id, digest)
-select p.id, p.fact, r.id, r.sms_activity_id, d.message_id, r.status, r.at, r.time_quality,
+  where id <= (select max(id) from (select id from evidence_pending order by id limit $1) first)
+  returning id, fact, sms_activity_id, digest),
+w as materialized (
+  select * from p
+  union all
+  select null, null, sid, digest from unnest($2::text[], $3::bytea[]) named(sid, digest))
+select w.id, w.fact, r.id, r.sms_activity_id, d.message_id, r.status, r.at, r.time_quality,
   r.received_at, r.body
-from p
+from w
   -- by the keys, one by one, however large the tables are: a plan might read all of them
   left join lateral (
     select * from receipts r
-    where r.sms_activity_id = p.sms_activity_id and r.digest = p.digest limit 1) r on true
+    where r.sms_activity_id = w.sms_activity_id and r.digest = w.digest limit 1) r on true
   left join lateral (
     select message_id from deliveries d
-    where d.sms_activity_id = p.sms_activity_id limit 1) d on true
-order by p.id
+    where d.sms_activity_id = w.sms_activity_id limit 1) d on true
+order by r.received_at, r.id, w.id
 """
-_TOLD = """
-select count(*), max(id), array_agg(distinct message_id)
-from (select id, message_id from events where id > $1 order by id limit $2) e
-"""
+_RECEIPT_ID = 2
 _CHAINS = """
 select s.subject, f.number, f.hash, f.steps, f.attached
 from unnest($1::bytea[]) s(subject) cross join lateral (
@@ -46,18 +49,51 @@ from unnest($1::bytea[]) s(subject) cross join lateral (
 """
 
 
-async def take_pending(connection: AsyncConnection, limit: int) -> Sequence[Any]:
-    """Rows that wait, which do so no longer: id, told fact, and the columns of RECEIPT, which are
-    null where that is gone.
+async def take_events(
+    connection: AsyncConnection, log: LogRow, *, origin: str, limit: int, random: bytes
+) -> Taken:
+    """What the log has not read of the events. On PostgreSQL most receipts are appended with it;
+    ``origin`` is JSON, and ``random`` has as many bytes as they need.
     """
     if driver := await _driver(connection):
-        rows: Sequence[Any] = await driver.fetch(_PENDING, limit)
-        return rows
+        return await write_receipts(
+            driver,
+            log=log.id,
+            size=log.size,
+            origin=origin,
+            position=log.position,
+            limit=limit,
+            random=random,
+        )
+    query = select(
+        events.c.id, events.c.message_id, events.c.sms_activity_id, events.c.digest
+    ).where(events.c.id > log.position)
+    rows = (await connection.execute(query.order_by(events.c.id).limit(limit))).all()
+    return Taken(
+        events=len(rows),
+        position=rows[-1].id if rows else log.position,
+        leaves=(),
+        messages={row.message_id for row in rows},
+        receipts=[(row.sms_activity_id, row.digest) for row in rows if row.digest is not None],
+    )
+
+
+async def take_pending(
+    connection: AsyncConnection, named: Sequence[tuple[str, bytes]], limit: int
+) -> tuple[int, Sequence[Any]]:
+    """How many rows waited, which do so no longer; and of these, and of receipts that are ``named``
+    (sms_activity_id and digest): id, told fact, and the columns of RECEIPT, which are null where
+    that is gone. In the order of their arrival.
+    """
+    if driver := await _driver(connection):
+        names, digests = [one[0] for one in named], [one[1] for one in named]
+        rows: Sequence[Any] = await driver.fetch(_PENDING, limit, names, digests)
+        return sum(row[0] is not None for row in rows), rows
     of_receipt = and_(
         receipts.c.sms_activity_id == evidence_pending.c.sms_activity_id,
         receipts.c.digest == evidence_pending.c.digest,
     )
-    of_delivery = deliveries.c.sms_activity_id == evidence_pending.c.sms_activity_id
+    of_delivery = deliveries.c.sms_activity_id == receipts.c.sms_activity_id
     found = await connection.execute(
         select(evidence_pending.c.id, evidence_pending.c.fact, *RECEIPT)
         .select_from(evidence_pending)
@@ -66,24 +102,20 @@ async def take_pending(connection: AsyncConnection, limit: int) -> Sequence[Any]
         .order_by(evidence_pending.c.id)
         .limit(limit)
     )
-    rows = found.all()
-    if rows:  # nobody else writes meanwhile
+    waiting = found.all()
+    if waiting:  # nobody else writes meanwhile
         await connection.execute(
-            delete(evidence_pending).where(evidence_pending.c.id <= rows[-1].id)
+            delete(evidence_pending).where(evidence_pending.c.id <= waiting[-1].id)
         )
-    return rows
-
-
-async def read_told(
-    connection: AsyncConnection, position: int, limit: int
-) -> tuple[int, int, Collection[UUID]]:
-    """How many events there are behind a position, the last one's id, and whose they are."""
-    if driver := await _driver(connection):
-        count, last, ids = await driver.fetchrow(_TOLD, position, limit)
-        return count, last or position, ids or ()
-    query = select(events.c.id, events.c.message_id).where(events.c.id > position)
-    rows = (await connection.execute(query.order_by(events.c.id).limit(limit))).all()
-    return len(rows), rows[-1].id if rows else position, {row.message_id for row in rows}
+    these = tuple_(receipts.c.sms_activity_id, receipts.c.digest).in_(named)
+    of_events = await connection.execute(
+        select(null(), null(), *RECEIPT).outerjoin(deliveries, of_delivery).where(these)
+    )
+    told = [row for row in waiting if row[_RECEIPT_ID] is None]
+    of_receipts = [row for row in waiting if row[_RECEIPT_ID] is not None] + [*of_events.all()]
+    return len(waiting), sorted(
+        of_receipts, key=lambda row: (row.received_at, row[_RECEIPT_ID])
+    ) + told
 
 
 async def read_chains(

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import func, select, tuple_, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
@@ -16,6 +16,7 @@ from app.store.evidence.rows import (
     ENTRY,
     LOG,
     MESSAGE,
+    POSITION,
     STORED_RECEIPT,
     CheckpointRow,
     DeliveryRow,
@@ -58,6 +59,12 @@ _FACT = (
 )
 
 
+# Without a log there is none that is.
+_IS_UNREAD = (
+    events.c.id > select(POSITION).where(evidence_logs.c.ended_at.is_(None)).scalar_subquery()
+)
+
+
 class EvidenceReader:
     """Logs, checkpoints, tiles and facts. Raises StoreUnavailable."""
 
@@ -71,14 +78,7 @@ class EvidenceReader:
 
     async def lag(self) -> tuple[bool, datetime | None]:
         """Whether the log lacks anything, and since when at least."""
-        open_log = select(evidence_logs.c.position).where(evidence_logs.c.ended_at.is_(None))
-        position = open_log.scalar_subquery()
-        since = (
-            select(events.c.recorded_at)
-            .where(events.c.id > position)
-            .order_by(events.c.id)
-            .limit(1)
-        )
+        since = select(events.c.recorded_at).where(_IS_UNREAD).order_by(events.c.id).limit(1)
         first = select(evidence_pending.c.sms_activity_id, evidence_pending.c.digest)
         first = first.where(evidence_pending.c.digest.is_not(None))
         oldest = first.order_by(evidence_pending.c.id).limit(1).subquery()
@@ -234,9 +234,12 @@ class EvidenceReader:
 
     async def waiting(self, sms_activity_ids: Collection[str]) -> set[str]:
         """Those of the ids that have receipts which the log does not have yet."""
-        query = select(evidence_pending.c.sms_activity_id)
-        query = query.where(evidence_pending.c.sms_activity_id.in_(sms_activity_ids))
-        return {row[0] for row in await self._rows(query)}
+        pending = select(evidence_pending.c.sms_activity_id)
+        pending = pending.where(evidence_pending.c.sms_activity_id.in_(sms_activity_ids))
+        named = select(events.c.sms_activity_id).where(
+            _IS_UNREAD, events.c.digest.is_not(None), events.c.sms_activity_id.in_(sms_activity_ids)
+        )
+        return {row[0] for row in await self._rows(union_all(pending, named))}
 
     async def told(self) -> list[ToldFact]:
         """Facts that were told of and are not in the log yet."""
@@ -244,9 +247,10 @@ class EvidenceReader:
         return [told_fact(row[0]) for row in await self._rows(query)]
 
     async def count_waiting(self) -> int:
-        """Receipts that the log does not have yet."""
-        rows = await self._rows(select(func.count()).select_from(evidence_pending))
-        return int(rows[0][0])
+        """Receipts and facts of other kinds that the log does not have yet."""
+        pending = select(func.count()).select_from(evidence_pending)
+        named = select(func.count()).where(_IS_UNREAD, events.c.digest.is_not(None))
+        return sum(int(row[0]) for row in await self._rows(union_all(pending, named)))
 
     async def _rows(self, query: Any) -> Sequence[Any]:
         async with self._database.read(patience=PATIENCE) as connection:

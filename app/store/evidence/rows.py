@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row
+from sqlalchemy import ColumnElement, Row, func, select
 
 from app.store.tables import audit, deliveries, evidence_logs, messages, receipts
 
@@ -21,8 +21,8 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """One origin. ``size`` and ``root`` are of its tree as it is; events up to ``position`` are in
-    it.
+    """One origin. ``size`` and ``root`` are of its tree as it is; of the newest, events up to
+    ``position`` are in it.
     """
 
     id: int
@@ -177,6 +177,12 @@ class ToldFact:
     fields: dict[str, Any]
 
 
+# A log takes it over from the one before; one that a release before 0017 begins has none.
+_newest = evidence_logs.alias()
+POSITION = func.coalesce(
+    select(func.max(_newest.c.receipts_position)).scalar_subquery(), evidence_logs.c.position
+)
+
 # In the order of their fields.
 LOG: tuple[ColumnElement[Any], ...] = (
     evidence_logs.c.id,
@@ -185,7 +191,7 @@ LOG: tuple[ColumnElement[Any], ...] = (
     evidence_logs.c.ended_at,
     evidence_logs.c.size,
     evidence_logs.c.root,
-    evidence_logs.c.position,
+    POSITION,
 )
 MESSAGE: tuple[ColumnElement[Any], ...] = (
     messages.c.id,

@@ -84,6 +84,10 @@ async def receive(
     due: list[NewEvent] = []
     for receipt in fresh:
         due += _raise_status(known, receipt)
+    told = {(event.sms_activity_id, event.digest) for event in due}
+    await _tell_evidence(
+        connection, [r for r in fresh if (r.sms_activity_id, r.content.digest) not in told]
+    )
     due = _with_contradictions(due, known, were_contradictory)
     await _save(connection, {r.sms_activity_id: known[r.sms_activity_id] for r in fresh})
     await append(connection, due, now)
@@ -121,7 +125,6 @@ async def _store(connection: AsyncConnection, batch: Sequence[Receipt]) -> list[
         await connection.execute(insert(receipts), new)
         names = {receipt.sms_activity_id for receipt in fresh}
         await _drop_bodies_of_erased(connection, names)
-        await _tell_evidence(connection, new)
     for (sms_activity_id, digest), one in kept.items():
         if one.is_changed:
             same = (receipts.c.sms_activity_id == sms_activity_id) & (receipts.c.digest == digest)
@@ -137,13 +140,18 @@ async def _drop_bodies_of_erased(connection: AsyncConnection, names: set[str]) -
     )
 
 
-async def _tell_evidence(connection: AsyncConnection, new: Sequence[dict[str, object]]) -> None:
-    """Where there is an evidence log it gets the new receipts from here."""
+async def _tell_evidence(connection: AsyncConnection, untold: Sequence[Receipt]) -> None:
+    """Where there is an evidence log it gets the new receipts from here, or from their events."""
+    if not untold:
+        return
     is_kept = select(evidence_logs.c.id).where(evidence_logs.c.ended_at.is_(None)).limit(1)
     if (await connection.execute(is_kept)).first() is not None:
-        names = ("sms_activity_id", "digest")
         await connection.execute(
-            insert(evidence_pending), [{name: row[name] for name in names} for row in new]
+            insert(evidence_pending),
+            [
+                {"sms_activity_id": one.sms_activity_id, "digest": one.content.digest}
+                for one in untold
+            ],
         )
 
 
@@ -223,7 +231,14 @@ def _raise_status(known: dict[str, _Delivery], receipt: Receipt) -> list[NewEven
         return []
     sms_activity_id = receipt.sms_activity_id
     return [
-        NewEvent(delivery.message_id, delivery.app, sms_activity_id, content.status, content.at)
+        NewEvent(
+            delivery.message_id,
+            delivery.app,
+            sms_activity_id,
+            content.status,
+            content.at,
+            digest=content.digest,
+        )
     ]
 
 

@@ -18,7 +18,9 @@ evidence_logs = Table(
     Column("ended_at", UtcTime),
     Column("size", BigInteger, nullable=False),
     Column("root", LargeBinary, nullable=False),
-    Column("position", BigInteger, nullable=False),  # events up to here are in the log
+    # Events up to here are in the log; and their receipts, which releases before 0017 do not count.
+    Column("position", BigInteger, nullable=False),
+    Column("receipts_position", BigInteger),
 )
 evidence_facts = Table(
     "evidence_facts",
@@ -73,8 +75,9 @@ evidence_disks = Table(
     Column("log", Integer, nullable=False),
     Column("size", BigInteger, nullable=False),
 )
-# What the log does not have yet: receipts, written with them and deleted with their appending, and
-# facts of other kinds, of which nothing else remains that they could be made from.
+# What the log does not have yet: receipts that no event names (of the others it reads the events),
+# written with them and deleted with their appending, and facts of other kinds, of which nothing
+# else remains that they could be made from.
 evidence_pending = Table(
     "evidence_pending",
     metadata,

@@ -224,6 +224,7 @@ events = Table(
     Column("contradictory", Boolean, nullable=False, server_default=false()),  # as it was then
     # The message became contradictory, and this is the status that it had before.
     Column("status_stays", Boolean, nullable=False, server_default=false()),
+    Column("digest", LargeBinary),  # of the receipt that it is of, if it came with that
     sqlite_autoincrement=True,
 )
 Index("events_by_app", events.c.app, events.c.id)

@@ -42,8 +42,11 @@ def upgrade() -> None:
     op.execute(
         "update evidence_logs set receipts_position = position where receipts_position is null"
     )
-    if op.get_bind().dialect.name == "postgresql" and not _has_type():
-        op.execute(_TYPE)
+    if op.get_bind().dialect.name == "postgresql":
+        # Hashes cannot be compressed, and every append tried to.
+        op.execute("alter table evidence_tiles alter column hashes set storage external")
+        if not _has_type():
+            op.execute(_TYPE)
 
 
 def downgrade() -> None:
@@ -51,6 +54,7 @@ def downgrade() -> None:
     op.drop_column("evidence_logs", "receipts_position")
     op.drop_column("events", "digest")
     if op.get_bind().dialect.name == "postgresql":
+        op.execute("alter table evidence_tiles alter column hashes set storage extended")
         op.execute("drop type arrived_receipt")
 
 

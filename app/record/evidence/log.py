@@ -30,7 +30,7 @@ from app.store.evidence.appending import EvidenceAppender, Turn, Waiting
 from app.store.evidence.reading import EvidenceReader
 from app.store.evidence.rows import CheckpointRow, LogRow, NewFact
 
-AT_ONCE = 2_000
+AT_ONCE = 5_000
 """Receipts, and events, in one transaction."""
 SIGNED_EVERY = timedelta(hours=1)
 """While there is anything new."""

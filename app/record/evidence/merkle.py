@@ -24,7 +24,12 @@ def leaf_hash(leaf: bytes) -> bytes:
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """RFC 9162, 2.1.1."""
-    return sha256(b"\x01" + left + right).digest()
+    return parent_hash(left + right)
+
+
+def parent_hash(children: bytes) -> bytes:
+    """``node_hash`` of two hashes, one behind the other."""
+    return sha256(b"\x01" + children).digest()
 
 
 def root_hash(size: int, node: NodeReader) -> bytes:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from app.record.evidence.merkle import HASH_SIZE, NodeReader, node_hash
+from app.record.evidence.merkle import HASH_SIZE, NodeReader, parent_hash
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
+PAIR = 2 * HASH_SIZE
 
 Place = tuple[int, int]
 """Level and index of a tile."""
@@ -28,11 +29,8 @@ class Tiles:
     def node(self, level: int, index: int) -> bytes:
         """The hash of a complete subtree (see ``NodeReader``). Raises KeyError (no such tile)."""
         place, offset, count = _in_tile(level, index)
-        tile = self._known[place]
-        hashes = [
-            tile[at * HASH_SIZE : (at + 1) * HASH_SIZE] for at in range(offset, offset + count)
-        ]
-        if len(hashes[-1]) != HASH_SIZE:
+        hashes = self._known[place][offset * HASH_SIZE : (offset + count) * HASH_SIZE]
+        if len(hashes) != count * HASH_SIZE:
             raise KeyError(place)
         return _root(hashes)
 
@@ -49,7 +47,7 @@ class Tiles:
                 tile += hash_
                 if (index + 1) % WIDTH:
                     break
-                level, index, hash_ = level + 1, index // WIDTH, _root_of_tile(bytes(tile))
+                level, index, hash_ = level + 1, index // WIDTH, _root(bytes(tile))
         found = {place: bytes(tile) for place, tile in changed.items()}
         self._known |= found
         return found
@@ -85,11 +83,10 @@ def _in_tile(level: int, index: int) -> tuple[Place, int, int]:
     return (tile_level, first // WIDTH), first % WIDTH, 1 << height
 
 
-def _root(hashes: Sequence[bytes]) -> bytes:
-    while len(hashes) > 1:
-        hashes = [node_hash(hashes[at], hashes[at + 1]) for at in range(0, len(hashes), 2)]
-    return hashes[0]
-
-
-def _root_of_tile(tile: bytes) -> bytes:
-    return _root([tile[at : at + HASH_SIZE] for at in range(0, len(tile), HASH_SIZE)])
+def _root(hashes: bytes) -> bytes:
+    """The root over hashes that are a power of two, one after the other, a level at a time."""
+    while len(hashes) > HASH_SIZE:
+        hashes = b"".join(
+            [parent_hash(hashes[at : at + PAIR]) for at in range(0, len(hashes), PAIR)]
+        )
+    return hashes

@@ -37,13 +37,14 @@ _TIME = "to_char({} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 # $6: random bytes for so many. A message whose chain has its sms_activity_id lacks nothing but
 # receipts. Of several of its receipts each needs the hash of the one before: a round of f for each.
 WRITE_RECEIPTS = f"""
-with recursive w as materialized (
-  select id, message_id, sms_activity_id, digest from events where id > $1 order by id limit $2),
-k as materialized (
-  select w.*, f.number, f.hash, f.steps, coalesce(f.attached, false) attached
-  from w left join lateral (
+with recursive k as materialized (
+  select e.*, f.number, f.hash, f.steps, coalesce(f.attached, false) attached
+  from (
+    select id, message_id, sms_activity_id, digest from events
+    where id > $1 order by id limit $2) e
+  left join lateral (
     select number, hash, steps, attached from evidence_facts
-    where subject = '\\x6d'::bytea || uuid_send(w.message_id) order by number desc limit 1) f
+    where subject = '\\x6d'::bytea || uuid_send(e.message_id) order by number desc limit 1) f
   on true),
 -- a receipt that is gone was purged meanwhile
 r as materialized (
@@ -59,34 +60,34 @@ r as materialized (
   from (
     select *, substr($6::bytea, place * {RANDOM_SIZE} + 1, {RANDOM_SIZE}) random
     from (
-      select k.message_id, k.number, k.hash, k.steps, k.sms_activity_id, of_k.*,
-        row_number() over (partition by k.message_id order by k.id) rank,
-        row_number() over (order by k.id)::int - 1 place
-      from k cross join lateral (
-        select id, status, at, time_quality, received_at, body from receipts
-        where sms_activity_id = k.sms_activity_id and digest = k.digest limit 1) of_k
-      where k.attached and k.digest is not null) placed) drawn),
+      select *, row_number() over (partition by message_id order by place) rank
+      from (
+        select k.message_id, k.number, k.hash, k.steps, k.sms_activity_id, of_k.*,
+          row_number() over ()::int - 1 place
+        from k cross join lateral (
+          select id, status, at, time_quality, received_at, body from receipts
+          where sms_activity_id = k.sms_activity_id and digest = k.digest limit 1) of_k
+        where k.attached and k.digest is not null) placed offset 0) ranked) drawn),
 f as (
   select message_id, rank, place, number + 1 number, steps, salt, fact,
     sha256('\\x00'::bytea || convert_to(fact, 'UTF8')) hash
   from (
     select *, head || number + 1 || ',"previous":"' || encode(hash, 'hex') || tail fact
-    from r where rank = 1 offset 0) first
+    from r where rank = 1) first
   union all
   select message_id, rank, place, number, steps, salt, fact,
     sha256('\\x00'::bytea || convert_to(fact, 'UTF8')) hash
   from (
     select r.message_id, r.rank, r.place, f.number + 1 number, r.steps, r.salt,
       r.head || f.number + 1 || ',"previous":"' || encode(f.hash, 'hex') || r.tail fact
-    from f join r on r.message_id = f.message_id and r.rank = f.rank + 1 offset 0) next),
+    from f join r on r.message_id = f.message_id and r.rank = f.rank + 1) next),
 i as (
   insert into evidence_facts (log, idx, subject, number, hash, fact, salts, steps, attached)
   select $3, $4 + place, '\\x6d'::bytea || uuid_send(message_id), number, hash, fact, salt, steps,
     true
-  from f
-  returning idx, hash)
-select (select count(*) from w), (select max(id) from w),
-  (select string_agg(hash, ''::bytea order by idx) from i),
+  from f)
+select (select count(*) from k), (select max(id) from k),
+  (select string_agg(hash, ''::bytea order by place) from f),
   (select array_agg(distinct message_id) from k where not attached),
   (select array_agg(sms_activity_id order by id) from k where not attached and digest is not null),
   (select array_agg(digest order by id) from k where not attached and digest is not null)

@@ -17,6 +17,7 @@ from bench import (
     big,
     console,
     drain,
+    evidence,
     journal,
     lists,
     lookup,
@@ -38,6 +39,10 @@ DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 Scenario = Callable[[Stage], Section]
 SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "receive": ("receipts, the service beside its three rivals", receive.compare),
+    "evidence": (
+        "receipts with an evidence log and without, and its proofs",
+        evidence.measure_evidence,
+    ),
     "workers": ("receipts with two worker processes", workers.measure_workers),
     "sqlite": ("receipts on SQLite", sqlite.measure_sqlite),
     "drain": ("a full spool being emptied while new receipts come", drain.measure_drain),

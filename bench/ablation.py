@@ -49,7 +49,7 @@ DEVICES = (
     Device("alone", "receipt", "RECEIVE alone as a transaction", 15),
     Device("receipts_directly", "receipt", "asyncpg instead of SQLAlchemy", 20),
     Device("reset_query", "receipt", "no reset query at a release", 8),
-    Device("small_ones", "receipt", "asyncpg's UUIDs, times as microseconds, raw_decode", 26),
+    Device("small_ones", "receipt", "asyncpg's UUIDs, raw_decode", 26),
     Device("rare_collections", "receipt", "rarer garbage collections", 5),
     Device("frozen_garbage", "receipt", "frozen garbage", 12),
     Device("journal", "receipt", "the journal, which is no device: what it costs", 0),
@@ -152,8 +152,8 @@ def _receipts(stage: Stage, devices: Sequence[Device]) -> Contest:
     names = _names(devices)
     turns = stage.rounds * TURNS
     seconds = (stage.rounds * stage.seconds + WARM_UP) * len(names)
-    source = Source(known=int(seconds * FASTEST / 2) + (turns + 1) * len(names) * 1024)
-    data.submit_all(stage.postgres, database, 0, source.known or 0)
+    source = Source.of_newest(int(seconds * FASTEST / 2) + (turns + 1) * len(names) * 1024)
+    data.submit_all(stage.postgres, database, source.first, source.known or 0)
     start = _without(stage.postgres.url(database))
 
     def contender(server: Server) -> Contender:

@@ -104,11 +104,19 @@ def _tell(client: subprocess.Popen[str], line: str) -> str:
 
 
 def measure(
-    server: Server, job: Job, postgres: PostgresServer | None = None, *, status: int = 200
+    server: Server,
+    job: Job,
+    postgres: PostgresServer | None = None,
+    *,
+    status: int = 200,
+    rest: Callable[[Came], None] | None = None,
 ) -> tuple[Figures, Came]:
-    """Run a load and say what it cost."""
+    """Run a load and say what it cost; also in a ``rest`` behind it, if there is one."""
     spent: list[tuple[float, float, float]] = []
     came = run_load(job, status=status, at_both_ends=lambda: spent.append(_spent(server, postgres)))
+    if rest is not None:
+        rest(came)
+        spent[-1] = _spent(server, postgres)
     before, after = spent
     service, database, everything = (
         (then - now) / came.answers * 1e6 for now, then in zip(before, after, strict=True)

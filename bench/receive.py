@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
-from bench import data, servers
+from bench import data, servers, traffic
 from bench.client import Job
 from bench.measure import Figures, measure, run_load
 from bench.report import FIGURES, Mark, Section, bounds_of, figure_cells
@@ -21,31 +21,41 @@ FASTEST = 32_000
 
 NOTE = (
     "Unique receipts over 64 connections, two for each message that the database knows "
-    "(ACKNOWLEDGED, then DELIVERED), every answer checked and the stored rows counted. One worker, "
-    "uvloop, httptools, no access log for all. The load process has the machine's cores in common "
-    "with the server and PostgreSQL and is not counted; medians of {turns} turns of {seconds:g} s, "
-    "the contenders one after the other in each, and of the ratios in each turn."
+    "(ACKNOWLEDGED, then DELIVERED), which are of the last hours, every answer checked and the "
+    "stored rows counted. One worker, uvloop, httptools, no access log for all. The load process "
+    "has the machine's cores in common with the server and PostgreSQL and is not counted; medians "
+    "of {turns} turns of {seconds:g} s, the contenders one after the other in each, and of the "
+    "ratios in each turn."
 )
 
 
 @dataclass(slots=True)
 class Source:
-    """Receipts that were not sent yet: the next window goes on where the last one ended."""
+    """Receipts that were not sent yet: the next window goes on where the last one ended.
 
-    next_message: int = 0
-    answered: int = 0
+    They are of ``known`` messages from ``first`` on, or of any number of them.
+    """
+
     known: int | None = None
+    first: int = 0
+    sent_of: int = 0
+    answered: int = 0
+
+    @classmethod
+    def of_newest(cls, known: int) -> Source:
+        """Receipts come seconds after their texts, and the hours of these are counted anew."""
+        return cls(known, traffic.newest(known))
 
     def job(self, port: int, seconds: float) -> Job:
         """A load of as many receipts as there is time for."""
-        count = 10**9 if self.known is None else self.known - self.next_message
-        options = {"first": self.next_message, "count": count}
+        count = 10**9 if self.known is None else self.known - self.sent_of
+        options = {"first": self.first + self.sent_of, "count": count}
         return Job(port=port, source="receipts", options=options, seconds=seconds)
 
     def sent(self, answers: int) -> None:
         """Answers came: those receipts are not sent again."""
         self.answered += answers
-        self.next_message += answers // 2 + 1024  # past the block that was under way
+        self.sent_of += answers // 2 + 1024  # past the block that was under way
 
 
 def compare(stage: Stage) -> Section:
@@ -54,8 +64,8 @@ def compare(stage: Stage) -> Section:
     database = stage.migrated_database()
     known = known_for(stage, rounds=stage.rounds)
     stage.say(f"loading {known:,} known messages")
-    data.submit_all(postgres, database, 0, known)
-    service, tutorial = Source(known=known), Source()
+    service, tutorial = Source.of_newest(known), Source()
+    data.submit_all(postgres, database, service.first, known)
     url = postgres.url(database)
     contenders = {
         "bare": _contender(servers.rival("bare"), Source()),
@@ -90,8 +100,8 @@ def window(
 def on_postgres(stage: Stage, *, workers: int) -> Figures:
     """The service alone, on known messages of its own. Raises RuntimeError where one is lost."""
     database = stage.migrated_database()
-    source = Source(known=known_for(stage, rounds=1))
-    data.submit_all(stage.postgres, database, 0, source.known or 0)
+    source = Source.of_newest(known_for(stage, rounds=1))
+    data.submit_all(stage.postgres, database, source.first, source.known or 0)
     server = servers.serve(stage.postgres.url(database), workers=workers)
     figures = window(server, source, stage.seconds, stage.postgres)
     check_stored(stage.postgres, database, source.answered)

@@ -40,8 +40,8 @@ def measure_sqlite(stage: Stage) -> Section:
 def _window(stage: Stage, file: Path) -> Figures:
     url = f"sqlite:///{file}"
     servers.migrate(url)
-    source = Source(known=known_for(stage, rounds=1))
-    data.submit_all_to_sqlite(url, 0, source.known or 0)
+    source = Source.of_newest(known_for(stage, rounds=1))
+    data.submit_all_to_sqlite(url, source.first, source.known or 0)
     figures = window(servers.serve(url), source, stage.seconds, None)
     with closing(sqlite3.connect(file)) as connection:
         (found,) = connection.execute("select count(*) from receipts").fetchone()

@@ -72,6 +72,12 @@ def created_at(number: int) -> datetime:
     return FIRST_AT + timedelta(milliseconds=number * APART_MS)
 
 
+def newest(count: int) -> int:
+    """The number of the first of so many messages of which the last was made just now."""
+    made = (datetime.now(UTC) - FIRST_AT) // timedelta(milliseconds=APART_MS)
+    return made - count
+
+
 def destination(number: int) -> str:
     """Whom a message goes to."""
     return f"4477{number % 100_000_000:08d}"

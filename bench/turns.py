@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 
-from bench.client import Job
+from bench.client import Came, Job
 from bench.measure import Figures, measure, middle, run_load
 from bench.servers import Server
 from bench.stage import Stage
@@ -27,12 +27,22 @@ WARM_UP = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server and its load: ``job`` of so many seconds. ``answered`` is told how many came."""
+    """A server and its load: ``job`` of so many seconds. ``answered`` is told how many came.
+
+    ``rest``: what comes behind each turn, and counts for its CPU.
+    """
 
     server: Server
     job: Callable[[float], Job]
     answered: Callable[[int], None] = lambda _: None
     status: int = 200
+    rest: Callable[[], None] | None = None
+
+    def end(self, came: Came) -> None:
+        """A load is over."""
+        self.answered(came.answers)
+        if self.rest is not None:
+            self.rest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +68,15 @@ def in_turns(stage: Stage, contenders: Mapping[str, Contender]) -> Contest:
         for name, each in contenders.items():
             running.enter_context(each.server.process)
             stage.say(f"warming up: {name}")
-            each.answered(run_load(each.job(WARM_UP), status=each.status).answers)
+            each.end(run_load(each.job(WARM_UP), status=each.status))
         for turn in range(stage.rounds * TURNS):
             stage.say(f"turn {turn + 1} of {stage.rounds * TURNS}")
             for name in _shuffled(contenders, turn):
                 each = contenders[name]
                 job = each.job(stage.seconds / TURNS)
-                figures, came = measure(each.server, job, stage.postgres, status=each.status)
-                each.answered(came.answers)
+                figures, _ = measure(
+                    each.server, job, stage.postgres, status=each.status, rest=each.end
+                )
                 found[name].append(figures)
         for each in contenders.values():
             each.server.process.terminate()

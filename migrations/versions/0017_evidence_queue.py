@@ -1,5 +1,4 @@
-"""Receipts come as one array of a type of their own, and most wait for the evidence log by their
-events.
+"""Batches of receipts as one array; most receipts wait for the evidence log by their events.
 
 A batch of receipts was fourteen arrays, and the driver looked at each element of each. And each
 receipt wrote a row that the log deleted again; now the event that it causes names it, and only a

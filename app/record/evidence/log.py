@@ -125,13 +125,12 @@ class EvidenceLog:
 
     async def is_due(self) -> bool:
         """Whether a checkpoint has to be signed by now."""
-        logs = await self._reader.logs()
-        if not logs or logs[-1].ended_at is not None:
+        current, last = await self._reader.newest()
+        if current is None or current.ended_at is not None:
             return False
-        last = await self._reader.newest_checkpoint(logs[-1].id)
         if last is None:
             return True
-        return last.size < logs[-1].size and self._now() - last.signed_at >= SIGNED_EVERY
+        return last.size < current.size and self._now() - last.signed_at >= SIGNED_EVERY
 
     async def _remember(self, checkpoint: CheckpointRow) -> None:
         try:
@@ -154,11 +153,9 @@ class EvidenceLog:
         """Keep the newest checkpoint of the log, unless this disk knows better, and say that this
         disk is there. Whether the log has to be gone on with, though nothing waits.
         """
-        logs = await self._reader.logs()
-        if not logs:
+        current, newest = await self._reader.newest()
+        if current is None:
             return True
-        current = logs[-1]
-        newest = await self._reader.newest_checkpoint(current.id)
         known = await asyncio.to_thread(self._known.newest, current.origin)
         if newest is not None and await self._trusts(newest, known):
             await self.keep(newest)

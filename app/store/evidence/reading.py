@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_, union_all, update
+from sqlalchemy import and_, func, select, tuple_, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
@@ -76,6 +76,21 @@ class EvidenceReader:
         rows = await self._rows(select(*LOG).order_by(evidence_logs.c.id))
         return [LogRow(*row) for row in rows]
 
+    async def newest(self) -> tuple[LogRow | None, CheckpointRow | None]:
+        """The newest log and its newest checkpoint."""
+        checkpoint = evidence_checkpoints.c
+        each = evidence_checkpoints.alias().c
+        greatest = select(func.max(each.size)).where(each.log == evidence_logs.c.id)
+        is_newest = and_(
+            checkpoint.log == evidence_logs.c.id, checkpoint.size == greatest.scalar_subquery()
+        )
+        query = select(*LOG, *checkpoint).outerjoin(evidence_checkpoints, is_newest)
+        rows = await self._rows(query.order_by(evidence_logs.c.id.desc()).limit(1))
+        if not rows:
+            return None, None
+        log, found = rows[0][: len(LOG)], rows[0][len(LOG) :]
+        return LogRow(*log), CheckpointRow(*found) if found[0] is not None else None
+
     async def lag(self) -> tuple[bool, datetime | None]:
         """Whether the log lacks anything, and since when at least."""
         since = select(events.c.recorded_at).where(_IS_UNREAD).order_by(events.c.id).limit(1)
@@ -87,10 +102,14 @@ class EvidenceReader:
             (receipts.c.sms_activity_id == oldest.c.sms_activity_id)
             & (receipts.c.digest == oldest.c.digest),
         )
-        times = [row[0] for query in (since, received) for row in await self._rows(query)]
         # What is told of has no time of its own, and neither has a receipt that was purged since.
-        waits = times or await self._rows(select(evidence_pending.c.id).limit(1))
-        return bool(waits), min(times, default=None)
+        waiting = select(evidence_pending.c.id).limit(1)
+        parts = (since, received, waiting)
+        event, receipt, id_ = (
+            await self._rows(select(*(part.scalar_subquery() for part in parts)))
+        )[0]
+        times = [at for at in (event, receipt) if at is not None]
+        return bool(times) or id_ is not None, min(times, default=None)
 
     async def checkpoints(
         self, *, log: int | None = None, after: tuple[int, int] = (0, -1), limit: int

@@ -84,7 +84,8 @@ class EvidenceReader:
         is_newest = and_(
             checkpoint.log == evidence_logs.c.id, checkpoint.size == greatest.scalar_subquery()
         )
-        query = select(*LOG, *checkpoint).outerjoin(evidence_checkpoints, is_newest)
+        query = select(*LOG, *checkpoint).select_from(evidence_logs)
+        query = query.outerjoin(evidence_checkpoints, is_newest)
         rows = await self._rows(query.order_by(evidence_logs.c.id.desc()).limit(1))
         if not rows:
             return None, None

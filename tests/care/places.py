@@ -51,6 +51,7 @@ KEPT = {
     "events.app": "an app's name",
     "events.sms_activity_id": "iovox's id",
     "events.status": "a status",
+    "events.digest": "of a receipt",
     "api_keys.id": "a key's id",
     "api_keys.app": "an app's name",
     "api_keys.hash": "of a key",

@@ -13,10 +13,13 @@ from alembic.config import Config
 from sqlalchemy import Connection, TableClause, column, insert, select, table
 
 from app.store.engine import Database
+from app.store.evidence.rows import subject_of
 from app.store.outbox.deliveries import WebhookDeliveryStore
 from app.store.schema import migrate
-from app.store.tables import api_keys, webhook_deliveries, webhooks
+from app.store.tables import api_keys, evidence_pending, webhook_deliveries, webhooks
 from app.store.webhooks import WebhookStore
+from tests.record.evidence.world import World
+from tests.store.samples import message, receipt
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 SCOPES = {  # before -> after
@@ -114,6 +117,31 @@ async def test_deliveries_from_before_attempts_were_kept_show_what_they_have(
         assert (found.attempts, found.status_code, found.error) == (3, 500, "odd")
         assert found.attempt_log == ()
         await upgrade(empty, "0015_one_index", back=True)
+
+
+async def test_receipts_wait_for_the_evidence_log_by_rows_again(
+    empty: Database, tmp_path: Path
+) -> None:
+    await migrate(empty)
+    world = World(empty, tmp_path / "disk")
+    await world.drain()
+    of = message()
+    await world.send(of)
+    await world.accept(of, "a1")
+    await world.receive(receipt("a1", "ACKNOWLEDGED", 1))
+    await world.drain()
+    await world.receive(receipt("a1", "DELIVERED", 5))
+    for _ in range(2):
+        await upgrade(empty, "0016_attempts", back=True)
+        async with empty.read() as connection:
+            rows = await connection.execute(select(evidence_pending.c.sms_activity_id))
+            assert rows.scalars().all() == ["a1"]
+        await migrate(empty)
+    await world.drain()
+    assert (await world.audit()).findings == []
+    assert await world.reader.count_waiting() == 0
+    facts = await world.reader.facts([subject_of(of.id)])
+    assert len(facts) == 4  # recorded, attached, two receipts
 
 
 def _old_webhooks() -> TableClause:

@@ -112,7 +112,7 @@ async def test_a_receipt_without_an_event_waits_by_itself(world: World) -> None:
 
 
 async def test_what_a_release_from_before_has_read_has_no_receipts(world: World) -> None:
-    """It counts events up to ``position``, and finds receipts by rows that this one does not write."""
+    """It counts events by ``position``, and finds receipts by rows that this one does not write."""
     await world.drain()
     of = await attached(world, "d1")
     await world.receive(receipt("d1", "DELIVERED", 5))

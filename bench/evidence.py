@@ -23,12 +23,12 @@ from tests.support.postgresql import PostgresServer
 
 FACTS, FACTS_QUICK = 1_000_000, 20_000
 """In the log before anything is measured: two for each message."""
-RATE, RATE_QUICK = 2_000.0, 500.0
+RATE = 2_000.0
 """Receipts a second beside which facts are appended."""
 STEADY = 5.0
 """Seconds of that, and of doing nothing."""
 PROOFS = 200
-REST = 2.5
+REST = 1.5
 """Seconds after a turn: in these the log gets what it lacks, and its CPU counts for the turn."""
 PATIENCE = 600.0
 """Seconds for the log to get all there is."""
@@ -83,8 +83,7 @@ def measure_evidence(stage: Stage) -> Section:
     """With a log and without, beside (c)."""
     postgres = stage.postgres
     facts = FACTS_QUICK if stage.quick else FACTS
-    rate = RATE_QUICK if stage.quick else RATE
-    known = max(facts // 2, known_for(stage, rounds=stage.rounds) + int(STEADY * rate))
+    known = max(facts // 2, known_for(stage, rounds=stage.rounds) + int(STEADY * RATE))
     plain, proving = stage.migrated_database(), stage.migrated_database()
     sources = {name: Source.of_newest(known) for name in ("without", "with")}
     log = Log(postgres, proving, sources["with"])
@@ -105,8 +104,8 @@ def measure_evidence(stage: Stage) -> Section:
         alone = 2 * known / (time.monotonic() - began)
         stage.say("idle")
         idle = _idle(running["with"]) - _idle(running["without"])
-        stage.say(f"{rate:g} receipts/s")
-        appended, waiting = _beside(log, running["with"], rate)
+        stage.say(f"{RATE:g} receipts/s")
+        appended, waiting = _beside(log, running["with"])
         log.settle()
         stage.say("proofs")
         proofs = _prove(running["with"], sources["with"], key)
@@ -120,7 +119,7 @@ def measure_evidence(stage: Stage) -> Section:
         seconds=stage.seconds / TURNS,
         rest=REST,
         turns=stage.rounds * TURNS,
-        rate=rate,
+        rate=RATE,
         appended=appended,
         waiting=waiting,
         alone=alone,
@@ -129,7 +128,7 @@ def measure_evidence(stage: Stage) -> Section:
         p99=proofs.p99 * 1e3,
     )
     return _section(note, contest, [
-        Mark("facts appended beside receipts", appended, min(1_000, rate), True, "facts/s"),
+        Mark("facts appended beside receipts", appended, 1_000, True, "facts/s"),
         Mark("evidence of a message, p50", proofs.p50 * 1e3, 20, unit="ms"),
     ])  # fmt: skip
 
@@ -166,12 +165,12 @@ def _idle(server: Server) -> float:
     return (server.process.cpu_seconds() - began) / STEADY * 1e3
 
 
-def _beside(log: Log, server: Server, rate: float) -> tuple[float, int]:
-    """Facts a second that were appended beside receipts at a rate, and how many then waited."""
+def _beside(log: Log, server: Server) -> tuple[float, int]:
+    """Facts a second that were appended beside receipts, and how many then waited."""
     job = log.source.job(server.port, STEADY)
     sizes: list[tuple[int, float]] = []
     came = run_load(
-        Job(job.port, job.source, job.options, STEADY, rate=rate),
+        Job(job.port, job.source, job.options, STEADY, rate=RATE),
         at_both_ends=lambda: sizes.append((log.size(), time.monotonic())),
     )
     log.source.sent(came.answers)

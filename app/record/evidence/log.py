@@ -70,6 +70,7 @@ class EvidenceLog:
         self._now = now
         self._agreed: tuple[int, int, bytes] | None = None  # log, size and root, last time
         self._told_keys = False
+        self._kept = ""  # the note that this disk got last
 
     @property
     def name(self) -> str:
@@ -146,7 +147,9 @@ class EvidenceLog:
 
     async def keep(self, checkpoint: CheckpointRow) -> None:
         """Have a checkpoint that another process has signed on this disk, too."""
-        await self._remember(checkpoint)
+        if checkpoint.note != self._kept:
+            await self._remember(checkpoint)
+            self._kept = checkpoint.note
         await self._witnesses.report(checkpoint.log, checkpoint.size)
 
     async def heard(self) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, select, tuple_, union_all, update
+from sqlalchemy import Select, and_, func, select, tuple_, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
@@ -65,6 +65,40 @@ _IS_UNREAD = (
 )
 
 
+def _newest() -> Select[Any]:
+    """The newest log, and the columns of its newest checkpoint or nulls."""
+    checkpoint, each = evidence_checkpoints.c, evidence_checkpoints.alias().c
+    greatest = select(func.max(each.size)).where(each.log == evidence_logs.c.id)
+    is_newest = and_(
+        checkpoint.log == evidence_logs.c.id, checkpoint.size == greatest.scalar_subquery()
+    )
+    both = select(*LOG, *checkpoint).select_from(evidence_logs)
+    both = both.outerjoin(evidence_checkpoints, is_newest)
+    return both.order_by(evidence_logs.c.id.desc()).limit(1)
+
+
+def _waiting() -> Select[Any]:
+    """Times of what the log lacks: the oldest event, and the oldest receipt that waits by itself;
+    and the id of any row that waits. What is told of has no time, nor has a receipt that was purged
+    since.
+    """
+    event = select(events.c.recorded_at).where(_IS_UNREAD).order_by(events.c.id).limit(1)
+    first = select(evidence_pending.c.sms_activity_id, evidence_pending.c.digest)
+    first = first.where(evidence_pending.c.digest.is_not(None))
+    oldest = first.order_by(evidence_pending.c.id).limit(1).subquery()
+    receipt = select(receipts.c.received_at).join(
+        oldest,
+        (receipts.c.sms_activity_id == oldest.c.sms_activity_id)
+        & (receipts.c.digest == oldest.c.digest),
+    )
+    any_row = select(evidence_pending.c.id).limit(1)
+    return select(*(part.scalar_subquery() for part in (event, receipt, any_row)))
+
+
+# Asked every second, so they are made once.
+_NEWEST, _WAITING = _newest(), _waiting()
+
+
 class EvidenceReader:
     """Logs, checkpoints, tiles and facts. Raises StoreUnavailable."""
 
@@ -78,15 +112,7 @@ class EvidenceReader:
 
     async def newest(self) -> tuple[LogRow | None, CheckpointRow | None]:
         """The newest log and its newest checkpoint."""
-        checkpoint = evidence_checkpoints.c
-        each = evidence_checkpoints.alias().c
-        greatest = select(func.max(each.size)).where(each.log == evidence_logs.c.id)
-        is_newest = and_(
-            checkpoint.log == evidence_logs.c.id, checkpoint.size == greatest.scalar_subquery()
-        )
-        query = select(*LOG, *checkpoint).select_from(evidence_logs)
-        query = query.outerjoin(evidence_checkpoints, is_newest)
-        rows = await self._rows(query.order_by(evidence_logs.c.id.desc()).limit(1))
+        rows = await self._rows(_NEWEST)
         if not rows:
             return None, None
         log, found = rows[0][: len(LOG)], rows[0][len(LOG) :]
@@ -94,21 +120,7 @@ class EvidenceReader:
 
     async def lag(self) -> tuple[bool, datetime | None]:
         """Whether the log lacks anything, and since when at least."""
-        since = select(events.c.recorded_at).where(_IS_UNREAD).order_by(events.c.id).limit(1)
-        first = select(evidence_pending.c.sms_activity_id, evidence_pending.c.digest)
-        first = first.where(evidence_pending.c.digest.is_not(None))
-        oldest = first.order_by(evidence_pending.c.id).limit(1).subquery()
-        received = select(receipts.c.received_at).join(
-            oldest,
-            (receipts.c.sms_activity_id == oldest.c.sms_activity_id)
-            & (receipts.c.digest == oldest.c.digest),
-        )
-        # What is told of has no time of its own, and neither has a receipt that was purged since.
-        waiting = select(evidence_pending.c.id).limit(1)
-        parts = (since, received, waiting)
-        event, receipt, id_ = (
-            await self._rows(select(*(part.scalar_subquery() for part in parts)))
-        )[0]
+        event, receipt, id_ = (await self._rows(_WAITING))[0]
         times = [at for at in (event, receipt) if at is not None]
         return bool(times) or id_ is not None, min(times, default=None)
 

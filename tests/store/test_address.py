@@ -71,6 +71,92 @@ def test_psqls_words_are_taken(tmp_path: Path) -> None:
     assert "channel_binding" not in postgres("channel_binding=prefer").dsn
 
 
+SERVICES = """\
+# of this machine
+[dlr]
+host=db1.example.com,db2.example.com
+port=5433
+dbname=receipts
+user=dlr
+password=100%%hunter2
+connect_timeout=7
+sslmode=disable
+channel_binding=prefer
+
+[odd]
+host=db1.example.com
+colour=hunter2
+[nested]
+service=dlr
+"""
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """psql's service file, which only it knows where to find."""
+    file = tmp_path / "services"
+    file.write_text(SERVICES.replace("%%", "%"))
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    return file
+
+
+@pytest.mark.usefixtures("services")
+def test_a_service_has_words_by_name_and_the_urls_own_win() -> None:
+    found = read_address("postgresql:///?service=dlr")
+    assert isinstance(found, PostgresAddress)
+    assert found.hosts == (("db1.example.com", 5433), ("db2.example.com", 5433))
+    assert found.timeout == 7
+    assert found.name.endswith("database receipts")
+    assert "channel_binding" not in found.dsn
+    assert SECRET not in repr(found)
+    over = read_address("postgresql://u@h:1/x?service=dlr&connect_timeout=5&sslmode=prefer")
+    assert isinstance(over, PostgresAddress)
+    assert (over.name, over.timeout) == ("PostgreSQL at h:1, database x", 5)
+    assert "sslmode=prefer" in over.dsn
+    assert "u@h:1/x" in over.dsn
+
+
+def test_a_service_is_looked_for_where_psql_does(
+    services: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PGSERVICEFILE")
+    everyones = tmp_path / "everyones"
+    everyones.mkdir()
+    services.rename(everyones / "pg_service.conf")
+    monkeypatch.setenv("PGSYSCONFDIR", str(everyones))
+    assert read_address("postgresql:///?service=dlr").name.endswith("database receipts")
+    (tmp_path / ".pg_service.conf").write_text("[dlr]\nhost=mine\ndbname=mine\n")
+    assert read_address("postgresql:///?service=dlr").name.endswith("database mine")
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("postgresql:///?service=absent", "service: absent is not in .*/services"),
+        ("postgresql:///?service=odd", "colour is not a word"),
+        ("postgresql:///?service=nested", "nested in .* names a service itself"),
+        ("postgresql://h/x?service=dlr", "port: write it behind the host"),
+        (f"{HEAD}/dlr?port=5433", "port: write it behind the host"),
+        (f"{HEAD}/dlr?host=db2", "host is given twice"),
+        (f"{HEAD}/dlr?password=other", "password is given twice"),
+    ],
+)
+def test_a_service_that_cannot_be_used_is_said(url: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as refused:
+        read_address(url)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["host=hunter2", "[dlr]\nhunter2", "[dlr]\nhost=\xff"])
+def test_a_file_of_services_that_cannot_be_read_is_said(services: Path, text: str) -> None:
+    services.write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match="is not a file of") as refused:
+        read_address("postgresql:///?service=dlr")
+    assert SECRET not in str(refused.value)
+
+
 def test_of_several_hosts_one_that_takes_writes_is_wanted() -> None:
     several = postgres("sslmode=disable", ":5432,db2.example.com:5433")
     assert several.hosts == (("db1.example.com", 5432), ("db2.example.com", 5433))
@@ -98,6 +184,7 @@ def test_of_several_hosts_one_that_takes_writes_is_wanted() -> None:
         (f"{HEAD}/dlr?sslmode", "word=value"),
         (f"{HEAD}/dlr?sslmode=verify-full&sslrootcert=/no/ca.pem", "no file /no/ca.pem"),
         (f"{HEAD}/dlr?sslmode=verify-full&sslrootcert={__file__}", "certificates"),
+        (f"{HEAD}/dlr?sslrootcert=system", "the system's authorities, such as /etc/ssl"),
         (f"{HEAD}/dlr?passfile=/no/pass", "no file /no/pass"),
         (f"{HEAD}/dlr?connect_timeout=soon", "connect_timeout must be whole seconds"),
         (f"{HEAD}/dlr?connect_timeout=0", "connect_timeout must be whole seconds"),

@@ -10,12 +10,14 @@ import ssl
 from dataclasses import dataclass, field
 from inspect import getfullargspec
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 import asyncpg
 from asyncpg.connect_utils import _parse_connect_dsn_and_args
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
+
+from app.store.connections.service_file import words_of_service
 
 CONNECT_TIMEOUT = 3.0
 """Seconds to connect to the only host."""
@@ -58,6 +60,10 @@ _WITHOUT_EFFECT = {
 }
 """What psql may be told and the service does in any case: the words, and the values of each."""
 _TARGETS = ("any", "primary", "read-write")
+_SYSTEM = (
+    "sslrootcert=system: name the file of the system's authorities, such as "
+    "/etc/ssl/certs/ca-certificates.crt, and sslmode=verify-full"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,8 @@ def _postgres(url: str) -> PostgresAddress:
     words = _checked_words(url)
     timeout = _connect_timeout(words.pop("connect_timeout", None))
     head = url.partition("?")[0].partition("://")[2]
+    if head.find("/") == len(head) - 1:
+        head = head.rstrip("/")  # asyncpg reads it as a database without a name
     dsn = f"postgresql://{head}" + (f"?{urlencode(words)}" if words else "")
     addresses, database = _parsed(dsn)
     hosts = tuple(each for each in addresses if isinstance(each, tuple))
@@ -154,15 +162,35 @@ def _checked_words(url: str) -> dict[str, str]:
     except ValueError:
         raise ValueError("what stands behind its ? is not word=value&word=value") from None
     words: dict[str, str] = {}
+    in_url = _in_front(parts)
     for word, value in pairs:
-        if word in words:
+        if word in words or word in in_url:
             raise ValueError(f"{word} is given twice")
-        if value.lower() in _WITHOUT_EFFECT.get(word, ()):
-            continue
         words[word] = value
+    if name := words.pop("service", None):
+        # What the URL says wins, as with psql.
+        theirs = words_of_service(name)
+        words = {word: value for word, value in theirs.items() if word not in in_url} | words
+    if "port" in words and "host" in in_url:
+        raise ValueError("port: write it behind the host, as in postgresql://host:port")
+    words = {
+        word: value
+        for word, value in words.items()
+        if value.lower() not in _WITHOUT_EFFECT.get(word, ())
+    }
     for word, value in words.items():
         _check(word, value)
     return words
+
+
+def _in_front(parts: SplitResult) -> set[str]:
+    """The words whose values stand in front of the question mark."""
+    user, _, hosts = parts.netloc.rpartition("@")
+    name, _, password = user.partition(":")
+    ports = [each.rpartition("]")[2].partition(":")[2] for each in hosts.split(",")]
+    found = {"user": name, "password": password, "host": hosts, "port": "".join(ports)}
+    found["dbname"] = parts.path.removeprefix("/")
+    return {word for word, value in found.items() if value}
 
 
 def _check(word: str, value: str) -> None:
@@ -178,6 +206,8 @@ def _check(word: str, value: str) -> None:
         )
     if not value:
         raise ValueError(f"{word} is empty")
+    if word == "sslrootcert" and value == "system":
+        raise ValueError(_SYSTEM)
     if word in _FILES and not Path(value).is_file():
         raise ValueError(f"{word}: there is no file {value}")
     if word == "target_session_attrs" and value not in _TARGETS:

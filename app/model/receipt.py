@@ -21,6 +21,10 @@ from app.model.status import microseconds, status_key, weight_of
 
 MAX_CACHED_BODY = 1_000
 """Bytes: the content of larger bodies is not cached. iovox's have about 200."""
+MEANINGS_KEPT = 512
+"""Each second brings a few new ones, so that these are of the last minutes: receipts come seconds
+after their time. With 4,096 a process grew over its first half hour.
+"""
 _TOO_DEEP = "The body is not JSON that can be read: it is nested too deeply"
 _Text = TypeVar("_Text", str, str | None)
 _Texts = tuple[str | None, str | None, str | None, str]
@@ -134,7 +138,7 @@ def _receipt(
     return Receipt(arrival, sms_activity_id, content)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=MEANINGS_KEPT)
 def _cached_content(texts: _Texts) -> ReceiptContent | None:
     """The content of these texts for any time of reception that is not before their own; None if
     it depends on that time otherwise.

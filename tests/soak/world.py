@@ -25,7 +25,7 @@ from tests.upgrade.releases import COMPATIBLE, Release, newer
 
 PATIENCE = 90.0
 """Seconds that a client goes on trying."""
-MIB = 1024 * 1024
+MB = 1_000_000
 DATABASE = "dlr"
 
 
@@ -113,7 +113,7 @@ class Replica:
     service: Service
     ledger: Ledger
     looks: list[tuple[float, float, int]] = field(default_factory=list)
-    """Seconds, MiB resident, open descriptors."""
+    """Seconds, MB resident, open descriptors."""
 
     async def start(self, release: Release | None) -> None:
         """None: the release under test, in a fraction of the time."""
@@ -127,10 +127,10 @@ class Replica:
         running = self.service._forked or self.service.process
         assert running is not None
         process = psutil.Process(running.pid)
-        self.looks.append((now, process.memory_info().rss / MIB, process.num_fds()))
+        self.looks.append((now, process.memory_info().rss / MB, process.num_fds()))
 
     def slope(self) -> float:
-        """MiB a minute over the looks, by least squares."""
+        """MB a minute over the looks, by least squares."""
         times = [now / 60 for now, _, _ in self.looks]
         sizes = [size for _, size, _ in self.looks]
         mid, mean = sum(times) / len(times), sum(sizes) / len(sizes)

@@ -55,6 +55,7 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "receipt-devices": ("receipts without each device for speed", ablation.of_receipts),
     "send-devices": ("sends without each of theirs", ablation.of_sends),
     "lookup-devices": ("lookups without each of theirs", ablation.of_lookups),
+    "metrics": ("receipts without metrics and logs", ablation.of_watching),
     "removed-devices": ("which devices were taken out, and why", removed.list_removed),
     "purge": ("purging a big table beside receipts", purge.measure_purge),
     "big": ("lookups and receipts in a small table and a big one", big.compare),

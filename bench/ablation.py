@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from statistics import fmean, median
 
@@ -13,7 +14,7 @@ from bench.lookup import CONNECTIONS
 from bench.measure import Figures
 from bench.population import Population
 from bench.receive import Source
-from bench.report import Section
+from bench.report import Mark, Section
 from bench.send import DELAY, FEW, MANY, behave
 from bench.servers import Server
 from bench.stage import SMALL, Stage, name_of
@@ -78,6 +79,10 @@ DEVICES = (
     Device("frozen_garbage", "lookup", "frozen garbage", 0),
 )
 
+WATCHING = ("metrics_and_logs", "lines_of_steps")
+DEAREST = 0.1
+"""Of a receipt's CPU: what metrics and logs cost at most."""
+
 NOTE = (
     "Each device for speed, switched off by itself: a server of its own in which `bench/plain.py` "
     "does it the plain way, in turns with two of the service as it is, {turns} turns of "
@@ -105,6 +110,26 @@ def of_lookups(stage: Stage) -> Section:
     return _section(stage, "lookup", _lookups)
 
 
+def of_watching(stage: Stage) -> Section:
+    """What metrics and logs cost a receipt.
+
+    Each round has servers of its own: of the same program one process is faster than another, by
+    more than what is measured here.
+    """
+    devices = [one for one in DEVICES if one.journey == "receipt" and one.name in WATCHING]
+    contests = [_receipts(replace(stage, rounds=1), devices) for _ in range(stage.rounds)]
+    together = Contest(
+        {name: [turn for one in contests for turn in one.turns[name]] for name in _names(devices)}
+    )
+    section = _described(stage, "What metrics and logs cost a receipt")
+    section.rows = [*(_row(each, together) for each in devices), _noise(together, "receipt")]
+    share = -_more(devices[0], together, lambda one: one.cpu)
+    section.marks = [
+        Mark("CPU of a receipt, for metrics and logs", share * 100, DEAREST * 100, unit="%")
+    ]
+    return section
+
+
 def _section(
     stage: Stage, journey: str, run: Callable[[Stage, Sequence[Device]], Contest]
 ) -> Section:
@@ -113,8 +138,14 @@ def _section(
         stage.say(f"without {', '.join(each.name for each in some)}")
         contest = run(stage, some)
         rows += [*(_row(each, contest) for each in some), _noise(contest, journey)]
+    section = _described(stage, f"Devices on the way of a {journey}")
+    section.rows = rows
+    return section
+
+
+def _described(stage: Stage, title: str) -> Section:
     return Section(
-        title=f"Devices on the way of a {journey}",
+        title=title,
         note=NOTE.format(
             turns=stage.rounds * TURNS,
             seconds=stage.seconds / TURNS,
@@ -123,7 +154,6 @@ def _section(
             few=FEW,
         ),
         columns=("without", "lines", "more CPU", "of the service", "more p50", "more p99"),
-        rows=rows,
     )
 
 
@@ -212,19 +242,22 @@ def _looking_up(server: Server, population: Population) -> Contender:
 
 def _row(device: Device, contest: Contest) -> list[str]:
     few = ", few" if device.journey == "send" else ""
-
-    def more(figure: Callable[[Figures], float], load: str = "") -> float:
-        names = (device.name, "service", "nothing")
-        turns = zip(*(contest.turns[f"{name}{load}"] for name in names), strict=True)
-        return median(
-            figure(without) / fmean((figure(one), figure(another))) - 1
-            for without, one, another in turns
-        )
-
+    more = partial(_more, device, contest)
     cpu, p50 = more(lambda one: one.cpu), more(lambda one: one.p50, few)
     cells = [cpu, more(lambda one: one.service_cpu), p50, more(lambda one: one.p99, few)]
     what = f"**{device.what}**" if max(cpu, p50) >= WORTH else device.what
     return [what, str(device.lines or ""), *(f"{cell:+.1%}" for cell in cells)]
+
+
+def _more(
+    device: Device, contest: Contest, figure: Callable[[Figures], float], load: str = ""
+) -> float:
+    names = (device.name, "service", "nothing")
+    turns = zip(*(contest.turns[f"{name}{load}"] for name in names), strict=True)
+    return median(
+        figure(without) / fmean((figure(one), figure(another))) - 1
+        for without, one, another in turns
+    )
 
 
 def _noise(contest: Contest, journey: str) -> list[str]:

@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 
 from app.model.fact import Gap, Position
-from app.parts.private_files import open_private
+from app.parts.private_files import UnsafeFileError, open_private
 from app.record.encoding import encode
 from app.record.framing import Damaged, Raw, frame, unframe
 
@@ -136,6 +136,8 @@ class Lock:
 def make_folder(folder: Path) -> None:
     """Make a folder for the journals. Raises OSError, also where it is a link or someone else's."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.is_symlink():
+        raise UnsafeFileError(f"{folder} is a link, which is not followed: remove it")
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         os.fchmod(file, 0o700)

@@ -102,13 +102,15 @@ class Runtime(Components):
         self._run(self.clock_watch.run(), "clock")
         self._run(self._by_the_clock(self.sweeper.run), "sweeper")
         self._run(self._by_the_clock(self.sweeper.run_key_expiry), "idempotency keys")
-        if with_queue:
+        self.wakeups.listen(WEBHOOKS, self.dispatcher.wake)
+        self._run(self._by_the_clock(self.dispatcher.run), "webhooks")
+        self._run(self._by_the_clock(self.dispatcher.renew_leases), "webhook leases")
+        if not with_queue:
+            self.dispatcher.leave_all_but_alarms()
+        else:
             self.wakeups.listen(QUEUE, self.queue.wake)
             self._run(self._by_the_clock(self.queue.run), "queue")
             self.wakeups.listen(EVENTS, self.dispatcher.wake_for_events)
-            self.wakeups.listen(WEBHOOKS, self.dispatcher.wake)
-            self._run(self._by_the_clock(self.dispatcher.run), "webhooks")
-            self._run(self._by_the_clock(self.dispatcher.renew_leases), "webhook leases")
             self._run(self._by_the_clock(self.dispatcher.purge_history), "webhook history")
             self._run(self._by_the_clock(self.retention.run), "retention")
             self._run(self._by_the_clock(self.roller.run), "roll-ups")

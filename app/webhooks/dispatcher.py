@@ -28,6 +28,8 @@ from app.webhooks.targets import Targets
 
 POLL_EVERY = 0.5
 """Seconds between polls without a wake-up: one may be lost, and SQLite's reach no other process."""
+POLL_ALARMS_EVERY = 5.0
+"""The same of a process that delivers alarms alone: those that it raises wake it."""
 MIN_PAUSE = 0.05
 """Seconds between two polls, however many wake-ups come."""
 MAX_DELIVERERS = 2_000
@@ -72,6 +74,12 @@ class Dispatcher:
         self._deliverers: dict[UUID, tuple[Deliverer, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
         self._has_active = True
+        self._poll_every = POLL_EVERY
+
+    def leave_all_but_alarms(self) -> None:
+        """For a process that does not work: that none works is told by no other one."""
+        self._outbox.only_alarms = True
+        self._poll_every = POLL_ALARMS_EVERY
 
     def wake_for_events(self) -> None:
         """There are new events. Costs nothing where no webhook is active."""
@@ -178,7 +186,7 @@ class Dispatcher:
 
     async def _pause(self) -> None:
         await asyncio.sleep(MIN_PAUSE)
-        await wait_for_event(self._wake, POLL_EVERY)
+        await wait_for_event(self._wake, self._poll_every)
         self._wake.clear()
 
 

@@ -54,6 +54,9 @@ class Watched:
             if call.payload["type"] == kind and call.data["alarm"] == name
         ]
 
+    def kinds(self) -> set[str]:
+        return {call.payload["type"] for call in self.receiver.calls}
+
     async def begins(self, name: AlarmName) -> str:
         """Everywhere: returns the words."""
 
@@ -112,19 +115,21 @@ async def test_silence(world: World, capfd: pytest.CaptureFixture[str]) -> None:
 
 async def test_no_worker(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.ops.alarms.rules.DUE_WITHOUT_WORKER", 0.5)
-    async with watched(world, queue_workers=False) as here, AsyncExitStack() as stack:
+    iovox = await world.iovox()
+    async with watched(world, iovox, queue_workers=False) as here, AsyncExitStack() as stack:
+        assert (await here.service.send()).status_code == 201  # its events are a worker's to tell
         queued = await here.service.send(Prefer="respond-async")
         assert queued.status_code == 202
-
-        async def is_up() -> bool:
-            return AlarmName.NO_WORKER in await here.up()
-
-        await until(is_up, "no-worker")
-        assert "dlr worker" in (await here.up())[AlarmName.NO_WORKER]["detail"]
+        assert "dlr worker" in await here.begins(AlarmName.NO_WORKER)
+        assert here.kinds() == {"alarm.began"}
         worker = World(world.database_url, stack)
-        await worker.service(**SETTINGS)
+        await worker.service(iovox, **SETTINGS)
         await here.ends(AlarmName.NO_WORKER)
-        assert here.told("alarm.began", AlarmName.NO_WORKER)
+
+        async def is_told() -> bool:
+            return "message.delivered" in here.kinds()
+
+        await until(is_told, "the worker to tell of the messages")
 
 
 @pytest.mark.parametrize(("hours", "words"), [(1, "ahead of"), (-1, "behind")])

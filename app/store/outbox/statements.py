@@ -16,14 +16,16 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    false,
     func,
     null,
     or_,
     select,
+    true,
     update,
 )
 
-from app.model.webhook import CONTRADICTED, DeliveryState, WebhookState
+from app.model.webhook import ALARM, CONTRADICTED, DeliveryState, WebhookState
 from app.store.column_types import UtcTime
 from app.store.json_arrays import Appended
 from app.store.outbox.attempts import KEPT
@@ -43,10 +45,11 @@ _active = _hooks.state == WebhookState.ACTIVE
 _pending = _outbox.state == DeliveryState.PENDING
 _free = or_(_hooks.lease.is_(None), _hooks.lease == _ours, _hooks.lease_until < _now)
 _held = (_hooks.id == _webhook) & (_hooks.lease == _ours)
+_is_alarm = _outbox.type.startswith(f"{ALARM.lower()}.")
 _of_webhook = (_outbox.webhook_id == _webhook) & _pending
 
 
-def _waiting() -> Select[Any]:
+def _waiting(*, only_alarms: bool = False) -> Select[Any]:
     wanted = select(events.c.id).where(
         events.c.id > _hooks.position,
         or_(_hooks.app.is_(None), events.c.app == _hooks.app),
@@ -60,12 +63,14 @@ def _waiting() -> Select[Any]:
         _outbox.webhook_id == _hooks.id, _pending, _outbox.next_attempt_at <= _now
     )
     has_events = or_(wanted.exists(), newest - _hooks.position > STRIDE)
+    if only_alarms:
+        due, has_events = due.where(_is_alarm), false()
     return select(_hooks.id, has_events, due.exists()).where(
         _active, _free, or_(_hooks.not_before.is_(None), _hooks.not_before <= _now)
     )
 
 
-def _due() -> Select[Any]:
+def _due(*, only_alarms: bool = False) -> Select[Any]:
     earlier = webhook_deliveries.alias("earlier")
     blocked = select(earlier.c.id).where(
         earlier.c.webhook_id == _outbox.webhook_id,
@@ -82,6 +87,7 @@ def _due() -> Select[Any]:
             _outbox.next_attempt_at <= _now,
             _outbox.id.not_in(bindparam("under_way", expanding=True, type_=Uuid())),
             ~blocked.exists(),
+            _is_alarm if only_alarms else true(),
         )
         .order_by(_outbox.next_attempt_at, _outbox.id)
         .limit(bindparam("limit"))
@@ -98,8 +104,8 @@ def events_for(app: str | None, statuses: Collection[str], after: int, until: in
     return query.order_by(events.c.id)
 
 
-WAITING = _waiting()
-DUE = _due()
+WAITING, WAITING_ALARMS = _waiting(), _waiting(only_alarms=True)
+DUE, DUE_ALARMS = _due(), _due(only_alarms=True)
 CLAIM = (
     update(webhooks)
     .where(_hooks.id.in_(_ids), _active, _free)

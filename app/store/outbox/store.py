@@ -46,11 +46,14 @@ class OutboxStore:
     def __init__(self, database: Database, sealer: Sealer | None = None) -> None:
         self._database = database
         self._sealer = sealer or Sealer()
+        self.only_alarms = False
+        """Deliveries of messages' events are left to processes that work."""
 
     async def waiting(self, *, lease: UUID, now: datetime) -> list[Waiting]:
         """The active webhooks that no other process has a lease on."""
         async with self._database.read() as connection:
-            rows = await connection.execute(sql.WAITING, {"ours": lease, "now": now})
+            query = sql.WAITING_ALARMS if self.only_alarms else sql.WAITING
+            rows = await connection.execute(query, {"ours": lease, "now": now})
             return [Waiting(row[0], bool(row[1]), bool(row[2])) for row in rows]
 
     async def claim(
@@ -91,6 +94,8 @@ class OutboxStore:
 
         Returns whether there may be more that fit.
         """
+        if self.only_alarms:
+            return False
         async with self._database.write() as connection:
             held = await connection.execute(sql.POSITION, {"webhook": webhook_id, "ours": lease})
             row = held.one_or_none()
@@ -123,7 +128,8 @@ class OutboxStore:
         """
         values = {"webhook": webhook_id, "now": now, "limit": limit, "under_way": [*under_way]}
         async with self._database.read() as connection:
-            return [delivery_of(row) for row in await connection.execute(sql.DUE, values)]
+            query = sql.DUE_ALARMS if self.only_alarms else sql.DUE
+            return [delivery_of(row) for row in await connection.execute(query, values)]
 
     async def record(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -90,15 +91,18 @@ def _of_reports(reports: list[Report], marks: Callable[[str], list[str]]) -> Ite
     receiving = [one for one in reports if one.receives]
     if not receiving:
         yield Finding("processes", "No process takes receipts", "start `dlr serve`")
-    for one in receiving:
-        if one.secrets and not set(marks(one.salt)) & set(one.secrets):
-            yield Finding(
-                "secret",
-                f"A process on {one.host} does not know the secret of these settings: it refuses "
-                "their receipts",
-                "give all replicas the same DLR_CALLBACK_URL_HEADERS, and the former value in "
-                "DLR_CALLBACK_PREVIOUS_SECRETS",
-            )
+    strangers = Counter(
+        one.host for one in receiving if one.secrets and not set(marks(one.salt)) & set(one.secrets)
+    )
+    for host, number in strangers.items():
+        who = "A process" if number == 1 else f"Each of {number} processes"
+        yield Finding(
+            "secret",
+            f"{who} on {host} does not know the secret of these settings, and refuses their "
+            "receipts",
+            "give all replicas the same DLR_CALLBACK_URL_HEADERS, and the former value in "
+            "DLR_CALLBACK_PREVIOUS_SECRETS",
+        )
     for one in reports:
         if abs(one.clock_ahead) > CLOCK_OFFSET:
             yield Finding(

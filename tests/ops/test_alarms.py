@@ -117,7 +117,7 @@ async def test_no_worker(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.ops.alarms.rules.DUE_WITHOUT_WORKER", 0.5)
     iovox = await world.iovox()
     async with watched(world, iovox, queue_workers=False) as here, AsyncExitStack() as stack:
-        assert (await here.service.send()).status_code == 201  # its events are a worker's to tell
+        await here.service.send()  # its events are a worker's to tell
         queued = await here.service.send(Prefer="respond-async")
         assert queued.status_code == 202
         assert "dlr worker" in await here.begins(AlarmName.NO_WORKER)

@@ -35,8 +35,7 @@ SENDS = float(os.environ.get("SOAK_SENDS", "5"))
 SLOPE = 0.05
 """MB a minute, over the last half of a long run."""
 FLAT_AFTER = 30
-"""Minutes: a process grows for some of them, until its caches and heap are as large as they get. In
-a run of 5 the last half still has 0.6 MB a minute."""
+"""Minutes: at first a process grows, until its caches and heap are as large as they get."""
 LOOKS = 60
 """At each process, over the last half: one by itself is off by what is under way just then."""
 MORE_DESCRIPTORS = 25

@@ -163,11 +163,12 @@ def _some(devices: Sequence[Device]) -> Iterator[list[Device]]:
         yield some
 
 
-def _without(url: str, extra: dict[str, str] | None = None) -> Callable[[str], Server]:
+def _without(
+    url: str, extra: dict[str, str] | None = None, *, args: Sequence[str] = ()
+) -> Callable[[str], Server]:
     def start(name: str) -> Server:
-        if name == "service":
-            return servers.serve(url, extra=extra)
-        return servers.serve(url, extra=extra, without=name)
+        without = None if name == "service" else name
+        return servers.serve(url, extra=extra, args=args, without=without)
 
     return start
 
@@ -184,7 +185,8 @@ def _receipts(stage: Stage, devices: Sequence[Device]) -> Contest:
     seconds = (stage.rounds * stage.seconds + WARM_UP) * len(names)
     source = Source.of_newest(int(seconds * FASTEST / 2) + (turns + 1) * len(names) * 1024)
     data.submit_all(stage.postgres, database, source.first, source.known or 0)
-    start = _without(stage.postgres.url(database))
+    # Of what is no receipt's work, such as roll-ups, the first server would do all, for the others.
+    start = _without(stage.postgres.url(database), args=["--no-workers"])
 
     def contender(server: Server) -> Contender:
         return Contender(server, lambda seconds: source.job(server.port, seconds), source.sent)

@@ -27,7 +27,7 @@ from tests.send.test_send import (
     test_accepted,
     test_refused_by_iovox_in_its_own_words,
 )
-from tests.send.world import Iovox, Service, World, to
+from tests.send.world import Iovox, Service, World, to, until
 
 __all__ = [
     "iovox",
@@ -74,5 +74,11 @@ async def test_of_many_at_once_by_two_replicas_none_meets_anothers_statements(
     async with AsyncExitStack() as stack:
         other = await World(shared_url, stack).service(iovox, **POOLED)
         answers = await asyncio.gather(*(each.send() for each in (service, other) * 75))
-        assert {answer.status_code for answer in answers} == {201}
+        # 202 is for those that found all connections to iovox taken
+        assert {answer.status_code for answer in answers} <= {201, 202}
+
+        async def all_accepted() -> bool:
+            return bool((await iovox.counts())["accepted"] >= 150)
+
+        await until(all_accepted, "150 texts", patience=15, every=0.1)
         assert (await iovox.counts())["accepted"] == 150

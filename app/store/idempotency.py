@@ -95,7 +95,7 @@ async def _erased(
         select(*both)
         .where(tuple_(*both).in_(names), idempotency_keys.c.created_at >= now - KEPT)
         .order_by(*both)
-        .with_for_update(read=True)
+        .with_for_update(key_share=True)  # which `on conflict` takes: two cannot hold a weaker one
     )
     found = {(row.app, row.key) for row in await connection.execute(claimed)} if names else set()
     return found & {(key.app, key.erased_key) for key in keys}

@@ -67,7 +67,8 @@ _NEXT = len(COLUMNS) + 1
 # Of several messages with one key the first claims it, unless it was used before; the others are
 # not recorded. Keys are claimed in their order, so that two batches never deadlock, and the event
 # lock comes last, as everywhere. A key that was used and erased since has another name (``r``); an
-# erasure that is not committed yet is waited for by the lock, and then the new name is read.
+# erasure that is not committed yet is waited for by the lock, and then the new name is read. The
+# lock is the one that `on conflict` takes: a weaker one, which two hold, neither could raise.
 RECORD = f"""
 with b as materialized (
   select * from unnest({_ARRAYS}, ${_NEXT}::text[], ${_NEXT + 1}::text[], ${_NEXT + 2}::bytea[],
@@ -77,7 +78,7 @@ r as materialized (
   select i.app, i.key from b join idempotency_keys i
     on i.app = b.asking and i.key = any(array[b.key, b.erased_key])
   where i.created_at >= ${_NEXT + 5}::timestamptz
-  order by i.app, i.key for share of i),
+  order by i.app, i.key for no key update of i),
 k as (
   insert into idempotency_keys (app, key, fingerprint, created_at, message_id)
   select distinct on (asking, key) asking, key, fingerprint, ${_NEXT + 4}::timestamptz, id

@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 locks = "nothing that exists: makes tables"
-loses = "nothing: the roll-ups are counted from the messages"
+loses = None  # the roll-ups are counted from the messages
 
 _time = sa.DateTime(timezone=True)
 

@@ -17,7 +17,7 @@ branch_labels = None
 depends_on = None
 
 locks = "events and evidence_logs: adds a column to each"
-loses = "which receipt an event is of"
+loses = None  # what the log has not read yet waits by rows again
 
 _TYPE = """
 create type arrived_receipt as (

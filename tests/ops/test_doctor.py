@@ -312,7 +312,8 @@ async def alone(database: Database, report: Report | None) -> None:
 
 async def alarmed(database: Database) -> None:
     up = {AlarmName.SILENCE: "no receipt has come for 3 h"}
-    await OperationsStore(database).conclude(1, {}, up, now=utc_now())
+    later_than_any = 10**9  # a service has had its turns there
+    await OperationsStore(database).conclude(later_than_any, {}, up, now=utc_now())
 
 
 async def held(database: Database) -> None:

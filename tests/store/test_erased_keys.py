@@ -88,6 +88,17 @@ async def test_a_key_that_is_erased_is_still_used(database: Database, add: Add) 
 
 
 @both_ways
+async def test_many_repetitions_at_one_time_wait_for_each_other(
+    database: Database, add: Add
+) -> None:
+    """None is a deadlock: what each locks of a claim that is there is what it locks of its own."""
+    store, first = MessageStore(database), message()
+    assert await add(store, first, claim_of(first))
+    again = [message() for _ in range(12)]
+    assert not any(await asyncio.gather(*(add(store, one, claim_of(one)) for one in again)))
+
+
+@both_ways
 async def test_other_apps_and_other_days_are_free(database: Database, add: Add) -> None:
     store = MessageStore(database)
     first, theirs, next_day = message(), message(), message()

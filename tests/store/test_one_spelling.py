@@ -50,6 +50,7 @@ async def bring_along(database: Database) -> None:
     async with database.write() as connection:
         await connection.run_sync(lambda sync: command.downgrade(config(sync), "0003_telling"))
     await migrate(database)
+    database.drop_idle()  # as a service does: a type that is made anew has another number
 
 
 async def rows(database: Database, table: Any) -> list[dict[str, Any]]:
@@ -75,6 +76,8 @@ async def test_nothing_to_do_changes_nothing(before: Database) -> None:
     await ReceiptStore(before).add([spelt(SID, "DELIVERED", 5), spelt("AbC", "FAILED", 1)], [])
     tables = (messages, deliveries, receipts, events)
     was = [await rows(before, table) for table in tables]
+    for event in was[-1]:
+        event["digest"] = None  # a later migration adds it, and waits for the log otherwise
     await bring_along(before)
     assert [await rows(before, table) for table in tables] == was
     assert await differences(before) == []

@@ -112,8 +112,9 @@ def create_app(settings: Settings) -> Service:
     add_error_handlers(app, has_docs=settings.docs)
     if settings.cors_origins:
         add_cors(app, settings.cors_origins.split(","))
-    # In the order of their traffic: the routes before one are matched as well.
-    for router in (send, lookup):
+    # In the order of their traffic: the routes before one are matched as well, which costs 0.6 µs
+    # each; a lookup is the cheapest request.
+    for router in (lookup, send):
         app.router.routes.extend(router.routes)
     for router in (feed, webhooks, rejected, record, evidence, alarms, health):
         app.include_router(router)

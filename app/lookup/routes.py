@@ -68,6 +68,44 @@ _MESSAGE: Responses = {
 
 
 @router.get(
+    f"/v1/messages/{{id:{ANY_MESSAGE_ID}}}",
+    summary="Look up one message",
+    response_model=Message,
+    responses=_MESSAGE | problems(NotFound),
+)
+async def look_up_message(
+    id: Annotated[str, Path(description="Ours, or iovox's `sms_activity_id`")],
+    query: Annotated[WaitQuery, Query()],
+    caller: ReadCaller,
+    request: Request,
+    if_none_match: Annotated[
+        str | None,
+        Header(
+            alias="If-None-Match",
+            description="The `ETag` of your copy: 304 while it is current",
+        ),
+    ] = None,
+) -> Response:
+    """By our id or by iovox's, with its whole history."""
+    if if_none_match is not None:  # of several lines of the header the framework takes one
+        if_none_match = ", ".join(request.headers.getlist("If-None-Match"))
+    lookups: Lookups = request.app.state.lookups  # as a dependency it costs 6 % of a lookup
+    texts = _shows_texts(query, caller)
+    record = await lookups.find(id, caller.sees)
+    if caller.is_person:
+        revealed = texts and caller.hides_texts
+        auditor: Auditor = request.app.state.auditor
+        await auditor.looked(actor_of(request), _ids([record]), revealed=revealed)
+    response = _message(lookups.description(record, texts=texts), if_none_match)
+    if query.wait and not record.final and (if_none_match is None or response.status_code == 304):
+        await lookups.wait_for_change(record, query.wait, caller=caller.key_id)
+        await require_valid_key(request)  # it may have been revoked meanwhile
+        record = await lookups.find(id, caller.sees)
+        response = _message(lookups.description(record, texts=texts), if_none_match)
+    return response
+
+
+@router.get(
     "/v1/messages",
     summary="List messages, newest first",
     response_model=MessagePage,
@@ -129,44 +167,6 @@ async def look_up_messages(
         await auditor.looked(actor_of(request), _ids(records), revealed=revealed)
     messages = await lookups.descriptions(records, texts=texts)
     return FoundMessages(messages=messages, not_found=not_found)
-
-
-@router.get(
-    f"/v1/messages/{{id:{ANY_MESSAGE_ID}}}",
-    summary="Look up one message",
-    response_model=Message,
-    responses=_MESSAGE | problems(NotFound),
-)
-async def look_up_message(
-    id: Annotated[str, Path(description="Ours, or iovox's `sms_activity_id`")],
-    query: Annotated[WaitQuery, Query()],
-    caller: ReadCaller,
-    request: Request,
-    if_none_match: Annotated[
-        str | None,
-        Header(
-            alias="If-None-Match",
-            description="The `ETag` of your copy: 304 while it is current",
-        ),
-    ] = None,
-) -> Response:
-    """By our id or by iovox's, with its whole history."""
-    if if_none_match is not None:  # of several lines of the header the framework takes one
-        if_none_match = ", ".join(request.headers.getlist("If-None-Match"))
-    lookups: Lookups = request.app.state.lookups  # as a dependency it costs 6 % of a lookup
-    texts = _shows_texts(query, caller)
-    record = await lookups.find(id, caller.sees)
-    if caller.is_person:
-        revealed = texts and caller.hides_texts
-        auditor: Auditor = request.app.state.auditor
-        await auditor.looked(actor_of(request), _ids([record]), revealed=revealed)
-    response = _message(lookups.description(record, texts=texts), if_none_match)
-    if query.wait and not record.final and (if_none_match is None or response.status_code == 304):
-        await lookups.wait_for_change(record, query.wait, caller=caller.key_id)
-        await require_valid_key(request)  # it may have been revoked meanwhile
-        record = await lookups.find(id, caller.sees)
-        response = _message(lookups.description(record, texts=texts), if_none_match)
-    return response
 
 
 @router.get("/v1/stats", summary="Count messages", responses=problems())

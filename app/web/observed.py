@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from fastapi.telemetry import TelemetryConfig
@@ -94,7 +94,7 @@ def _label_of(path: str) -> str:
 
 def _identify(scope: Scope) -> Headers:
     """Put the request's id and its trace into the log's context; returns them as headers."""
-    request_id, identity = uuid4().hex.encode(), []
+    request_id, identity = token_hex(16).encode(), []
     for name, value in scope["headers"]:
         if name == REQUEST_ID and is_request_id(value):
             request_id = value

@@ -18,6 +18,8 @@ from pydantic import BaseModel
 
 CONNECTIONS = 8
 """Database connections, as many as the service has."""
+KEPT_IDLE = 2
+"""Seconds for a connection to iovox, as the service's. One that iovox just closes is a 500."""
 
 
 @asynccontextmanager
@@ -25,7 +27,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     url = os.environ["BENCH_DATABASE_URL"].replace("+asyncpg", "")
     async with (
         asyncpg.create_pool(url, min_size=CONNECTIONS, max_size=CONNECTIONS) as pool,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_IDLE)
+        ) as session,
     ):
         await pool.execute(
             "create table if not exists forwarded (id uuid primary key, origin text, "

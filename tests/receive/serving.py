@@ -84,12 +84,13 @@ def serve(database_url: str, *, port: int | None = None, **more: str) -> Service
 
 
 @contextmanager
-def serving_a_copy(template: Path, folder: Path) -> Iterator[Service]:
+def serving_a_copy(template: Path, folder: Path, *, failed_logins: int = 60) -> Iterator[Service]:
     """A server on a copy of an SQLite database. No iovox listens: a send that is understood is
     queued, and that is all.
     """
     shutil.copytree(template, folder, dirs_exist_ok=True)
-    service = serve(f"sqlite:///{folder / 'dlr.db'}", DLR_LOG_LEVEL="warning")
+    url = f"sqlite:///{folder / 'dlr.db'}"
+    service = serve(url, DLR_LOG_LEVEL="warning", DLR_FAILED_LOGINS=str(failed_logins))
     with service.process:
         yield service
 

@@ -50,8 +50,7 @@ def run_stamp() -> str:
     async def stamp(database: Database) -> str:
         reader = EvidenceReader(database)
         log = _log(database, reader, KnownCheckpoints(settings.spool_dir), keys)
-        logs = await reader.logs()
-        newest = await reader.newest_checkpoint(logs[-1].id) if logs else None
+        _, newest = await reader.newest()
         if newest is None:
             raise NotFound("There is no checkpoint yet")
         newest = await log.show(newest)

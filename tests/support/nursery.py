@@ -23,7 +23,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ("app.cli.serve", "app.cli.simulator", "app.main", "app.server.protocol", "uvloop")
+PRELOADED = (
+    "app.cli.serve",
+    "app.cli.simulator",
+    "app.main",
+    "app.server.complete_posts",
+    "uvloop",
+)
 PATIENCE = 60.0
 
 

@@ -34,8 +34,6 @@ AT_ONCE = 5_000
 """Receipts, and events, in one transaction."""
 SIGNED_EVERY = timedelta(hours=1)
 """While there is anything new."""
-NOT_MORE_OFTEN_THAN = timedelta(seconds=1)
-"""Checkpoints that callers ask for."""
 ROLLED_BACK = "the database was rolled back behind a checkpoint"
 DISK_GONE = "the disk with the log's checkpoints is gone"
 
@@ -287,10 +285,14 @@ class EvidenceLog:
         tiles = Tiles(await turn.tiles(current.id, places))
         changed = tiles.append(current.size, leaves)
         size = current.size + len(leaves)
-        root = root_hash(size, tiles.node)
-        await turn.append(current, facts, changed, root=root, waiting=waiting)
-        position = waiting.position if waiting else current.position
-        return LogRow(current.id, current.origin, current.began_at, None, size, root, position)
+        longer = replace(
+            current,
+            size=size,
+            root=root_hash(size, tiles.node),
+            position=waiting.position if waiting else current.position,
+        )
+        await turn.append(longer, facts, changed, told=waiting.told if waiting else ())
+        return longer
 
     def _signers(self, origin: str) -> list[SigningKey]:
         """The keys under the origin's name, which is that of the log and not of a key."""

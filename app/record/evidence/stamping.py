@@ -40,8 +40,7 @@ class Stamper:
         loop = asyncio.get_running_loop()
         if loop.time() < self._not_before:
             return True
-        logs = await self._reader.logs()
-        newest = await self._reader.newest_checkpoint(logs[-1].id) if logs else None
+        _, newest = await self._reader.newest()
         if newest is None or newest.stamp is not None:
             return True
         try:

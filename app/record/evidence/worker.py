@@ -78,9 +78,9 @@ class EvidenceWorker:
         return await self._log.append()
 
     async def _sign(self) -> bool:
-        logs = await self._reader.logs()
-        if logs:
-            self._metrics.evidence_size.set(logs[-1].size)
+        current, _ = await self._reader.newest()
+        if current is not None:
+            self._metrics.evidence_size.set(current.size)
         if await self._log.is_due():
             await self._log.sign()
         return True

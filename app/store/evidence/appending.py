@@ -178,23 +178,22 @@ class Turn:
         facts: Sequence[NewFact],
         tiles: Mapping[Place, bytes],
         *,
-        root: bytes,
-        waiting: Waiting | None,
+        told: Sequence[ToldFact],
     ) -> None:
-        """Store facts behind the last one of ``log`` and the ``leaves`` of what waited."""
+        """Store facts, and ``log`` as it is with them. ``told``: those that they were made of."""
         if facts:
             await insert_facts(self._connection, facts)
         await self._save_tiles(log.id, tiles)
-        if waiting:
-            await forget_what_is_gone(self._connection, waiting.told)
-        size = log.size + len(facts)
-        position = log.position
-        if waiting:
-            size, position = size + len(waiting.leaves), waiting.position
+        await forget_what_is_gone(self._connection, told)
         await self._connection.execute(
             update(evidence_logs)
             .where(evidence_logs.c.id == log.id)
-            .values(size=size, root=root, position=position, receipts_position=position)
+            .values(
+                size=log.size,
+                root=log.root,
+                position=log.position,
+                receipts_position=log.position,
+            )
         )
 
     async def _save_tiles(self, log: int, tiles: Mapping[Place, bytes]) -> None:

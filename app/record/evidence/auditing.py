@@ -114,7 +114,7 @@ class Auditor:
             self._doubtful += [row for row, _ in await self._compare_rows(rows)]
             if len(self._doubtful) >= AT_ONCE:
                 await self._look_again()
-            tiles |= tree.append(index - len(rows), hashes)
+            tiles |= tree.append(index - len(rows), b"".join(hashes))
         self._ends[log.id] = index
         if index < log.size:
             self._find_gap(log, index, log.size)

@@ -22,7 +22,7 @@ from app.record.evidence.disk import KnownCheckpoints
 from app.record.evidence.facts import OF_REMOVALS, OF_THE_LOG
 from app.record.evidence.form import canonical_text
 from app.record.evidence.gathering import facts_of, writer_of
-from app.record.evidence.merkle import EMPTY_ROOT, root_hash
+from app.record.evidence.merkle import EMPTY_ROOT, HASH_SIZE, root_hash
 from app.record.evidence.note import SigningKey, VerifierKey, sign
 from app.record.evidence.tiles import Place, Tiles, edge, needed
 from app.record.evidence.witnesses import Witnesses
@@ -273,18 +273,18 @@ class EvidenceLog:
         return await self._write(turn, new, writer.leaves, None)
 
     async def _append_waiting(self, turn: Turn, current: LogRow, waiting: Waiting) -> LogRow:
-        behind = replace(current, size=current.size + len(waiting.leaves))
+        behind = replace(current, size=current.size + len(waiting.leaves) // HASH_SIZE)
         facts = await facts_of(turn, behind, waiting)
         return await self._write(turn, current, facts, waiting)
 
     async def _write(
         self, turn: Turn, current: LogRow, facts: Sequence[NewFact], waiting: Waiting | None
     ) -> LogRow:
-        leaves = [*(waiting.leaves if waiting else ()), *(fact.hash for fact in facts)]
+        leaves = (waiting.leaves if waiting else b"") + b"".join(fact.hash for fact in facts)
         places: list[Place] = edge(current.size)
         tiles = Tiles(await turn.tiles(current.id, places))
         changed = tiles.append(current.size, leaves)
-        size = current.size + len(leaves)
+        size = current.size + len(leaves) // HASH_SIZE
         longer = replace(
             current,
             size=size,

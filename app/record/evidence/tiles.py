@@ -6,7 +6,7 @@ L. A tile only ever grows, so a tree of an earlier size is read from the same ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from app.record.evidence.merkle import HASH_SIZE, NodeReader, parent_hash
@@ -14,6 +14,8 @@ from app.record.evidence.merkle import HASH_SIZE, NodeReader, parent_hash
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
 PAIR = 2 * HASH_SIZE
+TILE_SIZE = WIDTH * HASH_SIZE
+"""Bytes of a tile that is complete."""
 
 Place = tuple[int, int]
 """Level and index of a tile."""
@@ -34,23 +36,21 @@ class Tiles:
             raise KeyError(place)
         return _root(hashes)
 
-    def append(self, size: int, hashes: Sequence[bytes]) -> dict[Place, bytes]:
-        """Add leaves to a tree of ``size`` whose ``edge`` is known; the tiles that have changed."""
-        changed: dict[Place, bytearray] = {}
-        for count, leaf in enumerate(hashes, start=size):
-            level, index, hash_ = 0, count, leaf
-            while True:
-                place = (level, index // WIDTH)
-                if place not in changed:
-                    changed[place] = bytearray(self._known.get(place, b""))
-                tile = changed[place]
-                tile += hash_
-                if (index + 1) % WIDTH:
-                    break
-                level, index, hash_ = level + 1, index // WIDTH, _root(bytes(tile))
-        found = {place: bytes(tile) for place, tile in changed.items()}
-        self._known |= found
-        return found
+    def append(self, size: int, leaves: bytes) -> dict[Place, bytes]:
+        """Add leaves, by their hashes one behind the other, to a tree of ``size`` whose ``edge`` is
+        known; the tiles that have changed.
+        """
+        changed: dict[Place, bytes] = {}
+        level, count, hashes = 0, size, leaves
+        while hashes:
+            first = count // WIDTH
+            row = self._known.get((level, first), b"") + hashes
+            tiles = [row[at : at + TILE_SIZE] for at in range(0, len(row), TILE_SIZE)]
+            changed |= {(level, index): tile for index, tile in enumerate(tiles, start=first)}
+            hashes = b"".join(_root(tile) for tile in tiles if len(tile) == TILE_SIZE)
+            level, count = level + 1, first
+        self._known |= changed
+        return changed
 
 
 def edge(size: int) -> list[Place]:

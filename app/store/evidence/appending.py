@@ -62,12 +62,12 @@ _BEGIN = text(
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What the log did not have yet. ``leaves`` are appended: the hashes of facts of receipts. Not
-    so are the other ``receipts``, the facts that were ``told`` of, and what there may be of
-    ``messages`` in events up to ``position``.
+    """What the log did not have yet. ``leaves`` are appended: hashes of facts of receipts, one
+    behind the other. Not so are the other ``receipts``, the facts that were ``told`` of, and what
+    there may be of ``messages`` in events up to ``position``.
     """
 
-    leaves: Sequence[bytes]
+    leaves: bytes
     receipts: Sequence[ReceiptRow]
     told: Sequence[ToldFact]
     messages: Collection[UUID]

@@ -72,7 +72,7 @@ async def take_events(
     return Taken(
         events=len(rows),
         position=rows[-1].id if rows else log.position,
-        leaves=(),
+        leaves=b"",
         messages={row.message_id for row in rows},
         receipts=[(row.sms_activity_id, row.digest) for row in rows if row.digest is not None],
     )

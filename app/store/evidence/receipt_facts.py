@@ -14,7 +14,6 @@ from uuid import UUID
 
 RANDOM_SIZE = 64
 """Random bytes for each fact: nonce and salt."""
-HASH_SIZE = 32
 
 
 class Taken(NamedTuple):
@@ -23,8 +22,8 @@ class Taken(NamedTuple):
     events: int
     position: int
     """Of the last one."""
-    leaves: Sequence[bytes]
-    """The hashes of the facts that are appended by now, in the order of their indices."""
+    leaves: bytes
+    """The hashes of the facts that are appended by now, one behind the other."""
     messages: Collection[UUID]
     """Those of which the log may lack something else than receipts."""
     receipts: Sequence[tuple[str, bytes]]
@@ -103,6 +102,5 @@ async def write_receipts(
     events, last, hashes, messages, names, digests = await driver.fetchrow(
         WRITE_RECEIPTS, position, limit, log, size, origin, random
     )
-    leaves = [hashes[at : at + HASH_SIZE] for at in range(0, len(hashes or b""), HASH_SIZE)]
     receipts = list(zip(names or (), digests or (), strict=True))
-    return Taken(events, last or position, leaves, messages or (), receipts)
+    return Taken(events, last or position, hashes or b"", messages or (), receipts)

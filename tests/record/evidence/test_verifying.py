@@ -79,7 +79,7 @@ def test_the_vectors_of_the_page() -> None:
     commitment = second_verifier.h(b"\x01" * 32, b"Hello there").hex()
     assert commitment in PAGE
     tree = Tiles({})
-    tree.append(0, [leaf_hash(text) for text in (b"a", b"b", b"c")])
+    tree.append(0, b"".join(leaf_hash(text) for text in (b"a", b"b", b"c")))
     assert root_hash(3, tree.node).hex() in PAGE
 
 
@@ -185,7 +185,7 @@ def anew(keep: Callable[[list[Json]], list[Json]], signer: SigningKey = OURS) ->
     document = json.loads(EXAMPLE)
     entries = keep(document["facts"])
     tree = Tiles({})
-    tree.append(0, [leaf_hash(canonical(entry["fact"]).encode()) for entry in entries])
+    tree.append(0, b"".join(leaf_hash(canonical(entry["fact"]).encode()) for entry in entries))
     size = len(entries)
     for index, entry in enumerate(entries):
         proof = inclusion_proof(index, size, tree.node)

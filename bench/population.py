@@ -141,13 +141,13 @@ def populate(
     ]
     if receipts >= BULKY:
         fill(postgres, database, fillings, say)
-        say("counting roll-ups")
-        asyncio.run(_roll(postgres.url(database)))
     else:
         for filling in fillings:
             for statement in filling.statements:
                 postgres.execute(statement, database=database)
         settle(postgres, database)
+    say("counting roll-ups")
+    asyncio.run(_roll(postgres.url(database)))
     warm(postgres, database)
     scopes = ("--scope", "read")
     key = servers.dlr(["keys", "create", traffic.APP, *scopes], postgres.url(database))

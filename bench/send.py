@@ -26,21 +26,24 @@ between the turns: that measures connecting.
 SLOWLY = 450.0
 """Requests a second, about as many as the few callers send."""
 DELAY = 0.1
-"""Seconds that the simulated iovox takes to answer."""
+"""Seconds that the simulated iovox takes to answer, on average."""
+JITTER = 0.03
+"""Seconds earlier or later. Where each answer takes exactly as long, callers fall in step within a
+second: their messages come in bursts, and each waits for the CPU of all.
+"""
 
 NOTE = (
     "Callers that each wait for their answer, and a simulated iovox (a process of its own, whose "
-    "CPU is not counted) that answers after {delay:g} ms and sends no receipts. Directly: the same "
-    "load on the simulator without the service. What the service adds is the difference of the "
-    "two. The {few} callers start within {delay:g} ms, one after the other; in step: at one "
-    "instant, after which their messages go on coming in bursts, since iovox takes exactly as long "
-    "for each. (b) validates the same body and does nothing; (d) also records it, forwards it and "
+    "CPU is not counted) that answers after {delay:g} ms, up to {jitter:g} ms more or less, and "
+    "sends no receipts. Directly: the same load on the simulator without the service. What the "
+    "service adds is the difference of the two. Callers start within {delay:g} ms, one after the "
+    "other. (b) validates the same body and does nothing; (d) also records it, forwards it and "
     "notes the answer, without key, deadline or batch: what the libraries alone cost. At few "
     "requests a second each costs more CPU, whoever answers (compare the two rows of (b)), so CPU "
-    "is compared where both have "
-    "as much to do as they can: {many} callers here, {few} at (b). Messages go to a thousand "
-    "numbers, which are remembered. Medians of {turns} turns of {seconds:g} s, the contenders one "
-    "after the other in each, and of the differences and ratios in each turn."
+    "is compared where both have as much to do as they can: {many} callers here, {few} at (b). "
+    "Messages go to a thousand numbers, which are remembered. Medians of {turns} turns of "
+    "{seconds:g} s, the contenders one after the other in each, and of the differences and ratios "
+    "in each turn."
 )
 
 
@@ -74,8 +77,6 @@ def measure_send(stage: Stage) -> Section:
         "slow noop": to_noop(FEW, rate=SLOWLY),
         "direct": to_iovox(FEW, spread=DELAY),
         "service": to_service(FEW, spread=DELAY),
-        "direct in step": to_iovox(FEW),
-        "service in step": to_service(FEW),
     }
     began = datetime.now(UTC)
     contest = in_turns(stage, contenders)
@@ -107,9 +108,10 @@ def _load(server: Server, source: str, options: dict[str, object], *, status: in
 
 def behave(iovox: Server) -> None:
     """Set the simulator's knobs."""
+    behaviour = {"answer_delay": DELAY, "answer_jitter": JITTER, "receipts": False}
     request = urllib.request.Request(
         f"http://127.0.0.1:{iovox.port}/_simulator/behaviour",
-        data=json.dumps({"answer_delay": DELAY, "receipts": False}).encode(),
+        data=json.dumps(behaviour).encode(),
         headers={"Content-Type": "application/json"},
     )
     without_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -126,12 +128,9 @@ def _section(stage: Stage, contest: Contest) -> Section:
         "slow noop": f"(b) at {SLOWLY:g} requests/s",
         "direct": f"the simulator directly, {FEW} callers",
         "service": f"this service, {FEW} callers",
-        "direct in step": f"the simulator directly, {FEW} in step",
-        "service in step": f"this service, {FEW} in step",
     }
     rows = [[names[name], *_figures(name, figures)] for name, figures in found.items()]
     apart = _added(contest, "service", "direct")
-    in_step = _added(contest, "service in step", "direct in step")
     cpu = contest.of_pairs("full", "noop", lambda ours, noop: ours.service_cpu / noop.service_cpu)
     return Section(
         title="Sending through a simulated iovox",
@@ -139,6 +138,7 @@ def _section(stage: Stage, contest: Contest) -> Section:
             few=FEW,
             many=MANY,
             delay=DELAY * 1e3,
+            jitter=JITTER * 1e3,
             turns=stage.rounds * TURNS,
             seconds=stage.seconds / TURNS,
         ),
@@ -146,7 +146,6 @@ def _section(stage: Stage, contest: Contest) -> Section:
         rows=[
             *rows,
             ["what the service adds", "", *_cells(apart), "", ""],
-            ["what it adds in step", "", *_cells(in_step), "", ""],
         ],
         marks=[
             Mark("added latency, p50", apart[0], 5, unit="ms"),

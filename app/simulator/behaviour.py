@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ class Behaviour:
 
     answer_delay: float = 0.0
     """Seconds from reading a send to its response."""
+    answer_jitter: float = 0.0
+    """Seconds by which a response comes earlier or later than that, at random."""
     receipt_delay: float = 0.2
     """Seconds before a message's first receipt, and between one receipt and the next."""
     event_spacing: float = 1.0
@@ -47,6 +50,11 @@ class Behaviour:
                 setattr(self, name, value)
         return errors
 
+    def time_to_answer(self) -> float:
+        """Seconds from reading a send to its response, this time."""
+        jitter = random.uniform(-self.answer_jitter, self.answer_jitter)  # noqa: S311  # nosec B311
+        return max(0.0, self.answer_delay + jitter)
+
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -68,6 +76,7 @@ _Rule = tuple[Callable[[Any], bool], str]
 _WAIT: _Rule = (_seconds, f"must be seconds, 0 to {_MAX_SECONDS:g}")
 _RULES: dict[str, _Rule] = {
     "answer_delay": _WAIT,
+    "answer_jitter": _WAIT,
     "receipt_delay": _WAIT,
     "event_spacing": _WAIT,
     "withheld": _WAIT,

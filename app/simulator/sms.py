@@ -89,10 +89,10 @@ class SmsEndpoint:
             submission = self._validate(scope, body)
             entry, scenario = self._accept(submission, body)
         except RefusalError as error:
-            await asyncio.sleep(self._behaviour.answer_delay)
+            await asyncio.sleep(self._behaviour.time_to_answer())
             return refused(error.faults)
         slow = SLOW if self._occurs("slow") else 0
-        await asyncio.sleep(self._behaviour.answer_delay + slow)
+        await asyncio.sleep(self._behaviour.time_to_answer() + slow)
         return await self._respond(entry, scenario)
 
     def _validate(self, scope: Scope, body: bytes) -> Submission:

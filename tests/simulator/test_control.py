@@ -145,6 +145,13 @@ def test_wrong_behaviour_is_refused_at_the_start_too() -> None:
         Behaviour(answer_delay=-1)
 
 
+def test_jitter_makes_answers_come_earlier_and_later_but_never_before_now() -> None:
+    times = [Behaviour(answer_delay=1.0, answer_jitter=0.5).time_to_answer() for _ in range(200)]
+    assert all(0.5 <= time <= 1.5 for time in times)
+    assert min(times) < 0.8 < 1.2 < max(times)
+    assert min(Behaviour(answer_jitter=0.5).time_to_answer() for _ in range(100)) == 0
+
+
 OUTAGES = [("429", 429), ("500", 500), ("bare-500", 500), ("502", 502), ("503", 503), ("504", 504)]
 
 

@@ -61,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if words is None else words
     os.umask(0o077)  # what it writes holds texts and numbers: a database, a spool, a journal
     if words and words[0] in READ_SECRETS_AGAIN:
-        hangups.hold()
+        hangups.block()
     try:
         " ".join(words).encode()
     except UnicodeEncodeError:

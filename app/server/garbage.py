@@ -1,8 +1,8 @@
-"""Collects garbage when there is little to do, so that it does not have to be done beside receipts.
+"""Runs the garbage collector while the event loop is idle, so that receipts need not wait for it.
 
-Python collects once so many objects have been made that were not freed (see `app.server.process`).
-Closed connections alone leave that many, 40 each, and then everybody waits for the tenth of a
-second that it takes to free them all, or several times that on a busy machine.
+Python runs it by itself once so many objects were made and not freed (see `app.server.process`).
+Closed connections leave 40 each, so many of them reach that number, and then every caller waits
+for the tenth of a second that it takes to free them all, or several times that on a busy machine.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import time
 from collections.abc import Callable
 
 WORTH_IT = 2_000
-"""Objects, two milliseconds' work at most."""
+"""Young objects from which on a collection is run: two milliseconds of work."""
 QUIET = 0.5
-"""Share of the time since the last look that the event loop has computed: below it a collection
-holds up nobody. At full load there is none, as it would find little more than what is in use.
+"""CPU utilisation of the event loop's thread since the last call, below which a collection delays
+nobody. At full load none is run: nearly all objects are in use then.
 """
 OLDER_EVERY = 10
-"""Collections until one that also looks at what the last ones found in use."""
+"""Every tenth collection includes the middle generation: objects that survived one collection."""
 OLDEST_SHARE = 0.0005
-"""Share of all time for what was in use at the second look as well, such as a connection that was
-open for minutes. Python itself would never look at it: it does so after many collections that it
-started, and here it starts none. 40,000 such objects, as after hours of use, are 25 ms once a
-minute; a process with ten times as many, for its open connections, looks that much more seldom.
+"""Share of all time for full collections, which include the oldest generation, such as the objects
+of a connection that was open for minutes. Python runs one only after many collections that it has
+started itself, and here it starts none. 40,000 such objects, as after hours of use, take 25 ms once
+a minute; a process with ten times as many, for its open connections, runs it that much less often.
 """
 
 
@@ -36,7 +36,7 @@ class QuietCollector:
         wall: Callable[[], float] = time.monotonic,
         busy: Callable[[], float] = time.thread_time,
     ) -> None:
-        """``wall`` and ``busy``: seconds that have passed, and that this thread has computed."""
+        """``wall`` and ``busy``: elapsed time, and this thread's CPU time, in seconds."""
         self._wall = wall
         self._busy = busy
         self._last = wall(), busy()
@@ -44,8 +44,9 @@ class QuietCollector:
         self._oldest_at = 0.0
 
     def look(self) -> None:
-        """Collect the young objects if it is quiet and there are enough of them; now and then older
-        ones too."""
+        """Run a collection if the loop is idle and there are enough young objects; now and then
+        older generations are included.
+        """
         (wall_before, busy_before), self._last = self._last, (self._wall(), self._busy())
         wall, busy = self._last
         if gc.get_count()[0] < WORTH_IT or busy - busy_before > QUIET * (wall - wall_before):

@@ -1,8 +1,8 @@
 """SIGHUP: asks a process to read its secrets again, and never ends it.
 
-By default it ends a process at once, with what is on its way to iovox. So it is held back from the
-first moment, and by whoever starts a process, until there is somebody to handle it: one that comes
-meanwhile is handled then.
+Its default action ends a process at once, with the sends that it has under way. So the signal is
+blocked from the first moment, in the process that starts others too, until there is a handler: one
+that comes meanwhile stays pending, and is handled then.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-def hold() -> None:
-    """Hold it back from now on, also in the processes that this one starts."""
+def block() -> None:
+    """Block the signal from now on, also in the processes that this one starts."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
-def release() -> None:
-    """Let it, and one that was held back, reach its handler."""
+def unblock() -> None:
+    """Let it reach its handler, also one that is pending."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Hold it back for the length of the block."""
+def blocked() -> Iterator[None]:
+    """Block it within the ``with`` statement."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
@@ -36,7 +36,7 @@ def held() -> Iterator[None]:
 
 @contextmanager
 def on_hangup(callback: Callable[[], None]) -> Iterator[None]:
-    """Call ``callback`` on the event loop for each one that comes; it is held back afterwards.
+    """Call ``callback`` on the event loop for each SIGHUP; afterwards it is blocked.
 
     Where this is not the main thread, as when a test runs a server, nothing is installed.
     """
@@ -46,10 +46,10 @@ def on_hangup(callback: Callable[[], None]) -> Iterator[None]:
     before = signal.getsignal(signal.SIGHUP)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, callback)
-    release()
+    unblock()
     try:
         yield
     finally:
-        hold()
+        block()
         loop.remove_signal_handler(signal.SIGHUP)
         signal.signal(signal.SIGHUP, before)

@@ -12,7 +12,7 @@ TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"connection: close\r\ncontent-length: 0\r\n\r\n"
 )
-"""What is answered to a head that is no request yet."""
+"""The answers to an incomplete head."""
 
 
 def content_length(headers: Headers) -> int:
@@ -21,7 +21,7 @@ def content_length(headers: Headers) -> int:
 
 
 def without_upgrade(method: bytes, url: bytes, headers: Headers) -> bytes:
-    """The bytes of a head, up to its empty line, without its wish to change the protocol."""
+    """The bytes of a head, with its empty line, without ``Upgrade`` and what belongs to it."""
     lines = [b"%s %s HTTP/1.1" % (method, url)]
     for name, value in headers:
         if name == b"connection" and b"close" in value.lower():

@@ -1,4 +1,6 @@
-"""One server process: uvicorn's Server with a graceful stop of listening, and frozen garbage."""
+"""One server process: uvicorn's Server, which drains the accept queue when it stops listening, and
+runs the garbage collector seldom.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ from uvicorn import Server
 from app.server.garbage import QuietCollector
 
 SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that computes lets another one compute. With Python's own 5 ms each
-hand-over between the event loop and the threads of SQLite or the spool takes that long while the
-loop is busy, and a receipt needs several.
+"""Seconds after which a thread gives up the interpreter's lock to one that waits for it. With
+Python's own 5 ms each switch between the event loop and the threads of SQLite or the spool takes
+that long while the loop is busy, and a receipt needs several.
 """
 ITERATIONS_TO_CLOSE = 5
 """Iterations of the event loop after which asyncio has released a listening socket."""

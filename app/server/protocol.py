@@ -1,13 +1,13 @@
 """uvicorn's HTTP/1.1 connection with time-outs and graceful shutdown.
 
-The caller is the open internet: a connection that sends no request is closed after a time-out. And
+The client is the open internet: a connection that sends no request is closed after a time-out. And
 it is iovox, which documents no retry: a receipt sent into a connection that we are closing is lost.
 So on shutdown idle connections stay open for IDLE_GRACE, and a request that still arrives is
 answered, with ``Connection: close``.
 
-A client that has shut down its writing side is answered; uvicorn takes it for an abort. One request
-of a connection is parsed and answered at a time, and none while its responses are not read (see
-`app.server.reading`).
+A client that half-closes the connection (shuts down its writing side) is answered, where uvicorn
+would abort. One request of a connection is parsed and answered at a time, and none while its
+responses are not read (see `app.server.reading`).
 """
 
 from __future__ import annotations
@@ -24,24 +24,20 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from app.server.heads import TOO_LARGE, TOO_SLOW, content_length, without_upgrade
 from app.server.http10 import without_chunks
-from app.server.lingering import LingeringTransport
+from app.server.lingering import DISCARD_TIMEOUT, MAX_DISCARDED, LingeringTransport
 from app.server.reading import CHUNKED_STEP, HEAD_END, Backlog, HeldFlow
 from app.server.requests import ABORT_EXTENSION
+from app.server.timers import Timer
 from app.server.turns import turns_of
 
 HEAD_TIMEOUT = 10.0
 """Seconds for a request's head to arrive, from its first byte."""
-DISCARD_TIMEOUT = 30.0
-"""Seconds for the rest of a body after its request was answered (mostly refused): as many as for a
-body that is wanted. It is read and discarded (see `app.server.lingering`)."""
-MAX_DISCARDED = 64 * 1024 * 1024
-"""Bytes of such a rest that are read at most."""
 WRITE_TIMEOUT = 60.0
 """Seconds that a client may leave a response unread once the buffers for it are full."""
 IDLE_GRACE = 3.0
 """Seconds that an idle connection stays open on shutdown: longer than a proxy keeps it unused
-(deploy/nginx.conf: 2 s), so that it is the proxy which closes it. A request that comes at the very
-moment when we do would be lost, and a proxy repeats no POST that it has sent.
+(deploy/nginx.conf: 2 s), so that the proxy closes it first. A request that comes at the very moment
+when we close it would be lost, and a proxy repeats no POST that it has sent.
 """
 
 MAX_UNPARSED = 64 * 1024
@@ -64,7 +60,7 @@ class GracefulHttp(HttpToolsProtocol):
     _unparsed = 0
     """Bytes fed to the parser since it last completed a head or a part of a body."""
     _body_left = 0
-    """Bytes of a body that are to come; 0 if its length is not declared."""
+    """Bytes of the body that are still to come; 0 if its length is not declared."""
     _discarded = 0
     """Bytes of a body that were read and dropped since its response was complete."""
     _is_lingering = False
@@ -72,26 +68,25 @@ class GracefulHttp(HttpToolsProtocol):
     _is_eof = False
     """Whether the client has shut down its writing side."""
     _is_endless = False
-    """Whether the response has no end of its own: then an end of the client's bytes is its leaving.
-    """
-    _timer: asyncio.TimerHandle | None = None
-    _write_timer: asyncio.TimerHandle | None = None
+    """Whether the response is a stream: then a client that shuts down its writing side has left."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._backlog = Backlog()
         self._turns = turns_of(self.server_state, self.loop)
+        self._timer = Timer(self.loop)
+        self._write_timer = Timer(self.loop)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected. Its first request has the keep-alive time-out to begin."""
         super().connection_made(transport)
         self.flow = HeldFlow(transport, self._turns)
-        self._timer = self.loop.call_later(self.timeout_keep_alive, self._time_out)
+        self._timer.set(self.timeout_keep_alive, self._time_out)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed."""
-        self._cancel_timer()
-        self._cancel_write_timer()
+        self._timer.cancel()
+        self._write_timer.cancel()
         self._backlog.clear()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
@@ -114,9 +109,8 @@ class GracefulHttp(HttpToolsProtocol):
         It may also have gone altogether, which only writing to it can tell.
         """
         self._is_eof = True
-        if (
-            self._is_lingering or self._is_endless or self.scheme == "https"
-        ):  # TLS has no half-closed connections
+        has_half_close = self.scheme != "https"  # TLS has none
+        if self._is_lingering or self._is_endless or not has_half_close:
             return False
         self._unset_keepalive_if_required()
         return not self._is_finished()
@@ -125,12 +119,12 @@ class GracefulHttp(HttpToolsProtocol):
         """The client does not read its responses: parse nothing more of it until it does."""
         super().pause_writing()
         self.flow.hold(held=True)
-        self._write_timer = self.loop.call_later(self.write_timeout, self.transport.abort)
+        self._write_timer.set(self.write_timeout, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client has read what was waiting."""
         super().resume_writing()
-        self._cancel_write_timer()
+        self._write_timer.cancel()
         self._parse_backlog()
 
     def _may_parse(self) -> bool:
@@ -172,8 +166,7 @@ class GracefulHttp(HttpToolsProtocol):
             self.transport.close()
             return
         if self._in_head and not self._head_timer_set and self.parser is not None:
-            self._cancel_timer()
-            self._timer = self.loop.call_later(self.head_timeout, self._time_out)
+            self._timer.set(self.head_timeout, self._time_out)
             self._head_timer_set = True
 
     def on_message_begin(self) -> None:
@@ -200,7 +193,7 @@ class GracefulHttp(HttpToolsProtocol):
         self._discarded = 0
         self._body_left = content_length(self.headers)
         self._unparsed = 0
-        self._cancel_timer()
+        self._timer.cancel()
         if self.parser.should_upgrade():
             return  # the parser stops at the body with HttpParserUpgrade: see _decline_upgrade
         self._begin_request()
@@ -215,7 +208,7 @@ class GracefulHttp(HttpToolsProtocol):
         """The last byte of a request."""
         self._in_body = False
         self._unparsed = 0
-        self._cancel_timer()
+        self._timer.cancel()
         if not self.parser.should_upgrade():
             self._end_request()
 
@@ -237,7 +230,7 @@ class GracefulHttp(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
         if self._in_body and self._is_idle() and not self.transport.is_closing():
-            self._timer = self.loop.call_later(self.discard_timeout, self._time_out)
+            self._timer.set(self.discard_timeout, self._time_out)
 
     def shutdown(self) -> None:
         """Shut down: finish the response under way; close an idle connection after IDLE_GRACE."""
@@ -317,8 +310,7 @@ class GracefulHttp(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._cancel_timer()
-        self._timer = self.loop.call_later(self.discard_timeout, self.transport.close)
+        self._timer.set(self.discard_timeout, self.transport.close)
 
     def _discard(self, size: int) -> None:
         """Count bytes that are dropped, and close after the last one of the body."""
@@ -343,7 +335,6 @@ class GracefulHttp(HttpToolsProtocol):
             self.transport.write(response)
 
     def _time_out(self) -> None:
-        self._timer = None
         if self.transport.is_closing():
             return
         self._refuse_head(TOO_SLOW)
@@ -351,13 +342,3 @@ class GracefulHttp(HttpToolsProtocol):
             self._linger()
         else:
             self.transport.close()
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _cancel_write_timer(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None

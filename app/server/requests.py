@@ -56,5 +56,5 @@ class CompleteRequest:
         self._connection.write_response(self, status, headers, body)
 
     def refuse(self, status: int, headers: Headers, body: bytes) -> None:
-        """The same for a stranger's: it has no precedence, and is written when it has its turn."""
+        """The same for a call without the secret: it has no precedence, and waits for its turn."""
         self._connection.write_refusal(self, status, headers, body)

@@ -21,7 +21,7 @@ from types import FrameType
 import structlog
 from uvicorn import Config
 
-from app.server.hangups import held, release
+from app.server.hangups import blocked, unblock
 from app.server.process import GracefulServer
 
 LOOK_EVERY = 0.2
@@ -64,7 +64,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._pass_on)
-        release()
+        unblock()
         started_at = time.monotonic()
         self._fill()
         while not self._is_stopping:
@@ -89,7 +89,7 @@ class Supervisor:
             process = get_context("spawn").Process(
                 target=_serve, args=(self._config, self._socket), name="server"
             )
-            with held():  # and so in the process, until it handles it
+            with blocked():  # the process inherits it, and unblocks it once it has a handler
                 process.start()
                 self._processes.append(process)
 

@@ -1,12 +1,13 @@
-"""Shares the event loop: of all connections together, a few requests begin in each iteration.
+"""Fair scheduling of the event loop: of all connections together, only a few requests begin in each
+iteration, in the order in which they came.
 
-Hundreds of clients that send requests at the same time would otherwise have all of them begun in
-one iteration, and a receipt, which takes several iterations, would wait for all of them each time.
+Otherwise the requests that hundreds of clients send at the same time would all begin in one
+iteration, and a receipt, which takes several iterations, would wait for all of them each time.
 
-Nor may iterations follow one another without end while a receipt is under way: SQLite and the spool
-work in threads, and a thread that wants to go on does not get the interpreter from an event loop
-that gives it up for microseconds only, between two iterations (thousands of requests began before
-one receipt was stored). So after a few requests the loop rests before the next one.
+While a receipt is under way the loop also has to be idle now and then. SQLite and the spool work in
+threads, and a thread hardly gets the interpreter's lock from a loop that releases it for
+microseconds only, between two iterations (thousands of requests began before one receipt was
+stored). So after a few requests the loop rests before the next one.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class Turns:
         self._beside = 0
 
     def receipt_refused(self) -> None:
-        """It was a stranger's call, whose answer is to wait for its turn: 200 connections that make
-        one after the other held up receipts for a second and a half.
+        """The call was not authenticated, so its answer waits for its turn: 200 connections that
+        made such calls one after the other delayed receipts by a second and a half.
         """
         self._receipts -= 1
 

@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> Service:
         await runtime.start()
         try:
             async with runtime.listen_for_operators():
-                with on_exit(runtime.end_streams), on_hangup(runtime.secrets.ask):
+                with on_exit(runtime.end_streams), on_hangup(runtime.secrets.request):
                     yield
         finally:
             await runtime.stop()

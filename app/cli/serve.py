@@ -193,7 +193,7 @@ async def _work(runtime: Runtime) -> None:
         loop.add_signal_handler(number, told_to_stop.set)
     try:
         await runtime.start_worker()
-        with on_hangup(runtime.secrets.ask):
+        with on_hangup(runtime.secrets.request):
             async with runtime.listen_for_operators(with_spool=False):
                 await told_to_stop.wait()
     finally:

@@ -1,8 +1,8 @@
-"""Encryption of what is stored, by keys of the operator's. Generic.
+"""Encryption at rest, with the operator's keys. Generic.
 
 Fernet (AES-128-CBC and HMAC-SHA256, with a time stamp), by the library `cryptography`. The first
-key encrypts, each of them decrypts: so a key is rotated without a moment when nothing can be read.
-What was stored before there was a key stays readable, and is told apart by its beginning.
+key encrypts, each of them decrypts, so a key can be rotated while the service runs. Plain text that
+was stored before there was a key stays readable: encrypted text is recognised by its prefix.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 SEALED = "fernet:"
-"""How a text begins that is encrypted."""
+"""The prefix of an encrypted text."""
 
 
 class CannotOpen(ValueError):
-    """The text is encrypted by a key that is not among ours, or it was changed."""
+    """The text was encrypted with a key that is not configured, or it was changed since."""
 
 
 class Sealer:
-    """Encrypts and decrypts. Without keys it leaves texts as they are, and opens no sealed one."""
+    """Encrypts and decrypts. Without keys plain text is passed on, and no sealed one is opened."""
 
     def __init__(self, keys: str = "") -> None:
         """``keys``: see ``use``. Raises ValueError."""
@@ -28,7 +28,7 @@ class Sealer:
         return f"Sealer({'on' if self.is_on else 'off'})"
 
     def use(self, keys: str) -> None:
-        """Use these keys, with commas between. Raises ValueError, without quoting one."""
+        """Use these keys, separated by commas. Raises ValueError, which quotes none of them."""
         fernets = [_fernet(key.strip(), n) for n, key in enumerate(keys.split(","), 1) if key]
         self._fernet = MultiFernet(fernets) if fernets else None
 
@@ -65,5 +65,6 @@ def _fernet(key: str, position: int) -> Fernet:
         return Fernet(key)
     except ValueError:
         raise ValueError(
-            f"key {position} is none: `dlr secrets key` prints one (32 bytes in URL-safe base64)"
+            f"key {position} is not a valid key: `dlr secrets key` prints one "
+            "(32 bytes in URL-safe base64)"
         ) from None

@@ -1,6 +1,6 @@
 """Request coalescing: concurrent requests for one result share one computation of it. Generic.
 
-Guarantee: whoever asks gets a result that was begun after it asked, so it is never stale.
+Guarantee: a caller gets a result whose computation began after the call, so it is never stale.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Generic, TypeVar
 Result = TypeVar("Result")
 
 REST = 0.001
-"""Seconds between two that go on with the same result."""
+"""Seconds between resuming two callers that share a result."""
 
 
 class Shared(Generic[Result]):
-    """Makes a result at most once in ``every`` seconds; who comes in between waits for the next.
+    """Calls ``make`` at most once in ``every`` seconds; callers in between wait for the next call.
 
-    Who waited for the same result goes on one after the other: hundreds at once would hold up
-    everybody else, and without a rest in between also the threads.
+    Callers that share a result are resumed one after the other: hundreds in one iteration of the
+    event loop would delay all other requests, and without REST in between also the threads.
     """
 
     def __init__(self, make: Callable[[], Awaitable[Result]], *, every: float) -> None:
@@ -28,22 +28,22 @@ class Shared(Generic[Result]):
         self._every = every
         self._not_before = 0.0
         self._next: asyncio.Task[Result] | None = None
-        self._door = asyncio.Lock()
+        self._resuming = asyncio.Lock()
 
     async def get(self) -> Result:
-        """A result of its own or with others. Raises what making it raised."""
+        """The result, perhaps shared with other callers. Raises what ``make`` raised."""
         if self._next is None:
             self._next = asyncio.create_task(self._make_next())
         try:
             return await asyncio.shield(self._next)
         finally:
-            async with self._door:
+            async with self._resuming:
                 await asyncio.sleep(REST)
 
     async def _make_next(self) -> Result:
         pause = self._not_before - time.monotonic()
         if pause > 0:
             await asyncio.sleep(pause)
-        self._next = None  # who asks from now on gets the one after this
+        self._next = None  # whoever calls from now on gets a later result
         self._not_before = time.monotonic() + self._every
         return await self._make()

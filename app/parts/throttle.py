@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Hashable
 
 CAPACITY = 10_000
-"""Callers that are remembered. One more pushes out the one that failed first: whoever has that many
-addresses is not held up by any limit for each of them."""
+"""Callers that are remembered; one more evicts the one that failed longest ago. A limit for each
+address does not stop a caller who has that many of them."""
 
 
 class Throttle:

@@ -19,7 +19,7 @@ from app.ops.metrics import Metrics
 from app.ops.recent import Recent
 from app.parts.lifecycle import Background
 from app.parts.networks import read_networks
-from app.parts.rereading import Rereader
+from app.parts.reloading import Reloader
 from app.parts.throttle import Throttle
 from app.receive.recorder import Recorder
 from app.record.audit import Auditor
@@ -256,7 +256,7 @@ class Components:
 
     def _build_secrets(self) -> None:
         """What is given to whom where a secret's file says something new (SIGHUP)."""
-        self.secrets = Rereader(
+        self.secrets = Reloader(
             self.settings,
             read=read_secrets_again,
             replace=lambda settings, fields: settings.model_copy(update=fields),

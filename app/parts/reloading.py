@@ -1,7 +1,7 @@
-"""Settings that are read again while the process runs. Generic.
+"""Reloading of settings while the process runs. Generic.
 
-What is at fault keeps its old value, and the log says so: a mistake in a file must not take from a
-running process what it works with.
+A setting that is invalid keeps its old value, and the log says so: a mistake in a file must not
+take from a running process what it works with.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Settings = TypeVar("Settings")
 log = structlog.get_logger(__name__)
 
 
-class Rereader(Generic[Settings]):
-    """Reads again when asked, and hands what has changed to those who use it.
+class Reloader(Generic[Settings]):
+    """Reloads settings on request, and applies those that have changed.
 
-    ``read``: the settings given to it with what is to be read again, and what is wrong with the
-    rest, by name; called in a thread. ``replace``: settings with other fields. ``uses``: what to do
-    with the new settings where one of these fields has changed; one of ``refusals``, such as a
-    ValueError, keeps the old ones.
+    ``read`` returns the current settings with the reloaded values, and what is wrong with those
+    that keep their old value, by name; it is called in a thread. ``replace`` returns settings with
+    other values. ``uses``: what to call with the new settings if one of these fields has changed;
+    if it raises one of ``refusals``, such as a ValueError, they keep their old values.
     """
 
     def __init__(
@@ -40,24 +40,23 @@ class Rereader(Generic[Settings]):
         self._read = read
         self._replace = replace
         self._uses = uses
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
 
-    def ask(self) -> None:
-        """Read again soon. Several times before that are one."""
-        self._asked.set()
+    def request(self) -> None:
+        """Reload soon. Several requests before that are one."""
+        self._requested.set()
 
     async def run(self) -> None:
-        """Read again whenever asked, until cancelled."""
+        """Reload whenever it is requested, until cancelled."""
         while True:
-            await self._asked.wait()
-            self._asked.clear()
+            await self._requested.wait()
+            self._requested.clear()
             try:
-                await self.read_again()
+                await self._reload()
             except Exception:
                 log.exception("secrets_not_read_again")
 
-    async def read_again(self) -> None:
-        """Read now, and use what has changed."""
+    async def _reload(self) -> None:
         found, faults = await asyncio.to_thread(self._read, self._current)
         for name, reason in faults.items():
             _log_kept(name, reason)

@@ -27,6 +27,7 @@ MIN_PAUSE = 0.01
 CLOSE_TIMEOUT = 2.0
 """Seconds that open streams have to end by themselves before their connections are aborted."""
 CHECK_KEYS_EVERY = 30.0
+"""Seconds between two checks whether the keys of the open streams are still valid."""
 HEARTBEAT_BATCH = 100
 """Streams that are sent a heartbeat before the event loop runs other tasks."""
 
@@ -38,8 +39,8 @@ class Hub:
 
     ``max_streams`` may be open, ``max_of_a_key`` of them with one key (None is no limit).
     ``heartbeat``: seconds without an event after which a stream is sent a comment. ``valid_keys``
-    returns which of these key ids are still valid: streams of revoked
-    keys are ended within CHECK_KEYS_EVERY.
+    returns which of these key ids are still valid: streams of revoked keys are ended within
+    CHECK_KEYS_EVERY.
     """
 
     def __init__(
@@ -214,7 +215,7 @@ class Hub:
             position = self._position
             page = await self._feed.page(after=position, app=None, limit=PAGE)
             if self._position != position or not page:
-                return  # the last stream left meanwhile; others may have joined elsewhere
+                return  # moved meanwhile, by ``rewind`` or by streams that left and joined
             for event in page:
                 self._publish(event)
             self._position = page[-1].number

@@ -45,7 +45,7 @@ class EventPage(BaseModel):
 class StreamedEvent(BaseModel):
     """One event of a stream, once its lines are read. The first has no data."""
 
-    id: str = Field(description="The Event's")
+    id: str = Field(description="The Event's `id`")
     data: str | SkipJsonSchema[None] = Field(None, description="An Event, as JSON")
 
 
@@ -69,7 +69,7 @@ async def read_events(
     asked: Annotated[FeedQuery, Query()], caller: ReadCaller, feed: Feed
 ) -> EventPage:
     """Ask again with `after` set to `next`: nothing is missed, and nothing comes twice."""
-    start = await _place(feed, "after", asked.after) or 0
+    start = await _position(feed, "after", asked.after) or 0
     page = await feed.page(after=start, app=caller.sees, limit=asked.limit)
     if not page or page[0].number != start + 1:  # after the page: what it skipped may be deleted
         await _require_kept(feed, start)
@@ -95,9 +95,9 @@ async def _open_stream(
     """
     # A browser that reconnects keeps its URL, so the header is the newer of the two.
     if last_event_id:  # empty is how some readers write that they have seen none
-        after = await _place(feed, LAST_EVENT_ID, _last_seen(last_event_id))
+        after = await _position(feed, LAST_EVENT_ID, _last_seen(last_event_id))
     else:
-        after = await _place(feed, "after", asked.after)
+        after = await _position(feed, "after", asked.after)
     await _require_kept(feed, after)
     view = await _view(feed, caller, asked)
     stream = Stream(view, key_id=caller.key_id, abort=_abort_of(request))
@@ -122,16 +122,18 @@ async def stream_events(
     """Server-sent events; each one's `id` is the event's. Reconnect with Last-Event-ID."""
     stream, after = opened
     return StreamingResponse(
-        _chunks(hub, stream, after, _extension(request).get("endless", _nothing)),
+        _chunks(hub, stream, after, _extension(request).get("endless", _no_operation)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 async def _chunks(
-    hub: Hub, stream: Stream, after: int | None, begun: Callable[[], None]
+    hub: Hub, stream: Stream, after: int | None, set_endless: Callable[[], None]
 ) -> AsyncIterator[bytes]:
-    begun()  # not before: who half-closes with the request is answered, who does later has left
+    # From here on a client that closes its sending side has left. One that closed it together with
+    # its request still gets its answer, such as a problem.
+    set_endless()
     try:
         async with aclosing(hub.follow(stream, after)) as chunks:
             async for chunk in chunks:
@@ -141,11 +143,11 @@ async def _chunks(
 
 
 def _abort_of(request: Request) -> Callable[[], None]:
-    """How to drop the connection of a reader that takes nothing: see `app.server.requests`.
+    """Aborts the connection of a client that reads nothing: see `app.server.requests`.
 
-    Another server than ours offers no way; such a reader is only forgotten.
+    A server without our ASGI extension cannot; the client's stream is then only unregistered.
     """
-    return _extension(request).get("abort", _nothing)
+    return _extension(request).get("abort", _no_operation)
 
 
 def _extension(request: Request) -> dict[str, Callable[[], None]]:
@@ -155,8 +157,8 @@ def _extension(request: Request) -> dict[str, Callable[[], None]]:
     return extension
 
 
-def _nothing() -> None:
-    """Where the server is not ours."""
+def _no_operation() -> None:
+    """Stands for the functions of the extension on a server that does not have it."""
 
 
 def _last_seen(text: str) -> Cursor:
@@ -168,11 +170,11 @@ def _last_seen(text: str) -> Cursor:
         raise Invalid("A header is at fault", errors=(fault,)) from None
 
 
-async def _place(feed: FeedStore, name: str, cursor: Cursor | None) -> int | None:
-    """The place in the log that a cursor names.
+async def _position(feed: FeedStore, name: str, cursor: Cursor | None) -> int | None:
+    """The position in the log that a cursor stands for; ``name`` is the parameter's, for errors.
 
-    Raises Gone where the database has forgotten that place, as after a restore, and Invalid for a
-    cursor that was never given out.
+    Raises Gone where the database has forgotten that position, as after a restore, and Invalid for
+    a cursor that was never given out.
     """
     if cursor is None:
         return None

@@ -39,7 +39,7 @@ class Stream:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more is queued."""
+        """Whether the queue takes nothing more; what is in it is still sent."""
         return self._has_ended
 
     def wants(self, event: Event) -> bool:

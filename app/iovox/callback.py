@@ -81,12 +81,13 @@ class CallbackHeaders:
 
     @property
     def shortest(self) -> int:
-        """The characters of its shortest secret."""
+        """How many characters the shortest secret has."""
         return min(len(secret) for secret in self.secrets)
 
     def marks(self, salt: str) -> list[str]:
-        """By which processes see whether they know each other's secrets: a few bits of a digest,
-        which many other secrets have as well.
+        """Fingerprints of the secrets, which processes publish to compare their configurations.
+
+        24 bits of a salted digest: too few to confirm a guessed secret by.
         """
         return [sha256(salt.encode() + secret).hexdigest()[:6] for secret in self.secrets]
 

@@ -123,8 +123,9 @@ class IovoxClient:
             raise response
         return read_outcome(response, retry_on_500=self._retry_on_500, redact=self._redact)
 
-    async def ask_nothing(self) -> HttpResponse:
-        """An empty request, which iovox answers 400, or 401 where it does not know our credentials.
+    async def send_empty_request(self) -> HttpResponse:
+        """A check of the credentials: iovox answers an empty request with 400 if it knows them, and
+        with 401 if not.
 
         Raises NotSent.
         """
@@ -140,7 +141,7 @@ class IovoxClient:
             await self._session.close()
 
     async def _acquire(self) -> None:
-        if not self._pool.locked():  # without a timer for a wait that there is not
+        if not self._pool.locked():  # there is no wait, so no timer is set for one
             await self._pool.acquire()
             return
         try:

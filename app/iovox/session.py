@@ -29,9 +29,9 @@ MAX_HEADERS, MAX_HEADER_SIZE = 64, 8190
 USER_AGENT = "iovox-receipts"
 
 before_writing: ContextVar[Callable[[], None]] = ContextVar("before_writing")
-"""Called when a request has its connection, right before its first byte is written. By context, as
-aiohttp hands nothing of the caller's to its connector; its traces would cost 4 % of a send.
-"""
+"""Called when a request has its connection, right before its first byte is written. A context
+variable, as aiohttp passes nothing from its caller to the connector; its tracing would, and costs
+4 % of a send's CPU."""
 
 
 def open_session(

@@ -20,7 +20,7 @@ from app.model.message import Submission
 MAX_RESPONSE_SIZE = 64 * 1024
 """Bytes; iovox's responses have a few hundred."""
 
-# Every XML reader turns a CR that is written as it is into LF.
+# XML parsers turn a literal CR into LF (XML 1.0, 2.11); a character reference preserves it.
 _CARRIAGE_RETURN = {"\r": "&#13;"}
 _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -12,7 +12,7 @@ CHECK = "iovox"
 async def examine_iovox(client: IovoxClient, url: str) -> Finding:
     """Ask with an empty request: 400 is right, as is 401 where the credentials are wrong."""
     try:
-        response = await client.ask_nothing()
+        response = await client.send_empty_request()
     except NotSent as error:
         remedy = "check DLR_IOVOX_URL, DLR_IOVOX_PROXY and the firewall"
         return Finding(CHECK, f"{url}: {error.detail}", remedy)

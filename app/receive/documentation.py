@@ -1,4 +1,4 @@
-"""``/dlr`` for the OpenAPI document: the framework, which never sees its calls, knows nothing."""
+"""The OpenAPI operation of ``/dlr``, by hand: its calls are answered in front of the framework."""
 
 from __future__ import annotations
 

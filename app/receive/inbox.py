@@ -183,7 +183,7 @@ class Inbox:
 
 
 def _read(arrival: Arrival) -> Call:
-    """Read the bytes. A bug of ours costs the 200, not the receipt."""
+    """Parse a call. Where a bug of ours raises, it is kept as a rejection and answered 500."""
     try:
         return interpret(arrival)
     except Exception as error:

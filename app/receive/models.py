@@ -31,7 +31,7 @@ class RejectedQuery(Query):
 
 
 class ReplayQuery(Query):
-    """How many rejected calls are put through again."""
+    """How many rejected calls are processed again."""
 
     limit: Annotated[int, Field(ge=1, le=LARGEST_REPLAY), whole_number(LARGEST_REPLAY)] = Field(
         1_000, description="How many at most"

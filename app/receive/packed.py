@@ -1,7 +1,7 @@
-"""Unpacks the body of a receipt that came with a Content-Encoding. The bytes are untrusted.
+"""Decompresses the body of a receipt that has a Content-Encoding. The bytes are untrusted.
 
-Nobody asked for one, but a proxy in between may pack bodies, and a receipt that is refused is lost.
-What is kept of it is the unpacked body, so that the spool and a replay read it as any other.
+iovox sends none, but a proxy in between may compress bodies, and a receipt that is refused is lost.
+The decompressed body is what is stored, so that the spool and a replay read it like any other.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 import zlib
 
 _AUTOMATIC = 32 + zlib.MAX_WBITS
-"""zlib's format or gzip's, whichever it is: what is called deflate is the former, or neither."""
+"""zlib's format or gzip's, detected by the header."""
 _RAW = -zlib.MAX_WBITS
+"""No format: ``deflate`` is zlib's (RFC 9110, 8.4.1.2), but some senders leave out its wrapper."""
 _PACKINGS = (b"gzip", b"x-gzip", b"deflate")
 
 
 class UnpacksTooLargeError(Exception):
-    """The body has more than ``largest`` bytes, unpacked."""
+    """The body has more than ``largest`` bytes once it is decompressed."""
 
 
 def unpack(body: bytes, content_encoding: bytes, *, largest: int) -> bytes:
-    """The body without its encodings; as it came if it cannot be unpacked.
+    """The decompressed body; as it came if it cannot be decompressed.
 
-    If that is JSON it was not packed, whatever the header says; if not it is kept as a rejected
-    call. Raises UnpacksTooLargeError, after unpacking no more than that.
+    If that is JSON, the header was wrong, and it is a receipt like any other; if not, the call is
+    kept as a rejected one. Raises UnpacksTooLargeError as soon as the limit is exceeded.
     """
     unpacked = body
     for encoding in reversed(content_encoding.lower().split(b",")):
@@ -46,7 +47,7 @@ def _inflate(packed: bytes, largest: int) -> bytes:
 
 
 def _inflate_as(format_: int, packed: bytes, largest: int) -> bytes:
-    """Unpack all members of a gzip file, or one stream. Raises zlib.error if it is cut off."""
+    """Decompress all members of a gzip file, or one stream. Raises zlib.error if it is cut off."""
     unpacked = b""
     while packed:
         stream = zlib.decompressobj(format_)

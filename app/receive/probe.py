@@ -28,5 +28,5 @@ def probe_answer(headers: Headers, auth_header: bytes) -> bytes | None:
 
 
 def probe_proof(secret: bytes, nonce: bytes) -> str:
-    """What only somebody can tell who knows the secret."""
+    """A nonce's HMAC under the secret, which only who knows the secret can compute."""
     return hmac.new(secret, b"iovox-receipts probe: " + nonce, "sha256").hexdigest()

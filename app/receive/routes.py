@@ -53,7 +53,7 @@ async def list_rejected(
 
 
 @router.post(
-    "/replay", summary="Put them through again, after a fix", responses=problems(*BODY_ERRORS)
+    "/replay", summary="Replay rejected calls, after a fix", responses=problems(*BODY_ERRORS)
 )
 async def replay_rejected(
     asked: Annotated[ReplayQuery, Query()], _caller: AdminCaller, store: Store, actor: TheActor

@@ -2,7 +2,7 @@
 
 Delivery guarantee: when ``append`` returns, the arrivals are on disk at the spool's path and
 survive a kill or a power cut. They stay there until ``forget`` is told that the database has them,
-so after a crash some may be replayed that did land; the store knows them again by their ids.
+so after a crash some may be replayed that did land; the store recognises them by their ids.
 
 Several processes may use one spool. SQLite lets one of them write at a time, which also makes
 ``seq`` follow the order of commits. Nothing about the file is taken for granted: it may be found
@@ -127,8 +127,9 @@ class Spool:
                 self._committed_up_to = up_to
 
     def tidy(self) -> None:
-        """Once all is drained, give disk space back, and leave nothing of it in the log. Raises
-        Unavailable.
+        """Once all is drained, truncate the write-ahead log and vacuum a large file.
+
+        Raises Unavailable.
         """
         with self._repairing():
             connection = self._current()
@@ -140,9 +141,8 @@ class Spool:
                 connection.execute("pragma wal_checkpoint(truncate)")
 
     def cleanse(self) -> bool:
-        """Rewrite the file without what is deleted; False while arrivals wait.
-
-        SQLite leaves deleted rows in free pages and in its log. Raises Unavailable.
+        """Vacuum the file and truncate the write-ahead log, so that deleted rows cannot be read in
+        them any more; False while arrivals wait, or another process reads. Raises Unavailable.
         """
         if self.depth():
             return False
@@ -270,14 +270,15 @@ class Spool:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         aside = self.path.with_name(f"{FILE}.damaged-{stamp}")
         with exclusive(self._folder / LOCK):
-            is_ours = self._is_in_place()  # or another process was first: what is there is new
-            # The log first: a database without one loses nothing more, one without its database
-            # would be deleted by whoever opens the path next.
+            is_ours = self._is_in_place()  # else another process was first, and the file is new
+            # The write-ahead log before the main file: without its main file, it would be deleted
+            # by the next process that opens the path.
             for suffix in reversed(SUFFIXES) if is_ours else ():
                 part = Path(f"{self.path}{suffix}")
                 if part.exists():
                     part.rename(f"{aside}{suffix}")
-        # After the renaming: whoever has just written to it finds out, and writes again.
+        # After the renaming: a process that has just appended to the file sees that it is no longer
+        # in place, and appends again.
         if is_ours:
             saved |= salvage_file(aside)
         self._create_with([saved[seq] for seq in sorted(saved)] if is_ours else [])
@@ -301,7 +302,7 @@ class Spool:
                 make_private(empty)
                 for suffix in SUFFIXES[1:]:
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-                empty.replace(self.path)  # never missing: that would look like a deleted file
+                empty.replace(self.path)  # atomic: a missing file would look like a deleted one
                 log.info("spool_begun_anew", why="its disk had no room to delete what is drained")
             connection.execute("rollback")
         if not self._is_in_place():

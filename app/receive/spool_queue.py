@@ -35,7 +35,7 @@ class SpoolQueue:
         self.filled = asyncio.Event()
         """Set whenever something was appended; the drainer clears it."""
         self.reason: str | None = None
-        """What strangers are told if the last append failed; None where it did not."""
+        """For ``/readyz``, if the last append failed; names no path, as anybody may read it."""
 
     def open(self) -> None:
         """Create the file. A failure is logged, and every append retries.

@@ -1,5 +1,5 @@
-"""Counts, times and logs the calls to ``/dlr``, many at once: each by itself would cost a tenth of
-a receipt (docs/performance.md).
+"""Metrics, log lines and spans of the calls to ``/dlr``, for many at once: one by one they would
+cost a tenth of a receipt's CPU (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REASONS = {
     413: "too-large",
     422: "invalid",
 }
-"""The reason of a refusal by its HTTP status; any other is that we could not."""
+"""The reason of a refusal by its HTTP status; for any other it is ``unavailable``."""
 CODES = (200, *REASONS, 500, 503)
 REQUEST_ID_HEADER, TRACEPARENT_HEADER = b"x-request-id", b"traceparent"
 SPAN = f"POST {ROUTE}"
@@ -46,7 +46,7 @@ _HAVE_NO_TIME = frozenset({TimeQuality.RECEIVED, TimeQuality.AHEAD})
 
 
 class Tally:
-    """What is told of each call is counted before the event loop waits again."""
+    """Receipts are collected, and counted together in the event loop's next iteration."""
 
     def __init__(
         self, *, metrics: Metrics, recent: Recent, steps: StepLog, tracer: Tracer = NO_TRACER
@@ -91,13 +91,13 @@ class Tally:
         self._recent.took(lags)
         if self._steps.is_on:
             self._steps.log_all(
-                "receipt", [_line(receipt, asked) for receipt, _, asked, _ in taken]
+                "receipt", [_line(receipt, request_id) for receipt, _, request_id, _ in taken]
             )
         if self._tracer is not NO_TRACER:
             self._trace(taken)
 
     def _trace(self, taken: Sequence[Taken]) -> None:
-        """A span of each, now that it is over: to have it open meanwhile would cost more."""
+        """A span of each call, made after the fact: one that is open meanwhile costs more CPU."""
         ended = time.time_ns()
         for receipt, seconds, request_id, headers in taken:
             span = self._tracer.start_span(
@@ -132,7 +132,7 @@ def request_id_of(headers: Headers) -> str | None:
 
 
 def answered_headers(request_id: str | None) -> Headers:
-    """What is answered of it."""
+    """The response headers that return it."""
     return [] if request_id is None else [(REQUEST_ID_HEADER, request_id.encode())]
 
 

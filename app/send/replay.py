@@ -84,8 +84,10 @@ class Replayer:
         return BatchResult(answer, replayed=True)
 
     async def _deleted(self, claim: IdempotencyKey) -> Invalid | Unavailable:
-        """Why there is no message or response: whoever is told to use another key sends once more,
-        so never where the key is gone as well, as the database was just set back to before both.
+        """The error for a claim whose message or response is gone.
+
+        A caller who is told to use another key sends a second text. So it is told that only if the
+        claim is still there; if not, the database was just set back to before both.
         """
         if await self._keys.find(claim, now=self._now()) is None:
             return Unavailable("The database was just set back; send the request again")

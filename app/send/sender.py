@@ -39,10 +39,10 @@ from app.store.ids import new_id
 from app.store.messages import MessageStore, NewMessage
 
 YIELD_AFTER = 0.004
-"""Seconds of validating a batch after which others have a turn."""
+"""Seconds of validating a batch after which it yields to the event loop."""
 PAUSE = 0.002
-"""Seconds of such a turn: a receipt takes several iterations of the event loop, and validating in
-each of them would delay it by as many times YIELD_AFTER."""
+"""Seconds for which it yields: a receipt takes several iterations of the event loop, and validating
+in each of them would delay it by as many times YIELD_AFTER."""
 MAX_BATCH_FAULTS = 1_000
 """Faults that the response to a batch names in all; each message also says how many it has more."""
 

@@ -131,9 +131,11 @@ class Submitter:
         return await self._recorder.accept(message, sms_activity_id)
 
     def _before_write(self, message: Message, lease: Lease | None) -> Callable[[], Awaitable[None]]:
-        """Throttles, and holds an attempt back if the breaker opened while it waited for a
-        connection: those that time out at an iovox that hangs would hand theirs on to it. Then the
-        journal gets to know that the message may be on the wire.
+        """The client's ``throttle`` for an attempt: it waits for the rate limit, and journals that
+        the message may be on the wire.
+
+        It raises NotSent if the breaker opened while the attempt waited for a connection. Else, at
+        an iovox that hangs, each connection that times out would go to one more message.
         """
         was_open = self._breaker.is_open  # then it is the probe
 
@@ -147,8 +149,9 @@ class Submitter:
         return throttle
 
     def _note_on_wire(self, message: Message, lease: Lease) -> None:
-        """From here on the message may be sent: nobody may do that again, whatever the database
-        says later. Raises NotSent if it has forgotten since the lease was taken.
+        """Journal that the message may be sent from here on: it must not be sent again, whatever
+        the database says later. Raises NotSent if the database has forgotten, as after a restore,
+        since the lease was taken.
         """
         try:
             self._journal.confirm([OnWire(message)], lease.taken_in)

@@ -68,7 +68,7 @@ class Sweeper:
         lapsed = [message for message in found if not self._is_under_way(message.id)]
         for message in lapsed:
             log.error("lease_lapsed", message_id=str(message.id), consequence="UNCONFIRMED")
-        why = "whoever sent it did not live to see the answer"
+        why = "the process that was sending it ended before it had iovox's answer"
         await asyncio.gather(
             *(self._recorder.settle(outcomes.unconfirmed(message, now, why)) for message in lapsed)
         )

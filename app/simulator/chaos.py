@@ -29,9 +29,9 @@ def read_chaos(text: str) -> dict[str, float]:
         name, _, share = (piece.strip() for piece in part.partition("="))
         match = _SHARE.fullmatch(share)
         if match is None:
-            raise ValueError(f"{part[:40]} is not such as refuse=1%")
+            raise ValueError(f"{part[:40]} must be a fault and its probability, as in refuse=1%")
         if name in found:
-            raise ValueError(f"{name[:40]} stands twice")
+            raise ValueError(f"{name[:40]} is given twice")
         found[name] = float(match[1]) / (100 if match[2] else 1)
     if error := fault_of(found):
         raise ValueError(error)

@@ -27,13 +27,13 @@ def test_probabilities_are_read(text: str, found: dict[str, float]) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("refuse", "is not such as refuse=1%"),
-        ("refuse=", "is not such as refuse=1%"),
-        ("refuse=-1%", "is not such as refuse=1%"),
+        ("refuse", "as in refuse=1%"),
+        ("refuse=", "as in refuse=1%"),
+        ("refuse=-1%", "as in refuse=1%"),
         ("refuse=101%", "must be 0 to 1"),
         ("refuse=2", "must be 0 to 1"),
         ("explode=1%", "is none of refuse"),
-        ("slow=1%,slow=2%", "stands twice"),
+        ("slow=1%,slow=2%", "is given twice"),
     ],
 )
 def test_what_is_no_probability_is_said(text: str, words: str) -> None:

@@ -13,13 +13,13 @@ from app.web.caller import Caller
 
 
 def actor_of(request: Request) -> Actor:
-    """Who makes this request, and from where."""
+    """The key, the app and the address of this request's caller."""
     caller: Caller = request.state.caller
     return Actor(f"key:{caller.key_id}", caller.app, where_of(request))
 
 
 def address_of(request: Request) -> Address | None:
-    """Who calls, seen through the proxies that are trusted."""
+    """The caller's address, seen through trusted proxies."""
     callers: Callers = request.app.state.callers
     peer = request.client
     return callers.address(peer.host if peer else None, request.scope["headers"])

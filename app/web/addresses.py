@@ -1,7 +1,7 @@
-"""The address of whoever called, seen through the proxies that are trusted to say so.
+"""The address of a caller, seen through trusted proxies.
 
-``X-Forwarded-For`` is written by everybody on the way, the caller included: only what a trusted
-proxy has appended counts, so it is read from its end.
+Everybody on the way can write ``X-Forwarded-For``, the caller included: only what a trusted proxy
+has appended counts, so it is read from its end.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Callers:
         self._trusted = trusted
 
     def address(self, peer: str | None, headers: Headers) -> Address | None:
-        """The caller's address: that of ``peer``, who is connected to us, or behind trusted ones
-        the first that is not trusted. None where the peer has none, as on a socket in a file.
+        """The caller's address: that of ``peer``, which is connected to us, or behind trusted
+        proxies the first that is not trusted. None if the peer has none, as on a Unix socket.
 
         A trusted proxy that names nobody, or writes what is no address, is the caller itself.
         """
@@ -48,7 +48,7 @@ class Callers:
 def _read(text: str) -> Address | None:
     """An address as proxies write it, perhaps with a port; None for anything else.
 
-    An IPv4 address in the form of IPv6 is the IPv4 address, as which networks name it.
+    An IPv4-mapped IPv6 address is the IPv4 address, as which networks name it.
     """
     text = text.strip()
     if text.startswith("["):

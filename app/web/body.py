@@ -79,8 +79,8 @@ class Bodies:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="json")
 
     def reserve(self, key_id: str) -> Reservation:
-        """What a request with this key holds; a context manager, since its bytes count as held
-        until it is answered.
+        """The reservation of a request with this key: a context manager, since its bytes count as
+        held until it is answered.
         """
         return Reservation(self, key_id)
 
@@ -98,7 +98,7 @@ class Bodies:
         return JsonRequest(request, body, value)
 
     async def in_thread(self, function: Callable[..., Result], *arguments: object) -> Result:
-        """Have a large body worked on in the one thread for them, in turn."""
+        """Run a function on a large body in the one thread for them, in turn."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, partial(function, *arguments))
 

@@ -85,7 +85,9 @@ class Caller:
 
     @property
     def is_person(self) -> bool:
-        """Whether people ask with this key, whose looks are audited; apps see their own alone."""
+        """Whether people use this key, so that what they read is audited. Keys of apps, which read
+        only their own messages, are not.
+        """
         return self.sees is None
 
     def has_any(self, scopes: Collection[str]) -> bool:
@@ -244,7 +246,7 @@ api_key = ApiKey()
 
 
 async def require_valid_key(request: Request) -> None:
-    """For an answer that was held: whether its key is still valid. Raises NotAuthenticated."""
+    """For an answer that was held (long polling): raises NotAuthenticated if its key is revoked."""
     authenticator: Authenticator = request.app.state.authenticator
     await authenticator.find(request.headers.get("authorization"))
 
@@ -254,7 +256,7 @@ AnyCaller = Annotated[Caller, Security(api_key, scopes=list(Scope))]
 SendCaller = Annotated[Caller, Security(api_key, scopes=[Scope.SEND])]
 ReadCaller = Annotated[Caller, Security(api_key, scopes=[Scope.READ, Scope.SUPPORT])]
 OwnReadCaller = Annotated[Caller, Security(api_key, scopes=[Scope.READ])]
-"""Of what is not for support, as it holds texts: ``changes`` is whose messages it may see."""
+"""For what holds texts, and so is not for support: use ``changes`` as the app that it may see."""
 WebhooksCaller = Annotated[Caller, Security(api_key, scopes=[Scope.WEBHOOKS])]
 SupportCaller = Annotated[Caller, Security(api_key, scopes=[Scope.SUPPORT])]
 AdminCaller = Annotated[Caller, Security(api_key, scopes=[Scope.ADMIN])]

@@ -1,5 +1,5 @@
-"""Cross-origin requests: which web pages may call the API from a browser. `/dlr` is never among it:
-it is answered in front of the framework.
+"""CORS: which web pages may call the API from a browser. It never applies to `/dlr`, which is
+answered in front of the framework.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Counts failed authentications and refused requests for the audit, by address and minute.
 
-Strangers cause them, as many as they like: they are counted in memory and written together, about
-once a second, so that they cost the database next to nothing and nobody waits for it. Only who has
-a key and lacks the scope waits for its entry, which is therefore written at once.
+Anybody can cause as many as they like. So they are counted in memory and written together, about
+once a second: that costs the database next to nothing, and no caller waits for it. Only a caller
+whose key lacks the scope waits for its entry, which is therefore written at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from app.parts.lifecycle import wait_for_event
 from app.store.audit import AuditStore
 
 WRITE_EVERY = 1.0
-"""Seconds between two writes of strangers' failures; the first after a quiet time is written at
+"""Seconds between two writes of failed authentications; the first after a quiet time is written at
 once."""
 PATIENCE = 1.0
 """Seconds that the answer to a refused request waits for its entry."""
@@ -37,8 +37,8 @@ class Failures:
     def __init__(self, store: AuditStore) -> None:
         self._store = store
         self._kept: dict[str, Entry] = {}
-        self._some = asyncio.Event()
-        self._waited_for = asyncio.Event()
+        self._has_counts = asyncio.Event()
+        self._has_waiters = asyncio.Event()
         self._written = asyncio.Event()
 
     def count_unknown(self, address: str | None) -> None:
@@ -48,11 +48,9 @@ class Failures:
         self._count(Actor(NOBODY, address=address).did(Action.FAILED_AUTHENTICATION))
 
     async def count_refused(self, actor: Actor, route: str) -> None:
-        """A valid key lacks the scope for a route. On return that is written, where the database
-        answers in time.
-        """
+        """A valid key lacks a route's scope. Returns once that is written, or after PATIENCE."""
         self._count(actor.did(Action.REFUSED, route))
-        self._waited_for.set()
+        self._has_waiters.set()
         written = self._written
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
@@ -61,14 +59,14 @@ class Failures:
     async def run(self) -> None:
         """Write what is counted, until cancelled; the last of it by ``flush``."""
         while True:
-            await self._some.wait()
+            await self._has_counts.wait()
             await self.flush()
-            await wait_for_event(self._waited_for, WRITE_EVERY)
+            await wait_for_event(self._has_waiters, WRITE_EVERY)
 
     async def flush(self) -> None:
         """Write what is counted. What the database does not take stays counted."""
-        self._some.clear()
-        self._waited_for.clear()
+        self._has_counts.clear()
+        self._has_waiters.clear()
         entries, self._kept = self._kept, {}
         written, self._written = self._written, asyncio.Event()
         try:
@@ -88,4 +86,4 @@ class Failures:
         kept = self._kept.get(once)
         times = entry.times + (kept.times if kept else 0)
         self._kept[once] = replace(kept or entry, times=times, once=once)
-        self._some.set()
+        self._has_counts.set()

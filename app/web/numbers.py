@@ -27,8 +27,8 @@ def _read_by(
 ) -> AfterValidator:
     """A validator that reads a number in the request's region.
 
-    ``empty`` and ``unreadable`` are what is wrong with another text; the latter quotes ``{text}``
-    and says ``{why}``.
+    ``empty`` and ``unreadable`` are the error texts; the latter has the fields ``{text}`` and
+    ``{why}``.
     """
 
     def validate(text: str) -> str:
@@ -46,11 +46,12 @@ AsDestination = _read_by(
     read_number, empty="Destination Empty", unreadable="Destination Invalid: {text} ({why})"
 )
 AsOrigin = _read_by(read_origin, empty="Origin Empty", unreadable="Origin Invalid: {text} ({why})")
-"""For the fields of a message to send. They speak in iovox's words."""
+"""For the fields of a message to send; their errors are in iovox's words."""
 SentTo = _read_by(
     read_number, empty="is empty", unreadable="is no phone number that can be read: {why}"
 )
 SentFrom = _read_by(
     read_origin, empty="is empty", unreadable="is no origin that could be sent: {why}"
 )
-"""Filters on what was sent, read like it: nothing that cannot be sent is looked for in vain."""
+"""For filters, which read a number as a send does: one that could not be sent is an error, not an
+empty list."""

@@ -1,6 +1,6 @@
-"""What is done for every request but those of ``/dlr``: it is counted, timed, and has an id.
+"""Metrics, request ids and trace ids of every request but those of ``/dlr``.
 
-The caller is the open internet: an id or a trace that has not the form it should is left out.
+The caller is the open internet: an id or a trace in a wrong form is ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REQUEST_ID, TRACEPARENT = b"x-request-id", b"traceparent"
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 ASKED_BY_MACHINES = frozenset({"/healthz", "/readyz", "/metrics"})
-"""All the time: no spans."""
+"""Polled by orchestrators and Prometheus: no spans are made of these requests."""
 
 _CONVERTER = re.compile(r":[^}/]*}")
 
@@ -60,7 +60,7 @@ class ObservedRequests:
         route = getattr(scope.get("route"), "path", OTHER)
         method = scope["method"] if scope["method"] in METHODS else OTHER
         series = self._series.get((route, method, status))
-        if series is None:  # finding them costs more than what they count by
+        if series is None:  # finding them costs more than incrementing them
             name = _label_of(route)
             series = self._series[route, method, status] = (
                 self._metrics.http_requests.labels(name, method, str(status)),
@@ -73,8 +73,8 @@ class ObservedRequests:
 def spans_of_requests(provider: TracerProvider | None) -> TelemetryConfig:
     """For FastAPI, which makes a span of each request where there is a provider.
 
-    Without one it makes none, whatever OpenTelemetry's own variables say: by itself it would tell
-    paths and queries, which hold phone numbers, and the words of exceptions.
+    Without one it makes none, whatever OpenTelemetry's own variables say: its default spans hold
+    paths and queries, in which there are phone numbers, and the texts of exceptions.
     """
     return TelemetryConfig(
         tracing=provider is not None,
@@ -106,7 +106,7 @@ def _identify(scope: Scope) -> Headers:
 
 
 def series_of(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, str, int]]:
-    """Each route with its methods and the codes that it declares."""
+    """The label, method and status of each series, by what the routes declare."""
     for route in routes:
         each: Any = route
         codes = [getattr(each, "status_code", None) or 200, *getattr(each, "responses", ())]

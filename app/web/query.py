@@ -84,7 +84,7 @@ def check_parameters(request: Request, models: Sequence[type[BaseModel]]) -> Non
 def _faults_of_others(
     params: QueryParams, models: Iterable[type[BaseModel]], faulty: Collection[str]
 ) -> Iterator[FieldError]:
-    """The faults of all parameters but those that are known to be faulty."""
+    """The faults of all parameters but those in ``faulty``."""
     for model in models:
         values = {
             name: params.getlist(name) if schema.get("type") == "array" else params[name]

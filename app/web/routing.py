@@ -2,8 +2,8 @@
 
 FastAPI reads the body before it solves dependencies. A custom route class, FastAPI's documented way
 to run code before that, checks the key and its scopes first, then the query parameters, then reads
-the body with its limits. A POST that asks for no body refuses one, rather than to do something else
-than was wanted. The scopes are those of the caller in the endpoint's signature (see
+the body with its limits. A POST without a body model refuses a body: its sender expects something
+that would not happen. The scopes are those of the caller in the endpoint's signature (see
 `app.web.caller`). It also sets the region whose national phone numbers are read.
 """
 
@@ -79,7 +79,7 @@ def operation_id(route: APIRoute) -> str:
 def direct_router(tag: str, *, route_class: type[KeyedRoute] = KeyedRoute) -> APIRouter:
     """A router whose routes `app.main` adds to the application's own, instead of including it.
 
-    FastAPI looks for the route of an included router twice, which costs a lookup 10 %
+    FastAPI matches the routes of an included router twice, which costs 10 % of a lookup
     (docs/performance.md). So what the application sets for included routers is set here.
     """
     return APIRouter(
@@ -91,7 +91,9 @@ def direct_router(tag: str, *, route_class: type[KeyedRoute] = KeyedRoute) -> AP
 
 
 async def _authenticate(request: Request, scopes: frozenset[str], route: str) -> None:
-    """Set the request's caller. Raises NotAuthenticated or NotAllowed, which the audit is told."""
+    """Set the request's caller. Raises NotAuthenticated, NotAllowed or TooManyRequests, all of them
+    audited.
+    """
     authenticator: Authenticator = request.app.state.authenticator
     failures: Failures = request.app.state.failures
     try:

@@ -1,6 +1,6 @@
-"""Headers that keep a browser from doing more with an answer than to show it.
+"""Security headers: a browser must not guess another content type, nor pass an address on.
 
-On every answer but those of `/dlr`, which no browser asks for and whose cost counts.
+They are on every answer but those of `/dlr`, which no browser calls and whose CPU counts.
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ from app.errors import MAX_FAULTS, BadRequest, FieldError, Invalid
 from app.web.faults import quoted
 
 UNCOUNTED = 64 * 1024
-"""Bytes of a body that are parsed without counting its members first: that takes milliseconds."""
+"""Bytes of a body up to which its members are not counted first: parsing it takes milliseconds."""
 MAX_MEMBERS = 50_000
 """Members of objects and items of lists in a larger body: a batch's 1,000 messages with 50 each.
 The decoder runs in C and holds the interpreter's lock throughout: 30 ms for as many as these."""
 MAX_NUMBER = 100
-"""Characters of a number. Converting one takes the square of its length: a thousand of 4,200 digits
-held up everybody for 0.3 s, and Python's own limit is more."""
+"""Characters of a number. Converting one takes time by the square of its length: a thousand numbers
+of 4,200 digits blocked the event loop for 0.3 s, and Python's own limit is higher."""
 SLICE = 128 * 1024
 """Bytes that are counted without giving other threads a turn."""
 
@@ -64,7 +64,7 @@ def require_distinct(value: Any) -> None:
 
 
 def require_nothing(value: Any) -> None:
-    """Raises Invalid for anything but no body, or an empty object, where no field is read."""
+    """Raises Invalid unless there is no body, or an empty object: the route reads no field."""
     if value is None or value == {}:
         return
     names = list(value) if isinstance(value, dict) else []

@@ -106,7 +106,7 @@ class Runtime(Components):
         self._run(self._by_the_clock(self.dispatcher.run), "webhooks")
         self._run(self._by_the_clock(self.dispatcher.renew_leases), "webhook leases")
         if not with_queue:
-            self.dispatcher.leave_all_but_alarms()
+            self.dispatcher.deliver_alarms_only()
         else:
             self.wakeups.listen(QUEUE, self.queue.wake)
             self._run(self._by_the_clock(self.queue.run), "queue")

@@ -1,6 +1,6 @@
-"""The HTTP client of one webhook. The receiver is the open internet: only status and Retry-After of
-its response are used, head and body are read up to the limits below, and the body's beginning is
-kept as text for those who look for what went wrong.
+"""The HTTP client of one webhook. The receiver is the open internet: of its response only status
+and Retry-After are used; head and body are read up to the limits below, and the beginning of the
+body is kept as text, to find out what went wrong.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ reused; one with a longer response is closed."""
 MAX_KEPT = 500
 """Characters kept of a response's body."""
 _LONGEST_CHARACTER = 4
-"""Bytes of it in UTF-8."""
+"""Bytes of a character in UTF-8, at most."""
 MAX_HEAD_LINE = 8 * 1024
 MAX_HEADERS = 100
 KEEPALIVE = 5.0
@@ -60,8 +60,8 @@ class DeliveryResult:
 
 
 class WebhookClient:
-    """One session per webhook and URL: no other webhook waits for its connections, and none leads
-    to an earlier URL. ``timeout``: seconds for all of a call, name resolution included.
+    """One session per webhook and URL: webhooks do not wait for each other's connections, and none
+    leads to an earlier URL. ``timeout``: seconds for all of a call, name resolution included.
 
     ``targets`` resolves and checks the host for each new connection, so that the address connected
     to is the address checked. Redirects are not followed and proxies of the environment not used:
@@ -157,7 +157,9 @@ def _progress_trace() -> aiohttp.TraceConfig:
 
 
 async def _read_body(response: aiohttp.ClientResponse, beginning: bytearray) -> None:
-    """Read it, and hand over its beginning as it comes, whether its end comes or not."""
+    """Read the body, and append its beginning to ``beginning`` as it arrives: also of one that is
+    never complete.
+    """
     size, kept = 0, MAX_KEPT * _LONGEST_CHARACTER
     if "Content-Encoding" in response.headers:  # compressed: no text
         kept = 0

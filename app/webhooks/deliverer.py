@@ -167,7 +167,7 @@ class Deliverer:
         return replace(result, began_at=began_at, took_ms=took)
 
     async def _call(self, webhook: Webhook, delivery: Delivery, now: datetime) -> DeliveryResult:
-        if webhook.secret is None:  # nobody is to get a call that is not signed
+        if webhook.secret is None:  # a call is never sent without a signature
             return DeliveryResult(None, "its secret cannot be decrypted: see DLR_ENCRYPTION_KEY")
         body = delivery.body.encode()
         signed = signed_headers(

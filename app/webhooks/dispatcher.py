@@ -29,12 +29,12 @@ from app.webhooks.targets import Targets
 POLL_EVERY = 0.5
 """Seconds between polls without a wake-up: one may be lost, and SQLite's reach no other process."""
 POLL_ALARMS_EVERY = 5.0
-"""The same of a process that delivers alarms alone: those that it raises wake it."""
+"""The same in a process that delivers alarms only: those that it raises itself wake it."""
 MIN_PAUSE = 0.05
 """Seconds between two polls, however many wake-ups come."""
 MAX_DELIVERERS = 2_000
-"""Webhooks that one process delivers to at a time. A receiver that hangs keeps its place for a
-time-out, so there are places for twenty apps of which every webhook is dead."""
+"""Webhooks that one process delivers to at a time. A receiver that hangs occupies one for a
+time-out, so this is enough for twenty apps of which every webhook hangs."""
 STOP_TIMEOUT = 5.0
 """Seconds that attempts in flight have to end at a stop. What has not is sent again."""
 PURGE_EVERY = 600.0
@@ -76,8 +76,10 @@ class Dispatcher:
         self._has_active = True
         self._poll_every = POLL_EVERY
 
-    def leave_all_but_alarms(self) -> None:
-        """For a process that does not work: that none works is told by no other one."""
+    def deliver_alarms_only(self) -> None:
+        """For a process that is no worker: without a worker nobody else could deliver the alarm
+        that there is none.
+        """
         self._outbox.only_alarms = True
         self._poll_every = POLL_ALARMS_EVERY
 

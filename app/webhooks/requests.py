@@ -1,4 +1,4 @@
-"""What an app may ask of its webhooks. Every field is checked, and every fault is named at once."""
+"""The bodies and parameters of webhook requests. Untrusted input: all faults are named at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BY_DEFAULT: list[str] = [status for status in EVENT_STATUSES if status in FINAL]
 """What a webhook is told of unless it asks for something else: how messages ended."""
 
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-# What is surely taken. Addresses in place of names are, too, where they are public.
+# For the document: URLs that are accepted. Public IP addresses in place of names are, too.
 _URL_PATTERN = (
     rf"^https://({_LABEL}\.)+[A-Za-z]{{2,24}}(:[1-9][0-9]{{0,3}})?([/?][!$&-;=?-Z_a-z~]*)?$"
 )
@@ -78,7 +78,7 @@ Statuses = Annotated[
 
 
 def _schema(**members: Any) -> Callable[[dict[str, Any]], None]:
-    """Members for a model's schema, of which no property may be null."""
+    """A hook for a model's JSON schema: adds ``members``, and lets no property be null."""
 
     def amend(schema: dict[str, Any]) -> None:
         schema.update(members)
@@ -92,7 +92,7 @@ def _schema(**members: Any) -> Callable[[dict[str, Any]], None]:
 
 
 class _Change(BaseModel):
-    """Fields are given or left out, and never null: would that leave a thing, or clear it?"""
+    """Fields are given or left out. Null is refused: it could mean to keep or to clear a value."""
 
     model_config = ConfigDict(extra="forbid")
 

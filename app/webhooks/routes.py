@@ -1,7 +1,7 @@
-"""``/v1/webhooks``: subscriptions made, changed, tried, looked into and repeated.
+"""``/v1/webhooks``: subscriptions, tests of them, their deliveries, and replays.
 
 Reading takes a key with the scope ``read`` or ``support``, changing one with ``webhooks``; another
-app's webhooks do not exist to it.
+app's webhook is answered as one that does not exist.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ async def create_webhook(
     return shown_with_secret(webhook)
 
 
-@router.get("", summary="All of them", responses=problems())
+@router.get("", summary="List webhooks, oldest first", responses=problems())
 async def list_webhooks(caller: ReadCaller, subscriptions: TheSubscriptions) -> WebhookList:
     """An app's own; support and admins see every app's."""
     found = await subscriptions.all(sees=caller.sees)
     return WebhookList(webhooks=[shown(webhook) for webhook in found])
 
 
-@router.get("/{id}", summary="One of them", responses=problems(NotFound))
+@router.get("/{id}", summary="Look up a webhook", responses=problems(NotFound))
 async def look_up_webhook(
     id: WebhookId,
     caller: ReadCaller,
@@ -92,7 +92,7 @@ async def look_up_webhook(
 
 @router.patch(
     "/{id}",
-    summary="Another URL, other statuses; pause or resume",
+    summary="Change a webhook's URL or statuses; pause or resume it",
     responses=problems(NotFound, Conflict, *BODY_ERRORS),
 )
 async def change_webhook(
@@ -110,7 +110,7 @@ async def change_webhook(
     "/{id}",
     status_code=204,
     response_class=Response,
-    summary="Delete it and its deliveries",
+    summary="Delete a webhook and its deliveries",
     responses=problems(NotFound),
 )
 async def delete_webhook(
@@ -123,7 +123,9 @@ async def delete_webhook(
     await subscriptions.remove(id, sees=caller.changes, actor=actor)
 
 
-@router.post("/{id}/secret", summary="A new secret", responses=problems(NotFound, *BODY_ERRORS))
+@router.post(
+    "/{id}/secret", summary="Rotate the secret", responses=problems(NotFound, *BODY_ERRORS)
+)
 async def rotate_webhook_secret(
     id: WebhookId,
     caller: WebhooksCaller,
@@ -155,7 +157,7 @@ async def send_test_event(
 
 @router.get(
     "/{id}/deliveries",
-    summary="What was sent, newest first",
+    summary="List a webhook's deliveries, newest first",
     responses=problems(NotFound),
 )
 async def list_deliveries(
@@ -164,7 +166,7 @@ async def list_deliveries(
     caller: ReadCaller,
     subscriptions: TheSubscriptions,
 ) -> DeliveryPage:
-    """With what came of each."""
+    """With the state and the attempts of each."""
     page = await subscriptions.deliveries(
         id, sees=caller.sees, state=asked.state, below=asked.cursor, limit=asked.limit
     )
@@ -173,14 +175,16 @@ async def list_deliveries(
     return DeliveryPage(deliveries=shown, next=end)
 
 
-@router.get("/{id}/deliveries/{delivery_id}", summary="One of them", responses=problems(NotFound))
+@router.get(
+    "/{id}/deliveries/{delivery_id}", summary="Look up a delivery", responses=problems(NotFound)
+)
 async def look_up_delivery(
     id: WebhookId,
     delivery_id: DeliveryId,
     caller: ReadCaller,
     subscriptions: TheSubscriptions,
 ) -> Delivery:
-    """What was sent, and what came of it."""
+    """With its payload, its state and its attempts."""
     found = await subscriptions.delivery(id, delivery_id, sees=caller.sees)
     return shown_delivery(found, responses=caller.is_admin)
 
@@ -188,7 +192,7 @@ async def look_up_delivery(
 @router.post(
     "/{id}/deliveries/{delivery_id}/replay",
     status_code=202,
-    summary="Send it again",
+    summary="Replay a delivery",
     responses=problems(NotFound, *BODY_ERRORS, Conflict),
 )
 async def replay_delivery(
@@ -198,7 +202,7 @@ async def replay_delivery(
     subscriptions: TheSubscriptions,
     actor: TheActor,
 ) -> Delivery:
-    """Under the same `webhook-id`, whatever came of it."""
+    """It is sent again under the same `webhook-id`, whatever its state."""
     again = await subscriptions.replay(id, delivery_id, sees=caller.changes, actor=actor)
     return shown_delivery(again, responses=caller.is_admin)
 
@@ -206,7 +210,7 @@ async def replay_delivery(
 @router.post(
     "/{id}/replay",
     status_code=202,
-    summary="Send many again",
+    summary="Replay many deliveries",
     responses=problems(NotFound, Conflict, *BODY_ERRORS),
 )
 async def replay_deliveries(

@@ -43,7 +43,7 @@ RESOLVE_TIMEOUT = 3.0
 
 
 class Subscriptions:
-    """Raises Invalid, NotAllowed, NotFound or Conflict. ``actor`` is who is told of in the audit.
+    """Raises Invalid, NotAllowed, NotFound or Conflict. ``actor`` is named in the audit.
 
     ``on_change`` is called after each change that may make deliveries due.
     """

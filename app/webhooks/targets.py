@@ -48,8 +48,8 @@ class TargetRefused(Exception):
 class Targets(AbstractResolver):
     """The rules for URLs and addresses. ``allowed`` networks are exceptions to what is refused.
 
-    ``resolver`` asks the name servers: by default c-ares, which uses no threads, so that names that
-    nobody answers for hold up no other name, and which reads /etc/hosts first.
+    ``resolver`` is by default c-ares, which reads /etc/hosts first and uses no threads: names whose
+    name servers do not answer delay no other name.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Targets(AbstractResolver):
         found = await self._resolver.resolve(host, port, family)
         if not found:
             raise OSError("the name has no address")
-        # One of many is enough to refuse: which one a connection takes is not ours to say.
+        # One forbidden address is enough to refuse: aiohttp chooses which one it connects to.
         self._require_allowed(ip_address(each["host"]) for each in found)
         return _few_of_each_family(found)
 

@@ -8,7 +8,7 @@
         print(message.status, message.status_at)
 
 ``AsyncClient`` has the same methods for asyncio. A send carries an idempotency key that the client
-makes, so it is tried again after whatever may happen to a connection and still becomes one text.
+makes, so it is retried after any failure of a connection and still becomes one text.
 """
 
 from iovox_receipts.async_client import AsyncClient

@@ -35,12 +35,11 @@ Alarms = list[dict[str, Any]]
 class AsyncClient:
     """A connection to the service with one API key, for one event loop.
 
-    ``patience`` is in seconds and bounds a whole call: connecting, the answer, and what is tried
-    again meanwhile, which is a lost connection, an answer 429, 502, 503 or 504 (after as long as
-    the service asks for), and a send whose earlier try is still being answered. Methods that ask
-    once take a ``patience`` of their own. ``connect_timeout``: seconds without any connection after
-    which a call is given up earlier than that. ``transport`` and ``sleep`` take the place of
-    httpx's own and of ``asyncio.sleep``.
+    ``patience`` is in seconds and bounds a whole call: connecting, the answer, and retries. Retried
+    are a lost connection, an answer 429, 502, 503 or 504 (after the service's Retry-After), and a
+    send whose earlier try is still being answered. Methods that make one call take a ``patience``
+    of their own. ``connect_timeout``: seconds without any connection after which a call is given up
+    earlier than that. ``transport`` and ``sleep`` replace httpx's transport and ``asyncio.sleep``.
 
     Every method raises a ClientError; ``iovox_receipts.errors`` has the tree.
     """
@@ -134,12 +133,12 @@ class AsyncClient:
         return _sent(await self._send(path, None, idempotency_key, patience))
 
     async def cancel(self, message_id: str, *, patience: float | None = None) -> None:
-        """Take back a message that is QUEUED. Raises Conflict where it is beyond that."""
+        """Cancel a message that is QUEUED. Raises Conflict where it is not."""
         deadline = self._caller.deadline(patience)
         try:
             await self._caller.ask(Call("DELETE", _path(message_id)), deadline=deadline)
         except Conflict:
-            # The answer to an earlier try may have been lost after it was done.
+            # An earlier try may have cancelled it, and its answer was lost.
             if not await self._is_cancelled(message_id, deadline):
                 raise
 
@@ -150,8 +149,8 @@ class AsyncClient:
     async def wait_final(self, message_id: str, *, timeout: float = 300.0) -> Message:
         """The message once its status is final. Raises NotFinalYet after ``timeout`` seconds.
 
-        A service that is away is waited for as patience has it, and at most a second longer than
-        ``timeout``; then it is Unreachable or TryLater.
+        While the service is unavailable it is retried, within the client's patience and at most a
+        second longer than ``timeout``; then this raises Unreachable or TryLater.
         """
         async for message in self.watch(message_id, timeout=timeout):
             last = message
@@ -221,10 +220,10 @@ class AsyncClient:
         app: str | None = None,
         patience: float | None = None,
     ) -> dict[str, Any]:
-        """Counts, delivery rate and times to delivery of the messages created in a time.
+        """Counts, delivery rate and times to delivery of the messages created in a time range.
 
         ``from_`` is a day before ``to`` if left out, and ``to`` is now; a date is London's.
-        ``by`` is what the groups have in common; ``app`` needs an admin's key.
+        ``by`` is the property to group by; ``app`` needs an admin's key.
         """
         query = params({"by": by, "from_": from_, "to": to, "app": app})
         call = Call("GET", "/v1/stats", params=query)
@@ -233,7 +232,7 @@ class AsyncClient:
             return dict(response.json())
 
     async def alarms(self, *, patience: float | None = None) -> Alarms:
-        """What is the matter with the service: those that last first; for support and admins."""
+        """The service's alarms, active ones first; for support and admins."""
         call = Call("GET", "/v1/alarms")
         response = await self._caller.ask(call, deadline=self._caller.deadline(patience))
         with understood(response):
@@ -247,8 +246,7 @@ class AsyncClient:
         It goes on for ever, through outages of the service, unless ``follow`` is false: then it
         ends where the feed does. Store the ``id`` of what you have dealt with and hand it in after
         a restart: nothing is missed, and nothing comes twice. Raises Gone where it is from before
-        the oldest event that the service keeps. ``limit``: how many are asked for at
-        a time.
+        the oldest event that the service keeps. ``limit``: how many are asked for at a time.
         """
         return read_feed(self._caller, after=after, follow=follow, limit=limit)
 
@@ -262,10 +260,10 @@ class AsyncClient:
     ) -> AsyncIterator[Event]:
         """Changes of status the moment they are committed, from now on or from after an event's id.
 
-        It goes on for ever and comes back by itself after an outage, with what it missed; only the
-        first connection has to come about within the client's patience. ``message`` (an id),
-        ``status`` and ``reference`` choose. For work that must not be lost across your own restarts
-        use ``events``.
+        It goes on for ever and reconnects after an outage, with what it missed; only the first
+        connection has to be made within the client's patience. ``message`` (an id), ``status`` and
+        ``reference`` are filters. For work that must not be lost across your own restarts use
+        ``events``.
         """
         query = params({"message": message, "status": status, "reference": reference})
         return read_stream(self._caller, after=after, params=query)

@@ -1,7 +1,7 @@
-"""Asynchronous methods for callers that block: they run on an event loop in a thread of its own.
+"""Blocking forms of asynchronous methods, which run on an event loop in a thread of its own.
 
-So there is one implementation, and a deadline ends a blocking call exactly as it ends any other:
-blocking sockets bound only each read, and the lookup of an address not at all.
+So there is one implementation, and deadlines hold for blocking calls too: with blocking sockets
+only each read has a time-out, and name resolution has none.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Tasks = set[asyncio.Task[Any]]
 Closing = Callable[[], Awaitable[None]]
 
 SIGNALS_EVERY = 1.0
-"""Seconds between two looks for Ctrl-C while a call is waited for."""
+"""Seconds between two checks for Ctrl-C while a call is waited for."""
 
 
 class LoopThread:
-    """An event loop in a daemon thread, which begins with the first call. Any thread may call.
+    """An event loop in a daemon thread, which starts with the first call. Thread-safe.
 
-    It ends with ``close``, or when nobody holds it any longer. A process that was forked from one
-    whose loop already ran has not got that thread, and is told so instead of waiting for ever.
+    It ends with ``close``, or when this object is garbage-collected. A process forked after the
+    first call does not have the thread, so a call in it raises RuntimeError.
     """
 
     def __init__(self, *, closing: Closing) -> None:
@@ -45,7 +45,7 @@ class LoopThread:
         self._closed = False
 
     def run(self, work: Work[T]) -> T:
-        """What the work comes to. Ctrl-C while it is waited for cancels it."""
+        """The result of the work. Ctrl-C while it is waited for cancels it."""
         future: Future[T] = Future()
         with self._lock:  # nothing may be handed to a loop that `close` has stopped
             self._running().call_soon_threadsafe(_begin, work, future, self._tasks)
@@ -56,7 +56,7 @@ class LoopThread:
             raise
 
     def close(self) -> None:
-        """Ends what still runs, and the thread. Calls after it raise RuntimeError."""
+        """Cancel what still runs, and end the thread. Later calls raise RuntimeError."""
         with self._lock:
             self._closed = True
             loop, thread = self._loop, self._thread
@@ -69,7 +69,7 @@ class LoopThread:
             raise RuntimeError("this client is closed")
         if self._loop is None:
             self._loop, self._process = asyncio.new_event_loop(), os.getpid()
-            # The thread must not hold this object, which would then never be let go of.
+            # The thread must not refer to this object, which could then never be collected.
             self._thread = threading.Thread(
                 target=_serve,
                 args=(self._loop, self._tasks, self._closing),
@@ -96,7 +96,7 @@ class Blocking(Generic[Target]):
 def blocking(
     method: Callable[Concatenate[Target, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[Blocking[Target], P], T]:
-    """The method, with the same parameters; it answers what the coroutine would."""
+    """The method, with the same parameters; it returns the coroutine's result."""
 
     @wraps(method)
     def call(self: Blocking[Target], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -118,7 +118,7 @@ def iterating(
 
 
 def _iterate(items: AsyncIterator[T], thread: LoopThread) -> Iterator[T]:
-    """Dropped before its end it drops ``items``, which asyncio then closes on the loop."""
+    """If this iterator is dropped before its end, so is ``items``, and asyncio closes that one."""
     while True:
         try:
             item = thread.run(partial(anext, items))
@@ -128,26 +128,26 @@ def _iterate(items: AsyncIterator[T], thread: LoopThread) -> Iterator[T]:
 
 
 def _result_of(future: Future[T]) -> T:
-    """Waits a little at a time: a signal that another thread of the process got, and on Windows
-    every Ctrl-C, does not end a wait of this one, and is only seen between two.
+    """Wait in steps: Python handles a signal only between two of them if another thread received
+    it, and on Windows always.
     """
     while True:
         try:
             return future.result(SIGNALS_EVERY)
         except TimeoutError:
-            if future.done():  # it is what the call came to
+            if future.done():  # the TimeoutError is the call's own
                 return future.result()
 
 
 def _begin(work: Work[T], future: Future[T], tasks: Tasks) -> None:
-    """On the loop, and so is all that the work makes: Ctrl-C in the thread of a caller, at whatever
-    instruction, finds no coroutine that it could leave unawaited.
+    """Called on the loop, so that the coroutine is created there: a Ctrl-C in a caller's thread, at
+    whatever instruction, cannot leave one that is never awaited.
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(_await(work))
     tasks.add(task)
     task.add_done_callback(tasks.discard)
-    task.add_done_callback(partial(_tell, future))
+    task.add_done_callback(partial(_copy_result, future))
 
     def cancel(ended: Future[T]) -> None:
         if ended.cancelled() and not loop.is_closed():
@@ -160,7 +160,7 @@ async def _await(work: Work[T]) -> T:
     return await work()
 
 
-def _tell(future: Future[T], task: asyncio.Task[T]) -> None:
+def _copy_result(future: Future[T], task: asyncio.Task[T]) -> None:
     if task.cancelled():
         future.cancel()
         return
@@ -182,20 +182,20 @@ def _serve(loop: asyncio.AbstractEventLoop, tasks: Tasks, closing: Closing) -> N
 
 
 async def _end(tasks: Tasks, closing: Closing) -> None:
-    """Unlike ``asyncio.run`` it does not wait for threads: one may hang in a lookup of a name."""
+    """Unlike ``asyncio.run`` this does not wait for threads: one may hang in name resolution."""
     for task in tasks:
         task.cancel()
-    # An iterator that is dropped is closed by a task of asyncio's own, begun one turn of the loop
-    # later, and then drops the iterator inside it: two turns without a task, and all are closed.
-    turns = 0
-    while turns < 2:
+    # A dropped iterator is closed by a task that asyncio starts one iteration later, and then drops
+    # the iterator inside it: after two iterations without a task all are closed.
+    quiet_iterations = 0
+    while quiet_iterations < 2:
         await asyncio.sleep(0)
-        turns = 0 if await _others_ended() else turns + 1
+        quiet_iterations = 0 if await _others_ended() else quiet_iterations + 1
     await closing()
 
 
 async def _others_ended() -> bool:
-    """Whether there were other tasks; there may be new ones now."""
+    """Wait for all other tasks; whether there were any. There may be new ones now."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
         await asyncio.wait(others)

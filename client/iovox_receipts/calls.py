@@ -1,4 +1,4 @@
-"""One HTTP call, made again where that is safe and may help, and ended when its time is over."""
+"""One HTTP call, with retries where they are safe and may help, and a deadline."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ LONGEST_PAUSE = 5.0
 CONNECT_TIMEOUT = 5.0
 
 PROBLEMS = "urn:iovox-receipts:problem:"
-"""What the type of each of the service's problems begins with: anybody else's is about something
-else."""
+"""The prefix of the service's problem types. A problem with another one is not the service's."""
 
 Sleep = Callable[[float], Awaitable[None]]
 
-# The connection was not made, so nothing was asked: always safe to try again.
+# The connection was not made, so nothing was sent: always safe to retry.
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout)
 _NOTHING_DONE = (429, 503)
 _PROXY_GAVE_UP = (502, 504)
@@ -38,7 +37,7 @@ _PROXY_GAVE_UP = (502, 504)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What to ask. ``repeatable``: asked twice, it is done once."""
+    """One request. ``repeatable``: it is idempotent, so it may be retried after any failure."""
 
     method: str
     path: str
@@ -50,8 +49,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """``pause``: seconds after which another try may help; None where it would not.
-    ``connected``: whether anything may have been asked.
+    """``pause``: seconds after which a retry may help; None where it would not, or is not safe.
+    ``connected``: whether there was a connection, so that the request may have been sent.
     """
 
     error: ClientError
@@ -62,9 +61,9 @@ class _Failure:
 class Caller:
     """Makes calls with one key, from one event loop.
 
-    A deadline is a moment of ``time.monotonic()``. It ends a call whatever the call is doing: an
-    address is looked up, a connection made, an answer awaited or read, another try waited for.
-    httpx alone bounds each read, so a server that drips could hold a call for ever.
+    A deadline is a moment of ``time.monotonic()``. It bounds a call as a whole: name resolution,
+    connecting, waiting for the answer and reading it, and the pauses before retries. httpx itself
+    bounds only each read, so a server that sends byte by byte could hold a call for ever.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class Caller:
         sleep: Sleep,
     ) -> None:
         """``patience``: seconds for a whole call. ``connect_timeout``: seconds without a connection
-        after which a call does not try again to make one; patience if left out.
+        after which a call is not retried; ``patience`` if left out.
         """
         self.patience = _seconds("patience", patience)
         self.connect_timeout = _seconds(
@@ -89,7 +88,7 @@ class Caller:
         self._http = httpx.AsyncClient(
             base_url=base_url,
             headers={
-                "Authorization": f"Bearer {_usable(key)}",
+                "Authorization": f"Bearer {_checked_key(key)}",
                 "Accept": "application/json",
                 "User-Agent": "iovox-receipts-client",
             },
@@ -108,7 +107,10 @@ class Caller:
         return time.monotonic() + seconds
 
     async def ask(self, call: Call, *, deadline: float | None = None) -> httpx.Response:
-        """The answer, which is a success. Raises Unreachable, NotUnderstood or a Problem."""
+        """The answer to a call, if it is a success (2xx, or 304); it is retried until the deadline.
+
+        Raises Unreachable, NotUnderstood or a Problem.
+        """
         deadline = self.deadline() if deadline is None else deadline
         last_contact = time.monotonic()
         tries = 0
@@ -128,9 +130,9 @@ class Caller:
             await self.sleep(pause)
 
     async def open(self, call: Call, *, deadline: float, silence: float) -> httpx.Response:
-        """An answer that goes on, once it has begun; whoever reads it closes it.
+        """A streamed answer, once its head has arrived; the caller closes it. Not retried.
 
-        ``silence``: seconds without a byte after which it is lost.
+        ``silence``: seconds without a byte after which the connection counts as lost.
         """
         request = self._http.build_request(
             call.method,
@@ -152,7 +154,9 @@ class Caller:
 
     @contextmanager
     def reaching(self) -> Iterator[None]:
-        """What is lost in here makes the service Unreachable; what is garbled, NotUnderstood."""
+        """Convert httpx's errors: of a lost connection to Unreachable, of an answer that cannot be
+        decoded to NotUnderstood.
+        """
         try:
             yield
         except httpx.TransportError as error:
@@ -187,7 +191,7 @@ class Caller:
 
 @contextmanager
 def understood(response: httpx.Response) -> Iterator[None]:
-    """Whatever does not fit in here is an answer that the service does not give."""
+    """Convert errors of reading an answer's content to NotUnderstood."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -204,7 +208,7 @@ def not_understood(response: httpx.Response) -> NotUnderstood:
 
 
 def backoff(tries: int) -> float:
-    """Seconds before the next try."""
+    """Seconds before the next try, after so many."""
     longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(tries, 16))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311  jitter is no secret
 
@@ -263,14 +267,14 @@ def _base_url(url: str) -> httpx.URL:
     return found
 
 
-def _usable(key: str) -> str:
+def _checked_key(key: str) -> str:
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise ValueError("an API key is visible ASCII text without spaces")
     return key
 
 
 def _is_loopback(host: str) -> bool:
-    """A proxy of the environment is for the world outside; loopback through it leads nowhere."""
+    """Whether the host is loopback, which a proxy of the environment could not reach."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

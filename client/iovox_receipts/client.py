@@ -1,4 +1,4 @@
-"""The client for callers that block: the methods of ``AsyncClient``, one by one."""
+"""The blocking client: the methods of ``AsyncClient``, one by one."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Client(Blocking[AsyncClient]):
         self.close()
 
     def close(self) -> None:
-        """Close the connections. What other threads are waiting for is cancelled."""
+        """Close the connections. Calls of other threads are cancelled."""
         self._thread.close()
 
     send = blocking(AsyncClient.send)

@@ -1,7 +1,7 @@
 """What can go wrong when an app talks to the service, in one tree.
 
 ClientError
-├── Unreachable        no answer, and trying again did not help in the time given
+├── Unreachable        no answer within the patience, retries included
 ├── NotUnderstood      an answer that the service does not give: is the URL right?
 ├── NotFinalYet        wait_final's time is over; `message` is the last that was seen
 ├── BadSignature       a webhook that did not come from the service
@@ -13,7 +13,7 @@ ClientError
     ├── NotFound           404             no such thing, or another app's
     ├── Conflict           409             the state does not allow it
     ├── Gone               410             events that are no longer kept; `next` goes on
-    └── TryLater           429, 5xx        and it was tried again in vain
+    └── TryLater           429, 5xx        retries within the patience did not help
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class ClientError(Exception):
 
 
 class Unreachable(ClientError):
-    """The service gave no answer in time. A send may have been done all the same: repeat it with
-    the ``idempotency_key`` of this error.
+    """The service gave no answer in time. A send may have arrived all the same: repeat it with the
+    ``idempotency_key`` of this error.
     """
 
 
@@ -61,7 +61,7 @@ class NotFinalYet(ClientError, TimeoutError):
 
 
 class BadSignature(ClientError):
-    """Not signed by the service, too old, or altered on the way: do not believe its body."""
+    """Not signed by the service, too old, or altered on the way: do not trust its body."""
 
 
 class Problem(ClientError):
@@ -135,7 +135,7 @@ class Gone(Problem):
 
 
 class TryLater(Problem):
-    """The service cannot do it now, and it was asked again for as long as the client's patience."""
+    """The service cannot do it now; retries within the client's patience did not help."""
 
 
 _CLASSES: dict[int, type[Problem]] = {

@@ -1,7 +1,7 @@
-"""Status changes as they are committed: from the feed in pages, or live from the stream.
+"""Status changes in the order of commits: from the feed in pages, or live from the stream (SSE).
 
-Both go on through outages, each after the last event that its reader was given: nothing is missed,
-and nothing comes twice.
+Both go on through outages, from after the last event that they returned: nothing is missed, and
+nothing comes twice.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from iovox_receipts.filters import Params
 from iovox_receipts.models import Event
 
 POLL_EVERY = 1.0
-"""Seconds between looks at a feed that had nothing new."""
+"""Seconds between polls of a feed that has nothing new."""
 SILENCE = 60.0
-"""Seconds without a byte after which a stream is taken for dead; the service sends heartbeats."""
+"""Seconds without a byte after which a stream counts as lost; the service sends heartbeats."""
 RECONNECT_AFTER = 1.0
+"""Seconds before reconnecting to a stream that the service has ended."""
 
 
 async def read_feed(
@@ -51,23 +52,23 @@ async def read_feed(
 
 async def read_stream(caller: Caller, *, after: str | None, params: Params) -> AsyncIterator[Event]:
     """Live events, for ever, once there is a first connection."""
-    place, failures = _Place(after), 0
+    parser, failures = _Parser(after), 0
     deadline: float | None = caller.deadline(min(caller.patience, caller.connect_timeout))
     while True:
         headers = {"Accept": "text/event-stream"}
-        if place.id:
-            headers["Last-Event-ID"] = place.id
+        if parser.last_id:
+            headers["Last-Event-ID"] = parser.last_id
         call = Call("GET", "/v1/events/stream", params=params, headers=headers)
         begun_by = time.monotonic() + SILENCE if deadline is None else deadline
         try:
             response = await caller.open(call, deadline=begun_by, silence=SILENCE)
             try:
                 _check_is_stream(response)
-                deadline, place.fields = None, {}
+                deadline, parser.fields = None, {}
                 with caller.reaching():
                     async for line in response.aiter_lines():
                         failures = 0
-                        if (data := place.take(line)) is not None:
+                        if (data := parser.take(line)) is not None:
                             with understood(response):
                                 event = models.event(json.loads(data))
                             yield event
@@ -94,19 +95,21 @@ async def _page(
 
 
 def _check_is_stream(response: httpx.Response) -> None:
-    """A page of HTML would be read, without an event, again and again for ever."""
+    """Raises NotUnderstood for anything else, such as a page of HTML: it has no events, and would
+    be read again for ever.
+    """
     if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
         raise not_understood(response)
 
 
 @dataclass(slots=True)
-class _Place:
-    """How far a stream has been read: the id to go on after, and the block that is being read.
+class _Parser:
+    """A parser of SSE: ``last_id`` is the id to resume after, ``fields`` those of the block so far.
 
     A block is lines of ``field: value`` and an empty one; it may be an id alone.
     """
 
-    id: str | None
+    last_id: str | None
     fields: dict[str, str] = field(default_factory=dict)
 
     def take(self, line: str) -> str | None:
@@ -115,7 +118,7 @@ class _Place:
             name, _, value = line.partition(":")
             self.fields[name] = value.removeprefix(" ")
             return None
-        self.id = self.fields.get("id") or self.id
+        self.last_id = self.fields.get("id") or self.last_id
         data = self.fields.get("data")
         self.fields = {}
         return data

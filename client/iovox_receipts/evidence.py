@@ -1,4 +1,6 @@
-"""What proves the history of a message, as bytes for a verifier (`dlr evidence verify`)."""
+"""Evidence of a message's history, as bytes for a verifier (`dlr evidence verify`), and checkpoints
+of the log.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from iovox_receipts.paths import segment
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How large the log was, and its root (hexadecimal). ``note`` is what was signed: keep it."""
+    """The log's size and root hash (hexadecimal). ``note`` is the signed note: keep it."""
 
     origin: str
     size: int
@@ -30,14 +32,14 @@ class AsyncEvidence:
 
     async def document(self, message_id: str, *, since: int | None = None) -> bytes:
         """The evidence of a message, by either id: keep its bytes as they are. ``since``: the size
-        of a checkpoint that you have, with which it is to be compared.
+        of a checkpoint that you have, to which it is to prove consistency.
         """
         path = f"/v1/messages/{segment(message_id)}/evidence"
         query = {} if since is None else {"since": str(since)}
         return (await self._caller.ask(Call("GET", path, params=query))).content
 
     async def checkpoint(self) -> Checkpoint:
-        """One of what the log has by now."""
+        """A checkpoint of the log as it is now."""
         return _checkpoint(await self._caller.ask(Call("GET", "/v1/evidence/checkpoint")))
 
 

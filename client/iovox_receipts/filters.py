@@ -1,4 +1,4 @@
-"""Filters as a caller's types have them, and as query parameters."""
+"""Filters, typed, and their conversion to query parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Value = str | bool | int | date | Sequence[str] | None
 
 
 class Filters(TypedDict, total=False):
-    """Which messages ``list`` and ``all`` answer: those that fit every filter that is given.
+    """Which messages ``list`` and ``all`` return: those that match every filter that is given.
 
     ``status`` is one or any of several. ``destination`` and ``origin`` may be written as people
     write numbers. ``from_`` and ``to``: created then or later, and before; ``status_from`` and
@@ -37,7 +37,7 @@ class Filters(TypedDict, total=False):
 
 
 def filter_params(filters: Filters) -> dict[str, str | Sequence[str]]:
-    """Raises TypeError for a name that is no filter, where no type checker has."""
+    """The filters as query parameters. Raises TypeError for a name that is no filter."""
     if unknown := filters.keys() - Filters.__annotations__.keys():
         every = ", ".join(Filters.__annotations__)
         raise TypeError(f"{min(unknown)!r} is not a filter; there are: {every}")
@@ -45,7 +45,7 @@ def filter_params(filters: Filters) -> dict[str, str | Sequence[str]]:
 
 
 def params(values: Mapping[str, Value]) -> dict[str, str | Sequence[str]]:
-    """Query parameters. ``from`` is a word of Python's, so it is written ``from_`` there."""
+    """Query parameters, without those that are None. ``from_`` is ``from``, Python's keyword."""
     return {
         name.removesuffix("_"): _text(value) for name, value in values.items() if value is not None
     }

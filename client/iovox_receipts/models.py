@@ -1,4 +1,4 @@
-"""What the service tells, as values. Fields that a newer service adds are kept in ``raw``.
+"""The service's answers as values. Fields that a newer service adds are kept in ``raw``.
 
 Reprs leave out texts, numbers and references, since reprs end up in logs.
 """
@@ -18,9 +18,9 @@ class Sent:
     """The answer to a send.
 
     ``status`` is SUBMITTED (iovox has it), QUEUED (it will be sent) or UNCONFIRMED (iovox may have
-    it: it is never sent again by itself, and a receipt settles it), or UNSENT (it never left, and
+    it: it is never sent again by itself, and a receipt settles it), or UNSENT (it was not sent, and
     now it is too late). ``segments`` is an estimate of the SMS that the text takes over the air, in
-    this ``encoding``; ``warning`` says why they are more than one would think. ``replayed``: the
+    this ``encoding``; ``warning`` says why they are more than one might expect. ``replayed``: the
     service had answered this idempotency key before.
     """
 
@@ -36,7 +36,7 @@ class Sent:
 
 
 class Outcome(TypedDict):
-    """What became of one text of a batch, as the service tells it. ``index`` is its place.
+    """What became of one text of a batch. ``index`` is its place in the request.
 
     ``status`` is QUEUED, or REJECTED: then there is no ``id``, and ``errors`` say why.
     """
@@ -55,8 +55,7 @@ class Entry:
     """One thing that happened to a message. ``source`` is ``service`` or ``iovox``.
 
     ``receipt_timestamp`` is iovox's London wall-clock text, ``at`` the same in UTC, and
-    ``time_quality`` says how sure that is (exact, repeated, missing, offset,
-    received or ahead).
+    ``time_quality`` says how sure that is (exact, repeated, missing, offset, received or ahead).
     """
 
     status: str
@@ -73,9 +72,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """The call flow of a message, the statuses that iovox calls it after, and whether it is so.
+    """The call flow of a message, and the statuses after which iovox calls it.
 
-    ``called`` is the service's reading of iovox's documentation: no receipt says so.
+    ``called``: whether the status is one of those. No receipt says that the call was made.
     """
 
     link_id: str = field(repr=False)
@@ -119,8 +118,8 @@ class Message:
 class Event:
     """One change of a message's status. Keep ``id``: reading goes on after it.
 
-    ``contradictory``: by then receipts said both that it arrived and that it did not. Where the
-    status is the one of the event before, that is the news.
+    ``contradictory``: by then there were receipts for success and for failure. Where the status is
+    that of the event before, this is what is new.
     """
 
     id: str

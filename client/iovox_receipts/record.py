@@ -1,4 +1,4 @@
-"""The care of the record, for keys with the scope admin: who did what, and what was erased."""
+"""The audit and erasures, for keys with the scope admin: who did what, and what was erased."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ AUDIT, ERASURES = "/v1/audit", "/v1/erasures"
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """One thing that somebody did. ``who`` is ``key:ID``, ``os:user@host``, ``person:NAME`` or
-    ``nobody``; ``what`` is the id of what it was done to. ``times``: requests that it stands for.
+    """One entry of the audit. ``who`` is ``key:ID``, ``os:user@host``, ``person:NAME`` or
+    ``nobody``; ``what`` is the id of what it was done to. ``times``: how many requests it counts.
     """
 
     id: str
@@ -39,8 +39,8 @@ class Audited:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What was erased, and how far it has come: ``completed_at`` is None until every process has
-    confirmed for its disk. ``digest`` is of the number, under the service's DLR_ERASURE_KEY.
+    """An erasure of a number. ``completed_at`` is None until every process has confirmed that it is
+    erased on its disk. ``digest`` is the number's, under the service's DLR_ERASURE_KEY.
     """
 
     id: str
@@ -84,17 +84,17 @@ class AsyncRecord:
                 return
 
     async def erase(self, destination: str) -> Erasure:
-        """Erase a number wherever it is. Raises Conflict while a message to it is being sent, and
-        Invalid for a number that cannot be read.
+        """Erase a number wherever it is stored. Raises Conflict while a message to it is being
+        sent, and Invalid for a number that cannot be read.
 
-        Asked for twice, nothing is left for the second time to erase.
+        A second erasure of the same number finds nothing left to erase.
         """
         return self._one(
             await self._caller.ask(Call("POST", ERASURES, {"destination": destination}))
         )
 
     async def erasure(self, erasure_id: str) -> Erasure:
-        """How far one has come."""
+        """An erasure by its id, such as to see whether it is complete."""
         path = f"{ERASURES}/{segment(erasure_id)}"
         return self._one(await self._caller.ask(Call("GET", path)))
 

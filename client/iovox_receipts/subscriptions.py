@@ -1,4 +1,4 @@
-"""An app's webhooks: who is told of which status changes, and what became of each telling."""
+"""An app's webhooks: subscriptions to status changes, and their deliveries."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Attempt:
 class Delivery:
     """One event on its way to one webhook. ``state`` is PENDING, DELIVERED, FAILED or CANCELLED.
 
-    ``attempt_log`` has its last attempts, oldest first; a service of an earlier version tells none.
+    ``attempt_log`` has its last attempts, oldest first; services of earlier versions send none.
     """
 
     id: str
@@ -68,8 +68,8 @@ class Delivery:
 
 
 class AsyncWebhooks:
-    """``client.webhooks``, each call within the client's patience. What makes something new is
-    tried again only where it surely was not asked for yet.
+    """``client.webhooks``, each call within the client's patience. Calls that are not idempotent
+    are retried only where the service surely did not process them.
     """
 
     def __init__(self, caller: Caller) -> None:
@@ -87,13 +87,13 @@ class AsyncWebhooks:
         return self._one(await self._do("POST", PATH, body))
 
     async def list(self) -> tuple[Webhook, ...]:
-        """All of them, oldest first."""
+        """Every webhook, oldest first."""
         response = await self._caller.ask(Call("GET", PATH))
         with understood(response):
             return tuple(_webhook(one) for one in response.json()["webhooks"])
 
     async def get(self, webhook_id: str) -> Webhook:
-        """One of them."""
+        """One webhook."""
         return self._one(await self._caller.ask(Call("GET", _path(webhook_id))))
 
     async def change(
@@ -104,7 +104,7 @@ class AsyncWebhooks:
         statuses: Sequence[str] | None = None,
         paused: bool | None = None,
     ) -> Webhook:
-        """Another URL, other statuses; pause or resume. While it is paused nothing is lost."""
+        """Change its URL or statuses; pause or resume it. While it is paused nothing is lost."""
         asked = {"url": url, "statuses": statuses and list(statuses), "paused": paused}
         body = {name: value for name, value in asked.items() if value is not None}
         return self._one(await self._caller.ask(Call("PATCH", _path(webhook_id), body)))
@@ -114,7 +114,7 @@ class AsyncWebhooks:
         await self._do("DELETE", _path(webhook_id))
 
     async def rotate(self, webhook_id: str) -> Webhook:
-        """A new ``secret``. For a day deliveries are signed with both."""
+        """Make a new ``secret``. For a day deliveries are signed with both."""
         return self._one(await self._do("POST", f"{_path(webhook_id)}/secret"))
 
     async def test(self, webhook_id: str) -> Delivery:
@@ -122,13 +122,13 @@ class AsyncWebhooks:
         return self._delivery(await self._do("POST", f"{_path(webhook_id)}/test"))
 
     async def delivery(self, webhook_id: str, delivery_id: str) -> Delivery:
-        """What was sent, and what came of it."""
+        """One delivery, with its attempts."""
         return self._delivery(await self._caller.ask(Call("GET", _path(webhook_id, delivery_id))))
 
     async def deliveries(
         self, webhook_id: str, *, state: str | None = None
     ) -> AsyncIterator[Delivery]:
-        """What was sent, newest first."""
+        """A webhook's deliveries, newest first."""
         path = f"{_path(webhook_id)}/deliveries"
         cursor: str | None = None
         while True:
@@ -144,7 +144,7 @@ class AsyncWebhooks:
                 return
 
     async def replay(self, webhook_id: str, delivery_id: str) -> Delivery:
-        """Send one delivery again, whatever came of it."""
+        """Send one delivery again, whatever its state."""
         path = f"{_path(webhook_id, delivery_id)}/replay"
         return self._delivery(await self._do("POST", path))
 
@@ -158,10 +158,10 @@ class AsyncWebhooks:
         to: datetime | None = None,
         state: str | None = None,
     ) -> int:
-        """Send many again, in order; answers how many. At least one bound is needed.
+        """Send many again, in order; returns how many. At least one bound is needed.
 
-        ``after`` and ``until`` are events' ids; ``from_`` and ``to`` when these were recorded;
-        ``state`` is the deliveries'.
+        ``after`` and ``until`` are events' ids; ``from_`` and ``to`` are times at which events were
+        recorded; ``state`` is the deliveries'.
         """
         path = f"{_path(webhook_id)}/replay"
         bounds = {"after": after, "until": until, "from_": from_, "to": to, "state": state}

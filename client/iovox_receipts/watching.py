@@ -1,4 +1,6 @@
-"""A message watched until its status is final: by answers that are held back, or by polling."""
+"""Watching a message until its status is final: by long polling, or by polling where the service
+does not hold its answers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from iovox_receipts.models import Message
 LONGEST_HOLD = 20
 """Seconds that the service is asked to hold one answer; proxies cut much longer ones."""
 POLL_EVERY = 1.0
-"""Seconds between looks, where the service does not hold its answer."""
+"""Seconds between polls, where the service does not hold its answer."""
 LAST_ANSWER = 1.0
 """Seconds that the last answer may take after the time to wait is over."""
 
@@ -29,7 +31,7 @@ async def watch(caller: Caller, path: str, *, timeout: float | None) -> AsyncIte
     while True:
         asked_at = time.monotonic()
         try:
-            message, etag = await _look(caller, path, etag, until - asked_at)
+            message, etag = await _fetch(caller, path, etag, until - asked_at)
         except (Unreachable, TryLater):
             if last is None or time.monotonic() < until:
                 raise
@@ -38,15 +40,15 @@ async def watch(caller: Caller, path: str, *, timeout: float | None) -> AsyncIte
             last = message
             yield message
         else:
-            await _rest(caller, asked_at, until)
+            await _pause(caller, asked_at, until)
         if time.monotonic() >= until or (last is not None and last.final):
             return
 
 
-async def _look(
+async def _fetch(
     caller: Caller, path: str, etag: str | None, left: float
 ) -> tuple[Message | None, str | None]:
-    """The message, or None where it is still the one that this ETag stands for."""
+    """The message and its ETag; None for a message that has not changed since ``etag``."""
     hold = 0 if etag is None else int(min(LONGEST_HOLD, max(0.0, left)))
     call = Call("GET", path)
     if etag is not None and hold > 0:
@@ -59,8 +61,8 @@ async def _look(
         return models.message(response.json()), response.headers.get("ETag")
 
 
-async def _rest(caller: Caller, asked_at: float, until: float) -> None:
-    """After an answer without news: a service that held it took its time, others are polled."""
+async def _pause(caller: Caller, asked_at: float, until: float) -> None:
+    """Wait until POLL_EVERY after the request, if its answer was not held for as long as that."""
     now = time.monotonic()
     pause = min(POLL_EVERY - (now - asked_at), until - now)
     if pause > 0:

@@ -1,6 +1,6 @@
-"""Whether a webhook came from the service, by the Standard Webhooks specification.
+"""Verification of webhooks by the Standard Webhooks specification.
 
-The request is the open internet's: nothing of it is believed until its signature fits.
+The request comes from the open internet: nothing in it is trusted until its signature is verified.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ def verify_webhook(
     tolerance: float = TOLERANCE,
     now: float | None = None,
 ) -> dict[str, Any]:
-    """The webhook's JSON, once it is known to be the service's. Raises BadSignature.
+    """The webhook's JSON, if it is signed by the service. Raises BadSignature.
 
-    ``body`` are the bytes as they came: JSON that was parsed and written again does not fit.
-    ``secrets`` is the subscription's secret, or several while it is being rotated; ValueError
-    where one is not a secret. ``webhook-id`` is the same when a webhook comes a second time.
+    ``body`` are the bytes as they came: JSON that was parsed and serialised again has another
+    signature. ``secrets`` is the subscription's secret, or several while it is being rotated;
+    raises ValueError if one is not a secret. ``tolerance`` and ``now`` are in seconds. A webhook
+    that is delivered twice has the same ``webhook-id``.
     """
     keys = [_key(secret) for secret in ([secrets] if isinstance(secrets, str) else secrets)]
     payload = body.encode() if isinstance(body, str) else bytes(body)
@@ -41,7 +42,7 @@ def verify_webhook(
     webhook_id, timestamp = _header(found, "webhook-id"), _header(found, "webhook-timestamp")
     _check_age(timestamp, time.time() if now is None else now, tolerance)
     signed = f"{webhook_id}.{timestamp}.".encode() + payload
-    if not _fits(signed, keys, _signatures(_header(found, "webhook-signature"))):
+    if not _is_signed(signed, keys, _signatures(_header(found, "webhook-signature"))):
         raise BadSignature("No signature fits: it is not the service's, or it was altered")
     try:
         content = json.loads(payload)
@@ -78,7 +79,7 @@ def _check_age(timestamp: str, now: float, tolerance: float) -> None:
 
 
 def _signatures(header: str) -> Iterable[bytes]:
-    """The signatures of our version; others are for who knows them."""
+    """The signatures of version v1; those of other versions are ignored."""
     for part in header.split():
         version, _, text = part.partition(",")
         if version == VERSION:
@@ -88,11 +89,11 @@ def _signatures(header: str) -> Iterable[bytes]:
                 continue  # it is no base64, so it is no signature
 
 
-def _fits(signed: bytes, keys: Sequence[bytes], signatures: Iterable[bytes]) -> bool:
-    """Every pair is compared, fit or not: the time taken tells nothing."""
+def _is_signed(signed: bytes, keys: Sequence[bytes], signatures: Iterable[bytes]) -> bool:
+    """Whether one of the signatures is valid. Constant time: every pair is compared."""
     expected = [hmac.new(key, signed, sha256).digest() for key in keys]
-    fits = False
+    is_signed = False
     for signature in signatures:
         for one in expected:
-            fits |= hmac.compare_digest(signature, one)
-    return fits
+            is_signed |= hmac.compare_digest(signature, one)
+    return is_signed

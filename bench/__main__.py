@@ -63,7 +63,7 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
 BIG, BIG_QUICK = 20_000_000, 100_000
 """Receipts in the big table: two of each of ten million messages."""
 WAL_WRITTEN = 1024
-"""Megabytes of log that PostgreSQL has written, and may overwrite, before anything is measured."""
+"""Megabytes of WAL that PostgreSQL has written, and may recycle, before anything is measured."""
 FAILURES = (RuntimeError, WrongAnswers, OSError, subprocess.SubprocessError, ExceptionGroup)
 WIDTH = 110
 """Characters that a table wants, also where the output is a file."""
@@ -75,7 +75,7 @@ def main() -> int:
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)
     with PostgresServer(settings=_settings()) as postgres:
-        _break_in(postgres)
+        _preallocate_wal(postgres)
         about = machine.describe(postgres)
         for name, value in about.items():
             console.print(f"{name}: {value}", style="dim", soft_wrap=True)
@@ -111,12 +111,12 @@ def _settings() -> dict[str, str]:
     }
 
 
-def _break_in(postgres: PostgresServer) -> None:
-    """Leave it log files to write over, as any server has that was in use.
+def _preallocate_wal(postgres: PostgresServer) -> None:
+    """Have it create WAL files that it can recycle, as any server has that was in use.
 
-    A new one has to make them, and commits that wait for that take up to half a second.
+    A new one creates them as it goes, and commits that wait for that take up to half a second.
     """
-    a_file = "pg_logical_emit_message(false, 'break in', repeat('-', 16000000))"
+    a_file = "pg_logical_emit_message(false, 'preallocate', repeat('-', 16000000))"
     postgres.execute(f"select count({a_file}) from generate_series(1, {WAL_WRITTEN // 16})")
     postgres.execute("checkpoint")
 
@@ -143,7 +143,7 @@ def _run(name: str, stage: Stage, console: Console) -> Section:
 
 
 def _command(options: argparse.Namespace) -> str:
-    """What to type to get the document again."""
+    """The command that writes the document again."""
     chosen = [f"--only {name}" for name in options.only or ()]
     chosen += ["--quick"] * options.quick
     numbers = ("seconds", "rounds", "big")

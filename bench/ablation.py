@@ -1,4 +1,4 @@
-"""What each device for speed brings: the service without it beside the service as it is."""
+"""An ablation study: the service without one device for speed, beside the service as it is."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from bench.stage import SMALL, Stage, name_of
 from bench.turns import TURNS, WARM_UP, Contender, Contest, in_turns
 
 AT_A_TIME = 12
-"""Devices whose servers are up at once, beside two with all devices."""
+"""Devices whose servers run at the same time, beside two servers with all devices."""
 FASTEST = 20_000
-"""Receipts a second that each server is given messages for; should it be faster, they run out."""
+"""Receipts a second for which each server has messages; a faster server would run out of them."""
 WORTH = 0.05
-"""Of its journey's cost: what a device brings brings at least, or stays for another reason."""
+"""Share of its journey's cost from which on what a device brings is shown in bold: with less, it
+needs another reason to stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _section(
     stage: Stage, journey: str, run: Callable[[Stage, Sequence[Device]], Contest]
 ) -> Section:
     rows: list[list[str]] = []
-    for some in _some([each for each in DEVICES if each.journey == journey]):
+    for some in _groups([each for each in DEVICES if each.journey == journey]):
         stage.say(f"without {', '.join(each.name for each in some)}")
         contest = run(stage, some)
         rows += [*(_row(each, contest) for each in some), _noise(contest, journey)]
@@ -157,7 +158,7 @@ def _described(stage: Stage, title: str) -> Section:
     )
 
 
-def _some(devices: Sequence[Device]) -> Iterator[list[Device]]:
+def _groups(devices: Sequence[Device]) -> Iterator[list[Device]]:
     rest = iter(devices)
     while some := list(islice(rest, AT_A_TIME)):
         yield some
@@ -263,7 +264,7 @@ def _more(
 
 
 def _noise(contest: Contest, journey: str) -> list[str]:
-    """Two servers of the same program."""
+    """How much two servers of the same program differ."""
     few = ", few" if journey == "send" else ""
 
     def apart(figure: Callable[[Figures], float], load: str = "") -> float:

@@ -69,8 +69,8 @@ def _receive(stage: Stage, population: Population, *, is_small: bool) -> Receive
         begun = _wal(stage)
         options = {"first": first + WARM_UP_RECEIPTS, "count": KNOWN}
         job = Job(server.port, "receipts", options, PATIENCE, most=RECEIPTS)
-        figures, came = measure(server, job, postgres)
-        wal = (_wal(stage) - begun) / came.answers
+        figures, done = measure(server, job, postgres)
+        wal = (_wal(stage) - begun) / done.answers
         server.process.terminate()
     if is_small:
         postgres.drop_database(database)

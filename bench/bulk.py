@@ -1,9 +1,10 @@
-"""Tens of millions of rows in minutes: indexes away and built at the end, nothing logged.
+"""Bulk loading, tens of millions of rows in minutes: without indexes, which are built at the end,
+and without WAL.
 
-PostgreSQL logs no WAL for a table that is emptied and filled in one transaction under
-`wal_level = minimal`, so the server is restarted with that, and with its own settings afterwards:
-nothing of it is left when something is measured. The caller is the benchmark, whose tables are
-empty and whose database nobody else uses.
+PostgreSQL writes no WAL for a table that is truncated and filled in one transaction under
+`wal_level = minimal`, so the server is restarted with that, and with its own settings afterwards,
+before anything is measured. The caller is the benchmark, whose tables are empty and whose database
+nobody else uses.
 """
 
 from __future__ import annotations

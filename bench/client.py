@@ -55,8 +55,8 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
-    """What came of it. Times are in seconds; ``cpu`` is what this process used itself.
+class LoadResult:
+    """The result of a job. Times are in seconds; ``cpu`` is what this process used itself.
 
     ``groups``: each request's, by its group.
     """
@@ -99,7 +99,7 @@ def made(job: Job) -> Iterable[bytes]:
     return source if job.rate else list(islice(source, int(job.seconds * MOST_PER_SECOND)))
 
 
-async def work(job: Job, source: Iterable[bytes]) -> Came:
+async def work(job: Job, source: Iterable[bytes]) -> LoadResult:
     """Drive one load."""
     timed = until(job.seconds, source)
     requests: Requests = paced(job.rate, timed) if job.rate else timed
@@ -117,7 +117,7 @@ async def work(job: Job, source: Iterable[bytes]) -> Came:
         note if groups else None,
         spread=job.spread,
     )
-    return Came(
+    return LoadResult(
         answers=result.answers,
         seconds=result.seconds,
         requests_per_second=result.requests_per_second,

@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 from app.model.receipt import Arrival
 from app.receive.spool import Spool
 from bench import data, servers, traffic
-from bench.client import Came, Job
+from bench.client import Job, LoadResult
 from bench.measure import run_load
 from bench.receive import check_stored, direct
 from bench.report import Section
@@ -31,7 +31,7 @@ RATE = 500.0
 """New receipts a second meanwhile: far above an everyday load, far below what it can do."""
 LOAD_SECONDS = 3.0
 PATIENCE = 200.0
-"""Seconds until a drain that makes no end is given up."""
+"""Seconds after which a drain that does not end has failed."""
 LOOK_EVERY = 0.1
 APPEND = 1_000
 """Arrivals in one transaction of the spool's file."""
@@ -125,7 +125,7 @@ def _watch(server: Server, spooled: int) -> Drained:
     done = Drained(rate=0.0, answered=0, waits=[])
     next_message = -(-spooled // 2) + traffic.BLOCK
     with ThreadPoolExecutor(max_workers=1) as pool:
-        load: Future[Came] | None = None
+        load: Future[LoadResult] | None = None
         while True:
             if load is None or load.done():
                 next_message = _note(done, load, next_message)
@@ -140,14 +140,14 @@ def _watch(server: Server, spooled: int) -> Drained:
     return done
 
 
-def _note(done: Drained, load: Future[Came] | None, next_message: int) -> int:
-    """Take down what a load brought; the number from which the next one goes on."""
+def _note(done: Drained, load: Future[LoadResult] | None, next_message: int) -> int:
+    """Record a load's result; returns the number of the message at which the next one starts."""
     if load is None:
         return next_message
-    came = load.result()
-    done.answered += came.answers
-    done.waits.append(came.p99)
-    blocks = -(-came.answers // (2 * traffic.BLOCK))
+    result = load.result()
+    done.answered += result.answers
+    done.waits.append(result.p99)
+    blocks = -(-result.answers // (2 * traffic.BLOCK))
     return next_message + blocks * traffic.BLOCK
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from app.record.evidence.keys import write_key
 from app.record.evidence.note import SigningKey
 from bench import data, servers, traffic
-from bench.client import Came, Job
+from bench.client import Job, LoadResult
 from bench.measure import Figures, run_load
 from bench.receive import Source, check_stored, known_for
 from bench.report import FIGURES, Mark, Section, bounds_of, figure_cells
@@ -188,16 +188,16 @@ def _beside(log: Log, server: Server) -> tuple[float, int]:
     """Facts a second that were appended beside receipts, and how many then waited."""
     job = log.source.job(server.port, STEADY)
     sizes: list[tuple[int, float]] = []
-    came = run_load(
+    done = run_load(
         Job(job.port, job.source, job.options, STEADY, rate=RATE),
         at_both_ends=lambda: sizes.append((log.size(), time.monotonic())),
     )
-    log.source.sent(came.answers)
+    log.source.sent(done.answers)
     (before, began), (after, ended) = sizes
     return (after - before) / (ended - began), log.lacks()
 
 
-def _prove(server: Server, source: Source, key: str) -> Came:
+def _prove(server: Server, source: Source, key: str) -> LoadResult:
     numbers = (source.first + n * traffic.STRIDE % (source.answered // 2) for n in range(PROOFS))
     paths = [(f"/v1/messages/{traffic.message_id(n)}/evidence", key) for n in numbers]
     return run_load(Job(server.port, "pages", {"requests": paths}, PATIENCE, connections=1))

@@ -1,7 +1,7 @@
 """A thousand open event streams in one process: its CPU and memory are not the service's.
 
 Reads what to do as one line of JSON; opens the streams, posts receipts, notes when each stream has
-each event; writes what came of it. The caller is the benchmark.
+each event; writes the result. The caller is the benchmark.
 """
 
 from __future__ import annotations

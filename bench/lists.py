@@ -51,11 +51,11 @@ class Filter:
     by_admin: bool = False
 
 
-def _made(number: int) -> Query:
+def _created_around(number: int) -> Query:
     return {"from": _time(number, -AROUND), "to": _time(number, AROUND)}
 
 
-def _told(number: int) -> Query:
+def _changed_around(number: int) -> Query:
     return {"status_from": _time(number, -AROUND), "status_to": _time(number, AROUND)}
 
 
@@ -82,9 +82,13 @@ FILTERS = (
     Filter("origin (of all)", lambda _: {"origin": traffic.ORIGIN}),
     Filter("origin (of none)", lambda n: {"origin": f"shop {n % 1000}"}),
     Filter("reference", lambda n: {"reference": f"order-{n}"}),
-    Filter("from, to", _made),
-    Filter("status_from, status_to", _told),
-    Filter("status=FAILED, from, to", lambda n: {"status": "FAILED", **_made(n)}, limit=SCARCE),
+    Filter("from, to", _created_around),
+    Filter("status_from, status_to", _changed_around),
+    Filter(
+        "status=FAILED, from, to",
+        lambda n: {"status": "FAILED", **_created_around(n)},
+        limit=SCARCE,
+    ),
     Filter("status=FAILED, origin", lambda _: {"status": "FAILED", "origin": traffic.ORIGIN}),
     Filter("by admin: none", lambda _: {}, by_admin=True),
     Filter("by admin: app", lambda _: {"app": traffic.APP}, by_admin=True),
@@ -99,7 +103,7 @@ def compare(stage: Stage) -> Section:
     populations = [stage.populated(size) for size in (SMALL, stage.big)]
     times: list[list[list[float]]] = [[[] for _ in FILTERS] for _ in populations]
     with ExitStack() as servers_running:
-        asked = [_reader(stage, population, servers_running) for population in populations]
+        asked = [_start_reader(stage, population, servers_running) for population in populations]
         for ask in asked:
             ask(WARM_UP_PAGES)
         for turn in range(turns):
@@ -118,16 +122,18 @@ def filter_names() -> set[str]:
 
 
 def _check_filters() -> None:
-    """A filter that is offered and not measured would be a promise that nobody looks at."""
+    """Raises RuntimeError for a filter of the API that is not measured here."""
     measured = {name for each in FILTERS for name in each.query(0)} | {"limit"}
     if missing := filter_names() - measured:
         raise RuntimeError(f"bench/lists.py measures no filter by {', '.join(sorted(missing))}")
 
 
-def _reader(
+def _start_reader(
     stage: Stage, population: Population, servers_running: ExitStack
 ) -> Callable[[int], list[list[float]]]:
-    """Start a server; what is given back asks it for so many pages and tells how long each took."""
+    """Start a server. Returns a function that fetches so many pages of each filter, and returns the
+    seconds that each page took, by filter.
+    """
     url = stage.postgres.url(population.database)
     admin = servers.dlr(["keys", "create", "bench-admin", "--scope", "admin"], url)
     server = servers.serve(url)
@@ -137,10 +143,10 @@ def _reader(
     def ask(pages: int) -> list[list[float]]:
         requests = _requests(population.key, admin, numbers, pages)
         options = {"requests": requests}
-        came = run_load(Job(server.port, "pages", options, PATIENCE, 1, groups=len(FILTERS)))
-        if came.answers != len(requests):
-            raise RuntimeError(f"only {came.answers} of {len(requests)} pages in {PATIENCE:g} s")
-        return came.groups
+        done = run_load(Job(server.port, "pages", options, PATIENCE, 1, groups=len(FILTERS)))
+        if done.answers != len(requests):
+            raise RuntimeError(f"only {done.answers} of {len(requests)} pages in {PATIENCE:g} s")
+        return done.groups
 
     return ask
 

@@ -22,7 +22,7 @@ SETTINGS = (
     "synchronous_commit",
     "full_page_writes",
 )
-"""Of PostgreSQL: what it would be suspected of."""
+"""The settings of PostgreSQL that matter most to the figures."""
 
 
 def describe(postgres: PostgresServer) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import IO, cast
 
 import psutil
 
-from bench.client import Came, Job
+from bench.client import Job, LoadResult
 from bench.servers import Server
 from tests.support import processes
 from tests.support.postgresql import PostgresServer
@@ -55,12 +55,12 @@ class Figures:
 
 
 class WrongAnswers(Exception):
-    """Some answer was not the one expected: figures of wrong answers are worth nothing."""
+    """Some answer was not the expected one, so the figures are worth nothing."""
 
 
 def run_load(
     job: Job, *, status: int = 200, at_both_ends: Callable[[], None] = lambda: None
-) -> Came:
+) -> LoadResult:
     """Run a load in a process of its own. Raises WrongAnswers unless every answer is right.
 
     ``at_both_ends`` is called right before the first request and right after the last answer.
@@ -76,22 +76,22 @@ def run_load(
         too_long = Timer(job.seconds + CLIENT_START, client.kill)
         too_long.start()
         try:
-            _tell(client, json.dumps(asdict(job)))
+            _exchange(client, json.dumps(asdict(job)))
             at_both_ends()
-            result = _tell(client, "go")
+            result = _exchange(client, "go")
             at_both_ends()
         finally:
             too_long.cancel()
-    came = Came(**json.loads(result))
-    if not came.answers and not came.errors:
+    done = LoadResult(**json.loads(result))
+    if not done.answers and not done.errors:
         raise WrongAnswers("there was nothing left to send: the server is faster than was foreseen")
-    if set(came.statuses) != {str(status)} or came.errors:
-        raise WrongAnswers(f"wanted {status} only, got {came.statuses}, errors {came.errors}")
-    return came
+    if set(done.statuses) != {str(status)} or done.errors:
+        raise WrongAnswers(f"wanted {status} only, got {done.statuses}, errors {done.errors}")
+    return done
 
 
-def _tell(client: subprocess.Popen[str], line: str) -> str:
-    """Say a line to the load process; the line that it says then."""
+def _exchange(client: subprocess.Popen[str], line: str) -> str:
+    """Write a line to the load process; returns the line that it answers."""
     pipes = (client.stdin, client.stdout, client.stderr)
     stdin, stdout, stderr = (cast("IO[str]", pipe) for pipe in pipes)
     with suppress(BrokenPipeError):
@@ -109,31 +109,31 @@ def measure(
     postgres: PostgresServer | None = None,
     *,
     status: int = 200,
-    rest: Callable[[Came], None] | None = None,
-) -> tuple[Figures, Came]:
+    rest: Callable[[LoadResult], None] | None = None,
+) -> tuple[Figures, LoadResult]:
     """Run a load and say what it cost; also in a ``rest`` behind it, if there is one."""
     spent: list[tuple[float, float, float]] = []
-    came = run_load(job, status=status, at_both_ends=lambda: spent.append(_spent(server, postgres)))
+    done = run_load(job, status=status, at_both_ends=lambda: spent.append(_spent(server, postgres)))
     if rest is not None:
-        rest(came)
+        rest(done)
         spent[-1] = _spent(server, postgres)
     before, after = spent
     service, database, everything = (
-        (then - now) / came.answers * 1e6 for now, then in zip(before, after, strict=True)
+        (then - now) / done.answers * 1e6 for now, then in zip(before, after, strict=True)
     )
-    load = came.cpu / came.answers * 1e6
+    load = done.cpu / done.answers * 1e6
     return (
         Figures(
-            rate=came.requests_per_second,
-            p50=came.p50,
-            p99=came.p99,
+            rate=done.requests_per_second,
+            p50=done.p50,
+            p99=done.p99,
             service_cpu=service,
             postgres_cpu=database,
             memory=largest_worker(server),
             load_cpu=load,
             other_cpu=max(0.0, everything - service - database - load),
         ),
-        came,
+        done,
     )
 
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from app.record.retention import REST
 from app.store.retention import BATCH
 from bench import data, servers, traffic
-from bench.client import Came, Job
+from bench.client import Job, LoadResult
 from bench.measure import run_load
 from bench.population import populate
 from bench.report import Mark, Section
@@ -50,7 +50,7 @@ def measure_purge(stage: Stage) -> Section:
         stage.say("receipts alone")
         alone = [_window(server, sent, rate, stage.seconds) for _ in range(2 * stage.rounds)]
         stage.say("purging")
-        beside: list[Came] = []
+        beside: list[LoadResult] = []
         began = time.perf_counter()
         with _purging(postgres.url(database)) as purging:
             while purging.poll() is None and len(beside) < MOST_WINDOWS - 3 * stage.rounds:
@@ -64,7 +64,7 @@ def measure_purge(stage: Stage) -> Section:
     if code or not count:
         raise RuntimeError(f"dlr purge ended with {code}; {count:,} messages are gone")
     postgres.drop_database(database)
-    usual, meanwhile = (statistics.median(came.p99 for came in one) for one in (alone, beside))
+    usual, meanwhile = (statistics.median(done.p99 for done in one) for one in (alone, beside))
     return Section(
         title="Purging beside receipts",
         note=NOTE.format(
@@ -89,13 +89,13 @@ def measure_purge(stage: Stage) -> Section:
     )
 
 
-def _window(server: Server, sent: list[int], rate: float, seconds: float) -> Came:
+def _window(server: Server, sent: list[int], rate: float, seconds: float) -> LoadResult:
     options = {"first": sent[0], "count": 10**6}
-    came = run_load(
+    done = run_load(
         Job(server.port, "receipts", options, seconds=seconds, connections=CONNECTIONS, rate=rate)
     )
-    sent[0] += (-(-came.answers // (2 * traffic.BLOCK)) + 1) * traffic.BLOCK
-    return came
+    sent[0] += (-(-done.answers // (2 * traffic.BLOCK)) + 1) * traffic.BLOCK
+    return done
 
 
 @contextmanager
@@ -111,12 +111,12 @@ def _purging(database_url: str) -> Iterator[subprocess.Popen[bytes]]:
             purging.kill()
 
 
-def _row(name: str, windows: list[Came], purged: str) -> list[str]:
+def _row(name: str, windows: list[LoadResult], purged: str) -> list[str]:
     return [
         name,
-        f"{statistics.median(came.requests_per_second for came in windows):,.0f}",
-        f"{statistics.median(came.p50 for came in windows) * 1e3:.1f}",
-        f"{statistics.median(came.p99 for came in windows) * 1e3:.1f}",
-        f"{max(came.p99 for came in windows) * 1e3:.1f}",
+        f"{statistics.median(done.requests_per_second for done in windows):,.0f}",
+        f"{statistics.median(done.p50 for done in windows) * 1e3:.1f}",
+        f"{statistics.median(done.p99 for done in windows) * 1e3:.1f}",
+        f"{max(done.p99 for done in windows) * 1e3:.1f}",
         purged,
     ]

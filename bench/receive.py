@@ -91,8 +91,8 @@ def window(
     with closing(server.process):
         warm = run_load(source.job(server.port, WARM_UP))
         source.sent(warm.answers)
-        figures, came = measure(server, source.job(server.port, seconds), postgres)
-        source.sent(came.answers)
+        figures, done = measure(server, source.job(server.port, seconds), postgres)
+        source.sent(done.answers)
         server.process.terminate()
     return figures
 

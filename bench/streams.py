@@ -22,7 +22,7 @@ from tests.support.process import clean_environment
 
 STREAMS, STREAMS_QUICK = 1_000, 300
 WARM_UP_STREAMS = 50
-"""Opened, used and closed first: what the first streams load is no cost of a stream."""
+"""Opened, used and closed first, so that one-time costs do not count as costs of a stream."""
 EVENTS = 50
 EVERY = 0.1
 """Seconds between events; each goes to every stream."""

@@ -25,7 +25,7 @@ CALLBACK_HEADERS = f"Content-Type: application/json,{SECRET_HEADER}: {SECRET}"
 IOVOX_USERNAME = IOVOX_SECURE_KEY = "bench"
 
 _MONTH_AGO = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=29.5)
-# The load processes are told, as an hour may end before they start.
+# In the environment, so that the load processes use the same: an hour may end before they start.
 FIRST_AT = datetime.fromisoformat(os.environ.setdefault("BENCH_FIRST_AT", _MONTH_AGO.isoformat()))
 """When message 0 was made: so that ten million of them are of the last thirty days."""
 APART_MS = 250
@@ -36,7 +36,7 @@ connections, so that the two of a message seldom share a batch."""
 SECONDS = 60
 """Receipt timestamps spread over the last minute, as in a steady stream."""
 STRIDE = 7_368_787
-"""A prime: steps of it, modulo any number of messages, come by all of them, scattered."""
+"""A prime: steps of it, modulo the number of messages, visit all of them in a scattered order."""
 
 STEPS = (
     ("smsc submit", "8", "ACKNOWLEDGED"),

@@ -14,22 +14,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 
-from bench.client import Came, Job
+from bench.client import Job, LoadResult
 from bench.measure import Figures, measure, middle, run_load
 from bench.servers import Server
 from bench.stage import Stage
 
 TURNS = 3
-"""In a round, which are as long together as the round's window was to be."""
+"""Turns of a round; together they are as long as the round's window."""
 WARM_UP = 1.5
 """Seconds of the same load before the first turn: caches, prepared statements, the allocator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server and its load: ``job`` of so many seconds. ``answered`` is told how many came.
+    """A server and its load: ``job`` of so many seconds. ``answered`` gets the number of answers.
 
-    ``rest``: what comes behind each turn, and counts for its CPU.
+    ``rest`` is called after each turn; its CPU counts for the turn.
     """
 
     server: Server
@@ -38,9 +38,9 @@ class Contender:
     status: int = 200
     rest: Callable[[], None] | None = None
 
-    def end(self, came: Came) -> None:
+    def end(self, done: LoadResult) -> None:
         """A load is over."""
-        self.answered(came.answers)
+        self.answered(done.answers)
         if self.rest is not None:
             self.rest()
 
@@ -52,7 +52,7 @@ class Contest:
     turns: Mapping[str, Sequence[Figures]]
 
     def medians(self) -> dict[str, Figures]:
-        """Of each figure of each contender."""
+        """The median of each figure over all turns, by contender."""
         return {name: middle(each) for name, each in self.turns.items()}
 
     def of_pairs(self, one: str, other: str, compare: Callable[[Figures, Figures], float]) -> float:

@@ -18,7 +18,7 @@ RUN python -m venv /opt/uv \
     && /opt/uv/bin/pip install --require-hashes -r requirements-uv.lock \
     && python -m venv --without-pip /opt/venv \
     && /opt/uv/bin/uv pip sync --python /opt/venv/bin/python --require-hashes requirements.lock \
-    # Where numbers are from and whose they are: 43 MB that nothing here asks for.
+    # The places and carriers of phone numbers: 43 MB that nothing here reads.
     && rm -r /opt/venv/lib/python3*/site-packages/phonenumbers/geodata \
         /opt/venv/lib/python3*/site-packages/phonenumbers/carrierdata
 
@@ -49,7 +49,7 @@ RUN groupadd --gid 10001 dlr \
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder /srv /srv
 
-# Where an SQLite database would be that no setting names.
+# By default the database is an SQLite file in the working directory.
 WORKDIR /data
 USER 10001:10001
 STOPSIGNAL SIGTERM
@@ -64,7 +64,7 @@ CMD ["migrate"]
 
 FROM base AS worker
 
-# Also here: the journal of what it has put on the wire.
+# The worker's journal, which must outlive the container, too.
 VOLUME ["/data"]
 ENV DLR_OPS_PORT=9090
 EXPOSE 9090

@@ -7,14 +7,13 @@ is worse than a message to be checked by hand.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from app.errors import NotSent, OutcomeUnknown, Refused, SubmissionError
 from app.iovox.xml import ParsedResponse, parse_response
+from app.parts.retry_after import retry_after
 
 MAX_RETRY_AFTER = 3600.0
 """Seconds; a larger value is capped, since it would exceed the expiry of most messages."""
@@ -65,7 +64,7 @@ def _error(
     if status in _CREDENTIALS or (statuses and statuses <= _CREDENTIALS):
         return NotSent(reason, credentials=True)
     if status in _RETRY_LATER:
-        return NotSent(reason, retry_after=parse_retry_after(response.retry_after))
+        return NotSent(reason, retry_after=_retry_after(response.retry_after))
     if not texts:
         return OutcomeUnknown(reason)
     if status == 400 or statuses <= _REFUSALS:
@@ -86,17 +85,7 @@ def _reason(status: int, texts: tuple[str, ...], failure: str | None) -> str:
     return f"iovox answered HTTP {status}"
 
 
-def parse_retry_after(value: str | None) -> float | None:
-    """The seconds of a Retry-After header (RFC 9110), from 0 to the cap; None if it is invalid."""
-    text = (value or "").strip()
-    if re.fullmatch("[0-9]+", text):
-        # Nine digits exceed the cap already; int() refuses thousands of them.
-        return min(float(text[:9]) if len(text) <= 9 else MAX_RETRY_AFTER, MAX_RETRY_AFTER)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:  # "-0000" has no zone; HTTP dates are always GMT
-        moment = moment.replace(tzinfo=UTC)
-    seconds = (moment - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+def _retry_after(value: str | None) -> float | None:
+    """The seconds of a Retry-After header, capped; None if it is missing or invalid."""
+    seconds = retry_after(value, datetime.now(UTC))
+    return None if seconds is None else min(seconds, MAX_RETRY_AFTER)

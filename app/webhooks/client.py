@@ -10,12 +10,12 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 
+from app.parts.retry_after import retry_after
 from app.webhooks.targets import TargetRefused, Targets
 
 MAX_BODY = 16 * 1024
@@ -189,29 +189,6 @@ def _result_of(response: aiohttp.ClientResponse, now: datetime) -> DeliveryResul
 
 
 _WITH_RETRY_AFTER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-
-
-def retry_after(text: str | None, now: datetime) -> float | None:
-    """Seconds from now, of a number or a date (RFC 9110, 10.2.3); None for neither."""
-    if text is None:
-        return None
-    for read in (_seconds, _date):
-        try:
-            return max(0.0, read(text.strip(), now))
-        except (ValueError, OverflowError):
-            continue
-    return None
-
-
-def _seconds(text: str, _now: datetime) -> float:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(text)
-    return float(text[:12])
-
-
-def _date(text: str, now: datetime) -> float:
-    date = parsedate_to_datetime(text)
-    return (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
 
 
 def _in_words(error: Exception) -> str:

@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import AsyncResolver
 from yarl import URL
 
-from app.parts.networks import Address, Network
+from app.parts.networks import Address, Network, is_in
 
 MAX_URL = 2_000
 LARGEST_PORT = 65_535
@@ -128,8 +128,7 @@ class Targets(AbstractResolver):
 
     def _allows(self, address: Address) -> bool:
         real = _behind(address)
-        if any(one.version == each.version and one in each
-               for one in (address, real) for each in self._allowed):  # fmt: skip
+        if is_in(address, self._allowed) or is_in(real, self._allowed):
             return True
         return not is_internal(real)
 
@@ -140,7 +139,7 @@ def is_internal(address: Address) -> bool:
         not address.is_global
         or address.is_multicast
         or address.is_reserved
-        or any(address.version == each.version and address in each for each in _SPECIAL)
+        or is_in(address, _SPECIAL)
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from app.model.event import event_id, event_number
 from app.model.status import FINAL
 from app.model.webhook import Delivery, DeliveryState, Webhook, WebhookState
-from app.webhooks.client import DeliveryResult, retry_after
+from app.webhooks.client import DeliveryResult
 from app.webhooks.requests import BY_DEFAULT
 from app.webhooks.schedule import Schedule
 
@@ -145,27 +145,6 @@ def test_pausing_and_ending(
     health = SCHEDULE.health(webhook(failing_for=failing_for), results, NOW)
     assert health.state is state
     assert bool(health.reason) is (state is not WebhookState.ACTIVE)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("120", 120.0),
-        ("0", 0.0),
-        (" 3 ", 3.0),
-        ("Sun, 22 Nov 2026 09:01:00 GMT", 60.0),
-        ("Sun, 22 Nov 2026 08:00:00 GMT", 0.0),
-        ("9" * 400, 999_999_999_999.0),
-        ("-5", None),
-        ("1.5", None),
-        ("\u0663", None),
-        ("soon", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_retry_after(text: str | None, seconds: float | None) -> None:
-    assert retry_after(text, NOW) == seconds
 
 
 def test_by_default_a_webhook_is_told_of_ends() -> None:

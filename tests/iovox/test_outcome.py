@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from app.errors import NotSent, OutcomeUnknown, Refused, SubmissionError
-from app.iovox.outcome import HttpResponse, parse_retry_after, read_outcome
+from app.iovox.outcome import HttpResponse, read_outcome
 from tests.iovox.scripted import ACCEPTED, ACTIVITY_ID, errors
 from tests.iovox.tables import labelled
 
@@ -27,9 +27,14 @@ DOCUMENTED = [
 
 
 def outcome(
-    status: int | None, body: str = "", *, retry_on_500: bool = True, failure: str | None = None
+    status: int | None,
+    body: str = "",
+    *,
+    retry_on_500: bool = True,
+    retry_after: str | None = None,
+    failure: str | None = None,
 ) -> str | SubmissionError:
-    response = HttpResponse(status, body.encode(), failure=failure)
+    response = HttpResponse(status, body.encode(), retry_after, failure)
     try:
         return read_outcome(response, retry_on_500=retry_on_500, redact=lambda text: text)
     except SubmissionError as error:
@@ -135,28 +140,24 @@ def test_a_status_line_counts_even_where_the_body_was_lost(
 
 RETRY_AFTER = [
     ("seconds", "120", 120),
-    ("white space", " 7 ", 7),
-    ("zero", "0", 0),
     ("the bound", "3601", 3600),
     ("absurd", "9" * 6000, 3600),
-    ("negative", "-5", None),
-    ("fraction", "1.5", None),
-    ("words", "soon", None),
-    ("other digits", "٣", None),
-    ("empty", "", None),
-    ("absent", None, None),
     ("a date gone by", "Wed, 21 Oct 2015 07:28:00 GMT", 0),
-    ("a date without a zone", "Wed, 21 Oct 2015 07:28:00 -0000", 0),
     ("a far date", "Fri, 31 Dec 9999 23:59:59 GMT", 3600),
-    ("an impossible date", "Fri, 31 Feb 2027 00:00:00 GMT", None),
+    ("words", "soon", None),
+    ("absent", None, None),
 ]
 
 
 @pytest.mark.parametrize(("value", "seconds"), labelled(RETRY_AFTER))
 def test_retry_after(value: str | None, seconds: float | None) -> None:
-    assert parse_retry_after(value) == seconds
+    error = outcome(503, retry_after=value)
+    assert isinstance(error, NotSent)
+    assert error.retry_after == seconds
 
 
 def test_retry_after_as_a_date() -> None:
     at = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    assert parse_retry_after(at) == pytest.approx(60, abs=3)
+    error = outcome(503, retry_after=at)
+    assert isinstance(error, NotSent)
+    assert error.retry_after == pytest.approx(60, abs=3)

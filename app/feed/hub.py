@@ -66,11 +66,6 @@ class Hub:
         self._wake = asyncio.Event()
         self._is_closed = False
 
-    @property
-    def open_streams(self) -> int:
-        """How many are open."""
-        return len(self._open)
-
     def wake(self) -> None:
         """There are new events. Costs nothing while no stream is live."""
         if self._live:

@@ -17,6 +17,10 @@ from .world import World, activity_id, fields, serving, statuses, until
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+def open_streams(world: World) -> float | None:
+    return world.runtime.metrics.registry.get_sample_value("dlr_streams_open")
+
+
 async def test_a_stream_tells_what_the_feed_tells(world: World) -> None:
     key = await world.key()
     async with listening(world.client, key) as reader:
@@ -209,7 +213,7 @@ async def test_streams_end_when_the_server_begins_to_exit(sqlite_url: str) -> No
             refused = await world.client.get("/v1/events/stream", headers=key)
             assert refused.status_code == 503
             assert refused.headers["retry-after"]
-        await until(lambda: world.runtime.hub.open_streams == 0, "streams to be forgotten")
+        await until(lambda: open_streams(world) == 0, "streams to be forgotten")
 
 
 @pytest.mark.direct
@@ -219,11 +223,11 @@ async def test_a_slow_reader_is_cut(postgres_url: str) -> None:
         key = await world.key()
         count = QUEUE + 1_500
         with slow_reader(world.client.base_url, key) as slow:
-            await until(lambda: world.runtime.hub.open_streams == 1, "the slow stream")
+            await until(lambda: open_streams(world) == 1, "the slow stream")
             async with listening(world.client, key) as quick:
                 await world.queue(count, reference="r" * 4_000)
                 await quick.until(count, patience=30)
-                assert world.runtime.hub.open_streams == 1, "the slow one is not cut"
+                assert open_streams(world) == 1, "the slow one is not cut"
             slow.settimeout(5)
             received = b""
             while some := slow.recv(65_536):
@@ -249,7 +253,7 @@ async def test_a_stream_does_not_outlive_its_key(world: World) -> None:
 
 async def test_a_reader_that_leaves_is_forgotten(world: World) -> None:
     key = await world.key()
-    await until(lambda: world.runtime.hub.open_streams == 0, "earlier streams to be forgotten")
+    await until(lambda: open_streams(world) == 0, "earlier streams to be forgotten")
     async with listening(world.client, key):
-        assert world.runtime.hub.open_streams == 1
-    await until(lambda: world.runtime.hub.open_streams == 0, "the stream to be forgotten")
+        assert open_streams(world) == 1
+    await until(lambda: open_streams(world) == 0, "the stream to be forgotten")

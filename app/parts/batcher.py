@@ -16,7 +16,7 @@ each when idle, a millisecond or more under load."""
 MAX_WAIT = 0.1
 """Seconds after which a small batch starts although another one is being written. A write takes
 milliseconds, except one that waits for a lock or for a dead connection: without this limit it would
-hold up the others until it is given up, a batch of receipts after 2 s."""
+delay all others until its time-out, which for a batch of receipts is 2 s."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -31,7 +31,7 @@ def open_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
     Raises OSError; UnsafeFileError for a link, anything but a regular file, or another user's file.
     """
     require_private(path)
-    # Not blocking: opening a FIFO would wait for whoever is at its other end.
+    # Not blocking: opening a FIFO would wait for a process that opens its other end.
     wanted = flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     descriptor = os.open(path, wanted, 0o600)
     try:

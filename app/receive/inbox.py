@@ -2,7 +2,7 @@
 
 Delivery guarantee of ``Inbox.accept``: when it returns, the call is on durable storage and reaches
 the database exactly once, whatever breaks or is killed afterwards. When it raises Unavailable, both
-have failed, and the caller must not be told otherwise.
+have failed, and the call must not be answered 200.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The doctor's probe of ``POST /dlr``: answered, and nothing is stored.
 
-It is an authenticated call without a body that names a nonce. Its answer proves that whoever gave
-it knows the secret that the call carried: it really is this service, behind all proxies.
+It is an authenticated call without a body, with a nonce in a header. The answer proves that its
+sender knows the secret that the call carried: it is this service, behind all proxies.
 """
 
 from __future__ import annotations

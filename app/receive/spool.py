@@ -1,7 +1,7 @@
 """The spool: receipts on local disk while the database is away, in an SQLite file, fsynced.
 
 Delivery guarantee: when ``append`` returns, the arrivals are on disk at the spool's path and
-survive a kill or a power cut. They stay there until ``forget`` is told that the database has them,
+survive a kill or a power cut. They stay there until ``forget``, once the database has them,
 so after a crash some may be replayed that did land; the store recognises them by their ids.
 
 Several processes may use one spool. SQLite lets one of them write at a time, which also makes
@@ -298,7 +298,7 @@ class Spool:
             last = connection.execute("select max(seq) from arrivals").fetchone()[0]
             if last == self._committed_up_to and self._is_in_place():
                 empty = self.path.with_name(f"{FILE}.new")
-                empty.unlink(missing_ok=True)  # what a killed process left, or somebody planted
+                empty.unlink(missing_ok=True)  # left by a killed process, or planted
                 make_private(empty)
                 for suffix in SUFFIXES[1:]:
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)

@@ -90,7 +90,7 @@ class CircuitBreaker:
         self._open_if_due()
 
     def record_unknown(self, message_id: UUID) -> None:
-        """iovox may have accepted a message: no answer came, or one that tells nothing."""
+        """iovox may have accepted a message: there was no answer, or an inconclusive one."""
         _add(self._unknown, message_id, UNKNOWN_TO_OPEN)
         if self._is_probing:
             self._open_for = min(2 * self._open_for, LONGEST_OPEN_FOR)

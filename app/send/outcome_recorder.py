@@ -189,7 +189,7 @@ def _ended(outcome: Outcome, message: Message) -> Ended:
 
 
 def _log_lost(item: object, reason: str) -> None:
-    """With the ids, from which an operator can still tell what became of the message."""
+    """Log an outcome with its ids, so that an operator can still find out what it was."""
     names = ("message_id", "sms_activity_id")
     ids = {name: str(getattr(item, name)) for name in names if hasattr(item, name)}
     log.error("outcome_lost", consequence="UNCONFIRMED", reason=reason, **ids)

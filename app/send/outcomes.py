@@ -88,7 +88,7 @@ def requeued(message: Message, now: datetime, *reasons: str) -> Outcome:
 
 
 def past_deadline(message: Message, steps: Sequence[Step], now: datetime) -> Outcome:
-    """UNSENT, with the reasons of the last failed attempt, as far as ``steps`` tell."""
+    """UNSENT, with the reasons of the last failed attempt in ``steps``, if there is one."""
     queued = [step.reasons for step in steps if step.status is Status.QUEUED and step.reasons]
     if queued:
         return unsent(message, now, TOO_LATE, *queued[-1])

@@ -60,7 +60,7 @@ class Recorder:
         timeout: float = RECORD_TIMEOUT,
         now: Now = utc_now,
     ) -> None:
-        """Nothing is recorded, as far as a caller is told, that is not in the ``journal``."""
+        """A message counts as recorded, for its caller, only once it is in the ``journal``."""
         self._store = store
         self._journal = journal or Journal()
         self._timeout = timeout

@@ -25,8 +25,8 @@ _OF_AN_ATTEMPT = (Status.UNCONFIRMED, Status.REJECTED)
 class Replayer:
     """Finds claimed keys and rebuilds the responses of the requests that claimed them.
 
-    What a repetition is told is in this process's journal first, too: the first request may have
-    been another process's, whose disk is gone when the database forgets.
+    What a repeated request is answered from is written to this process's journal first: the first
+    request may have been another process's, whose disk may be gone when the database forgets.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Calls back when the server begins to exit, while responses are still open.
 
-uvicorn waits for open responses before it ends the lifespan, so an endless response must be told
-of the exit some other way. uvicorn has no hook for that; signal handlers serve as one.
+uvicorn waits for open responses before it ends the lifespan, so endless responses have to be ended
+before that. uvicorn has no hook for it; signal handlers serve as one.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ was collections that found nothing. A request leaves no cycles, a closed connect
 class GracefulServer(Server):
     """A server that still answers connections in the accept queue when it stops listening.
 
-    The kernel completes connections by itself and queues them. Closing the listening socket resets
-    those that are still in the queue, with the receipts that they have sent already.
+    The kernel completes connections and queues them. Closing the listening socket resets those that
+    are still in the queue, and the receipts that they have sent already are lost.
     """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -106,7 +106,7 @@ class GracefulHttp(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client has shut down its writing side: stay open (True) until all is answered.
 
-        It may also have gone altogether, which only writing to it can tell.
+        It may also have closed the connection, which shows only when something is written.
         """
         self._is_eof = True
         has_half_close = self.scheme != "https"  # TLS has none
@@ -221,7 +221,7 @@ class GracefulHttp(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._backlog:
-            self.loop.call_soon(self._parse_backlog)  # after everybody else's turn
+            self.loop.call_soon(self._parse_backlog)  # after what other connections have to do
         elif self._is_eof:
             self.transport.close()
             return

@@ -1,8 +1,8 @@
 """How much of a connection is read and parsed at a time. The bytes are untrusted.
 
-A client may send thousands of requests without reading one response. Parsed as they come they would
-all be built at once, which holds up everybody else; so bytes are given to the parser one request at
-a time, and nothing more is read while some are left.
+A client may pipeline thousands of requests without reading one response. Parsed as they arrive,
+they would all be built at once, which delays all other connections. So the parser is given one
+request at a time, and nothing more is read while some bytes are left (backpressure).
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Backlog:
 class HeldFlow(FlowControl):
     """uvicorn's flow control, which resumes reading for each request, unless it is held.
 
-    Reading is resumed in turn: a large body is read in pieces, with a pause after each, and those
-    of hundreds of clients would hold up everybody else as their requests would.
+    Reading is resumed in turn (see `app.server.turns`): a large body is read in pieces, and those
+    of hundreds of clients would delay all other connections, as their requests would.
     """
 
     is_held = False

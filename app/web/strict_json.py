@@ -27,7 +27,7 @@ SLICE = 128 * 1024
 
 
 class RepeatedNames(dict[str, Any]):
-    """An object in which names stand more than once. Which value was meant cannot be told."""
+    """An object with duplicate names, so that it is ambiguous which value is meant."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)

@@ -195,7 +195,7 @@ def _in_words(error: Exception) -> str:
     return next((words for kind, words in _WORDS if isinstance(error, kind)), "the call broke off")
 
 
-# Subclasses first. The system's own messages stay out: they would tell of the network we run in.
+# Subclasses first. The system's own messages are left out: they would disclose our network.
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientConnectorDNSError, "its name could not be resolved"),
     (aiohttp.ClientSSLError, "no secure connection could be made: is its certificate valid?"),

@@ -28,7 +28,7 @@ from app.web.query import PageSize, Query, Timestamp, not_before
 PAGE = 100
 LONGEST_APP = 100
 BY_DEFAULT: list[str] = [status for status in EVENT_STATUSES if status in FINAL]
-"""What a webhook is told of unless it asks for something else: how messages ended."""
+"""The statuses that a webhook gets unless it asks for others: the final ones."""
 
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 # For the document: URLs that are accepted. Public IP addresses in place of names are, too.
@@ -74,7 +74,7 @@ else:
 Statuses = Annotated[
     list[Annotated[Kind, BeforeValidator(_kind)]], BeforeValidator(_kinds), Field(min_length=1)
 ]
-"""What a webhook is told of, in any case; also several in one value, separated by commas."""
+"""What a webhook gets, in upper or lower case; also several in one value, separated by commas."""
 
 
 def _schema(**members: Any) -> Callable[[dict[str, Any]], None]:

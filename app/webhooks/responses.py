@@ -30,9 +30,9 @@ class Webhook(BaseModel):
     app: str | None = Field(description="Whose events; null for every app's")
     url: str = Field(description="Where they are delivered")
     statuses: list[Kind] = Field(
-        description="What it is told of. CONTRADICTED: every event of a message that receipts "
-        "contradict each other about; DELIVERED is told of these, too. ALARM: alarms, for an "
-        "admin's webhook over all apps"
+        description="The events that it gets. CONTRADICTED: every event of a message whose "
+        "receipts contradict each other; DELIVERED includes these. ALARM: alarms, for an admin's "
+        "webhook over all apps"
     )
     paused: bool
     state: WebhookState = Field(description="ENDED is for good")

@@ -150,7 +150,7 @@ async def send_test_event(
     subscriptions: TheSubscriptions,
     actor: TheActor,
 ) -> Delivery:
-    """202 with a delivery, which tells a moment later how it went."""
+    """202 with a delivery; look it up a moment later for its result."""
     sent = await subscriptions.test(id, sees=caller.changes, actor=actor)
     return shown_delivery(sent, responses=caller.is_admin)
 
@@ -268,4 +268,4 @@ async def test_event(
 async def message_erased(
     event: MessageErased, id: DeliveryHeader, time: TimeHeader, signature: SignatureHeader
 ) -> None:
-    """Its number, text and reference are to be forgotten. Every webhook of its app is told."""
+    """Delete its number, text and reference. Every webhook of its app gets this event."""

@@ -1,5 +1,5 @@
-"""The load process: reads what to do as one line of JSON, says that it is ready, and does it when
-it is told so by another line; then it writes what came of it.
+"""The load process: reads a job as one line of JSON, answers that it is ready, starts it at the
+next line, and writes the result.
 
 A process of its own, so that its CPU does not count as the service's. The caller is the benchmark,
 which reads everybody's CPU at those two moments: starting costs as much as half a second of load.
@@ -39,7 +39,7 @@ class Job:
     """What to send where, for how long, and no more than ``most``. ``options`` are the source's.
 
     ``rate``: requests a second; None is as fast as answers come. ``groups``: the n-th request
-    belongs to group n modulo this, and each group's times are told apart. ``spread``: seconds
+    belongs to group n modulo this, and the times of each group are kept apart. ``spread``: seconds
     within which the connections start.
     """
 

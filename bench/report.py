@@ -81,7 +81,7 @@ def figure_cells(figures: Figures) -> list[str]:
 
 
 def bounds_of(figures: Figures) -> str:
-    """What kept this load from being faster, told from where the machine's time went."""
+    """What limited this load, by where the machine's CPU time went."""
     cores = os.cpu_count() or 1
     service, postgres, load, other = (
         figures.cores(cpu)

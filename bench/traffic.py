@@ -1,6 +1,6 @@
 """The load, made of numbers: the n-th message and its receipts, the same in Python and in SQL.
 
-So neither the database nor the load process needs to be told which ids the other one uses.
+So the database and the load process use the same ids without exchanging them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Python client of iovox-receipts: sends texts, and tells what became of each.
+"""The Python client of iovox-receipts: sends texts, and looks up what became of each.
 
     from iovox_receipts import Client
 

@@ -20,15 +20,15 @@ CURSOR_PATTERN = "^A[Q-Za-f][A-Za-z0-9_-]{30}$"
 
 def cursor_after(message_id: UUID) -> str:
     """The cursor of the page that begins after this message."""
-    place = _VERSION + message_id.bytes
-    return urlsafe_b64encode(place + _checksum(place)).decode()
+    position = _VERSION + message_id.bytes
+    return urlsafe_b64encode(position + _checksum(position)).decode()
 
 
 def read_cursor(text: str) -> UUID:
     """The id of the message before the page. Raises ValueError."""
     try:
-        place = urlsafe_b64decode(text.encode("ascii"))[len(_VERSION) : -_CHECKSUM]
-        message_id = UUID(bytes=place)
+        position = urlsafe_b64decode(text.encode("ascii"))[len(_VERSION) : -_CHECKSUM]
+        message_id = UUID(bytes=position)
     except ValueError:
         raise ValueError("is not a cursor of ours") from None
     if cursor_after(message_id) != text:  # base64 has several spellings of the same bytes
@@ -49,5 +49,5 @@ def read_id_cursor(text: str) -> str:
         raise ValueError("is not a cursor of ours") from None
 
 
-def _checksum(place: bytes) -> bytes:
-    return blake2b(place, digest_size=_CHECKSUM, person=b"dlr cursor").digest()
+def _checksum(position: bytes) -> bytes:
+    return blake2b(position, digest_size=_CHECKSUM, person=b"dlr cursor").digest()

@@ -124,14 +124,14 @@ async def list_messages(
     texts = _shows_texts(filters, caller)
     kind = negotiate(accept)
     revealed = texts and caller.hides_texts
-    if caller.is_person and kind == JSON:
-        await auditor.searched(actor_of(request), search)
-    elif caller.is_person:
-        await auditor.exported(
-            actor_of(request), search, kind=kind, limit=filters.limit, revealed=revealed
-        )
     if kind != JSON:
+        if caller.is_person:
+            await auditor.exported(
+                actor_of(request), search, kind=kind, limit=filters.limit, revealed=revealed
+            )
         return await _export(lookups, search, filters, kind, texts=texts)
+    if caller.is_person:
+        await auditor.searched(actor_of(request), search)
     found = await lookups.page(
         search, before=filters.cursor, limit=filters.limit or DEFAULT_PAGE_SIZE
     )

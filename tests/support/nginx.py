@@ -69,7 +69,9 @@ class Nginx:
         return (self._folder / "logs" / "access.log").read_text()
 
     def everything_written(self) -> str:
-        """All its logs, and whatever else it left in files."""
+        """Ends it in order, after which each request is in its log; then all its logs."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(10)
         files = [path for path in self._folder.rglob("*") if path.is_file()]
         return "".join(path.read_text(errors="replace") for path in files if path.suffix == ".log")
 

@@ -60,7 +60,7 @@ def remembered_meanings() -> None:
 
 def of_each_one() -> None:
     """One form of RECEIVE for batches that repeat an id and for those that do not."""
-    _set(postgresql, "RECEIVE_ALONE_OF_EACH_ONE", postgresql.RECEIVE_ALONE)
+    _set(postgresql, "RECEIVE_DISTINCT_IDS", postgresql.RECEIVE_WITHOUT_BIND)
 
 
 def alone() -> None:

@@ -1,4 +1,4 @@
-"""Stores receipts. A batch is one transaction: all of it is stored, or none of it."""
+"""Stores receipts and rejected calls. A batch is one transaction: all of it is stored, or none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from app.store.tables import rejected_receipts
 
 Rows = list[tuple[object, ...]]
 Hint = tuple[UUID, str]
-"""A message of ours and its sms_activity_id, as the headers of a receipt name them."""
+"""The id of a message as the header X-Message-Id of a receipt names it, and the receipt's
+sms_activity_id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class KeptRejection:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The outcome of a batch: hints that could not be followed."""
+    """The outcome of a batch: hints by which no message was bound."""
 
     ignored_hints: tuple[Hint, ...] = ()
 
@@ -50,15 +51,15 @@ class Stored:
 class ReceiptStore:
     """Receipts and rejected calls.
 
-    Guarantee: when ``add`` returns, the batch is committed. When it raises, nothing of the batch is
-    known to be stored, and adding it again is harmless, since arrivals are identified by their ids.
+    Guarantee: when ``add`` returns, the batch is committed. When it raises, it is unknown whether
+    the batch was, and adding it again is harmless, since arrivals are identified by their ids.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def add(self, receipts: Sequence[Receipt], rejections: Sequence[Rejection]) -> Stored:
-        """Store a batch, raise the statuses, write the events, follow the hints: one transaction.
+        """Store a batch, raise statuses, write events, bind messages by hints: one transaction.
 
         Raises StoreUnavailable or StoreRefused.
         """
@@ -70,18 +71,20 @@ class ReceiptStore:
             if receipts:
                 stored = await _receive(connection, receipts, now)
             if rejections:
-                await _keep(connection, rejections)
+                await _insert_rejections(connection, rejections)
             return stored
 
     async def _add_directly(self, receipts: Sequence[Receipt], now: datetime) -> Stored:
-        """The usual batch, by an asyncpg connection: SQLAlchemy would cost as much again."""
+        """The usual batch, by an asyncpg connection: SQLAlchemy would double its cost."""
         rows = _rows(receipts)
-        are_of_each_one = len({receipt.sms_activity_id for receipt in receipts}) == len(receipts)
+        ids = {receipt.sms_activity_id for receipt in receipts}
         statement = (
-            postgresql.RECEIVE_ALONE_OF_EACH_ONE if are_of_each_one else postgresql.RECEIVE_ALONE
+            postgresql.RECEIVE_DISTINCT_IDS
+            if len(ids) == len(receipts)
+            else postgresql.RECEIVE_WITHOUT_BIND
         )
         async with self._database.direct() as connection:
-            with suppress(DivisionByZeroError):
+            with suppress(DivisionByZeroError):  # raised where BIND has something to do
                 await connection.execute(statement, rows)
                 return Stored()
             return await self._add_and_bind(connection, rows, now)
@@ -91,12 +94,12 @@ class ReceiptStore:
             needed = await connection.fetch(postgresql.RECEIVE, rows)
             hints = [(row["hint"], row["sid"]) for row in needed]
             bound = await bind_directly(connection, _acceptances(hints, now)) if hints else {}
-        return _ignoring(hints, bound)
+        return _stored(hints, bound)
 
     async def rejected(
         self, *, limit: int, after: UUID | None = None, include_replayed: bool = False
     ) -> list[KeptRejection]:
-        """Rejected calls, oldest first: their ids sort by arrival."""
+        """Up to ``limit`` rejected calls with ids above ``after``, in the order of arrival."""
         query = select(rejected_receipts).order_by(rejected_receipts.c.id)
         if after is not None:
             query = query.where(rejected_receipts.c.id > after)
@@ -115,9 +118,9 @@ class ReceiptStore:
             ]
 
     async def replayed(self, receipt: Receipt, at: datetime, *, entry: Entry | None = None) -> None:
-        """Store a receipt that was rejected, and mark the rejected call: one transaction.
+        """Store a receipt from a rejected call, and mark that as replayed: one transaction.
 
-        ``entry`` is the audit's.
+        ``entry`` is the audit's. Raises StoreUnavailable or StoreRefused.
         """
         async with self._database.write() as connection:
             await _receive(connection, [receipt], at)
@@ -138,14 +141,14 @@ async def _receive(
         rows = await connection.exec_driver_sql(postgresql.RECEIVE, (_rows(receipts),))
         hints = [(row.hint, row.sid) for row in rows]
     bound = await bind(connection, _acceptances(hints, now), now) if hints else {}
-    return _ignoring(hints, bound)
+    return _stored(hints, bound)
 
 
 def _acceptances(hints: Sequence[Hint], now: datetime) -> list[Acceptance]:
     return [Acceptance(message_id, sms_activity_id, now) for message_id, sms_activity_id in hints]
 
 
-def _ignoring(hints: Sequence[Hint], bound: Mapping[UUID, str]) -> Stored:
+def _stored(hints: Sequence[Hint], bound: Mapping[UUID, str]) -> Stored:
     return Stored(tuple(hint for hint in hints if bound.get(hint[0]) != hint[1]))
 
 
@@ -153,30 +156,29 @@ def _rows(receipts: Sequence[Receipt]) -> Rows:
     """The batch as the parameter of RECEIVE."""
     return [
         (
-            call.id,
+            arrival.id,
             sms_activity_id,
-            m.digest,
-            m.status,
-            m.key,
-            m.at_microseconds,
-            microseconds(call.received_at),
-            call.body,
-            call.hint,
-            m.flag,
-            m.delivery_status,
-            m.status_reason,
-            m.receipt_timestamp,
-            m.time_quality,
+            content.digest,
+            content.status,
+            content.key,
+            content.at_microseconds,
+            microseconds(arrival.received_at),
+            arrival.body,
+            arrival.hint,
+            content.flag,
+            content.delivery_status,
+            content.status_reason,
+            content.receipt_timestamp,
+            content.time_quality,
         )
-        for call, sms_activity_id, m in receipts
+        for arrival, sms_activity_id, content in receipts
     ]
 
 
-async def _keep(connection: AsyncConnection, rejections: Sequence[Rejection]) -> None:
+async def _insert_rejections(connection: AsyncConnection, rejections: Sequence[Rejection]) -> None:
     upsert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
-    kept = upsert(rejected_receipts).on_conflict_do_nothing(index_elements=["id"])
     await connection.execute(
-        kept,
+        upsert(rejected_receipts).on_conflict_do_nothing(index_elements=["id"]),
         [
             {
                 "id": rejection.arrival.id,

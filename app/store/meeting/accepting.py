@@ -1,9 +1,9 @@
 """iovox's acceptance, recorded on PostgreSQL in one statement where no receipt came first.
 
 MEET and BIND (see `postgresql`) take four round trips; docs/performance.md has what this saves. The
-acceptance nearly always comes before the first receipt, so the delivery can be created bound: a
-transaction that stores a receipt for it waits for this row and finds the message there. A delivery
-that exists already is left alone here, and MEET and BIND do the work.
+acceptance nearly always comes before the first receipt, so the delivery is inserted with its
+message in it: a transaction that stores a receipt for it waits for this row and finds the message
+there. A delivery that exists already is left alone here, and goes through MEET and BIND.
 
 Locks are taken in the order that holds everywhere: deliveries, messages, the event lock.
 """
@@ -24,8 +24,8 @@ from app.store.meeting.postgresql import SUBMITTED
 # $1: message ids, $2: sms_activity_ids, $3: times of acceptance; no id stands twice. Returns the
 # ids of the messages that are bound.
 #
-# A message's app is read before its row is locked. If another transaction has bound the message by
-# then, the new delivery must not be kept: a division by zero rolls the statement back.
+# A message is read before its row is locked. If another transaction has bound it by then, the
+# delivery that was inserted must not stay: a division by zero rolls the statement back.
 ACCEPT = f"""
 with c as materialized (
   select id, sid, t.at, m.app, m.expires_at,
@@ -65,7 +65,7 @@ async def accept_directly(connection: Any, pairs: Sequence[Acceptance]) -> dict[
 async def _accept_first(connection: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
     first = {pair.message_id: pair for pair in reversed(pairs)}
     ids = [pair.sms_activity_id for pair in first.values()]
-    if len(set(ids)) < len(ids):  # rivals for one id: BIND keeps the first
+    if len(set(ids)) < len(ids):  # several messages with one id: BIND binds the first
         return {}
     try:
         times = [one.at for one in first.values()]

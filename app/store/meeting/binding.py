@@ -30,7 +30,9 @@ async def meet_and_bind(
 
 
 async def meet_and_bind_directly(connection: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:
-    """``meet_and_bind`` by an asyncpg connection: for every send SQLAlchemy costs too much."""
+    """``meet_and_bind`` by an asyncpg connection: it is run for every send, and SQLAlchemy costs
+    more than the statements.
+    """
     async with connection.transaction():
         await connection.execute(postgresql.MEET, [pair.sms_activity_id for pair in pairs])
         return await bind_directly(connection, pairs)
@@ -48,7 +50,8 @@ async def bind(
     """Bind messages to deliveries that this transaction has created or locked already.
 
     A message that is cancelled or has another sms_activity_id, and a delivery of another message,
-    are left alone; of rival pairs the first counts. Returns the bindings.
+    are left alone; of several pairs with one message or one id the first counts. Returns the
+    bindings.
     """
     if connection.dialect.name == "sqlite":
         return await sqlite.bind(connection, pairs, now)

@@ -5,8 +5,9 @@ sms_activity_id), messages (by id), and last, only if there is an event to write
 that makes the order of events the order of commits. docs/architecture.md says what breaks without
 each of them. READ COMMITTED is assumed.
 
-Messages are locked "for no key update": their keys never change, and a resend that refers to one
-locks its key at the very end of its statement, after the event lock.
+Messages are locked "for no key update": their keys never change. A resend locks the key of the
+message that it refers to (a foreign key) at the end of its statement, after the event lock, and
+"for update" would make the two deadlock.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ from app.model.status import DELIVERED_FLAG, FAILED_FLAG
 from app.store.events import EVENT_LOCK
 
 MOST_ARRIVALS_KEPT = 100
-"""Ids of repeated arrivals kept for each receipt, the youngest: those that a spool may still
-replay. A replay of an older one is counted again."""
+"""Ids of repeated arrivals that are kept for each receipt, the latest ones: a spool may still
+replay those. A replay of an older one is counted once more."""
 
 _US = "interval '1 microsecond'"
 
 _BOTH = DELIVERED_FLAG | FAILED_FLAG
 _IS_CONTRADICTORY = f"seen & {_BOTH} = {_BOTH}"
-"""Of deliveries. A contradictory message is DELIVERED: no other event can be contradictory."""
+"""A condition on `deliveries`. A contradictory message is DELIVERED, so among its events only those
+of that status are contradictory."""
 
-# The parameter is an array with one element for each receipt, in the order of arrival: of arrays of
-# scalars asyncpg looks at each element, which for fourteen columns took a tenth of a receipt. Times
-# are microseconds since 1970, which asyncpg encodes faster than datetimes (docs/performance.md).
+# The parameter is one array of a composite type, with an element for each receipt in the order of
+# arrival. With an array for each of the fourteen columns asyncpg examined every element, which took
+# 9 % of the service's CPU. Times are microseconds since 1970, which asyncpg encodes faster than
+# datetimes (docs/performance.md).
 _COLUMNS = f"""id, sid, digest, status, key, timestamptz 'epoch' + at * {_US} as at,
     timestamptz 'epoch' + received_at * {_US} as received_at, body, hint, flag, delivery_status,
     status_reason, receipt_timestamp, time_quality, ord"""
@@ -37,7 +40,8 @@ _ARRIVALS = """unnest($1::arrived_receipt[]) with ordinality
       status_reason, receipt_timestamp, time_quality, ord)"""
 
 
-# Of an erased message no body is kept. The index has hardly any entries, so a look costs little.
+# The body of a receipt of an erased message is not stored. `erased` has few rows with an
+# sms_activity_id, so looking it up costs little.
 _BODY = """case when exists (select from erased x where x.sms_activity_id = sid)
     then ''::bytea else body end"""
 
@@ -47,19 +51,21 @@ class _Batch:
     """The parts of RECEIVE that depend on whether a batch repeats an sms_activity_id."""
 
     arrivals: str
-    """The CTE b, with every arrival once."""
+    """The CTE b, which has every arrival once."""
     receipts: str
     """The name of the CTE that has every receipt once."""
     also: str
+    """The ids of the receipt's further arrivals in the batch."""
     times_seen: str
     best_before: str
-    """The greatest key of the earlier receipts of the same message in the batch."""
-    of_each: str
+    """The greatest key among the receipts of the same id that precede it in the batch."""
+    one_per_id: str
     """Picks one row for each sms_activity_id, the one with the greatest key."""
     flags: str
+    """The flags of all receipts of the id."""
 
 
-_OF_ANY = _Batch(
+_ANY = _Batch(
     arrivals=f"""b as materialized (
   select distinct on (id) {_COLUMNS} from {_ARRIVALS} order by id, ord),
 f as materialized (
@@ -71,24 +77,30 @@ f as materialized (
     times_seen="cardinality(ids)",
     best_before="""max(key) over (partition by sid order by ord
     rows between unbounded preceding and 1 preceding)""",
-    of_each="distinct on (sid)",
+    one_per_id="distinct on (sid)",
     flags="bit_or(flag) over (partition by sid)",
 )
-# Nearly always no two receipts of a batch are of one message. PostgreSQL does not know that and
-# would sort and compare all the same (docs/performance.md has what this saves).
-_OF_EACH_ONE = _Batch(
+# In most batches no two receipts have the same id. PostgreSQL does not know that, and would sort
+# and compare all the same (docs/performance.md has what this saves).
+_DISTINCT_IDS = _Batch(
     arrivals=f"""b as materialized (select {_COLUMNS}, hint is not null named from {_ARRIVALS})""",
     receipts="b",
     also="null",
     times_seen="1",
     best_before="null::bigint",
-    of_each="",
+    one_per_id="",
     flags="flag",
 )
 
 
 def _receive(of: _Batch) -> str:
-    """All of RECEIVE but its final select."""
+    """All of RECEIVE but its final select. Its CTEs, in the order of locks:
+
+    b: arrivals; r: receipts inserted or counted; fresh: what can change a delivery; u: deliveries
+    updated; judged: which receipts raise the status; p: the evidence log's queue; due: events to
+    write; need: pairs that BIND has to process; k: their messages, locked; l: the event lock, taken
+    after these; e: events.
+    """
     return f"""
 with {of.arrivals},
 r as (
@@ -103,14 +115,14 @@ r as (
       count(*) + receipts.times_seen - coalesce(cardinality(receipts.also), 0)
     from (select distinct a from unnest(receipts.also || excluded.also || excluded.id) a
           where a <> receipts.id) every),
-    -- what waited in a spool may have come first
+    -- one that is replayed from a spool may have arrived earlier
     received_at = least(receipts.received_at, excluded.received_at)
   where excluded.id <> receipts.id or excluded.also is not null
   returning id, xmax = 0 is_new),
 fresh as materialized (
   select *, {of.best_before} best_before
   from (
-    -- a repetition raises nothing, but it may be the first to name its message
+    -- a repetition raises no status, but it may be the first to name its message
     select sid, digest, is_new, ord, status, at, status_reason, received_at,
       case when r.id is null then 0 else key end key,
       case when r.id is null then 0 else flag end flag
@@ -118,7 +130,7 @@ fresh as materialized (
 u as (
   insert into deliveries (sms_activity_id, status, status_key, status_at, reason, seen,
     received_at)
-  select {of.of_each} sid, case when key > 0 then status else 'UNKNOWN' end, key,
+  select {of.one_per_id} sid, case when key > 0 then status else 'UNKNOWN' end, key,
     case when key > 0 then at end, case when key > 0 then status_reason end,
     {of.flags}, received_at
   from fresh order by sid, key desc
@@ -132,7 +144,7 @@ u as (
     reason = case when excluded.status_key > deliveries.status_key
       then excluded.reason else deliveries.reason end,
     status_key = greatest(deliveries.status_key, excluded.status_key),
-    -- only for the list of ids without a message
+    -- only serves the list of unmatched ids
     received_at = coalesce(deliveries.received_at,
       case when deliveries.message_id is null then excluded.received_at end)
   where excluded.status_key > deliveries.status_key
@@ -144,7 +156,7 @@ judged as materialized (
     coalesce(u.app is not null and x.key > greatest(u.prev_key, coalesce(x.best_before, 0)), false)
       is_due
   from fresh x left join u using (sid)),
--- where there is an evidence log, it gets the new ones from here, or from their events
+-- the evidence log, if there is one, finds new receipts by their events, and those without one here
 p as (
   insert into evidence_pending (sms_activity_id, digest)
   select sid, digest from judged
@@ -153,7 +165,7 @@ due as materialized (
   select message_id, app, sid, status, at, ord, contradictory, false status_stays, digest
   from judged where is_due
   union all
-  -- the status stays, so what is updated are the flags: it was not contradictory before
+  -- the row was updated though its status stays, so its flags changed: it became contradictory now
   select message_id, app, sid, status, status_at, 0, true, true, null
   from u where app is not null and status_key = prev_key and {_IS_CONTRADICTORY}),
 need as materialized (
@@ -176,15 +188,15 @@ e as (
 
 
 # Returns the (hint, sms_activity_id) pairs that BIND has to process in the same transaction.
-RECEIVE = f"{_receive(_OF_ANY)} select hint, sid from need order by ord"
+RECEIVE = f"{_receive(_ANY)} select hint, sid from need order by ord"
 
 # Most batches leave BIND nothing to do, so this one statement is their transaction: a third of the
 # round trips (docs/performance.md). Where BIND has something to do, a division by zero rolls the
 # statement back.
-_NONE_TO_BIND = "select 1 / (case when exists (select from need) then 0 else 1 end)"
-RECEIVE_ALONE = f"{_receive(_OF_ANY)} {_NONE_TO_BIND}"
-RECEIVE_ALONE_OF_EACH_ONE = f"{_receive(_OF_EACH_ONE)} {_NONE_TO_BIND}"
-"""For batches in which no sms_activity_id is repeated."""
+_FAIL_IF_ANY_TO_BIND = "select 1 / (case when exists (select from need) then 0 else 1 end)"
+RECEIVE_WITHOUT_BIND = f"{_receive(_ANY)} {_FAIL_IF_ANY_TO_BIND}"
+RECEIVE_DISTINCT_IDS = f"{_receive(_DISTINCT_IDS)} {_FAIL_IF_ANY_TO_BIND}"
+"""RECEIVE_WITHOUT_BIND for batches in which no sms_activity_id is repeated."""
 
 # Creates the deliveries or locks them ("where false" still locks). $1: sms_activity_ids.
 MEET = """

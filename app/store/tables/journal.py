@@ -1,4 +1,6 @@
-"""What the journals of the processes are compared with (docs/architecture.md, "The journal")."""
+"""What the processes' journals are compared with: docs/architecture.md, "The journal", has the
+terms (incarnation, beat, mark).
+"""
 
 from __future__ import annotations
 
@@ -7,35 +9,35 @@ from sqlalchemy import BigInteger, Column, Integer, Table, Text, Uuid, text
 from app.store.column_types import UtcTime
 from app.store.tables.metadata import metadata
 
-# An incarnation is the database between two moments at which it forgot something. The first to
-# notice writes the next row.
+# An incarnation is the database between two losses of data, such as a restore or a failover. The
+# first process to notice one inserts the next row.
 incarnations = Table(
     "incarnations",
     metadata,
     Column("n", Integer, primary_key=True),
     Column("nonce", Uuid, nullable=False, unique=True),
-    Column("generation", Text, nullable=False),  # which server, timeline and start it was seen in
-    Column("last_event", BigInteger, nullable=False),  # none later is known to the one before
+    Column("generation", Text, nullable=False),  # server, timeline and start when it was noticed
+    Column("last_event", BigInteger, nullable=False),  # the last one that the one before had, too
     Column("begun_at", UtcTime, nullable=False),
     Column("noticed_by", Text, nullable=False),
     Column("why", Text, nullable=False),
-    Column("released_at", UtcTime),  # an operator says: wait for nobody any more
+    Column("released_at", UtcTime),  # when an operator ended the wait for absent processes
 )
-# One row for each journal, that is for each process that runs or has died; a stop says so.
+# One row for each journal: for each process that runs, died, or was stopped recently.
 processes = Table(
     "processes",
     metadata,
     Column("name", Text, primary_key=True),  # the journal's folder
     Column("host", Text, nullable=False),
-    Column("beat", Uuid, nullable=False),  # swapped every second
-    Column("mark", Uuid),  # the newest: what the journal has before it is in the database
-    Column("knows", Text, nullable=False),  # names of the others that it would wait for
-    Column("incarnation", Uuid),  # in which it has brought back everything; null: in none yet
+    Column("beat", Uuid, nullable=False),  # a nonce, swapped every second
+    Column("mark", Uuid),  # of the newest: the facts before it in the journal are in the database
+    Column("knows", Text, nullable=False),  # names of the processes it has seen, space-separated
+    Column("incarnation", Uuid),  # the last in which it has brought everything back; null: none
     Column("last_event", BigInteger, nullable=False),  # the newest event at the last beat
     Column("is_stopped", Integer, nullable=False, server_default=text("0")),
     Column("seen_at", UtcTime, nullable=False),  # by the database's clock
 )
-# At most one row: nothing that is queued is sent, by any process.
+# At most one row: while it is there, no process sends queued messages.
 queue_holds = Table(
     "queue_holds",
     metadata,
@@ -44,7 +46,7 @@ queue_holds = Table(
     Column("held_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
 )
-# What an operator settled: messages of before that were QUEUED became UNCONFIRMED.
+# Each time an operator made the messages UNCONFIRMED that were QUEUED and recorded before `before`.
 queue_settlements = Table(
     "queue_settlements",
     metadata,

@@ -1,4 +1,4 @@
-"""Messages, what receipts say of them, events, and what sending them needs."""
+"""Messages, their deliveries, receipts and events; API keys, idempotency keys, the rate limit."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ messages = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("send_at", UtcTime),
     Column("expires_at", UtcTime),
-    Column("state", Text, nullable=False),
+    Column("state", Text, nullable=False),  # our own; once accepted, the status is its delivery's
     Column("state_at", UtcTime, nullable=False),
-    Column("sms_activity_id", Text),
+    Column("sms_activity_id", Text),  # null until iovox accepts the message or a receipt names it
     Column("submitted_at", UtcTime),
     Column("errors", Text),  # JSON: [{"field", "message"}] of the refusal
     Column("steps", Text),  # JSON: what we did before iovox accepted it, oldest first
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("next_attempt_at", UtcTime),  # QUEUED: not before
     Column("give_up_at", UtcTime),  # QUEUED: not after
-    Column("lease", Uuid),  # SENDING: the process that holds it
+    Column("lease", Uuid),  # SENDING: the token that every update of this attempt names
     Column("lease_until", UtcTime),  # SENDING: when it becomes UNCONFIRMED
-    Column("announced", Integer, nullable=False, server_default=text("0")),  # QUEUED has its event
+    Column("announced", Integer, nullable=False, server_default=text("0")),  # 1: has event QUEUED
     Column("resend_of", Uuid, ForeignKey("messages.id")),
     Column("leases", Integer, nullable=False, server_default=text("0")),  # how often it was leased
-    Column(
-        "incarnation", Uuid
-    ),  # of the database, when it was recorded; null: before there was one
-    Column("erased_at", UtcTime),  # its number, text and reference were erased: they are empty
+    # The incarnation of the database in which it was recorded; null: before there was one, or
+    # brought back from a journal.
+    Column("incarnation", Uuid),
+    Column("erased_at", UtcTime),  # when its number, text and reference were emptied
 )
-# Partial: with the nulls in it, a plan might scan all of them, including a hundred thousand queued
-# messages, for the one that was just accepted.
+# Partial: a plan that reads the nulls from it would scan every message without an id, a hundred
+# thousand of them where the queue is long, for each message that is accepted.
 Index(
     "messages_by_sms_activity_id",
     messages.c.sms_activity_id,
@@ -62,9 +62,9 @@ Index(
     postgresql_where=text("sms_activity_id is not null"),
     sqlite_where=text("sms_activity_id is not null"),
 )
-# A page of a list is read from one of these, newest first. Each costs two entries for each message,
-# so there is one for each filter, and none without the app: for a caller that sees all apps, the
-# apps' lists are merged.
+# A page of a list is read from one of these, newest first. Each costs two entries per message (one
+# when it is recorded, one when it is accepted), so there is one per filter, and none without the
+# app: for a caller that sees all apps, the apps' lists are merged.
 Index("messages_by_app", messages.c.app, messages.c.id.desc())
 Index("messages_by_destination", messages.c.app, messages.c.destination, messages.c.id.desc())
 Index("messages_by_origin", messages.c.app, messages.c.origin, messages.c.id.desc())
@@ -103,8 +103,8 @@ Index(
     sqlite_where=text("resend_of is not null"),
 )
 
-# Parts of them, as people remember them: the last digits of a number, the beginning of a reference.
-# The latter finds a whole one too, newest first when it is read backwards.
+# Searches by a part: the last four digits of a number, the beginning of a reference. The second one
+# also finds a whole reference, newest first by a backward scan.
 Index(
     "messages_by_last_digits",
     messages.c.app,
@@ -116,7 +116,7 @@ Index(
     messages.c.app,
     messages.c.reference,
     messages.c.id,
-    postgresql_ops={"reference": "text_pattern_ops"},  # order of bytes, whatever the collation
+    postgresql_ops={"reference": "text_pattern_ops"},  # in the order of bytes, not the collation's
     postgresql_where=text("reference is not null"),
     sqlite_where=text("reference is not null"),
 )
@@ -127,20 +127,21 @@ deliveries = Table(
     Column("sms_activity_id", Text, primary_key=True),
     Column("message_id", Uuid),  # null until a message of ours has this id
     Column("app", Text),
-    Column("expires_at", UtcTime),  # the message's, for the list of what is overdue
-    # Twice the microseconds since 1970 at which the message was created and accepted by iovox, like
-    # the last digits of status_key: so lists and statistics do not have to join the message.
+    Column("expires_at", UtcTime),  # the message's, for the list of overdue messages
+    # Times at which the message was created and accepted by iovox, in the unit of status_key's time
+    # (twice the microseconds since 1970): lists and statistics need not join the message.
     Column("created_key", BigInteger),
     Column("submitted_key", BigInteger),
-    Column("reason", Text),  # the status_reason that came with the status
+    Column("reason", Text),  # the status_reason of the receipt that decides the status
     Column("status", Text, nullable=False),
+    # Rank, time and tie of the receipt that decides the status (`app.model.status`); 0: none does.
     Column("status_key", BigInteger, nullable=False, server_default=text("0")),
     Column("status_at", UtcTime),
-    Column("seen", Integer, nullable=False, server_default=text("0")),
-    Column("prev_key", BigInteger),  # the key before the last change: what the event rule reads
-    Column("received_at", UtcTime),  # the first receipt's, if it came before the message
+    Column("seen", Integer, nullable=False, server_default=text("0")),  # flags of its receipts
+    Column("prev_key", BigInteger),  # status_key before the last update: RECEIVE compares with it
+    Column("received_at", UtcTime),  # the first receipt's, if that came before the message
 )
-# What is known from receipts alone, by when it was first heard of.
+# Ids that are known from receipts alone, by the arrival of the first one.
 _UNMATCHED = "message_id is null and received_at is not null"
 Index(
     "deliveries_unmatched",
@@ -165,8 +166,9 @@ Index(
     postgresql_where=text(_CONTRADICTORY),
     sqlite_where=text(_CONTRADICTORY),
 )
-# A list by the time of the status reads messages created at that time, and from this index the
-# statuses that came an hour or more after; status_key ends in twice the microseconds of its time.
+# A list by the time of the status reads the messages created since an hour before that range, and
+# from this index older ones, whose status came an hour or more after their creation. The last 18
+# digits of status_key are its time.
 _LATE = "app is not null and status_key % 1000000000000000000 > created_key + 7200000000"
 Index(
     "deliveries_late",
@@ -176,7 +178,7 @@ Index(
     postgresql_where=text(_LATE),
     sqlite_where=text(_LATE),
 )
-# Only messages under way with an expiry: an entry is removed when its message ends.
+# Only messages under way with an expiry: one that gets a final status leaves the index.
 _EXPIRING = (
     "app is not null and expires_at is not null "
     "and status in ('SUBMITTED', 'ACKNOWLEDGED', 'BUFFERED')"
@@ -194,8 +196,8 @@ receipts = Table(
     "receipts",
     metadata,
     Column("sms_activity_id", Text, primary_key=True),
-    Column("digest", LargeBinary, primary_key=True),
-    Column("id", Uuid, nullable=False),
+    Column("digest", LargeBinary, primary_key=True),  # of the other four fields
+    Column("id", Uuid, nullable=False),  # of the first arrival
     Column("status", Text, nullable=False),
     Column("status_key", BigInteger, nullable=False),
     Column("delivery_status", Text),
@@ -204,9 +206,9 @@ receipts = Table(
     Column("at", UtcTime, nullable=False),
     Column("time_quality", Text, nullable=False),
     Column("received_at", UtcTime, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("message_hint", Uuid),
-    Column("also", UUID_ARRAY),  # the ids of further arrivals of the same receipt
+    Column("body", LargeBinary, nullable=False),  # as it came; empty once it is erased
+    Column("message_hint", Uuid),  # the header X-Message-Id
+    Column("also", UUID_ARRAY),  # the ids of further arrivals of the same receipt, a bounded number
     Column("times_seen", Integer, nullable=False, server_default=text("1")),
 )
 
@@ -222,9 +224,9 @@ events = Table(
     Column("at", UtcTime, nullable=False),
     Column("recorded_at", UtcTime, nullable=False),
     Column("contradictory", Boolean, nullable=False, server_default=false()),  # as it was then
-    # The message became contradictory, and this is the status that it had before.
+    # True: the message became contradictory, and its status stays as it was.
     Column("status_stays", Boolean, nullable=False, server_default=false()),
-    Column("digest", LargeBinary),  # of the receipt that it is of, if it came with that
+    Column("digest", LargeBinary),  # of the receipt, where one was stored with the event
     sqlite_autoincrement=True,
 )
 Index("events_by_app", events.c.app, events.c.id)
@@ -261,9 +263,9 @@ idempotency_keys = Table(
     Column("key", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("created_at", UtcTime, nullable=False),
-    Column("message_id", Uuid),  # of a single send: the response is read from its message
-    Column("answer", Text),  # of a batch: its response, known when it is recorded
-    Column("repeated_at", UtcTime),  # first repetition: from then on it is not undone
+    Column("message_id", Uuid),  # of a single send, whose response is read from its message
+    Column("answer", Text),  # of a batch: its response, which is known when it is recorded
+    Column("repeated_at", UtcTime),  # the first repetition; a record that was repeated stands
 )
 Index("idempotency_keys_by_age", idempotency_keys.c.created_at)
 

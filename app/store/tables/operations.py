@@ -1,4 +1,4 @@
-"""What processes and releases say of themselves, for each other and for operators."""
+"""The schema's revisions, the processes' reports, the shared state of metrics, and the alarms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Column, Integer, Table, Text, Uuid
 from app.store.column_types import UtcTime
 from app.store.tables.metadata import metadata
 
-# What the schema says of itself to releases that do not know it (see ``releases``).
+# One row for each applied migration, for releases that do not know it (see `app.store.releases`).
 schema_releases = Table(
     "schema_releases",
     metadata,
@@ -20,7 +20,8 @@ schema_releases = Table(
 )
 
 
-# One row: what all processes together knew last, and whose turn it was to find out.
+# One row: the service's state as it was last worked out, and the number of the newest turn to do so
+# (see `app.store.operations`).
 operations = Table(
     "operations",
     metadata,
@@ -36,7 +37,7 @@ process_reports = Table(
     Column("at", UtcTime, nullable=False),
     Column("report", Text, nullable=False),  # JSON
 )
-# The last time of each alarm.
+# The latest occurrence of each alarm. It lasts while ended_at is null.
 alarms = Table(
     "alarms",
     metadata,

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from app.store.column_types import UtcTime
 from app.store.tables.metadata import metadata
 
-# Who did what: appended only, but for erasures and purges.
+# Append-only: only erasures and purges change or delete entries.
 audit = Table(
     "audit",
     metadata,
@@ -32,7 +32,7 @@ audit = Table(
     Column("destination", Text),  # searched for, like the reference: erasures find them here
     Column("reference", Text),
     Column("details", Text),  # JSON
-    Column("once", Text),  # of several entries that share it, one is kept
+    Column("once", Text),  # a key for deduplication: of several entries with one, one is kept
     Column("times", Integer, nullable=False, server_default=text("1")),
 )
 Index("audit_once", audit.c.once, unique=True)
@@ -54,18 +54,19 @@ Index(
     sqlite_where=text("reference is not null"),
 )
 
-# How far the record has been thinned out, and which process is at it.
+# One row for each task of retention: how far it has come, and the lease of the process at it.
 retention = Table(
     "retention",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("position", Uuid),  # texts: messages up to here were looked at
-    Column("number", BigInteger),  # events: those up to here are deleted
+    Column("position", Uuid),  # of texts: messages up to this id were looked at
+    Column("number", BigInteger),  # of events: those up to this number are deleted
     Column("done_at", UtcTime),
     Column("lease", Uuid),
     Column("lease_until", UtcTime),
 )
-# Messages that were passed over with their texts, since they were still waiting.
+# Messages whose texts were not dropped when retention came to them: they were waiting to be sent,
+# or had changed their state too recently.
 retention_waiting = Table("retention_waiting", metadata, Column("id", Uuid, primary_key=True))
 
 erasures = Table(
@@ -78,8 +79,8 @@ erasures = Table(
     Column("digest", LargeBinary),  # of the number, under DLR_ERASURE_KEY
     Column("number", Text),  # null once it is completed
     Column("counts", Text, nullable=False),  # JSON
-    Column("erased_at", UtcTime),  # the database has nothing of it any more
-    Column("completed_at", UtcTime),  # nor has any disk
+    Column("erased_at", UtcTime),  # when the database was done
+    Column("completed_at", UtcTime),  # when every disk had confirmed, too
     Column("lease", Uuid),
     Column("lease_until", UtcTime),
 )
@@ -91,8 +92,9 @@ Index(
 )
 Index("erasures_by_digest", erasures.c.digest)
 
-# What was erased: messages, rejected calls, entries of the audit, receipts of nobody. A database
-# that was set back is erased once more by it, and bodies of receipts that come later are not kept.
+# Ids of what was erased: messages, rejected calls, audit entries, unmatched receipts, fingerprints
+# of idempotency keys. After a restore these are erased again, and bodies of receipts that come
+# later are not stored.
 erased = Table(
     "erased",
     metadata,
@@ -110,7 +112,7 @@ disks = Table(
     Column("id", Uuid, primary_key=True),
     Column("host", Text, nullable=False),
     Column("seen_at", UtcTime, nullable=False),
-    Column("root", Uuid),  # the folder that it is in, with those of other processes
+    Column("root", Uuid),  # the folder that has it and the disks of other processes
 )
 erasure_confirmations = Table(
     "erasure_confirmations",

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Column, Integer, Table, Text, text
 from app.store.column_types import UtcTime
 from app.store.tables.metadata import metadata
 
-# One row: up to which event the hours are marked, and when that was last looked at.
+# One row: up to which event hours are marked as changed, and when that was last done.
 rollups = Table(
     "rollups",
     metadata,
@@ -16,8 +16,8 @@ rollups = Table(
     Column("noted_at", UtcTime, nullable=False),
 )
 
-# Every hour that is over. What changes a message of it raises `changes`; its counts are as of
-# `counted`, so they hold while the two are equal.
+# Every hour that is over. A change of one of its messages raises `changes`. `counted` is `changes`
+# as it was when its messages were counted: the counts hold while the two are equal.
 rollup_hours = Table(
     "rollup_hours",
     metadata,
@@ -28,7 +28,8 @@ rollup_hours = Table(
     Column("messages", Integer),
 )
 
-# `kind` says what `key` is: a reason, an origin, whole seconds to delivery, or nothing.
+# Numbers of messages. `kind` says what `key` is: a reason, an origin, whole seconds to delivery, or
+# nothing.
 rollup_counts = Table(
     "rollup_counts",
     metadata,

@@ -1,4 +1,4 @@
-"""Webhooks, and their deliveries."""
+"""Webhooks and the outbox of their deliveries."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ webhooks = Table(
     Column("reason", Text),  # why it is not active
     Column("created_at", UtcTime, nullable=False),
     Column("position", BigInteger, nullable=False),  # events up to here are in the outbox
-    Column("failures", Integer, nullable=False, server_default=text("0")),  # rounds, in a row
+    Column("failures", Integer, nullable=False, server_default=text("0")),  # consecutive rounds
     Column("failing_since", UtcTime),
-    Column("not_before", UtcTime),  # back-off: it is down, or sent Retry-After
-    Column("lease", Uuid),  # the process that delivers to it
+    Column("not_before", UtcTime),  # backoff: the receiver is down, or sent Retry-After
+    Column("lease", Uuid),  # the token of the process that delivers to it
     Column("lease_until", UtcTime),
     Column("key_id", Text),  # the API key that made it; null: made before this was recorded
 )
@@ -52,7 +52,7 @@ webhook_deliveries = Table(
     Column("ended_at", UtcTime),
     Column("status_code", Integer),
     Column("error", Text),
-    Column("attempt_log", Text),  # JSON; null: none, or made before they were kept
+    Column("attempt_log", Text),  # JSON; null: no attempts, or none since they are kept
 )
 Index(
     "webhook_deliveries_by_event",
@@ -76,7 +76,7 @@ Index(
     postgresql_where=text("state = 'PENDING'"),
     sqlite_where=text("state = 'PENDING'"),
 )
-# Who was told of a message.
+# The deliveries of one message's events.
 Index(
     "webhook_deliveries_by_message",
     webhook_deliveries.c.message_id,

@@ -1,7 +1,7 @@
-"""Brings messages back that the database has forgotten, from the facts of a journal.
+"""Brings messages back that the database has lost, from the facts of a journal.
 
 Idempotent: what is there already is left alone (``app.model.merging``). Events are written for what
-is brought back, as for what is new: their readers were told of events that do not exist any more.
+is brought back as for what is new: the ones that readers had got were lost as well.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ from app.store.engine import Database
 from app.store.events import NewEvent, append
 from app.store.failures import retry_transient
 from app.store.idempotency import KEPT, IdempotencyKey, release
-from app.store.meeting import postgresql, sqlite
-from app.store.meeting.binding import bind, meet_and_bind
+from app.store.meeting.binding import bind, meet, meet_and_bind
 from app.store.message_rows import errors_json, errors_of, message_of, steps_of
 from app.store.recording import COLUMNS, row_of, step_json
 from app.store.rollups import hours_of, mark
@@ -43,7 +42,7 @@ MessageFact = Recorded | OnWire | Ended | Accepted
 PATIENCE = 30.0
 """Seconds for a transaction of some hundred facts."""
 
-# Receipts that came before the message that they name: those of ids that nobody has.
+# Messages that are named (X-Message-Id) by receipts of ids that no message has.
 _NAMED = """
 select r.message_hint, r.sms_activity_id from deliveries d
   join receipts r on r.sms_activity_id = d.sms_activity_id
@@ -53,14 +52,15 @@ where d.message_id is null and d.received_at is not null and r.message_hint is n
 
 @dataclass(slots=True)
 class BroughtBack:
-    """What was missing and is there again."""
+    """How much was missing and has been stored again."""
 
     messages: int = 0
     outcomes: int = 0
     keys: int = 0
     receipts: int = 0
     forks: set[Leased] = field(default_factory=set)
-    """Leases that may have been sent beside others, unless the same journal gives them back."""
+    """Leases under which a text may have been sent beside that of another lease, unless the same
+    journal says that it was surely not sent."""
 
     def __bool__(self) -> bool:
         return bool(self.messages or self.outcomes or self.keys or self.receipts)
@@ -76,7 +76,7 @@ class BroughtBack:
 
 @dataclass(slots=True)
 class _Batch:
-    """The rows that a batch of facts is about: as they were found, and as they are to be."""
+    """The messages that a batch of facts is about: as they were found, and as they are to be."""
 
     found: dict[UUID, Known]
     wanted: dict[UUID, Known] = field(default_factory=dict)
@@ -87,7 +87,10 @@ class _Batch:
 
 
 class BringingBackStore:
-    """Raises StoreUnavailable, also once ``incarnation`` is not the newest one any more."""
+    """Stores what a journal has and the database has not.
+
+    Raises StoreUnavailable, also once ``incarnation`` is not the newest one any more.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -125,7 +128,7 @@ class BringingBackStore:
         async with self._database.write(patience=PATIENCE) as connection:
             await self._require(connection, incarnation, generation)
             if accepted:  # the order of locks: deliveries, messages, events
-                await _meet(connection, [one.sms_activity_id for one in accepted])
+                await meet(connection, [one.sms_activity_id for one in accepted])
             batch = _Batch(await _find(connection, _ids(facts)))
             done = BroughtBack()
             for fact in facts:
@@ -135,7 +138,7 @@ class BringingBackStore:
                     which = fact.message_id if isinstance(fact, Ended) else fact.message.id
                     _merge_one(batch, which, fact, None)
                     if isinstance(fact, Ended) and fact.frees is not None:
-                        await _free(connection, fact.frees)
+                        await release(connection, _idempotency_key(fact.frees))
             await _write(connection, batch)
             await mark(connection, {hour for id_ in batch.wanted for hour in hours_of(id_)})
             done.messages = len(batch.wanted.keys() - batch.found.keys())
@@ -187,13 +190,6 @@ def _ids(facts: Iterable[MessageFact]) -> list[UUID]:
     return sorted(ids)
 
 
-async def _meet(connection: AsyncConnection, ids: list[str]) -> None:
-    if connection.dialect.name == "sqlite":
-        await sqlite.meet(connection, ids)
-    else:
-        await connection.exec_driver_sql(postgresql.MEET, (ids,))
-
-
 async def _find(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, Known]:
     query = select(*messages.c).where(messages.c.id.in_(ids)).order_by(messages.c.id)
     rows = await connection.execute(query.with_for_update(key_share=True))
@@ -211,36 +207,37 @@ async def _find(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, 
 async def _merge_request(
     connection: AsyncConnection, batch: _Batch, fact: Recorded, now: datetime
 ) -> int:
-    """Messages with their key; returns how many keys were missing.
+    """Merge the messages of a request and claim its key; returns how many keys were missing.
 
-    Where another request has the key by now, what of this one is not there and was never sent is
-    left out: its caller was told of the other, or will be.
+    If another request has the key by now, those messages are left out that are missing and were
+    never leased: the caller got the other request's response, or will when it repeats its own.
     """
-    got = 0
+    claimed = 0
     is_ours = True
     if fact.key is not None and fact.key.claimed_at >= now - KEPT:
-        got = await _claim(connection, fact.key)
-        is_ours = bool(got) or await _holds(connection, fact.key)
+        claimed = await _claim(connection, fact.key)
+        is_ours = bool(claimed) or await _holds(connection, fact.key)
     for message in fact.messages:
         is_new = batch.of(message.id) is None
         if is_new and not is_ours and message.state is Status.QUEUED and not message.leases:
             continue
         _merge_one(batch, message.id, fact, message)
-    return got
+    return claimed
 
 
 def _merge_one(
-    batch: _Batch, which: UUID, fact: Recorded | OnWire | Ended, message: Message | None
+    batch: _Batch, message_id: UUID, fact: Recorded | OnWire | Ended, message: Message | None
 ) -> None:
-    before = batch.of(which)
+    before = batch.of(message_id)
     after = merge(before, fact, message)
     if after is not None and after is not before:
-        batch.wanted[which] = after
+        batch.wanted[message_id] = after
     elif (lease := forked_lease(before, fact, message)) is not None:
-        batch.forks.add((which, lease))
+        batch.forks.add((message_id, lease))
 
 
 async def _claim(connection: AsyncConnection, key: ClaimedKey) -> int:
+    """Claim the key as it was, unless it is claimed; returns 1 if it was free, else 0."""
     erased = erased_key(key.key, key.fingerprint)
     if await _claim_of(connection, key.app, erased) is not None:
         return 0
@@ -258,14 +255,12 @@ async def _claim(connection: AsyncConnection, key: ClaimedKey) -> int:
     return len(returned.all())
 
 
-async def _free(connection: AsyncConnection, key: ClaimedKey) -> None:
-    """Its request was undone, and its caller told so."""
-    await release(
-        connection, IdempotencyKey(key.app, key.key, key.fingerprint, key.message_id, key.answer)
-    )
+def _idempotency_key(key: ClaimedKey) -> IdempotencyKey:
+    return IdempotencyKey(key.app, key.key, key.fingerprint, key.message_id, key.answer)
 
 
 async def _holds(connection: AsyncConnection, key: ClaimedKey) -> bool:
+    """Whether the claim of this key is that of the same request."""
     if await _claim_of(connection, key.app, erased_key(key.key, key.fingerprint)) is not None:
         return True
     row = await _claim_of(connection, key.app, key.key)
@@ -341,9 +336,9 @@ def _events(batch: _Batch, bound: Mapping[UUID, str]) -> list[NewEvent]:
         if message.announced and not (before and before.message.announced):
             at = message.created_at
             events.append(NewEvent(id_, message.app, None, Status.QUEUED, at))
-        is_other = before is None or before.message.state is not message.state
-        is_own = message.state not in (Status.QUEUED, Status.SENDING)
-        if is_other and is_own and id_ not in bound:
+        is_changed = before is None or before.message.state is not message.state
+        has_event = message.state not in (Status.QUEUED, Status.SENDING)
+        if is_changed and has_event and id_ not in bound:
             at = known.steps[-1].at if known.steps else message.created_at
             events.append(NewEvent(id_, message.app, None, message.state, at))
     return events

@@ -52,7 +52,7 @@ for update of m skip locked
 """
 
 PROBED = 1_000
-"""Messages of each app among which those tried least often are chosen."""
+"""Messages of each app, the longest due, among which those with the fewest attempts are chosen."""
 
 _PROBES = f"""
 {_APPS},
@@ -106,7 +106,7 @@ async def choose(
 async def choose_probes(
     connection: AsyncConnection, *, limit: int, now: datetime, only: UUID | None = None
 ) -> list[UUID]:
-    """Up to ``limit`` messages that are due, those tried least often first."""
+    """Up to ``limit`` messages that are due, the fewest attempts first; locked until commit."""
     if connection.dialect.name == "sqlite":
         within = only and only.hex
         arguments = (_sqlite_time(now), within, within, limit)

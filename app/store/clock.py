@@ -40,8 +40,8 @@ class DatabaseClock:
         self._is_known = asyncio.Event()
 
     def now(self) -> datetime:
-        """The database's time, as exact as the quickest of its answers; the host's until it is
-        known, and where the two do not differ by more than an answer takes.
+        """The database's time, as exact as the quickest of its answers. It is the host's until the
+        first answer, and as long as no answer contradicts that.
         """
         if self._offset is None:
             return self._host()
@@ -52,7 +52,7 @@ class DatabaseClock:
         await self._is_known.wait()
 
     def is_the_hosts(self) -> None:
-        """The database has no clock of its own."""
+        """Use the host's clock for good: the database (SQLite) has none of its own."""
         self._is_known.set()
 
     async def measure(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
@@ -62,11 +62,11 @@ class DatabaseClock:
         self.measured(at, asked=asked, received=self._monotonic())
 
     def measured(self, at: datetime, *, asked: float, received: float) -> None:
-        """Take ``at``, which is of a moment between these two.
+        """Take the measurement ``at``, made between these two moments of the monotonic clock.
 
-        What is believed, at first the host's clock, moves only as far as the measurement
-        contradicts it. So a slow answer, which says little, does no harm; and a clock that was set
-        is followed at once.
+        The offset, at first the host's clock's, moves only as far as the measurement contradicts
+        it. So a slow answer, which bounds it loosely, does no harm, and a clock that was set is
+        followed at once.
         """
         earliest, latest = at.timestamp() - received, at.timestamp() - asked
         known = self._offset

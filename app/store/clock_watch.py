@@ -13,21 +13,21 @@ from app.store.engine import Database
 from app.store.setback import SetbackStore
 
 MEASURE_EVERY = 1.0
-"""Seconds. So long a clock that is set may be followed by the wrong time."""
+"""Seconds between measurements: for so long the time may be wrong after a clock was set."""
 MEASURE_PATIENCE = 5.0
 ALLOWED_OFFSET = 2.0
-"""Seconds that a host's clock may differ from the database's before it is said."""
+"""Seconds that a host's clock may differ from the database's before that is logged."""
 SET_BACK = 2.0
-"""Seconds by which a clock moves back at once only if it was set."""
+"""Seconds by which a clock moves back only if it was set."""
 LOOKS_AFTER_A_SETBACK = 10
-"""How often, at MEASURE_EVERY, what is dated in the future is looked for after that: what was being
-written just then may be committed some seconds later."""
+"""How often, MEASURE_EVERY apart, rows dated in the future are looked for after that: what was
+being written at that moment may be committed some seconds later."""
 
 log = structlog.get_logger(__name__)
 
 
 class ClockWatch:
-    """Runs in every process. ``on_rescheduled`` is called when something has become due thereby."""
+    """Runs in every process. ``on_rescheduled`` is called when rows were rescheduled."""
 
     def __init__(
         self, database: Database, *, setback: SetbackStore, on_rescheduled: Callable[[], None]
@@ -53,7 +53,7 @@ class ClockWatch:
             await self._measure()
 
     def compare(self) -> None:
-        """Say when the host's clock begins or ceases to differ from the database's."""
+        """Log when the host's clock begins or ceases to differ from the database's."""
         ahead = self._clock.host_ahead
         differs = abs(ahead) > ALLOWED_OFFSET
         if differs and not self._differs:
@@ -82,7 +82,7 @@ class ClockWatch:
             async with self._database.direct(patience=MEASURE_PATIENCE) as connection:
                 await self._clock.measure(connection)
         except (StoreUnavailable, StoreRefused):
-            return  # the watch of the database says so
+            return  # DatabaseWatch reports it
 
     async def _reschedule(self, *, was_set: bool) -> bool:
         try:

@@ -29,7 +29,7 @@ class NewEvent:
     status_stays: bool = False
     """The message became contradictory, and this is the status that it had before."""
     digest: bytes | None = None
-    """Of the receipt that it comes with. The evidence log finds that by it."""
+    """Of the receipt that is stored with the event: by it the evidence log finds the receipt."""
 
 
 async def append(connection: AsyncConnection, new: Sequence[NewEvent], now: datetime) -> None:

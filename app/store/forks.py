@@ -1,4 +1,7 @@
-"""Messages that may have been sent under two leases at once: UNCONFIRMED, and never sent again."""
+"""Makes messages UNCONFIRMED that may have been sent under two leases, so that no third one is.
+
+docs/architecture.md has when that happens ("The journal", forks).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from app.store.events import append
 from app.store.settling import settle_each
 from app.store.tables import messages
 
-WHY = "it may have been sent before the database forgot so, and may have been again since"
+WHY = "it may have been sent before the database lost that record, and again since"
 PATIENCE = 30.0
 """Seconds for a transaction."""
 
@@ -41,7 +44,7 @@ class ForkStore:
         step = Step(Status.UNCONFIRMED, now, (WHY,))
         async with self._database.write(patience=PATIENCE) as connection:
             rows = await connection.execute(found.order_by(column.id).with_for_update())
-            new = await settle_each(
+            events = await settle_each(
                 connection,
                 [
                     Outcome(row.id, row.lease, step, announce=True, attempted=False)
@@ -49,5 +52,5 @@ class ForkStore:
                     if (row.id, row.lease) not in leases
                 ],
             )
-            await append(connection, new, now)
-        return len(new)
+            await append(connection, events, now)
+        return len(events)

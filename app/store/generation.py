@@ -1,7 +1,7 @@
-"""Which server the database is on, which timeline of it, and since when: its generation.
+"""The generation of the database: PostgreSQL's system identifier, timeline and start time.
 
-A database that was restored or failed over is of another one, mostly. It does not see every
-forgetting: a dump that is put back under the running server changes nothing of it.
+A failover changes it, and so do most restores, but not all: a dump that is restored into the
+running server leaves it as it was.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _START = "extract(epoch from pg_postmaster_start_time())::text"
-# Raises on a server in recovery, which is right: nothing is to be read from a standby.
+# Fails on a server in recovery, as it should: nothing is to be read from a standby.
 _ALL = f"""
 (select system_identifier from pg_control_system()) || '/'
 || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) || '/' || {_START}
@@ -28,7 +28,9 @@ log = structlog.get_logger(__name__)
 
 
 class Generation:
-    """PostgreSQL's. ``sql`` is an expression; some who offer PostgreSQL offer only a part of it."""
+    """Reads the generation. ``sql`` is the expression for it. Where hosted PostgreSQL denies the
+    functions for the others, that is the start time alone, from the first ``read`` on.
+    """
 
     def __init__(self) -> None:
         self.sql = _ALL

@@ -66,14 +66,14 @@ async def claim(
         return set()
     insert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
     claimed = insert(idempotency_keys).values(rows)
-    over = claimed.excluded
-    statement = claimed.on_conflict_do_update(
+    new = claimed.excluded
+    statement = claimed.on_conflict_do_update(  # of a claim that has expired
         index_elements=["app", "key"],
         set_={
-            "fingerprint": over.fingerprint,
-            "created_at": over.created_at,
-            "message_id": over.message_id,
-            "answer": over.answer,
+            "fingerprint": new.fingerprint,
+            "created_at": new.created_at,
+            "message_id": new.message_id,
+            "answer": new.answer,
             "repeated_at": None,
         },
         where=idempotency_keys.c.created_at < now - KEPT,
@@ -86,8 +86,8 @@ async def _erased(
 ) -> set[tuple[str, str]]:
     """Those of these keys that are claimed and erased, as (app, erased key).
 
-    Keys that are claimed and not erased are locked with them: an erasure that is not committed yet
-    is waited for, and then its key is found under its new name.
+    Claims whose keys are not erased are locked, too: an erasure that is not committed yet is waited
+    for, and then the claim is found under its new name.
     """
     names = [(key.app, name) for key in keys for name in (key.key, key.erased_key)]
     both = (idempotency_keys.c.app, idempotency_keys.c.key)
@@ -95,7 +95,9 @@ async def _erased(
         select(*both)
         .where(tuple_(*both).in_(names), idempotency_keys.c.created_at >= now - KEPT)
         .order_by(*both)
-        .with_for_update(key_share=True)  # which `on conflict` takes: two cannot hold a weaker one
+        # The mode that `on conflict do update` takes: with a weaker one, two transactions that both
+        # hold it deadlock when they claim the key.
+        .with_for_update(key_share=True)
     )
     found = {(row.app, row.key) for row in await connection.execute(claimed)} if names else set()
     return found & {(key.app, key.erased_key) for key in keys}

@@ -1,8 +1,8 @@
 """The imprint of an incarnation's row, which tells it from the same row that a restore put back.
 
-Which database, table and transaction wrote the row: whatever puts a dump back writes all rows anew,
-however little it has forgotten. On SQLite it is the schema's version, which a copy that is put back
-into the open file raises; a migration does as well, which costs a needless check.
+It is a digest of which database, table and transaction wrote the row: a restored dump writes all
+rows anew, however little was lost. On SQLite it is the schema's version, which a copy that is put
+back into the open file raises; a migration does as well, which costs a needless check.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class Imprint(NamedTuple):
     is_released: bool
 
     def is_still(self, found: Imprint) -> bool:
-        """Whether the row that is found was not put back. A release writes it anew, too."""
+        """Whether the row found is the one known, not a restored one. A release of the queue writes
+        the row anew, too, and is no restore.
+        """
         return found.row == self.row or (found.is_released and not self.is_released)
 
 

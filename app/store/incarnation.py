@@ -1,7 +1,7 @@
 """Incarnations of the database, the processes registered in it, and what one of them claims.
 
-An incarnation is the database between two moments at which it forgot something, as by a restore or
-a failover. docs/architecture.md has the rules.
+An incarnation is the database between two losses of data, as by a restore or a failover.
+docs/architecture.md, "The journal", has the rules.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from app.store.imprint import Imprint
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
-    """The database since it last forgot something."""
+    """The database since it last lost something. ``n`` counts them from 1; ``last_event`` is the
+    newest event that it shares with the one before.
+    """
 
     n: int
     nonce: UUID
@@ -30,13 +32,15 @@ class Incarnation:
 
     @property
     def is_released(self) -> bool:
-        """Whether an operator said that nobody is waited for."""
+        """Whether an operator ended the wait for processes that have not checked in."""
         return self.imprint.is_released
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process with a journal, as the database has it."""
+    """A process with a journal, as the database has it. ``incarnation``: the last one in which it
+    has brought everything back.
+    """
 
     name: str
     host: str
@@ -49,7 +53,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The queue is held: nothing in it is sent."""
+    """A hold of the queue: no process sends anything in it."""
 
     held_at: datetime
     held_by: str
@@ -59,7 +63,7 @@ class Hold:
 @dataclass(frozen=True, slots=True)
 class Presence:
     """What a process finds in the database. ``database`` is the first incarnation's nonce: it tells
-    a database that has forgotten from another one.
+    a database that has lost something from another database.
     """
 
     generation: str
@@ -71,7 +75,7 @@ class Presence:
 
     @property
     def absent(self) -> list[Process]:
-        """Who has not brought back everything yet."""
+        """The processes that have not brought everything back yet."""
         if self.newest is None:
             return []
         nonce = self.newest.nonce
@@ -84,9 +88,10 @@ class Presence:
 
 @dataclass(slots=True)
 class Claimant:
-    """What this process claims to be. ``beats``: one of them is in the database, unless that has
-    forgotten; two while a swap is in doubt. ``imprint``: of the incarnation's row, unless a dump
-    was put back.
+    """What this process claims to be, and the database confirms unless it has lost something.
+
+    ``beats``: one of them is in the database; two while it is unknown whether a swap was committed.
+    ``imprint``: that of the incarnation's row. ``beaten_at``: by the monotonic clock, in seconds.
     """
 
     name: str

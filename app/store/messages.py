@@ -44,7 +44,9 @@ class MessageStore:
     """Messages and their own states. Raises StoreUnavailable or StoreRefused, like all stores."""
 
     def __init__(self, database: Database, *, permit: Permit | None = None) -> None:
-        """``permit``: what may be done while the database's memory is in doubt; by default all."""
+        """``permit`` says what may be done while it is unknown what the database has lost; without
+        it everything may.
+        """
         self._database = database
         self._permit = permit or Permit(database, is_on=False)
         self.writes_at_once = database.writes_at_once
@@ -140,11 +142,10 @@ class MessageStore:
         return found
 
     async def settle(self, outcomes: Sequence[Outcome], *, entry: Entry | None = None) -> set[UUID]:
-        """Record how attempts ended. Returns which counted: the others' leases were lost.
+        """Record how attempts ended. Returns the ids of those recorded; the others' leases were
+        lost, or a receipt settled the message first: it outranks an outcome of ours.
 
-        ``entry`` is the audit's, appended if any counted.
-
-        A receipt may have settled a message first: it outranks an outcome of ours.
+        ``entry`` is the audit's, appended if any was recorded.
         """
         now = self._database.clock.now()
         async with self._database.write(patience=PATIENCE) as connection:
@@ -205,8 +206,8 @@ class MessageStore:
         return [one.message for one in found]
 
     async def past_deadline(self, *, now: datetime, limit: int) -> list[Tracked]:
-        """Messages that are QUEUED and past their ``give_up_at``; none while it is in doubt whether
-        they were sent.
+        """Messages that are QUEUED and past their ``give_up_at``; none while the database may have
+        lost that some were sent.
         """
         async with self._database.read(patience=PATIENCE) as connection:
             permission = await self._permit.ask(connection)
@@ -228,7 +229,7 @@ class MessageStore:
         return due_at is not None and due_at <= self._database.clock.now()
 
     async def find(self, message_id: UUID) -> Tracked | None:
-        """One message."""
+        """One message; None if there is none with this id."""
         found = await self._find(messages.c.id == message_id, messages.c.id, 1)
         return found[0] if found else None
 
@@ -248,7 +249,7 @@ class MessageStore:
     ) -> int | None:
         """Cancel a QUEUED message; returns how often it was leased, None if it is not QUEUED.
 
-        ``entry`` is the audit's. Raises KeysWait while it is in doubt whether it was sent.
+        ``entry`` is the audit's. Raises KeysWait while the database may have lost that it was sent.
         """
         step = Step(Status.CANCELLED, at)
         outcome = Outcome(message.id, None, step, announce=True, attempted=False)
@@ -295,7 +296,7 @@ def _without_keys(new: Sequence[NewMessage]) -> list[NewMessage]:
 
 
 class _BeingSentError(Exception):
-    """Not all records can be undone."""
+    """One of the messages is being sent, so none is undone: rolls the transaction back."""
 
 
 async def _lease(

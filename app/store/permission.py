@@ -1,7 +1,7 @@
 """What a process may do, asked inside of the transaction in which it does it.
 
-While it is in doubt what the database has forgotten, nothing is claimed that may have been sent,
-and no idempotency key is taken that may have been used. docs/architecture.md has the rules.
+While it is unknown what the database has lost, no message is claimed that may have been sent, and
+no idempotency key that may have been used. docs/architecture.md, "The journal", has the rules.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from app.store.incarnation import Claimant
 FRESH = 5.0
 """Seconds for which a beat is valid: without a valid one nothing is claimed."""
 GONE = timedelta(seconds=10)
-"""A process that is silent for so long may be gone for good: one that starts does not wait until
-that one has seen it."""
+"""A process that is silent for so long may be gone for good: others do not wait until it has seen
+them."""
 SETTLING = timedelta(seconds=3)
-"""How long after an incarnation has begun every live process has registered in it."""
+"""Time after the beginning of an incarnation by which every live process has registered in it."""
 
 _PERMISSION = """
 select h.held, {now} as now, {generation} as generation, n, nonce, released_at, begun_at,
@@ -38,7 +38,10 @@ from (select exists (select 1 from queue_holds) as held) h
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What may be done in this transaction. ``only``: messages of this incarnation alone."""
+    """What may be done in this transaction: send from the queue, take new idempotency keys.
+
+    ``only``: of the queue, only messages that were recorded in this incarnation.
+    """
 
     queue: bool
     keys: bool
@@ -75,14 +78,14 @@ class Permit:
     async def ask(self, connection: AsyncConnection) -> Permission:
         """What is allowed, by what the transaction sees."""
         rows = (await connection.exec_driver_sql(self._statement)).all()
-        return self._decide([_Seen._make(row) for row in rows])
+        return self._decide([_Row._make(row) for row in rows])
 
     async def ask_directly(self, connection: Any) -> Permission:
         """``ask`` by an asyncpg connection."""
         rows = await connection.fetch(self._statement)
-        return self._decide([_Seen._make(row) for row in rows])
+        return self._decide([_Row._make(row) for row in rows])
 
-    def _decide(self, rows: Sequence[_Seen]) -> Permission:
+    def _decide(self, rows: Sequence[_Row]) -> Permission:
         is_held = bool(rows[0].held)
         if not self.is_on:
             return Permission(queue=not is_held, keys=True)
@@ -93,15 +96,15 @@ class Permit:
             return Permission(queue=not is_held, keys=True)
         others = [row for row in rows if row.name != mine.name and not row.is_stopped]
         know_me = all(mine.name in row.knows.split() or row.is_silent for row in others)
-        are_back = all(_hex(row.incarnation) == mine.incarnation.hex for row in others)
+        have_checked_in = all(_hex(row.incarnation) == mine.incarnation.hex for row in others)
         age = rows[0].age
-        if know_me and are_back and (rows[0].n == 1 or age > SETTLING):
+        if know_me and have_checked_in and (rows[0].n == 1 or age > SETTLING):
             return Permission(queue=not is_held, keys=True)
         waited = self._keys_wait is not None and age > self._keys_wait
         return Permission(queue=know_me and not is_held, keys=waited, only=mine.incarnation)
 
 
-class _Seen(NamedTuple):
+class _Row(NamedTuple):
     """A row of _PERMISSION: the newest incarnation with one of the processes."""
 
     held: object
@@ -121,20 +124,22 @@ class _Seen(NamedTuple):
 
     @property
     def age(self) -> timedelta:
-        """For how long the incarnation has lasted; longer, where a clock was set back since."""
+        """The age of the incarnation: absolute, since after a clock was set back it is negative."""
         return abs(_moment(self.now) - _moment(self.begun_at))
 
     @property
     def is_silent(self) -> bool:
-        """Whether the process has not been heard of for a while.
+        """Whether the process's last beat is older than GONE.
 
-        Also where that lies ahead: a clock was set back, and whoever lives has beaten since.
+        Or lies that far ahead: the clock was set back, and a live process has beaten since then.
         """
         return abs(_moment(self.now) - _moment(self.seen_at)) > GONE
 
 
-def _is_me(row: _Seen, mine: Claimant) -> bool:
-    """Whether the database has my newest beat, and I have brought back everything in it."""
+def _is_me(row: _Row, mine: Claimant) -> bool:
+    """Whether it is this process's row, with its newest beat, which is fresh, in the incarnation
+    that it knows and in which it has brought everything back.
+    """
     return (
         row.name == mine.name
         and _hex(row.nonce) == _hex(row.incarnation) == mine.incarnation.hex

@@ -1,6 +1,6 @@
-"""Which processes there are, in which incarnation of the database: registered, seen, and held.
+"""Incarnations of the database, the processes registered in them, and holds of the queue.
 
-``app.store.incarnation`` says what these are; docs/architecture.md has the rules.
+``app.store.incarnation`` says what these are; docs/architecture.md, "The journal", has the rules.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from app.store.tables import events, incarnations, processes, queue_holds, queue
 PATIENCE = 5.0
 """Seconds for a transaction; beyond this the database counts as away."""
 SILENT = timedelta(seconds=30)
-"""A process that was silent for so long before the moment to which the database went back has lost
-nothing: all that it did is in it."""
+"""A process that had been silent for so long at the moment to which the database went back has lost
+nothing: all that it did is in the database."""
 QUEUE = "queue"
 _LOCK = 7002
 """The PostgreSQL advisory lock under which an incarnation is begun."""
@@ -42,8 +42,8 @@ class PresenceStore:
         self._generation = database.generation
         self._file: FileIdentity | None = None
         self.imprints_last = not database.is_sqlite
-        """Whether an imprint may be compared after a restart: a release that migrates SQLite does
-        so at its start, and would then look for what was never forgotten."""
+        """Whether an imprint may be compared after a restart. A migration changes SQLite's, and a
+        new release migrates SQLite at its start: it would look for a loss that there was not."""
 
     def now(self) -> datetime:
         """By the database's clock."""
@@ -56,7 +56,10 @@ class PresenceStore:
             return await self._look(connection)
 
     async def begin(self, after: Incarnation | None, *, me: str, host: str, why: str) -> None:
-        """Begin an incarnation after that one, unless somebody else was first."""
+        """Begin the incarnation after that one, unless another process was first.
+
+        ``me`` is this process's name, ``why`` says how it noticed that the database lost something.
+        """
         async with self._database.write(patience=PATIENCE) as connection:
             if not self._database.is_sqlite:
                 await connection.execute(text(f"select pg_advisory_xact_lock({_LOCK})"))
@@ -77,8 +80,9 @@ class PresenceStore:
             await self._strike_silent(connection, found, me)
 
     async def register(self, me: str, *, host: str, beat: UUID, others: Collection[str]) -> None:
-        """Write this process in, and again the ``others``, which it knows. Its mark stays as it
-        is.
+        """Register this process with its ``beat``; its mark stays as it is.
+
+        Also registers those of the ``others``, which this one has seen, that the database has lost.
         """
         async with self._database.write(patience=PATIENCE) as connection:
             known = set((await connection.execute(select(processes.c.name))).scalars())
@@ -105,9 +109,11 @@ class PresenceStore:
         checked_in: bool = True,
         stop: bool = False,
     ) -> tuple[Presence, bool]:
-        """Swap this process's beat; whether that was possible, with what there is now.
+        """Swap this process's beat for ``next_beat``; returns what there is now, and whether the
+        database had the beat. It has not if it lost something: then nothing is written.
 
-        ``mark``: also write a mark, ``knows`` with it. ``checked_in``: it has brought back all.
+        ``mark``: also write a mark, and ``knows`` with it. ``checked_in``: this process has brought
+        everything back. ``stop``: it ends in order.
         """
         self._follow_file()
         async with self._database.write(patience=PATIENCE) as connection:
@@ -129,20 +135,24 @@ class PresenceStore:
             return found, (await connection.execute(swapped)).rowcount == 1
 
     async def retire(self, name: str, incarnation: UUID) -> None:
-        """What a dead process's journal had is brought back: wait for it no more."""
+        """Mark a dead process as stopped, whose journal another one has brought back: nobody waits
+        for it any more.
+        """
         gone = update(processes).where(processes.c.name == name)
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(gone.values(is_stopped=1, incarnation=incarnation))
 
     async def forget_stopped(self, after: float) -> None:
-        """Delete the rows of processes that stopped so many seconds ago: no backup is so old."""
+        """Delete the rows of processes that stopped more than ``after`` seconds ago: for how long
+        journals are kept, and so the age up to which a restored backup is made whole.
+        """
         before = self._database.clock.now() - timedelta(seconds=after) - SILENT
         gone = (processes.c.is_stopped == 1) & (processes.c.seen_at < before)
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(delete(processes).where(gone))
 
     async def hold(self, by: str, reason: str, *, entry: Entry | None = None) -> None:
-        """Hold the queue; the first reason stands. ``entry`` tells of it in the audit."""
+        """Hold the queue; a hold that is there stays with its reason. ``entry`` is the audit's."""
         async with self._database.write(patience=PATIENCE) as connection:
             there = (await connection.execute(select(queue_holds.c.name))).first()
             if there is None:
@@ -151,8 +161,8 @@ class PresenceStore:
             await append_to_audit(connection, [entry])
 
     async def release(self, *, entry: Entry | None = None) -> None:
-        """End the hold, and wait no more for processes that have not brought back everything: not
-        in this incarnation, nor in a later one, until they are seen again.
+        """End the hold, and the wait for processes that have not brought everything back: in this
+        incarnation, and in later ones until they are seen again. ``entry`` is the audit's.
         """
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(delete(queue_holds))
@@ -172,7 +182,7 @@ class PresenceStore:
             return (await connection.execute(select(queue_holds.c.name))).first() is not None
 
     def close(self) -> None:
-        """Hold on to the file of SQLite no longer."""
+        """Let go of SQLite's file, so that its inode may be used again."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -201,9 +211,9 @@ class PresenceStore:
         )
 
     async def _strike_silent(self, connection: AsyncConnection, found: Presence, me: str) -> None:
-        """Whoever was silent long before the moment to which the database went back, and had
-        nothing left to bring back then, has nothing to bring back now. That moment is not before
-        our own last beat that is in it.
+        """Mark processes as stopped that have nothing to bring back: those that had been silent for
+        SILENT at the moment to which the database went back, and had checked in. That moment is not
+        earlier than this process's last beat that the database has.
         """
         mine = found.processes.get(me)
         if mine is None or found.newest is None:
@@ -216,8 +226,9 @@ class PresenceStore:
     async def _last_common_event(
         self, connection: AsyncConnection, found: Presence, me: str
     ) -> int:
-        """An event that the database had before it forgot, and that no later one shares its number
-        with: the newest at a beat from before. Events may have been written since it forgot.
+        """An event up to which the log is surely the same before and after the loss: the newest at
+        the last beat of this process that the database has, or of all others. Numbers above it may
+        have been assigned anew since.
         """
         if found.newest is None:
             return await _newest_event(connection)
@@ -226,7 +237,7 @@ class PresenceStore:
         return known.get(me, min(known.values(), default=0))
 
     def _follow_file(self) -> None:
-        """SQLite: go on with the file that is at the path now, if it was put back from a copy."""
+        """SQLite: if another file is at the path now, such as a copy put back, use that one."""
         file = self._database.file
         if file is None or (self._file is not None and self._file.is_at(file)):
             return
@@ -273,8 +284,8 @@ async def _newest_event(connection: AsyncConnection) -> int:
 
 
 async def _insert(connection: AsyncConnection, table: Table, row: Mapping[str, Any]) -> None:
-    """Unless its key is there, and not into a table without its primary key: that is just being
-    restored, and the row would be in the way of the one that belongs there.
+    """Insert the row unless its key exists. Fails while a restore has not created the primary key
+    yet: the row would be in the way of the restored one.
     """
     upsert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
     values = upsert(table).values(_at_now(row, connection))
@@ -283,9 +294,7 @@ async def _insert(connection: AsyncConnection, table: Table, row: Mapping[str, A
 
 
 def _at_now(values: Mapping[str, Any], connection: AsyncConnection) -> dict[str, Any]:
-    """With the time for ``func.now()``: the database's clock; SQLite's has no fraction of a second
-    and is this machine's.
-    """
+    """On SQLite, whose ``now()`` has no fraction of a second, another expression in its place."""
     if connection.dialect.name != "sqlite":
         return dict(values)
     now = text("strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'")

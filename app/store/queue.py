@@ -1,4 +1,4 @@
-"""The queue as an operator sees it: what waits and for whom, and what is settled by hand."""
+"""The queue as an operator sees it: what waits, by app, and settlements by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _QUEUED = messages.c.state == literal_column("'QUEUED'")
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits of one app. ``since``: when the oldest of it was made."""
+    """The queued messages of one app. ``since``: when the oldest of them was recorded."""
 
     app: str
     messages: int
@@ -41,7 +41,7 @@ class QueueStore:
         self._database = database
 
     async def waiting(self, now: datetime) -> list[Waiting]:
-        """What waits, by app."""
+        """What is queued, by app."""
         due = func.count().filter(messages.c.next_attempt_at <= now)
         query = (
             select(messages.c.app, func.count(), due, func.min(messages.c.created_at))
@@ -53,7 +53,7 @@ class QueueStore:
             return [Waiting(*row) for row in await connection.execute(query)]
 
     async def settlements(self) -> list[Settled]:
-        """What was settled by hand."""
+        """All settlements by operators."""
         async with self._database.read() as connection:
             rows = await connection.execute(select(queue_settlements))
             return [Settled(row.id, row.before, row.settled_at, row.settled_by) for row in rows]
@@ -61,10 +61,10 @@ class QueueStore:
     async def settle(
         self, before: datetime, *, by: str, id_: UUID | None = None, entry: Entry | None = None
     ) -> int:
-        """Make what is QUEUED and was made before that time UNCONFIRMED; returns how many.
+        """Make messages UNCONFIRMED that are QUEUED and were recorded before; returns how many.
 
-        It is recorded first, so that it can be done again where the database forgets it; ``id_``:
-        of a record that was made then. ``entry`` tells of it in the audit.
+        The settlement is recorded first, so that journals have it and repeat it after a restore;
+        ``id_`` is that of a repeated one. ``entry`` is the audit's, appended with a new one.
         """
         now = self._database.clock.now()
         values = {"id": id_ or uuid4(), "before": before, "settled_at": now, "settled_by": by}
@@ -85,12 +85,12 @@ class QueueStore:
                 older.order_by(messages.c.id).limit(AT_ONCE).with_for_update(skip_locked=True)
             )
             step = Step(Status.UNCONFIRMED, now, (WHY,))
-            new = await settle_each(
+            events = await settle_each(
                 connection,
                 [
                     Outcome(id_, None, step, announce=True, attempted=False)
                     for id_ in rows.scalars()
                 ],
             )
-            await append(connection, new, now)
-        return len(new)
+            await append(connection, events, now)
+        return len(events)

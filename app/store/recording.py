@@ -63,27 +63,29 @@ COLUMNS = {
 _NAMES = ", ".join(COLUMNS)
 _ARRAYS = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(COLUMNS.values(), start=1))
 _NEXT = len(COLUMNS) + 1
+"""The number of the first parameter after the columns."""
 
 # Of several messages with one key the first claims it, unless it was used before; the others are
 # not recorded. Keys are claimed in their order, so that two batches never deadlock, and the event
-# lock comes last, as everywhere. A key that was used and erased since has another name (``r``); an
-# erasure that is not committed yet is waited for by the lock, and then the new name is read. The
-# lock is the one that `on conflict` takes: a weaker one, which two hold, neither could raise.
+# lock comes last, as everywhere. A claim whose key was erased since is found under the name that
+# replaced the key (``r``); an erasure that is not committed yet holds the row's lock, so it is
+# waited for, and the new name is read. The lock's mode is the one that `on conflict do update`
+# takes: with a weaker one, two transactions that both hold it deadlock when they claim the key.
 RECORD = f"""
 with b as materialized (
   select * from unnest({_ARRAYS}, ${_NEXT}::text[], ${_NEXT + 1}::text[], ${_NEXT + 2}::bytea[],
     ${_NEXT + 3}::text[])
-    with ordinality t({_NAMES}, asking, key, fingerprint, erased_key, ord)),
+    with ordinality t({_NAMES}, key_app, key, fingerprint, erased_key, ord)),
 r as materialized (
   select i.app, i.key from b join idempotency_keys i
-    on i.app = b.asking and i.key = any(array[b.key, b.erased_key])
+    on i.app = b.key_app and i.key = any(array[b.key, b.erased_key])
   where i.created_at >= ${_NEXT + 5}::timestamptz
   order by i.app, i.key for no key update of i),
 k as (
   insert into idempotency_keys (app, key, fingerprint, created_at, message_id)
-  select distinct on (asking, key) asking, key, fingerprint, ${_NEXT + 4}::timestamptz, id
-  from b where key is not null and (asking, erased_key) not in (select app, key from r)
-  order by asking, key, ord
+  select distinct on (key_app, key) key_app, key, fingerprint, ${_NEXT + 4}::timestamptz, id
+  from b where key is not null and (key_app, erased_key) not in (select app, key from r)
+  order by key_app, key, ord
   on conflict (app, key) do update set fingerprint = excluded.fingerprint,
     created_at = excluded.created_at, message_id = excluded.message_id, answer = null,
     repeated_at = null
@@ -121,11 +123,13 @@ def record_arguments(
     """The parameters of RECORD."""
     columns = list(zip(*(row_of(one.message, incarnation) for one in new), strict=True))
     keys = [one.key for one in new]
-    asking = [key.app if key else None for key in keys]
-    names = [key.key if key else None for key in keys]
-    prints = [key.fingerprint if key else None for key in keys]
-    erased = [key.erased_key if key else None for key in keys]
-    return [*columns, asking, names, prints, erased, now, now - KEPT]
+    of_keys = (
+        [key.app if key else None for key in keys],
+        [key.key if key else None for key in keys],
+        [key.fingerprint if key else None for key in keys],
+        [key.erased_key if key else None for key in keys],
+    )
+    return [*columns, *of_keys, now, now - KEPT]
 
 
 async def record(
@@ -136,9 +140,8 @@ async def record(
 ) -> set[UUID]:
     """Record messages as part of a transaction, but for those whose key was used before.
 
-    ``incarnation``: that of the database, as far as this process knows.
-
-    Returns the ids of those recorded.
+    ``incarnation``: that of the database, as far as this process knows. Returns the ids of those
+    recorded.
     """
     if not new:
         return set()

@@ -1,8 +1,8 @@
-"""What is done when the database's clock was set back: nothing waits for a time to come again.
+"""Reschedules what is dated in the future after the database's clock was set back.
 
-What was written before then is dated in the future: a retry that was due in a second is due in an
-hour and a second, and the lease of a process that has died lasts as long. It is recognised by its
-own date, so doing this twice, or by several replicas, changes nothing more.
+A retry that was due in a second would be due in an hour and a second, and the lease of a process
+that has died would last as long. Rows are recognised by their own dates, so doing this twice, or by
+several replicas, changes nothing more.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SENDING = messages.c.state == literal_column("'SENDING'")
 
 @dataclass(frozen=True, slots=True)
 class Rescheduled:
-    """How many rows were dated anew."""
+    """How many rows were rescheduled."""
 
     queued: int
     leased: int
@@ -35,8 +35,8 @@ class Rescheduled:
 
 
 class SetbackStore:
-    """``webhook_lease``: how long one lasts. ``webhook_pause``: the longest between two attempts at
-    a delivery.
+    """``webhook_lease``: how long a lease on a webhook lasts. ``webhook_pause``: the longest time
+    between two attempts at a delivery.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class SetbackStore:
         self._webhook_pause = webhook_pause
 
     async def reschedule(self, *, was_set: bool) -> Rescheduled:
-        """Make what is dated in the future due, and its leases as long as they were meant to be.
+        """Make queued messages due that are dated in the future; give leases their length again.
 
-        ``was_set``: the clock was seen being set back. Deliveries to webhooks carry no date of
-        their own, so then all that wait are tried at once, and otherwise only those that wait for
-        longer than any wait is. Raises StoreUnavailable.
+        ``was_set``: the clock was seen being set back. Deliveries to webhooks have no column that
+        says when their next attempt was set, so then all that wait become due, and otherwise those
+        that would wait for longer than ``webhook_pause``. Raises StoreUnavailable.
         """
         async with self._database.write() as connection:
             now = self._database.clock.now()
@@ -86,7 +86,7 @@ class SetbackStore:
 
 async def _reschedule_queued(connection: AsyncConnection, now: datetime) -> int:
     ahead = select(messages.c.id).where(_QUEUED, messages.c.state_at > now + TOLERANCE)
-    in_order = ahead.order_by(messages.c.id).with_for_update()  # the lock order that holds anywhere
+    in_order = ahead.order_by(messages.c.id).with_for_update()  # the order of locks everywhere
     changed = await connection.execute(
         update(messages)
         .where(messages.c.id.in_(in_order), _QUEUED)

@@ -18,9 +18,9 @@ from app.store.tables import messages
 
 
 async def settle_each(connection: AsyncConnection, outcomes: Iterable[Outcome]) -> list[NewEvent]:
-    """Update messages under their leases, in the order of their ids, as everybody locks them.
+    """Update messages under their leases, in the order of their ids: the order of locks everywhere.
 
-    Returns the events of those that counted: the others' leases were lost.
+    Returns an event for each that was updated; the others' leases were lost.
     """
     events = []
     for outcome in sorted(outcomes, key=lambda one: one.message_id):

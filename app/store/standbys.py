@@ -25,7 +25,7 @@ async def asynchronous_standbys(database: Database) -> str | None:
         return None
     async with database.read() as connection:
         found = (await connection.execute(_STANDBYS)).one()
-    # A backup that is being taken looks like a standby to whoever may not see its state.
+    # Without pg_monitor the state is null, and a running base backup counts as a standby.
     standbys = found.streaming if found.visible else found.standbys
     if not standbys:
         return None

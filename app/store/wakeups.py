@@ -1,7 +1,7 @@
 """Notifications of new work: in this process at once, in other replicas by LISTEN and NOTIFY.
 
 They are hints: a listener also polls from time to time, because a notification can be lost. SQLite
-has none, and behind a pooler nobody can listen: polling is all that replicas have there.
+has no LISTEN, and behind a pooler it does not work: there replicas only poll.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Whether the database takes writes: a standby and a read-only server answer every other question.
+"""Whether the database takes writes: a standby and a read-only server answer every read.
 
-A disk that is full shows in the writes alone: they are what reports it (see ``watch``).
+A full disk shows in writes alone, so it is writers that report it (see ``watch``).
 """
 
 from __future__ import annotations
@@ -33,6 +33,6 @@ async def require_writable(database: Database) -> object:
         if not (found.is_standby or found.is_read_only):
             link: Any = (await connection.get_raw_connection()).driver_connection
             return server_of(link)
-        # A session keeps the default with which it began: the next check needs a new one.
+        # A session keeps the read-only default with which it began: the next check needs a new one.
         await connection.invalidate()
         raise StoreUnavailable(f"{database.name}: {STANDBY if found.is_standby else READ_ONLY}")

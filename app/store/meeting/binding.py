@@ -21,12 +21,16 @@ async def meet_and_bind(
     Returns the bindings. Two statements, because the snapshot of the second must be younger than
     the locks of the first.
     """
-    ids = [pair.sms_activity_id for pair in pairs]
-    if connection.dialect.name == "sqlite":
-        await sqlite.meet(connection, ids)
-    else:
-        await connection.exec_driver_sql(postgresql.MEET, (ids,))
+    await meet(connection, [pair.sms_activity_id for pair in pairs])
     return await bind(connection, pairs, now)
+
+
+async def meet(connection: AsyncConnection, sms_activity_ids: Sequence[str]) -> None:
+    """Create the deliveries of these ids, or lock those that there are."""
+    if connection.dialect.name == "sqlite":
+        await sqlite.meet(connection, sms_activity_ids)
+    else:
+        await connection.exec_driver_sql(postgresql.MEET, (list(sms_activity_ids),))
 
 
 async def meet_and_bind_directly(connection: Any, pairs: Sequence[Acceptance]) -> dict[UUID, str]:

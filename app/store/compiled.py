@@ -20,8 +20,8 @@ def _row_type(names: Sequence[str]) -> Callable[..., Any]:
 
 
 class Compiled:
-    """One query, whose parameters are arrays by name. Rows have the columns' names as attributes,
-    as SQLAlchemy's have.
+    """One query whose parameters are arrays, by name. Its rows have the columns as attributes, as
+    SQLAlchemy's have.
     """
 
     def __init__(self, database: Database, query: Select[Any] | CompoundSelect[Any]) -> None:

@@ -50,9 +50,8 @@ class Database:
         pooler: str | None = None,
     ) -> None:
         """``connect_timeout``: seconds for each host, instead of what the URL says. ``pooler``:
-        "transaction" if a pooler may give each transaction another server (see ``pooler``).
-
-        ``clock``: that of another ``Database`` which is the same database.
+        "transaction" if a pooler may give each transaction another server connection (see
+        ``connections.pooler``). ``clock``: that of another ``Database`` of the same database.
 
         Raises ValueError for a URL that cannot be used, without its password."""
         address = read_address(url)
@@ -64,7 +63,7 @@ class Database:
         self.can_listen = not (self.is_sqlite or pooler)
         """Whether ``listening`` works: a pooler takes a connection's server away again."""
         self.failover_time = 0.0
-        """Seconds that may pass at hosts that are gone before the last one is tried."""
+        """Seconds that hosts which are gone may take before the last one is tried."""
         self._refused: str | None = None
         self.generation = Generation()
         if isinstance(address, SqliteAddress):
@@ -92,12 +91,12 @@ class Database:
             self._arguments, pool_size=pool_size - direct_size, through_pooler=through_pooler
         )
         self._pooled = PooledConnections(self._writer)
-        # The same pool. A reader needs no BEGIN and no ROLLBACK: two round trips less each.
+        # The same pool. A reader needs no BEGIN and no ROLLBACK: that saves two round trips.
         self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
         self._direct = AsyncpgPool(self._arguments, size=direct_size)
 
     def use_url(self, url: str) -> None:
-        """Make new connections by this URL, as with another password; those there are go on.
+        """Make new connections by this URL, as with another password; existing ones stay.
 
         Raises ValueError where it cannot be used, or is of another database.
         """
@@ -115,7 +114,7 @@ class Database:
         return 1 if self.is_sqlite else 2
 
     def refuse(self, why: str | None) -> None:
-        """From now on all but ``look`` raises SchemaUnusable with these words; None ends that."""
+        """Have every use but ``look`` raise SchemaUnusable for this reason; None ends that."""
         self._refused = why
 
     @asynccontextmanager
@@ -129,8 +128,8 @@ class Database:
     async def write(self, *, patience: float | None = None) -> AsyncIterator[AsyncConnection]:
         """One transaction; committed at the end, rolled back by any exception.
 
-        Broken off after ``patience`` seconds, or what its driver takes to notice: a server that is
-        silent must not hold up the next writer. It may have been committed then.
+        Aborted after ``patience`` seconds, or when the driver notices, so that a silent server does
+        not hold up the next writer. It may have been committed all the same.
         """
         self._check_refusal()
         with translated(self.name):
@@ -193,15 +192,15 @@ class Database:
             self._pooled.drop_idle()
 
     def drop_elsewhere(self, server: object) -> None:
-        """After a failover: break off what still waits for another server than this one, which is
-        the one that takes writes (see ``server_of``). A dead one keeps it waiting for long.
+        """After a failover: terminate connections in use that lead to another server than this one,
+        which takes writes (see ``server_of``). A dead one would keep their users waiting for long.
         """
         if not self.is_sqlite:
             self._direct.drop_elsewhere(server)
             self._pooled.drop_elsewhere(server)
 
     def reopen(self) -> None:
-        """SQLite only: use the file that is at the path now, not the one that was."""
+        """SQLite only: use the file that is at the path now, not the one that was opened."""
         for connections in self._files:
             connections.replace()
 

@@ -1,8 +1,8 @@
-"""Failures of the database, told apart. Receipts depend on the difference, so it is decided here.
+"""Classifies failures of the database: a receipt is tried again, or set apart, by the difference.
 
-``StoreUnavailable``: the database is away, full or not migrated; the same data may go in later.
-``StoreUnsuitable``, one of these: it is there, and a setting has to change before it can be used.
-``StoreRefused``: the database read the data and does not accept it.
+``StoreUnavailable``: the database is away, full or not migrated; the same data may be stored later.
+``StoreUnsuitable``, a kind of it: it is there, and a setting has to change before it can be used.
+``StoreRefused``: the database, or its driver, does not accept the data.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ Result = TypeVar("Result")
 def translated(name: str) -> Iterator[None]:
     """Turn what a driver raises into StoreUnavailable or StoreRefused, with the driver's message.
 
-    ``name`` says which database it was, for the log; a StoreRefused, which is about the data and
-    may be shown to whoever sent them, goes without.
+    ``name`` says which database it was, for the log. A StoreRefused does not have it: it is about
+    the data, and may be shown to whoever sent them.
 
     The driver's error itself is dropped: it quotes rows and values, which are customers' data, and
     a traceback ends up in a log.
@@ -68,9 +68,9 @@ def translated(name: str) -> Iterator[None]:
 
 
 async def retry_transient(transaction: Callable[[], Awaitable[Result]]) -> Result:
-    """Run a transaction, again where it failed transiently, up to TRIES times. Raises as it does.
+    """Run a transaction, up to TRIES times if it fails transiently. Raises what it raises.
 
-    Transient are a deadlock, a serialization failure and a plan gone stale.
+    Transient are a deadlock, a serialization failure, and a cached plan whose types have changed.
     """
     for _ in range(TRIES - 1):
         try:

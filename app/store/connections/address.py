@@ -1,7 +1,7 @@
-"""DLR_DATABASE_URL, as an operator wrote it: an SQLite file, or PostgreSQL in psql's words.
+"""DLR_DATABASE_URL, as an operator wrote it: an SQLite file, or PostgreSQL with libpq's parameters.
 
-asyncpg reads libpq's words itself, but hands one that it does not know to the server as a setting,
-so all of them are checked here. No error, and no name, has the password.
+asyncpg reads libpq's parameters itself, but sends one that it does not know to the server as a
+setting, so all of them are checked here. No error, and no name, has the password.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from asyncpg.connect_utils import _parse_connect_dsn_and_args
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.store.connections.service_file import words_of_service
+from app.store.connections.service_file import parameters_of_service
 
 CONNECT_TIMEOUT = 3.0
 """Seconds to connect to the only host."""
@@ -27,7 +27,7 @@ LONGEST_CONNECT_TIMEOUT = 30
 LARGEST_PORT = 65_535
 
 _FILES = ("passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl")
-_WORDS = frozenset(
+_PARAMETERS = frozenset(
     {
         *_FILES,
         "host",
@@ -58,7 +58,8 @@ _WITHOUT_EFFECT = {
     "sslcompression": ("0",),
     "sslsni": ("1",),
 }
-"""What psql may be told and the service does in any case: the words, and the values of each."""
+"""Parameters of libpq that asyncpg does not know, with the values that ask for what it does anyway:
+these are left out."""
 _TARGETS = ("any", "primary", "read-write")
 _SYSTEM = (
     "sslrootcert=system: name the file of the system's authorities, such as "
@@ -81,8 +82,10 @@ class SqliteAddress:
 
 @dataclass(frozen=True, slots=True)
 class PostgresAddress:
-    """``hosts`` are to be tried in this order, each for ``timeout`` seconds; there are none where
-    the DSN names only one, or leaves it to asyncpg.
+    """A server, or several of which one takes writes. ``name`` is for errors, without the password.
+
+    ``hosts`` are to be tried in this order, each for ``timeout`` seconds. It is empty where the DSN
+    names a single host, or none: then asyncpg reads that from the DSN or the environment.
     """
 
     dsn: str = field(repr=False)  # it has the password
@@ -94,7 +97,7 @@ class PostgresAddress:
 
 
 def read_address(url: str) -> SqliteAddress | PostgresAddress:
-    """Raises ValueError in words, without the password."""
+    """The address in a URL. Raises ValueError that says what is wrong, without the password."""
     scheme, found, _ = url.partition("://")
     backend = scheme.partition("+")[0]
     if not found:
@@ -115,26 +118,26 @@ def _sqlite(url: str) -> SqliteAddress:
     if not name or name == ":memory:" or name.startswith("file:"):
         raise ValueError("it names no file, such as sqlite:///dlr.db: nothing is kept in memory")
     if parsed.query:
-        raise ValueError("what stands behind its ? is not read: SQLite takes a file alone")
+        raise ValueError("it has parameters behind its ?: SQLite takes a file alone")
     return SqliteAddress(parsed.set(drivername="sqlite+aiosqlite"), Path(name))
 
 
 def _postgres(url: str) -> PostgresAddress:
-    words = _checked_words(url)
-    timeout = _connect_timeout(words.pop("connect_timeout", None))
+    parameters = _checked_parameters(url)
+    timeout = _connect_timeout(parameters.pop("connect_timeout", None))
     head = url.partition("?")[0].partition("://")[2]
     if head.find("/") == len(head) - 1:
         head = head.rstrip("/")  # asyncpg reads it as a database without a name
-    dsn = f"postgresql://{head}" + (f"?{urlencode(words)}" if words else "")
+    dsn = f"postgresql://{head}" + (f"?{urlencode(parameters)}" if parameters else "")
     addresses, database = _parsed(dsn)
     hosts = tuple(each for each in addresses if isinstance(each, tuple))
     for _, port in hosts:
         if not 1 <= port <= LARGEST_PORT:
             raise ValueError(f"its port {port} is not one from 1 to {LARGEST_PORT}")
     if len(hosts) == len(addresses) > 1:
-        if "target_session_attrs" not in words:
+        if "target_session_attrs" not in parameters:
             # psql takes any host, but a standby refuses whatever a service writes.
-            dsn += ("&" if words else "?") + "target_session_attrs=read-write"
+            dsn += ("&" if parameters else "?") + "target_session_attrs=read-write"
     else:
         hosts = ()
     shown = ",".join(each if isinstance(each, str) else _joined(*each) for each in addresses)
@@ -143,75 +146,79 @@ def _postgres(url: str) -> PostgresAddress:
         name=f"PostgreSQL at {shown}, database {database}",
         hosts=hosts,
         timeout=timeout or (CONNECT_TIMEOUT_EACH if hosts else CONNECT_TIMEOUT),
-        names_application="application_name" in words,
-        has_options="options" in words,
+        names_application="application_name" in parameters,
+        has_options="options" in parameters,
     )
 
 
-def _checked_words(url: str) -> dict[str, str]:
-    """What stands behind the question mark, without what has no effect."""
+def _checked_parameters(url: str) -> dict[str, str]:
+    """The parameters behind the question mark, and those of their service; without those that have
+    no effect.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         raise ValueError("its hosts cannot be read") from None
     if "#" in url or url.count("@") != parts.netloc.count("@") or url.count("@") > 1:
-        # Read on, what follows a / or ? of the password would be shown as something else.
+        # Otherwise the rest of a password behind its / or ? would be shown as something else.
         raise ValueError("special characters in the user or the password are percent-encoded")
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
-        raise ValueError("what stands behind its ? is not word=value&word=value") from None
-    words: dict[str, str] = {}
+        raise ValueError("behind its ? is not parameter=value&parameter=value") from None
+    parameters: dict[str, str] = {}
     in_url = _in_front(parts)
-    for word, value in pairs:
-        if word in words or word in in_url:
-            raise ValueError(f"{word} is given twice")
-        words[word] = value
-    if name := words.pop("service", None):
+    for name, value in pairs:
+        if name in parameters or name in in_url:
+            raise ValueError(f"{name} is given twice")
+        parameters[name] = value
+    if service := parameters.pop("service", None):
         # What the URL says wins, as with psql.
-        theirs = words_of_service(name)
-        words = {word: value for word, value in theirs.items() if word not in in_url} | words
-    if "port" in words and "host" in in_url:
+        theirs = parameters_of_service(service)
+        parameters = {
+            name: value for name, value in theirs.items() if name not in in_url
+        } | parameters
+    if "port" in parameters and "host" in in_url:
         raise ValueError("port: write it behind the host, as in postgresql://host:port")
-    words = {
-        word: value
-        for word, value in words.items()
-        if value.lower() not in _WITHOUT_EFFECT.get(word, ())
+    parameters = {
+        name: value
+        for name, value in parameters.items()
+        if value.lower() not in _WITHOUT_EFFECT.get(name, ())
     }
-    for word, value in words.items():
-        _check(word, value)
-    return words
+    for name, value in parameters.items():
+        _check(name, value)
+    return parameters
 
 
 def _in_front(parts: SplitResult) -> set[str]:
-    """The words whose values stand in front of the question mark."""
+    """The parameters that are given in front of the question mark."""
     user, _, hosts = parts.netloc.rpartition("@")
     name, _, password = user.partition(":")
     ports = [each.rpartition("]")[2].partition(":")[2] for each in hosts.split(",")]
     found = {"user": name, "password": password, "host": hosts, "port": "".join(ports)}
     found["dbname"] = parts.path.removeprefix("/")
-    return {word for word, value in found.items() if value}
+    return {name for name, value in found.items() if value}
 
 
-def _check(word: str, value: str) -> None:
-    if word in _WITHOUT_EFFECT:
-        values = " or ".join(_WITHOUT_EFFECT[word])
+def _check(name: str, value: str) -> None:
+    if name in _WITHOUT_EFFECT:
+        values = " or ".join(_WITHOUT_EFFECT[name])
         raise ValueError(
-            f"{word} must be {values}, which these connections do anyway: leave it out"
+            f"{name} must be {values}, which is what the service does anyway: leave it out"
         )
-    if word not in _WORDS:
+    if name not in _PARAMETERS:
         raise ValueError(
-            f"{word[:60]} is not a word that these connections have: leave it out. "
+            f"{name[:60]} is not a connection parameter that the service takes: leave it out. "
             "A setting of the server's is written options=-c%20name=value"
         )
     if not value:
-        raise ValueError(f"{word} is empty")
-    if word == "sslrootcert" and value == "system":
+        raise ValueError(f"{name} is empty")
+    if name == "sslrootcert" and value == "system":
         raise ValueError(_SYSTEM)
-    if word in _FILES and not Path(value).is_file():
-        raise ValueError(f"{word}: there is no file {value}")
-    if word == "target_session_attrs" and value not in _TARGETS:
-        raise ValueError(f"{word} must be {' or '.join(_TARGETS)}: the service writes")
+    if name in _FILES and not Path(value).is_file():
+        raise ValueError(f"{name}: there is no file {value}")
+    if name == "target_session_attrs" and value not in _TARGETS:
+        raise ValueError(f"{name} must be {' or '.join(_TARGETS)}: the service writes")
 
 
 def _connect_timeout(text: str | None) -> float | None:
@@ -225,7 +232,7 @@ def _connect_timeout(text: str | None) -> float | None:
 
 
 def _parsed(dsn: str) -> tuple[list[str | tuple[str, int]], str]:
-    """The addresses and the database as asyncpg understands them, which also checks the rest."""
+    """The addresses and the database as asyncpg reads them, which also checks other parameters."""
     nothing = dict.fromkeys(getfullargspec(_parse_connect_dsn_and_args).kwonlyargs)
     try:
         addresses, parameters = _parse_connect_dsn_and_args(**{**nothing, "dsn": dsn})
@@ -239,7 +246,7 @@ def _parsed(dsn: str) -> tuple[list[str | tuple[str, int]], str]:
     except OSError as error:
         raise ValueError(f"a file that it names cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, AttributeError):  # their texts may quote the URL
-        raise ValueError("its hosts, ports or words cannot be read") from None
+        raise ValueError("its hosts, ports or parameters cannot be read") from None
     return addresses, parameters.database
 
 

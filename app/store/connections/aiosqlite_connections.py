@@ -1,4 +1,4 @@
-"""aiosqlite's connections, which may be stopped while they are being closed."""
+"""aiosqlite's connection, made safe to be stopped while it is being closed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from aiosqlite import Connection
 class StoppableConnection(Connection):
     """A connection that is stopped once.
 
-    SQLAlchemy closes the connection of a read that was cancelled, and stops it if it is cancelled
-    again meanwhile, as the framework does with a response whose reader has left. Closing stops the
-    connection as well, and would wait for ever for a thread that has ended by then.
+    SQLAlchemy closes the connection of a read that was cancelled, and stops it if the close is
+    cancelled as well, as Starlette does with a response whose client has disconnected. aiosqlite's
+    close stops the connection, too, and would wait for ever for a thread that has ended by then.
     """
 
     _stopped: asyncio.Future[Any] | None = None
@@ -25,7 +25,7 @@ class StoppableConnection(Connection):
         self._thread.daemon = True  # as SQLAlchemy has it: a process need not wait for it
 
     def stop(self) -> asyncio.Future[Any] | None:
-        """End the thread after what is queued; the same future for all who ask."""
+        """End the thread after what is queued; every call returns the same future."""
         if self._stopped is None:
             self._stopped = super().stop()
         return self._stopped

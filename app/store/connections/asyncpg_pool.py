@@ -23,7 +23,7 @@ class AsyncpgPool:
     """At most ``size`` connections, made when they are needed; building it does no I/O.
 
     A connection on which anything failed is terminated, never reused. None is ever closed
-    politely: on a silent link that would wait for a response that never comes.
+    gracefully: on a silent link that would wait for a response that never comes.
     """
 
     def __init__(self, arguments: Mapping[str, Any], *, size: int) -> None:
@@ -67,7 +67,7 @@ class AsyncpgPool:
     def drop_idle(self) -> None:
         """Terminate what is idle now; what is in use is terminated when it comes back.
 
-        asyncpg's ``expire_connections`` would close them politely, each when it is next acquired.
+        asyncpg's ``expire_connections`` closes them gracefully, each when it is next acquired.
         """
         self._generation += 1
         if self._pool is not None:
@@ -83,7 +83,7 @@ class AsyncpgPool:
     def close(self) -> None:
         """Drop the idle connections and forget the pool; a later use makes a new one.
 
-        asyncpg's ``close`` waits for whatever is in use, and its ``terminate`` breaks that off.
+        asyncpg's ``close`` waits for what is in use, and its ``terminate`` aborts that.
         """
         self.drop_idle()
         self._pool = None
@@ -96,12 +96,12 @@ class AsyncpgPool:
                 min_size=0,
                 max_size=self._size,
                 max_inactive_connection_lifetime=IDLE_LIFETIME,
-                max_queries=sys.maxsize,  # a connection that has reached it is closed politely
+                max_queries=sys.maxsize,  # a connection that has reached it is closed gracefully
                 reset=_reset_nothing,
                 **self._arguments,
             )
             await pool  # makes no connection, as min_size is 0
-            self._pool = self._pool or pool  # of two first uses one may have been quicker
+            self._pool = self._pool or pool  # another first use may have made one meanwhile
         return self._pool
 
 
@@ -123,7 +123,7 @@ def _terminate_idle(pool: asyncpg.Pool) -> None:
 
 
 def _terminate(connection: Any) -> None:
-    with suppress(asyncpg.InterfaceError):  # it was closed under us and is out of the pool already
+    with suppress(asyncpg.InterfaceError):  # it was closed meanwhile, and has left the pool
         connection.terminate()
 
 

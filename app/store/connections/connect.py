@@ -1,8 +1,8 @@
 """Makes a PostgreSQL connection that notices a dead link within seconds, on both of its ends.
 
 A dead link is silent, not closed. With the defaults of TCP and PostgreSQL it is noticed after
-hours: here by a call that waits for a response, on the server by a transaction that holds the event
-lock against every replica.
+hours. Until then a call waits here for its response, and on the server a transaction may hold the
+event lock against every replica.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.store.connections.pooler import PoolerCheck, Unsuitable, look, refusal
 from app.store.connections.refusals import CannotConnect, in_words
 
 DEAD_AFTER = 15
-"""Seconds without a sign of life after which either end gives a connection up."""
+"""Seconds without an acknowledgement after which either end gives a connection up."""
 _SERVER_SETTINGS = {
     "application_name": "iovox-receipts",
     "jit": "off",
@@ -33,8 +33,8 @@ _SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": f"{DEAD_AFTER}s",
 }
 
-# A server may be configured to confirm a commit before it is on disk, but a 200 of ours promises
-# durable storage.
+# A server may be configured to confirm a commit before it is on disk, but the 200 for a receipt
+# promises durable storage.
 _COMMIT_TO_DISK = """
 select set_config('synchronous_commit', 'on', false)
 where current_setting('synchronous_commit') = 'off'
@@ -43,14 +43,14 @@ _COMMITS_NOT_TO_DISK = (
     "synchronous_commit is off, and behind a pooler the service cannot set it for its sessions. "
     "Set it for its role: ALTER ROLE dlr SET synchronous_commit = on"
 )
-# Without it a statement that waits for a lock goes on waiting after its client has gone, and each
-# retry beside it, until the server has no connection left. PostgreSQL 13 has no such setting.
+# Without it a statement that waits for a lock goes on waiting after its client has gone, and so
+# does each retry of it, until the server has no connection left. PostgreSQL 13 has no such setting.
 _CHECK_CLIENT = """
 select set_config(name, $1, false) from pg_settings
 where name = 'client_connection_check_interval'
 """
 
-# Every type that a statement of the service has as a parameter, or answers.
+# Every array type that a statement of the service has as a parameter or in its result.
 _ARRAYS = "select " + ", ".join(
     f"${number}::{name}[]"
     for number, name in enumerate(
@@ -83,9 +83,9 @@ def connect_arguments(
 ) -> dict[str, Any]:
     """What ``connect`` is to be called with. ``timeout``: seconds for connecting to one host.
 
-    ``through_pooler``: one that may give each transaction another server. Then nothing is left
-    behind in a session, and a statement has no name by which a later one could mean it. Each
-    connection measures ``clock``.
+    ``through_pooler``: a pooler may give each transaction another server connection. Then no
+    setting is left behind in a session, and prepared statements have no names. Each connection
+    measures ``clock``.
     """
     ours = dict(_SERVER_SETTINGS)
     if through_pooler:
@@ -116,12 +116,13 @@ async def connect(
     ``timeout`` bounds connecting to each of the ``hosts``, which are tried in turn, and each
     statement that prepares the session. asyncpg would spend its timeout on all hosts together, so
     that a first one that is silent would leave nothing for the others. ``check`` is None where a
-    pooler is known of. Raises Unsuitable in words, and CannotConnect where the error has some.
+    pooler is configured. Raises Unsuitable, and CannotConnect for errors that ``refusals`` can
+    explain.
     """
     try:
         connection = await _connect_to_first(dsn, hosts, **arguments)
     except (asyncpg.PostgresError, OSError) as error:
-        # Without its cause: OpenSSL's is a ValueError too, which would pass for a fault of data.
+        # Without its cause: OpenSSL's is a ValueError, which would count as data that is refused.
         if said := refusal(error) or in_words(error, dsn=dsn or ""):
             raise said from None
         raise
@@ -132,7 +133,7 @@ async def connect(
         await _prepare_session(connection, check, dsn, hosts, **arguments)
         await clock.measure(connection, timeout=arguments["timeout"])
     except BaseException as error:
-        connection.terminate()  # asyncpg's pool, given an ``init``, would close it politely
+        connection.terminate()  # were this an ``init`` of asyncpg's pool, it would close gracefully
         if said := refusal(error):
             raise said from None
         raise
@@ -161,9 +162,10 @@ async def _prepare_session(
 
 
 async def _learn_types(connection: asyncpg.Connection, *, timeout: float) -> None:  # noqa: ASYNC109
-    """Have asyncpg look the arrays up now, without JIT, which costs that query two seconds.
+    """Have asyncpg look up the array types now, without JIT: with it that takes two seconds.
 
-    By itself it switches JIT off and on again around it, for whoever has the session next, too.
+    By itself it would do so at their first use, and set ``jit`` off and on again for the session,
+    which a pooler hands on to others.
     """
     connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
     async with asyncio.timeout(timeout), connection.transaction():
@@ -184,7 +186,7 @@ async def _connect_to_first(
 
 
 def server_of(connection: asyncpg.Connection) -> object:
-    """The address of the server, or pooler, that it leads to."""
+    """The address of the server, or pooler, that the connection leads to."""
     return connection._transport.get_extra_info("peername")  # noqa: SLF001  there is no other way
 
 

@@ -1,9 +1,9 @@
 """Recognises a connection pooler, such as pgbouncer, between the service and PostgreSQL.
 
-A pooler in transaction mode gives each transaction whatever connection is free. Statements that
-were prepared, settings and LISTEN stay behind on another one: without ``DLR_DATABASE_POOLER`` that
-fails now and then, with errors that name none of this. So it is looked for on each new connection,
-by what no pooler can hide: the server process that answers.
+A pooler in transaction mode gives each transaction whatever server connection is free. Prepared
+statements, settings and LISTEN stay behind on another one: without ``DLR_DATABASE_POOLER`` that
+fails now and then, with errors that do not name the cause. So each new connection is checked for
+one, by what no pooler can hide: the server process that executes the statements.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import asyncpg
 
 SETTING = "DLR_DATABASE_POOLER=transaction"
 ROUNDS = 3
-"""Times that two connections are compared: on a busy pooler one comparison may see nothing."""
+"""Times that two connections are compared: on a busy pooler one comparison may show nothing."""
 
 _REFUSED_PARAMETER = "unsupported startup parameter"
 _NO_TRANSACTIONS = "statement pooling mode"
@@ -29,7 +29,7 @@ class Unsuitable(Exception):
 
 
 class PoolerCheck:
-    """Finds out, once for each Database, whether a pooler keeps the session of a connection."""
+    """Checks new connections; once a pooler has been seen to keep sessions, no more of them."""
 
     def __init__(self) -> None:
         self._keeps_sessions = False
@@ -43,7 +43,7 @@ class PoolerCheck:
     ) -> None:
         """Raises Unsuitable if two transactions of the connection may be on two servers."""
         process, _ = await look(connection, timeout=timeout)
-        # The start-up names the process that answers. A pooler has made up a number of its own.
+        # The start-up message names the server process; a pooler's has a made-up number.
         if process == connection.get_server_pid() or self._keeps_sessions:
             return
         try:
@@ -60,7 +60,7 @@ class PoolerCheck:
 
 
 async def look(connection: asyncpg.Connection, *, timeout: float) -> tuple[int, str]:  # noqa: ASYNC109
-    """The server's process id and ``synchronous_commit``, by a way that no pooler breaks."""
+    """The server's process id and ``synchronous_commit``, in a way that works behind any pooler."""
     async with asyncio.timeout(timeout), connection.transaction():
         # A statement without a name, inside a transaction: there the server stays the same.
         statement = await connection.prepare(_LOOK, name="")
@@ -74,7 +74,7 @@ async def _compare(one: Any, other: Any, *, timeout: float) -> None:  # noqa: AS
     for _ in range(ROUNDS):
         mine.add((await look(one, timeout=timeout))[0])
         async with asyncio.timeout(timeout), other.transaction():
-            # pgbouncer gives the connection that came back last, which is the one of ``one``.
+            # pgbouncer gives the server connection that was released last: that of ``one``.
             statement = await other.prepare(_LOOK, name="")
             theirs, _ = await statement.fetchrow()
             if theirs not in mine:
@@ -88,7 +88,7 @@ async def _compare(one: Any, other: Any, *, timeout: float) -> None:  # noqa: AS
 
 
 def refusal(error: BaseException) -> Unsuitable | None:
-    """What a pooler's own error means, if it is one."""
+    """What to do about an error of a pooler; None if it is another error."""
     text = str(error).partition("\n")[0]
     _, refused, parameter = text.partition(_REFUSED_PARAMETER)
     if refused:

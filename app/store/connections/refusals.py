@@ -1,4 +1,4 @@
-"""Why no connection was made, in words that name the setting: TLS, certificates, the password.
+"""Errors of connecting (TLS, certificates, authorization), with the connection parameter at fault.
 
 Drivers and OpenSSL say what failed, but not which part of DLR_DATABASE_URL to look at.
 """
@@ -20,7 +20,7 @@ class CannotConnect(OSError):
 
 
 def in_words(error: BaseException, *, dsn: str) -> CannotConnect | None:
-    """The error with the setting to look at; None where it says enough by itself."""
+    """The error with the parameter to look at; None where it says enough by itself."""
     text = str(error).partition("\n")[0]
     if isinstance(error, ssl.SSLCertVerificationError):
         return CannotConnect(_certificate(error))
@@ -31,7 +31,8 @@ def in_words(error: BaseException, *, dsn: str) -> CannotConnect | None:
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         return _authorization(text)
     if isinstance(error, asyncpg.ConnectionDoesNotExistError) and "sslcert=" in dsn:
-        # TLS 1.3 tells a client after the handshake, and asyncpg sees no more than the end of it.
+        # In TLS 1.3 a client's certificate is refused after the handshake: asyncpg only sees the
+        # connection end.
         return CannotConnect(
             "the server closed the connection at once: it may not accept our certificate, which "
             "sslcert and sslkey name (its log says why)"

@@ -1,7 +1,7 @@
 """psql's service file: connections by name, as in ``DLR_DATABASE_URL=postgresql:///?service=dlr``.
 
-Read here and not by asyncpg, which passes over a service that it does not find, and the words in it
-that it does not know.
+Read here and not by asyncpg, which silently ignores a service that it does not find, and parameters
+in it that it does not know.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ from pathlib import Path
 FILE = "pg_service.conf"
 
 
-def words_of_service(name: str) -> dict[str, str]:
-    """The words of the first file that has this service. Raises ValueError in words."""
+def parameters_of_service(name: str) -> dict[str, str]:
+    """The connection parameters of a service, from the first file that has it.
+
+    Raises ValueError that says which files were read, or which one cannot be.
+    """
     looked_in = []
     for path in _files():
         looked_in.append(str(path))
-        if path.is_file() and (words := _words_in(path, name)) is not None:
-            return words
+        if path.is_file() and (parameters := _parameters_in(path, name)) is not None:
+            return parameters
     raise ValueError(f"service: {name[:60]} is not in {' or '.join(looked_in)}")
 
 
 def _files() -> Iterator[Path]:
-    """In psql's order."""
+    """The files that psql reads, in its order."""
     mine = os.environ.get("PGSERVICEFILE")
     yield Path(mine) if mine else Path.home() / f".{FILE}"
     if everyones := os.environ.get("PGSYSCONFDIR"):
         yield Path(everyones) / FILE
 
 
-def _words_in(path: Path, name: str) -> dict[str, str] | None:
+def _parameters_in(path: Path, name: str) -> dict[str, str] | None:
     file = configparser.RawConfigParser(
         delimiters=("=",), comment_prefixes=("#",), default_section="", empty_lines_in_values=False
     )
@@ -41,10 +44,10 @@ def _words_in(path: Path, name: str) -> dict[str, str] | None:
     except OSError as error:
         raise ValueError(f"service: {path} cannot be read: {error.strerror}") from None
     except (configparser.Error, UnicodeError):  # its text may quote a password
-        raise ValueError(f"service: {path} is not a file of [name] and word=value") from None
+        raise ValueError(f"service: {path} is not a file of [name] and parameter=value") from None
     if not file.has_section(name):
         return None
-    words = dict(file.items(name))
-    if "service" in words:
+    parameters = dict(file.items(name))
+    if "service" in parameters:
         raise ValueError(f"service: {name} in {path} names a service itself")
-    return words
+    return parameters

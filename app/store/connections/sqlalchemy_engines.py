@@ -65,7 +65,7 @@ def postgresql_engine(
     """
 
     def create() -> Any:
-        # What ``async_creator`` would do, which cannot pass on the size of this cache.
+        # Like SQLAlchemy's ``async_creator``, which cannot set the size of the statement cache.
         dialect: Any = engine.dialect
         return dialect.loaded_dbapi.connect(
             async_creator_fn=partial(connect, **arguments),
@@ -96,7 +96,7 @@ class PooledConnections:
     def drop_idle(self) -> None:
         """Terminate what is idle now; what is in use is closed when it comes back.
 
-        The pool's own ``dispose`` closes politely, which never ends on a silent link.
+        The pool's own ``dispose`` closes gracefully, which never ends on a silent link.
         """
         for entry in self._entries:
             connection: Any = entry.driver_connection
@@ -134,8 +134,8 @@ class ReplaceableConnections:
 
 
 def _drop_read_only(context: ExceptionContext) -> None:
-    """A session keeps the read-only default with which it began, whatever the database's is now,
-    and a server that has become a standby stays one: such a connection is not used again.
+    """Do not reuse a connection on which a write failed as read-only: a session keeps the read-only
+    default with which it began, and a server that has become a standby stays one.
     """
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True

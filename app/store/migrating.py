@@ -1,7 +1,7 @@
-"""Runs migrations one at a time, so that the service can go on beside them.
+"""Runs migrations one at a time, with short waits for locks, so that the service goes on meanwhile.
 
-A statement that changes a table waits until nobody reads it, and everybody who comes meanwhile
-waits behind it. So it waits for LOCK_TIMEOUT only, gives up its place, and tries again later.
+A statement that changes a table waits until no transaction uses it, and all that come later queue
+behind it. So it waits for LOCK_TIMEOUT only, leaves the queue, and tries again later.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from app.store.failures import sqlstate, translated
 LOCK_TIMEOUT = 0.5
 """Seconds that a migration waits for a lock: sends and receipts wait behind it for as long."""
 FIRST_REST, LONGEST_REST = 0.5, 5.0
-"""Seconds until the next try; doubled each time. What waited meanwhile is through by then."""
+"""Seconds until the next try; doubled each time. What was queued behind it has run by then."""
 PATIENCE = 600.0
 """Seconds that a migration is tried for: a backup or a report may read for minutes."""
 _WAIT_FOR_OTHER = 0.5
-# An advisory lock: of two places that migrate at once, one waits.
 _MIGRATION_LOCK = 7000
+"""The PostgreSQL advisory lock that a process holds while it migrates."""
 _TRY_AGAIN = {"55P03", "40P01", "40001"}  # no lock in time, a deadlock, a conflict
 _LONG_TRANSACTIONS = text("""
 select pid, coalesce(application_name, '') as name,
@@ -61,9 +61,9 @@ def scripts() -> ScriptDirectory:
 
 @asynccontextmanager
 async def alone(database: Database, tell: Tell) -> AsyncIterator[None]:
-    """No other process migrates meanwhile; waits for one that does. SQLite's own lock does there.
+    """Hold the migration lock; waits for a process that has it. On SQLite the file's lock suffices.
 
-    A lock of a transaction, not of a session: it also holds behind a pooler that shares sessions.
+    It is a transaction's lock, not a session's, so that it works behind a pooler, too.
     """
     if database.is_sqlite:
         yield
@@ -72,8 +72,8 @@ async def alone(database: Database, tell: Tell) -> AsyncIterator[None]:
     while True:
         async with database.direct() as connection, connection.transaction():
             if await connection.fetchval("select pg_try_advisory_xact_lock($1)", _MIGRATION_LOCK):
-                # It only holds the lock from here on, for as long as a migration takes. Without a
-                # parameter it is a simple query, which closes the portal of the one before, and
+                # The transaction is idle from here on, for as long as a migration takes. Without a
+                # parameter this is a simple query, which closes the portal of the query before, and
                 # with it the snapshot that CREATE INDEX CONCURRENTLY would wait for.
                 await connection.execute("set local idle_in_transaction_session_timeout = 0")
                 yield
@@ -85,9 +85,9 @@ async def alone(database: Database, tell: Tell) -> AsyncIterator[None]:
 
 
 async def run_step(database: Database, target: str, *, down: bool, tell: Tell) -> None:
-    """Run one migration up, or back down to ``target``; again while its locks are not to be had.
+    """Run one migration up, or back down to ``target``; tried again until it gets its locks.
 
-    Raises StoreUnavailable after PATIENCE seconds, naming who holds the locks.
+    Raises StoreUnavailable after PATIENCE seconds, naming long transactions.
     """
     work = partial(_run, target=target, down=down)
     if database.is_sqlite:
@@ -109,7 +109,9 @@ async def run_step(database: Database, target: str, *, down: bool, tell: Tell) -
 
 
 async def _try(database: Database, work: Callable[[Connection], None]) -> bool:
-    """Whether it had its locks. A migration that was broken off has left nothing half-done."""
+    """Run it once; False if it did not get its locks. What it has not committed is rolled back
+    then, and what it has may be run again.
+    """
     with translated(database.name):
         # Not in a transaction: alembic begins and ends those of the migration.
         async with database.engine.connect() as connection:
@@ -139,7 +141,7 @@ def _run(connection: Connection, *, target: str, down: bool) -> None:
 
 
 async def _holders(database: Database) -> str:
-    """Who has been in a transaction for long, in words."""
+    """The transactions that have been open for long, to be shown."""
     async with database.read() as connection:
         rows = (await connection.execute(_LONG_TRANSACTIONS, {"lock": _MIGRATION_LOCK})).all()
     found = [f"{row.name or 'pid'} {row.pid} for {row.seconds:.0f} s" for row in rows]

@@ -1,8 +1,8 @@
-"""What a migration uses so that it locks large tables briefly, while the service runs on them.
+"""Operations for migrations that lock large tables only briefly, while the service uses them.
 
 On PostgreSQL each of these commits by itself, so a migration that uses them may end half-way and is
-run again from its start: whatever is there already is left as it is. On SQLite, and in a
-transaction of the caller's, they are plain statements.
+run again from its start: what is there already is left as it is. On SQLite, and in a transaction of
+the caller's, they are plain statements.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def add_column(table: str, column: sa.Column[Any]) -> None:
 
 
 def create_index(name: str, table: str, columns: list[Any], **options: Any) -> None:
-    """Create an index while rows are written (CONCURRENTLY); waits for transactions that run."""
-    with _apart() as apart:
-        if not apart:
+    """Create an index while rows are written (CONCURRENTLY); waits for running transactions."""
+    with _autocommit() as is_autocommit:
+        if not is_autocommit:
             op.create_index(name, table, columns, **options)
             return
-        # What was broken off leaves an index that is never used.
+        # A build that was aborted leaves an invalid index, which is never used.
         if not _is_valid(name):
             op.execute(sa.text(f'drop index concurrently if exists "{name}"'))
         op.create_index(
@@ -49,8 +49,8 @@ def create_index(name: str, table: str, columns: list[Any], **options: Any) -> N
 
 def drop_index(name: str, table: str) -> None:
     """Drop an index while the table is used (CONCURRENTLY)."""
-    with _apart() as apart:
-        if apart:
+    with _autocommit() as is_autocommit:
+        if is_autocommit:
             op.drop_index(name, table_name=table, postgresql_concurrently=True, if_exists=True)
         else:
             op.drop_index(name, table_name=table)
@@ -86,8 +86,8 @@ def _may_commit() -> bool:
 
 
 @contextmanager
-def _apart() -> Iterator[bool]:
-    """Outside of the migration's transaction, where that is possible; yields whether it is."""
+def _autocommit() -> Iterator[bool]:
+    """Leave the migration's transaction, where that is possible; yields whether it is."""
     if not _may_commit():
         yield False
         return

@@ -1,4 +1,7 @@
-"""What all processes know of each other: their reports, whose turn it is to look, the alarms."""
+"""The state that all processes share: their reports, whose turn it is to evaluate it, the alarms.
+
+Once per interval one process has the turn: it counts, decides on alarms and stores the result.
+"""
 
 from __future__ import annotations
 
@@ -26,28 +29,28 @@ PATIENCE = 5.0
 
 _NAME = "service"
 _TURN = "turn"
-"""In the state: the turn that it was found in."""
+"""The member of the stored state that has the turn in which it was evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
-    """What all processes together know. ``turn`` only grows, unless the database forgets."""
+    """The stored state. ``turn``, the newest, only grows unless the database loses something."""
 
     turn: int
     is_mine: bool
-    """Whether it is this process's turn to look."""
+    """Whether this process has that turn."""
     state: dict[str, Any]
     alarms: Sequence[Alarm]
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What began and ended with a turn, and how all alarms stand then."""
+    """The alarms that began or ended with a turn, and all alarms after it."""
 
     changed: Sequence[Alarm]
     alarms: Sequence[Alarm]
     is_told: bool
-    """Whether there are webhooks that are told."""
+    """Whether deliveries to webhooks were added for those that changed."""
 
 
 class OperationsStore:
@@ -59,7 +62,10 @@ class OperationsStore:
     async def report(
         self, process: UUID, report: Report, *, now: datetime, every: timedelta
     ) -> SharedState:
-        """Say how a process is; returns what is known. A turn is given out once in ``every``."""
+        """Store a process's report; returns the shared state.
+
+        The turn is given to one process in each ``every``.
+        """
         async with self._database.write(patience=PATIENCE) as connection:
             upsert = _upsert(connection)
             values = {"at": now, "report": json.dumps(asdict(report))}
@@ -73,7 +79,8 @@ class OperationsStore:
                 .values(name=_NAME, turn=0, at=now - 2 * every, state="{}")
                 .on_conflict_do_nothing()
             )
-            # A time ahead of ours is of a clock that was set: nobody would have a turn till then.
+            # A time in the future is from before a clock was set back: no turn would be due until
+            # then.
             is_due = or_(operations.c.at <= now - every, operations.c.at > now + every)
             mine = await connection.execute(
                 update(operations).where(is_due).values(turn=operations.c.turn + 1, at=now)
@@ -84,29 +91,30 @@ class OperationsStore:
             return SharedState(row.turn, bool(mine.rowcount), state, await _alarms(connection))
 
     async def sign_off(self, process: UUID) -> None:
-        """A process ends: what it reported is no longer so."""
+        """Delete the report of a process that ends."""
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(delete(process_reports).where(process_reports.c.id == process))
 
     async def reports(self, *, since: datetime) -> list[Report]:
-        """What processes have reported since then."""
+        """The latest report of each process that has reported since then."""
         query = select(process_reports.c.report).where(process_reports.c.at >= since)
         async with self._database.read(patience=PATIENCE) as connection:
             return [_report_of(row.report) for row in await connection.execute(query)]
 
     async def alarms(self) -> list[Alarm]:
-        """The last time of each alarm, those that last first, then the newest."""
+        """The latest occurrence of each alarm: first those that last, each group by beginning."""
         async with self._database.read() as connection:
             return await _alarms(connection)
 
     async def conclude(
         self, turn: int, state: dict[str, Any], up: Mapping[AlarmName, str], *, now: datetime
     ) -> Conclusion:
-        """Keep what was found in this turn, and tell the webhooks that want alarms.
+        """Store the result of a turn: its state and the alarms that are ``up``, with their details.
+        Adds deliveries to the webhooks that subscribe to alarms.
 
-        What begins and ends is told by what is stored at the end of a turn: the next one may have
-        been given out meanwhile, and both have seen the same alarm begin. Nothing is kept where a
-        later turn came to its end first, which has seen more.
+        Which alarms begin and end is decided against what is stored now, not what the turn began
+        with: the next turn may have been given out meanwhile, and have seen the same alarm begin.
+        Nothing is stored if a later turn ended first, since that has seen more.
         """
         async with self._database.write(patience=PATIENCE) as connection:
             stored = await connection.execute(select(operations.c.state).with_for_update())
@@ -131,7 +139,7 @@ class OperationsStore:
 
 
 def _report_of(text: str) -> Report:
-    """Without what another release says besides."""
+    """The report, without members that only another release knows."""
     known = {field.name for field in fields(Report)}
     return Report(**{name: value for name, value in json.loads(text).items() if name in known})
 

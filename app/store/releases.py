@@ -36,7 +36,7 @@ class Revision:
     locks: str
     """What it locks, and for how long."""
     loses: str | None
-    """What going back behind it would lose; None for nothing."""
+    """What its downgrade would lose; None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _revision(script: Script, before: Sequence[Revision]) -> Revision:
         breaking = _why(script)
         compatible_from = sequence
     elif oldest := getattr(module, "needs_code_of", None):
-        # A contraction: only code before that revision still uses what it takes away.
+        # A contraction: only code before that revision still uses what it removes.
         breaking = _why(script)
         compatible_from = max(
             compatible_from, next(each.sequence for each in before if each.name == oldest)
@@ -169,12 +169,12 @@ def record(connection: Connection, known: Sequence[Revision], head: str | None) 
 
 
 def announce(connection: Connection, known: Sequence[Revision], head: str) -> None:
-    """Say that a migration to ``head`` comes, before it does: who can't use it stops in time."""
+    """Announce a migration to ``head`` ahead of it: processes that cannot use it stop in time."""
     _write(connection, [each for each in known if _upto(known, head, each)], applied=False)
 
 
 def announce_going_back(connection: Connection, known: Sequence[Revision], to: str) -> None:
-    """Say that only code up to ``to`` may use the schema, before it goes back there."""
+    """Announce a downgrade ahead of it: only code up to ``to`` may use the schema from now on."""
     names = [each.name for each in known if _upto(known, to, each)]
     connection.execute(delete(schema_releases).where(schema_releases.c.revision.not_in(names)))
 

@@ -1,4 +1,4 @@
-"""The database's schema: whether this release can use it, and the way to the one that it needs.
+"""The database's schema: whether this release can use it, and migrating to the one that it needs.
 
 A release uses its own schema and any newer one that says it is compatible (see ``releases``).
 """
@@ -28,8 +28,8 @@ from app.store.releases import (
 )
 
 NOTICE = 5.0
-"""Seconds between announcing a breaking migration and running it: every process looks at the schema
-more often than that (``schema_guard.EVERY``), and stops in time."""
+"""Seconds between announcing a breaking migration and running it: every process reads the schema's
+state more often (``schema_guard.EVERY``), and stops using it in time."""
 
 
 async def state(database: Database) -> State:
@@ -96,16 +96,17 @@ async def pending(database: Database) -> list[Revision]:
 async def migrate(database: Database, tell: Tell = lambda _: None) -> State:
     """Bring the schema up to date; a newer one that is compatible is left as it is.
 
-    Safe from several processes at once, and beside ones that run. ``tell`` is told of each step.
-    Raises SchemaUnusable for a newer one that is breaking, and StoreUnavailable, also where the
-    locks were not to be had; what was migrated until then stays.
+    Safe to call from several processes at once, and beside running ones. ``tell`` is called with a
+    line for each step. Raises SchemaUnusable for a newer one that is breaking, and
+    StoreUnavailable, also where locks were not to be had in time; what was migrated until then
+    stays.
     """
     found = await state(database)
     if found.standing is not Standing.BEHIND:
         return await require_current(database)
     async with alone(database, tell):
         steps = await pending(database)
-        if not steps:  # another process was quicker, or a way back was broken off
+        if not steps:  # another process migrated it, or going back was aborted
             await _withdraw_notice(database)
         await _give_notice(database, steps, tell)
         try:
@@ -119,7 +120,7 @@ async def migrate(database: Database, tell: Tell = lambda _: None) -> State:
 
 
 async def go_back(database: Database, to: str, tell: Tell = lambda _: None) -> None:
-    """Take back every migration after ``to``.
+    """Downgrade the schema to the revision ``to``.
 
     Raises ConfigurationError where that would lose something or ``to`` is not known, SchemaUnusable
     for a schema that this release does not know, and StoreUnavailable.
@@ -192,7 +193,7 @@ async def _applied(database: Database) -> set[str]:
 
 
 async def _give_notice(database: Database, steps: Sequence[Revision], tell: Tell) -> None:
-    """Processes that a step breaks are told before it comes; an empty database has none."""
+    """Announce breaking steps, and give processes time to stop; an empty database has none."""
     known = _known()
     breaking = [each for each in steps if each.breaking]
     if not breaking or len(steps) == len(known):
@@ -211,10 +212,10 @@ async def _announce_going_back(database: Database, to: str) -> None:
 
 
 async def _withdraw_notice(database: Database) -> None:
-    """What did not come is not announced any more."""
+    """Record the schema as it is, and so drop the announcement of steps that were not run."""
 
-    def as_it_is(connection: Connection) -> None:
+    def record_version(connection: Connection) -> None:
         record(connection, _known(), _version(connection))
 
     async with database.write() as connection:
-        await connection.run_sync(as_it_is)
+        await connection.run_sync(record_version)

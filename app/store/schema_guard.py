@@ -1,7 +1,7 @@
-"""Keeps a running process off a schema that it cannot use: one that a newer release is changing.
+"""Keeps a running process from using a schema that does not fit it, as a newer release changes it.
 
-While it cannot: receipts go to the spool, everything else is refused in words, nothing is read or
-written. It goes on by itself when the schema fits again.
+Meanwhile receipts go to the spool, everything else is refused with the reason, and nothing is read
+or written. It goes on by itself when the schema fits again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from app.store.schema import migrate, require_current
 from app.store.watch import CHECK_PATIENCE, DatabaseWatch
 
 EVERY = 2.0
-"""Seconds between looks: a breaking migration is announced ``schema.NOTICE`` seconds before it."""
+"""Seconds between checks: a breaking migration is announced ``schema.NOTICE`` seconds ahead."""
 
 log = structlog.get_logger(__name__)
 
 
 class SchemaGuard:
-    """``check`` is what a DatabaseWatch checks by; ``run`` looks while the watch does not."""
+    """``check`` is for a DatabaseWatch, which calls it while the database is away; ``run`` calls it
+    at other times.
+    """
 
     def __init__(self, databases: Sequence[Database]) -> None:
-        """``databases``: all that the process uses; the schema is looked at through the first."""
+        """``databases``: all that the process uses; the schema is read through the first."""
         self._databases = databases
-        self._told: str | None = None
+        self._refused: str | None = None
 
     async def check(self) -> None:
         """Raises SchemaUnusable, SchemaBehind or StoreUnavailable; SQLite is migrated instead."""
@@ -47,7 +49,7 @@ class SchemaGuard:
         self._allow()
 
     async def run(self, watch: DatabaseWatch) -> None:
-        """Look every few seconds. Runs until cancelled."""
+        """Check every few seconds. Runs until cancelled."""
         while True:
             await asyncio.sleep(EVERY)
             if not watch.is_up:
@@ -58,24 +60,24 @@ class SchemaGuard:
             except (SchemaUnusable, SchemaBehind) as error:
                 watch.report_down(error.detail)
             except (ServiceError, TimeoutError):
-                pass  # whoever writes learns it, and says so
+                pass  # the next writer fails likewise, and reports it
 
     def _refuse(self, error: SchemaUnusable | SchemaBehind) -> None:
         why = error.detail
         for database in self._databases:
             database.refuse(why)
-        # The watch says by itself what is behind.
-        if self._told != why and isinstance(error, SchemaUnusable):
+        # A SchemaBehind is logged by the watch.
+        if self._refused != why and isinstance(error, SchemaUnusable):
             log.error(
                 "schema_unusable",
                 detail=why,
                 consequence="receipts go to the spool, everything else is refused",
             )
-        self._told = why
+        self._refused = why
 
     def _allow(self) -> None:
         for database in self._databases:
             database.refuse(None)
-        if self._told is not None:
-            log.info("schema_usable_again", was=self._told)
-        self._told = None
+        if self._refused is not None:
+            log.info("schema_usable_again", was=self._refused)
+        self._refused = None

@@ -1,4 +1,4 @@
-"""Whether the database can be used right now, as far as this process knows."""
+"""Whether the database can be used, by what this process's writers and checks report."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import structlog
 from app.errors import SchemaBehind, ServiceError, StoreUnavailable
 
 CHECK_EVERY = 0.5
-"""Seconds between checks while it is away: short, since any of them can end the outage."""
+"""Seconds between checks while it is away: short, since the outage may have ended at any time."""
 CHECK_PATIENCE = 2.0
-"""Seconds that a check may take; a silent connection counts as none."""
+"""Seconds that a check may take; a silent connection counts as failed."""
 FRESH = 1.0
 """Seconds for which a check's result is reused, however many callers ask."""
 STEADY = 10.0
-"""Seconds that it must have been up for a failure to begin a new outage."""
+"""Seconds that it must have been up for the next failure to count as a new outage."""
 LONGEST_REST = 5.0
-"""Seconds at most before the next check when checks succeed and writes fail: each such return costs
-some receipts their whole timeout."""
+"""Seconds at most before the next check when checks succeed and writes fail: each time that it
+counts as up, some receipts wait for their whole timeout."""
 
 _NAMES = re.compile(r"""\"[^"]*\"|(?<!\w)'[^']*'|\([^)]*\)|(?<!\w)/[^\s,;:]+|\b\d+(?:\.\d+){3}\b""")
-"""What drivers name in their errors: users, databases, addresses and paths."""
+"""What errors of drivers name that strangers must not see: users, databases, addresses, paths."""
 
 log = structlog.get_logger(__name__)
 
@@ -147,7 +147,7 @@ class DatabaseWatch:
         return min(max(2 * self._rest, CHECK_EVERY), LONGEST_REST)
 
     async def _check_bounded(self) -> None:
-        # A cancelled database call may take many seconds to end, so it is left to end by itself.
+        # A cancelled database call may take many seconds to end, so it is not waited for.
         task = asyncio.create_task(self._run_check())
         self._checks.add(task)
         task.add_done_callback(self._forget)

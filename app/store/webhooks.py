@@ -1,6 +1,7 @@
 """Subscriptions of webhooks. A caller of one app sees that app's subscriptions only.
 
-Secrets are stored, because a signature cannot be made from a digest: sealed where there is a key.
+Secrets are stored, because a signature cannot be made from a digest: encrypted where there is a key
+for that.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ log = structlog.get_logger(__name__)
 
 
 def _key_revoked() -> Label[bool]:
-    """Whether the key that made it is revoked; where that is unknown, every key that could have."""
+    """Whether the API key that made the webhook is revoked. If it is unknown which one did: whether
+    every key that could have is.
+    """
     could_have = or_(
         api_keys.c.app == webhooks.c.app,
         webhooks.c.app.is_(None) & (" " + api_keys.c.scopes + " ").like("% admin %"),
@@ -47,7 +50,7 @@ COLUMNS = (
     ),
 )  # fmt: skip
 _SHOWN = (*COLUMNS, _key_revoked())
-"""What owners are shown; who delivers need not know of keys."""
+"""For owners, who are shown whether the key is revoked; deliverers do not need that."""
 
 _HEALTHY = {"failures": 0, "failing_since": None, "not_before": None}
 
@@ -97,7 +100,7 @@ class WebhookStore:
             return [self._webhook(row) for row in await connection.execute(query)]
 
     async def find(self, webhook_id: UUID, *, sees: str | None) -> Webhook | None:
-        """One subscription."""
+        """One subscription; None if there is none that the caller may see."""
         query = select(*_SHOWN).where(_visible(webhook_id, sees))
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -117,7 +120,7 @@ class WebhookStore:
         """Change what is not None; returns None if there is no such webhook, or it has ended.
 
         While it is paused nothing is sent and nothing is lost: on resuming, events since then are
-        sent, and pending deliveries at once, as if they had never been tried.
+        sent, and pending deliveries at once, their attempts counted from zero.
         """
         which = _visible(webhook_id, sees) & (webhooks.c.state != WebhookState.ENDED)
         async with self._database.write() as connection:
@@ -184,7 +187,7 @@ class WebhookStore:
             except CannotOpen:
                 unreadable += 1
                 continue
-            # Unless it was replaced meanwhile: the new one was sealed as it was made.
+            # Unless it was replaced meanwhile: the new one is encrypted already.
             still = (webhooks.c.id == row.id) & (webhooks.c.secret == row.secret)
             async with self._database.write() as connection:
                 await connection.execute(

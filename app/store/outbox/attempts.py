@@ -1,8 +1,8 @@
 """The attempts at a delivery: a JSON array in its row, the oldest first and the last 20 of them.
 
-Not a table of their own: they are read with their delivery alone, and are written by the statement
-that settles an attempt. It appends in SQL, so that what another process has recorded meanwhile, or
-erased, stays so.
+Not a table of their own: they are only read with their delivery, and written by the statement that
+records an attempt. It appends in SQL, so that what another process has recorded or erased meanwhile
+stays so.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def log_of(attempts: Iterable[Attempt]) -> str | None:
 
 
 async def drop_responses(connection: AsyncConnection, messages: Collection[UUID]) -> None:
-    """Drop what receivers have answered to events of these messages: it may quote their texts."""
+    """Drop receivers' responses to events of these messages: a response may quote the text."""
     column = webhook_deliveries.c
     these = any_of(column.message_id, "messages", is_sqlite=connection.dialect.name == "sqlite")
     query = (
@@ -70,7 +70,7 @@ async def drop_responses(connection: AsyncConnection, messages: Collection[UUID]
 
 
 def without_responses(attempts: Iterable[Attempt]) -> list[Attempt]:
-    """Attempts without what was answered; codes and times stay."""
+    """Attempts without their responses' bodies; codes and times stay."""
     return [replace(each, response=None) for each in attempts]
 
 

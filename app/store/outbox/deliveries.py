@@ -1,6 +1,6 @@
-"""Deliveries as a webhook's owner sees them: listed, replayed, and a test.
+"""Deliveries as a webhook's owner sees them: listed, replayed, and test deliveries.
 
-The caller has checked that the webhook is one that its client may see.
+The caller has checked that its client may see the webhook.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WebhookDeliveryStore:
     async def page(
         self, webhook_id: UUID, *, state: DeliveryState | None, below: UUID | None, limit: int
     ) -> list[Delivery]:
-        """The newest first, from the one after ``below``."""
+        """Up to ``limit`` deliveries, the newest first, with ids below ``below``."""
         query = select(*COLUMNS).where(webhook_deliveries.c.webhook_id == webhook_id)
         if state is not None:
             query = query.where(webhook_deliveries.c.state == state)
@@ -47,7 +47,7 @@ class WebhookDeliveryStore:
             return [delivery_of(row) for row in await connection.execute(query)]
 
     async def find(self, webhook_id: UUID, delivery_id: UUID) -> Delivery | None:
-        """One delivery."""
+        """One delivery; None if this webhook has none with this id."""
         query = select(*COLUMNS).where(_one(webhook_id, delivery_id))
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -56,7 +56,7 @@ class WebhookDeliveryStore:
     async def add(
         self, webhook_id: UUID, payload: Payload, now: datetime, *, entry: Entry | None = None
     ) -> Delivery:
-        """A delivery that is sent at once, even to a receiver that is down."""
+        """Add a delivery, such as a test, that is sent at once, even to a receiver that is down."""
         async with self._database.write() as connection:
             (delivery_id,) = await insert_pending(connection, webhook_id, [payload], now)
             await _try_now(connection, webhook_id)
@@ -71,8 +71,8 @@ class WebhookDeliveryStore:
     ) -> Delivery | None:
         """Send one again; None if there is none."""
         async with self._database.write() as connection:
-            again = await connection.execute(_again(_one(webhook_id, delivery_id), now))
-            row = again.one_or_none()
+            replayed = await connection.execute(_replay(_one(webhook_id, delivery_id), now))
+            row = replayed.one_or_none()
             if row is None:
                 return None
             await _try_now(connection, webhook_id)
@@ -88,14 +88,14 @@ class WebhookDeliveryStore:
         most: int,
         entry: Entry | None = None,
     ) -> list[int]:
-        """Send those in the range again, oldest event first; returns the events' numbers."""
+        """Send up to ``most`` in the range again, oldest event first; returns their numbers."""
         found = select(webhook_deliveries.c.id).where(
             webhook_deliveries.c.webhook_id == webhook_id, *_within(which)
         )
         some = found.order_by(webhook_deliveries.c.event_id).limit(most)
         async with self._database.write() as connection:
-            again = await connection.execute(_again(webhook_deliveries.c.id.in_(some), now))
-            numbers = sorted(row.event_id for row in again)
+            replayed = await connection.execute(_replay(webhook_deliveries.c.id.in_(some), now))
+            numbers = sorted(row.event_id for row in replayed)
             if numbers:
                 await _try_now(connection, webhook_id)
                 await append(connection, [entry])
@@ -168,7 +168,7 @@ def _within(which: Replay) -> list[ColumnElement[bool]]:
     return [column.event_id.is_not(None), *chosen]
 
 
-def _again(which: ColumnElement[bool], now: datetime) -> Any:
+def _replay(which: ColumnElement[bool], now: datetime) -> Any:
     return (
         update(webhook_deliveries)
         .where(which)
@@ -185,7 +185,7 @@ def _again(which: ColumnElement[bool], now: datetime) -> Any:
 
 
 async def _try_now(connection: AsyncConnection, webhook_id: UUID) -> None:
-    """Drop the back-off: an owner who asks for a delivery wants its outcome now."""
+    """Drop the webhook's backoff: an owner who asks for a delivery wants its outcome now."""
     await connection.execute(
         update(webhooks).where(webhooks.c.id == webhook_id).values(not_before=None)
     )

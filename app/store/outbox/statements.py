@@ -34,7 +34,8 @@ from app.store.tables import events, messages, webhook_deliveries, webhooks
 from app.store.webhooks import COLUMNS
 
 STRIDE = 5_000
-"""Events that a webhook does not subscribe to, before its position is moved past them."""
+"""How many events that a webhook does not subscribe to are behind its position, before it is moved
+past them."""
 
 _outbox, _hooks = webhook_deliveries.c, webhooks.c
 _webhook, _ours = bindparam("webhook", type_=Uuid()), bindparam("ours", type_=Uuid())
@@ -78,7 +79,7 @@ def _due(*, only_alarms: bool = False) -> Select[Any]:
         earlier.c.message_id == _outbox.message_id,
         earlier.c.event_id < _outbox.event_id,
     )
-    # Attempts made before are not needed for the next one, and can be long.
+    # The log of earlier attempts is not needed for the next one, and can be long.
     needed = [each for each in DELIVERY_COLUMNS if each.key != "attempt_log"]
     return (
         select(*needed, null().label("attempt_log"))
@@ -113,7 +114,7 @@ CLAIM = (
     .returning(*COLUMNS)
 )
 HELD = select(*COLUMNS).where(_held)
-KEEP = update(webhooks).where(_hooks.lease == _ours).values(lease_until=_until)
+RENEW = update(webhooks).where(_hooks.lease == _ours).values(lease_until=_until)
 RELEASE = (
     update(webhooks)
     .where(_hooks.id.in_(_ids), _hooks.lease == _ours)
@@ -123,9 +124,9 @@ RELEASE = (
 POSITION = select(_hooks.app, _hooks.statuses, _hooks.position).where(_held).with_for_update()
 PENDING = select(func.count()).select_from(webhook_deliveries).where(_of_webhook)
 NEWEST = select(func.max(events.c.id))
-MOVE = update(webhooks).where(_hooks.id == _webhook).values(position=bindparam("end"))
+ADVANCE = update(webhooks).where(_hooks.id == _webhook).values(position=bindparam("end"))
 
-# Where a message was erased, or its text is no longer kept, no answer may bring it back.
+# Where a message was erased, or its text is no longer kept, no response may bring its text back.
 _is_textless = (
     select(messages.c.id)
     .where(messages.c.id == _outbox.message_id, messages.c.message == "")
@@ -173,12 +174,12 @@ CANCEL = (
     .where(_of_webhook)
     .values(state=DeliveryState.CANCELLED, ended_at=_now, next_attempt_at=None)
 )
-HURRY = (
+RETRY_NOW = (
     update(webhook_deliveries)
     .where(_of_webhook, _outbox.next_attempt_at > _now)
     .values(next_attempt_at=_now)
 )
-FORGET = (
+DELETE_ENDED = (
     delete(webhook_deliveries)
     .where(
         _outbox.id.in_(

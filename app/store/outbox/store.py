@@ -1,8 +1,8 @@
 """The outbox of webhooks, filled from the log of events and not by the transactions that write it.
 
 Each webhook has a position in the log, so receipts cost no more where there are webhooks, and no
-event is missed or taken twice. One process at a time delivers to a webhook: it holds a lease, and
-its updates count only while it holds it.
+event is missed or added twice. One process at a time delivers to a webhook: it holds a lease, and
+changes the webhook's health only while it holds it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,15 @@ class Waiting:
 
 
 class OutboxStore:
-    """``lease`` is the id of the calling process."""
+    """The outbox of all webhooks. ``lease`` is the token of the calling process. Raises
+    StoreUnavailable.
+    """
 
     def __init__(self, database: Database, sealer: Sealer | None = None) -> None:
         self._database = database
         self._sealer = sealer or Sealer()
         self.only_alarms = False
-        """Deliveries of messages' events are left to processes that work."""
+        """True in a process without workers: it delivers alarms, and leaves events to others."""
 
     async def waiting(self, *, lease: UUID, now: datetime) -> list[Waiting]:
         """The active webhooks that no other process has a lease on."""
@@ -75,7 +77,7 @@ class OutboxStore:
     async def keep(self, *, lease: UUID, until: datetime) -> None:
         """Renew every lease of this process."""
         async with self._database.write() as connection:
-            await connection.execute(sql.KEEP, {"ours": lease, "until": until})
+            await connection.execute(sql.RENEW, {"ours": lease, "until": until})
 
     async def release(self, webhook_ids: Collection[UUID], *, lease: UUID) -> None:
         """Give leases back."""
@@ -115,7 +117,7 @@ class OutboxStore:
             if len(found) == room:
                 end = found[-1].number
             if found or end - row.position > sql.STRIDE:
-                await connection.execute(sql.MOVE, {"webhook": webhook_id, "end": end})
+                await connection.execute(sql.ADVANCE, {"webhook": webhook_id, "end": end})
             return len(found) == PAGE
 
     async def due(
@@ -142,7 +144,7 @@ class OutboxStore:
     ) -> None:
         """Record attempts, and the webhook's health as long as this process holds its lease.
 
-        An attempt counts even if another process holds the lease by now: it was made.
+        Attempts are recorded even if another process holds the lease by now: they were made.
         """
         async with self._database.write() as connection:
             values = {
@@ -164,7 +166,7 @@ class OutboxStore:
     async def forget(self, *, before: datetime, limit: int) -> int:
         """Delete up to ``limit`` deliveries that ended before then; returns how many."""
         async with self._database.write() as connection:
-            gone = await connection.execute(sql.FORGET, {"before": before, "limit": limit})
+            gone = await connection.execute(sql.DELETE_ENDED, {"before": before, "limit": limit})
             return len(gone.all())
 
 
@@ -193,4 +195,4 @@ async def _settle_others(
     if health.has_ended:
         await connection.execute(sql.CANCEL, values)
     elif health.has_recovered:
-        await connection.execute(sql.HURRY, values)
+        await connection.execute(sql.RETRY_NOW, values)

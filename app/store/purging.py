@@ -1,4 +1,4 @@
-"""Deletes messages with all that hangs on them. Part of a transaction of the caller's.
+"""Deletes messages with their receipts and deliveries, as part of a transaction of the caller's.
 
 Receipts first, then deliveries, then messages: the order of locks everywhere.
 """
@@ -26,7 +26,7 @@ select
   (select count(*) from (select from messages where id = any($2::uuid[])
     order by id for update) m)
 """
-# One statement for all: a batch is short, and most of what each of them costs is not the deleting.
+# One statement for all tables: in a short batch a statement's own cost exceeds that of deleting.
 DELETE = """
 with r as (delete from receipts where sms_activity_id = any($1::text[]) returning 1),
 d as (delete from deliveries where sms_activity_id = any($1::text[])),
@@ -39,7 +39,7 @@ select count(*) from r
 
 
 async def delete_messages(connection: AsyncConnection, rows: Sequence[Any]) -> int:
-    """Messages, by rows with id and sms_activity_id; returns how many receipts went with them."""
+    """Delete messages by rows with id and sms_activity_id; returns how many receipts they had."""
     ids = [row.id for row in rows]
     names = [row.sms_activity_id for row in rows if row.sms_activity_id is not None]
     if connection.dialect.name != "sqlite":
@@ -60,7 +60,7 @@ async def delete_messages(connection: AsyncConnection, rows: Sequence[Any]) -> i
 async def delete_any(
     connection: AsyncConnection, column: ColumnElement[Any], values: Sequence[Any]
 ) -> int:
-    """The rows whose column has one of these values; returns how many."""
+    """Delete the rows whose column has one of these values; returns how many."""
     if not values:
         return 0
     these = any_of(column, "values", is_sqlite=connection.dialect.name == "sqlite")

@@ -1,6 +1,6 @@
-"""What was taken away, for the journals: a database that is set back must not bring it back.
+"""Erasures, purges and revocations, for the journals, which repeat them after a restore.
 
-Any process tells its journal what others have done: a command has no journal of its own.
+Every process writes to its journal what any process has done: a command has no journal of its own.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from app.store.erasing.store import erasure_of, row_of
 from app.store.tables import api_keys, audit, erased, erasures, messages
 
 PATIENCE = 30.0
+"""Seconds for a transaction."""
 MOST = 5_000
-"""Of each kind that are read at once."""
+"""Rows of each kind that are read at once."""
 AT_ONCE = 200
+"""Entries or ids that are written in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removals:
-    """What was appended to the audit since some time, and what was erased."""
+    """The entries of the audit, and the erased ids and erasures, since some time."""
 
     entries: Sequence[Entry]
     erased: Erased
@@ -45,7 +47,7 @@ class RemovalStore:
         self.now = database.clock.now
 
     async def since(self, moment: datetime) -> Removals:
-        """The newest of what is told since then, a bounded number."""
+        """Removals since then; of each kind the newest, MOST at most."""
         newest = select(*audit.c).where(audit.c.at > moment).order_by(audit.c.at.desc()).limit(MOST)
         gone = (
             select(erased.c.id, erased.c.sms_activity_id, erased.c.erased_at)
@@ -68,7 +70,7 @@ class RemovalStore:
         )
 
     async def without_text(self, ids: Collection[UUID]) -> set[UUID]:
-        """Which of these messages have no text any more, or are gone themselves."""
+        """Which of these messages have no text any more, or do not exist any more."""
         found: set[UUID] = set()
         async with self._database.read(patience=PATIENCE) as connection:
             for some in chunks(list(ids), 1_000):
@@ -79,7 +81,7 @@ class RemovalStore:
         return set(ids) - found
 
     async def erased_since(self, moment: datetime) -> Erased:
-        """Everything that was erased since then."""
+        """The ids of everything that was erased since then."""
         query = select(erased.c.id, erased.c.sms_activity_id).where(erased.c.erased_at >= moment)
         async with self._database.read(patience=PATIENCE) as connection:
             rows = (await connection.execute(query)).all()
@@ -88,9 +90,10 @@ class RemovalStore:
     async def take_away_again(
         self, entries: Collection[Entry], gone: Collection[Erased]
     ) -> datetime | None:
-        """In a database that was set back: erase, revoke, and tell the audit once more.
+        """After a restore: append to the audit, revoke keys and erase once more.
 
-        Returns the time before which everything was purged, if anything was.
+        Returns the latest time before which everything was purged; None if nothing was. The caller
+        purges.
         """
         revoked = {one.what: one.at for one in entries if one.action == Action.REVOKE_KEY}
         async with self._database.write(patience=PATIENCE) as connection:
@@ -104,7 +107,8 @@ class RemovalStore:
             async with self._database.write(patience=PATIENCE) as connection:
                 new = (lite if self._database.is_sqlite else pg).insert(erasures)
                 for erasure in one.erasures:
-                    # What had not been completed yet, or was by then: each may come first.
+                    # Of one erasure there are facts from before and after its completion, in any
+                    # order.
                     completed = func.coalesce(new.excluded.completed_at, erasures.c.completed_at)
                     await connection.execute(
                         new.values(row_of(erasure)).on_conflict_do_update(
@@ -112,7 +116,7 @@ class RemovalStore:
                         )
                     )
             await self._erase_again(one.ids, now)
-        await self._erase_again(await self._come_back(), now)
+        await self._erase_again(await self._brought_back(), now)
         purged = [
             datetime.fromisoformat(str(one.details["before"]))
             for one in entries
@@ -125,9 +129,9 @@ class RemovalStore:
             async with self._database.write(patience=PATIENCE) as connection:
                 await erase_again(connection, dict(some), now)
 
-    async def _come_back(self) -> Sequence[tuple[UUID, str | None]]:
-        """Messages that the database knows to be erased, and that another process's journal has
-        brought back.
+    async def _brought_back(self) -> Sequence[tuple[UUID, str | None]]:
+        """Messages that are noted as erased, and that another process's journal has brought back
+        since, with their texts.
         """
         query = (
             select(erased.c.id, erased.c.sms_activity_id)

@@ -1,7 +1,7 @@
-"""Thins the record out, in batches of one short transaction each. Raises StoreUnavailable.
+"""Retention: drops old texts and purges old rows, in batches of one short transaction each.
 
 Nothing is partitioned by time: a receipt is recognised by a unique index without a time, which a
-partitioned table cannot have. Ids are of version 7, so the primary key gives what is old, and a
+partitioned table cannot have. Ids are of version 7, so the primary key finds what is old, and a
 batch costs the same however large the table is (docs/performance.md).
 """
 
@@ -43,16 +43,19 @@ from app.store.tables import (
 )
 
 TEXTS, RECORD, EVENTS = "texts", "record", "events"
-"""Names of rows: what there is to do, and how far the log of events is deleted."""
+"""Names of rows of `retention`: the two tasks, and how far the log of events is deleted."""
 BATCH = 100
-"""Messages in a batch, which takes a few milliseconds: shorter ones cost more than they spare."""
+"""Messages in a batch, which takes a few milliseconds. Smaller batches cost more in all; larger
+ones hold up receipts, which on SQLite wait for the whole batch."""
 EVENTS_TO_A_MESSAGE = 5
-"""That many cost as much: nothing hangs on them."""
+"""Events in a batch for each message: deleting them costs about as much, as no rows depend on them.
+"""
 PATIENCE = 30.0
 """Seconds for a batch, which takes milliseconds."""
 LEASE = timedelta(minutes=1)
 OVERLAP = timedelta(minutes=10)
-"""What is looked at again: a message may be committed some time after its id was made."""
+"""Ids that are read again in the next run: a message may be committed some time after its id was
+made."""
 GONE = ""
 """A text that is no longer kept; no message is sent without one."""
 
@@ -61,7 +64,9 @@ _WAITING = (Status.QUEUED, Status.SENDING)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a batch came to. ``after`` is where the next one begins; None: that was the last."""
+    """The result of a batch. ``after`` is the id behind which the next one begins, or any id where
+    each begins anew; None: that was the last.
+    """
 
     changed: int
     after: UUID | None = None
@@ -69,16 +74,18 @@ class Batch:
 
 
 class RetentionStore:
-    """One process at a time holds the lease on a task; batches are safe beside each other."""
+    """One process at a time holds the lease on a task; concurrent batches are safe as well.
 
-    def __init__(self, database: Database) -> None:
+    Each method raises StoreUnavailable. ``entry`` is the audit's, appended if anything was deleted.
+    """
+
+    def __init__(self, database: Database, *, batch_size: int = BATCH) -> None:
         self._database = database
+        self._batch_size = batch_size
         self.now = database.clock.now
-        self.batch_size = BATCH
-        """On SQLite a receipt waits for the whole batch."""
 
     async def claim(self, name: str, *, lease: UUID, every: timedelta) -> bool:
-        """Whether the task is due and this process may do it now."""
+        """Take the lease on the task; False if it is not due, or another process has the lease."""
         now = self.now()
         column = retention.c
         free = or_(column.lease.is_(None), column.lease == lease, column.lease_until < now)
@@ -95,14 +102,14 @@ class RetentionStore:
     async def renew(self, name: str, *, lease: UUID) -> bool:
         """Keep the lease; False if another process has it by now."""
         values = {"lease_until": self.now() + LEASE}
-        return await self._of_task(name, lease, values)
+        return await self._update_task(name, lease, values)
 
     async def finish(self, name: str, *, lease: UUID) -> None:
-        """The task is done until it is due again."""
-        await self._of_task(name, lease, {"lease": None, "done_at": self.now()})
+        """Note that the task is done, and give the lease back."""
+        await self._update_task(name, lease, {"lease": None, "done_at": self.now()})
 
     async def texts_begin(self) -> UUID:
-        """Where the search for texts begins."""
+        """The id behind which ``drop_texts`` begins."""
         query = select(retention.c.position).where(retention.c.name == TEXTS)
         async with self._database.read(patience=PATIENCE) as connection:
             position: UUID | None = (await connection.execute(query)).scalar_one_or_none()
@@ -112,10 +119,10 @@ class RetentionStore:
         return UUID(int=max(0, (position.int >> 80) - overlap) << 80)
 
     async def drop_texts(self, *, before: datetime, after: UUID) -> Batch:
-        """Drop the texts of messages that have not been waiting since then. One that still waits
-        is remembered, for ``drop_waiting_texts``.
+        """Drop the texts of messages that are older, are not waiting to be sent, and have not
+        changed their state since then. Others are remembered for ``drop_waiting_texts``.
         """
-        size = self.batch_size
+        size = self._batch_size
         async with self._database.write(patience=PATIENCE) as connection:
             rows = await _older(connection, before=before, after=after, limit=size)
             ripe = [row.id for row in rows if _is_ripe(row, before)]
@@ -132,8 +139,8 @@ class RetentionStore:
         return Batch(changed, rows[-1].id if len(rows) == size else None)
 
     async def drop_waiting_texts(self, *, before: datetime, after: UUID) -> Batch:
-        """The same for messages that were passed over."""
-        size = self.batch_size
+        """The same for messages that ``drop_texts`` remembered."""
+        size = self._batch_size
         column = messages.c
         query = (
             select(retention_waiting.c.id, column.state, column.state_at)
@@ -157,10 +164,10 @@ class RetentionStore:
     async def purge_messages(
         self, *, before: datetime, after: UUID, entry: Entry | None = None
     ) -> Batch:
-        """Delete messages that have not changed their state since then, with all that hangs on
-        them. What waits to be sent stays.
+        """Delete messages that have not changed their state since then, with their receipts and
+        webhook deliveries. Messages that wait to be sent stay.
         """
-        size = self.batch_size
+        size = self._batch_size
         async with self._database.write(patience=PATIENCE) as connection:
             rows = await _older(connection, before=before, after=after, limit=size)
             ripe = [row for row in rows if _is_ripe(row, before)]
@@ -173,15 +180,15 @@ class RetentionStore:
         return Batch(len(ripe), rows[-1].id if len(rows) == size else None, gone)
 
     async def purge_unmatched(self, *, before: datetime, entry: Entry | None = None) -> Batch:
-        """Delete receipts of nobody, by when the first of each id came."""
+        """Delete unmatched ids with their receipts, by the arrival of the first one."""
         column = deliveries.c
         place = (column.received_at, column.sms_activity_id)
-        nobodys = (column.message_id.is_(None), column.received_at.is_not(None))
+        unmatched = (column.message_id.is_(None), column.received_at.is_not(None))
         query = (
             select(column.sms_activity_id)
-            .where(*nobodys, column.received_at < before)
+            .where(*unmatched, column.received_at < before)
             .order_by(*place)
-            .limit(self.batch_size)
+            .limit(self._batch_size)
         )
         async with self._database.write(patience=PATIENCE) as connection:
             found = (await connection.execute(query)).scalars().all()
@@ -191,11 +198,11 @@ class RetentionStore:
             await delete_any(connection, column.sms_activity_id, names)
             await tell_of_purge(connection, before, sms_activity_ids=names)
             await append(connection, [entry] if names else [])
-        return Batch(len(names), UUID(int=0) if len(found) == self.batch_size else None, gone)
+        return Batch(len(names), UUID(int=0) if len(found) == self._batch_size else None, gone)
 
     async def purge_events(self, *, before: datetime, entry: Entry | None = None) -> Batch:
         """Delete events, oldest first, and note how far."""
-        size = EVENTS_TO_A_MESSAGE * self.batch_size
+        size = EVENTS_TO_A_MESSAGE * self._batch_size
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(_insert(connection, retention).values(name=EVENTS))
             this = retention.c.name == EVENTS
@@ -209,7 +216,7 @@ class RetentionStore:
             old = []
             for row in rows:
                 if row.recorded_at >= before:
-                    break  # its numbers are in the order of commits
+                    break  # numbers, and so times, are in commit order
                 old.append(row.id)
             if old:
                 await connection.execute(delete(events).where(events.c.id <= old[-1]))
@@ -234,27 +241,27 @@ class RetentionStore:
     async def purge_audit(self, *, before: datetime, entry: Entry | None = None) -> Batch:
         """Delete entries of the audit."""
         column = audit.c
-        some = select(column.id).where(column.at < before).limit(self.batch_size)
+        some = select(column.id).where(column.at < before).limit(self._batch_size)
         async with self._database.write(patience=PATIENCE) as connection:
             gone = delete(audit).where(column.id.in_(some)).returning(column.id)
             ids = (await connection.execute(gone)).scalars().all()
             await tell_of_purge(connection, before, entries=ids)
             await append(connection, [entry] if ids else [])
-        return Batch(len(ids), UUID(int=0) if len(ids) == self.batch_size else None)
+        return Batch(len(ids), UUID(int=0) if len(ids) == self._batch_size else None)
 
     async def purge_erased(self, *, before: datetime, entry: Entry | None = None) -> Batch:
-        """Delete what was noted of erasures, once no receipt of theirs can come any more."""
+        """Delete the ids noted by erasures, once no receipt of theirs is expected any more."""
         before = min(before, self.now() - LATE)
         return await self._purge(erased, erased.c.erased_at < before, entry)
 
     async def count(self, before: datetime) -> dict[str, int]:
-        """How much a purge would delete now."""
+        """How many rows of each kind a purge would delete now."""
         column, below = messages.c, id_lower_bound(before)
-        nobodys = deliveries.c.message_id.is_(None) & (deliveries.c.received_at < before)
+        unmatched = deliveries.c.message_id.is_(None) & (deliveries.c.received_at < before)
         ripe = column.state.not_in(_WAITING) & (column.state_at < before)
         queries = {
             "messages": select(func.count()).where(column.id < below, ripe),
-            "unmatched ids": select(func.count()).select_from(deliveries).where(nobodys),
+            "unmatched ids": select(func.count()).select_from(deliveries).where(unmatched),
             "rejected calls": select(func.count()).where(rejected_receipts.c.received_at < before),
             "events": select(func.count()).where(events.c.recorded_at < before),
             "audit entries": select(func.count()).where(audit.c.at < before),
@@ -269,14 +276,15 @@ class RetentionStore:
             }
 
     async def _purge(self, table: Table, old: ColumnElement[bool], entry: Entry | None) -> Batch:
-        some = select(table.c.id).where(old).limit(self.batch_size)
+        some = select(table.c.id).where(old).limit(self._batch_size)
         async with self._database.write(patience=PATIENCE) as connection:
             gone = await connection.execute(delete(table).where(table.c.id.in_(some)))
             count = gone.rowcount
             await append(connection, [entry] if count else [])
-        return Batch(count, UUID(int=0) if count == self.batch_size else None)
+        return Batch(count, UUID(int=0) if count == self._batch_size else None)
 
-    async def _of_task(self, name: str, lease: UUID, values: dict[str, Any]) -> bool:
+    async def _update_task(self, name: str, lease: UUID, values: dict[str, Any]) -> bool:
+        """Update a task's row under the lease; False if that was lost."""
         mine = (retention.c.name == name) & (retention.c.lease == lease)
         async with self._database.write(patience=PATIENCE) as connection:
             return (

@@ -133,8 +133,7 @@ async def counted_again(world: World, done: dict[str, int]) -> dict[str, int]:
 
 @in_module
 async def test_more_than_a_batch(world: World) -> None:
-    store = RetentionStore(database(world))
-    store.batch_size = 3
+    store = RetentionStore(database(world), batch_size=3)
     old = [
         await world.message(Status.DELIVERED, created_at=OLD + timedelta(minutes=n))
         for n in range(10)

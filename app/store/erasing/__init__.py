@@ -1,1 +1,1 @@
-"""Erasures: what is asked for and confirmed, and the places where something is erased."""
+"""Erasures of a number: requests, the places where something is erased, confirmations of disks."""

@@ -1,6 +1,6 @@
-"""Repeats an erasure in a database that was set back, by the ids that were noted.
+"""Repeats erasures after a restore, by the ids that were noted: the numbers are not known any more.
 
-Part of a transaction of the caller's. The number is not known any more.
+Part of a transaction of the caller's.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ from app.store.tables import audit, messages, receipts, rejected_receipts
 
 
 async def erase_again(
-    connection: AsyncConnection, found: Mapping[UUID, str | None], now: datetime
+    connection: AsyncConnection, noted: Mapping[UUID, str | None], now: datetime
 ) -> None:
-    """Erase what was noted under these ids, with iovox's where there is one."""
-    names = [name for name in found.values() if name is not None]
-    rows = await locked(connection, found)
-    cancelled = await _cancel(connection, found, now)
+    """Erase what has one of the ``noted`` ids, each with its sms_activity_id if it has one."""
+    names = [name for name in noted.values() if name is not None]
+    rows = await locked(connection, noted)
+    cancelled = await _cancel(connection, noted, now)
     if cancelled:
-        rows = await locked(connection, found)
+        rows = await locked(connection, noted)
     for row in rows:
         if row.erased_at is None:
             await erase_all(connection, [row], now)
     column = receipts.c
-    back = column.sms_activity_id.in_(names) & (func.length(column.body) > 0)
-    bodies = update(receipts).where(back).values(body=b"").returning(column.sms_activity_id)
-    nobodys = set((await connection.execute(bodies)).scalars())
-    calls = update(rejected_receipts).where(rejected_receipts.c.id.in_(found))
+    restored = column.sms_activity_id.in_(names) & (func.length(column.body) > 0)
+    bodies = update(receipts).where(restored).values(body=b"").returning(column.sms_activity_id)
+    emptied = set((await connection.execute(bodies)).scalars())
+    calls = update(rejected_receipts).where(rejected_receipts.c.id.in_(noted))
     await connection.execute(calls.values(body=b"", reason=ERASED))
-    words = (audit.c.destination, audit.c.reference, audit.c.details)
-    told = audit.c.id.in_(found) & or_(*(each.is_not(None) for each in words))
-    gone = update(audit).where(told).returning(audit.c.id)
-    gone = gone.values(destination=None, reference=None, once=None, details=None)
-    entries = (await connection.execute(gone)).scalars().all()
-    await tell_of_erased_elsewhere(connection, sms_activity_ids=nobodys, entries=entries)
-    await keys.erase_again(connection, found)
-    await note_erased(connection, found, now)
+    texts = (audit.c.destination, audit.c.reference, audit.c.details)
+    with_text = audit.c.id.in_(noted) & or_(*(each.is_not(None) for each in texts))
+    erased = update(audit).where(with_text).returning(audit.c.id)
+    erased = erased.values(destination=None, reference=None, once=None, details=None)
+    entries = (await connection.execute(erased)).scalars().all()
+    await tell_of_erased_elsewhere(connection, sms_activity_ids=emptied, entries=entries)
+    await keys.erase_again(connection, noted)
+    await note_erased(connection, noted, now)
     await append(connection, cancelled, now)
 
 
 async def _cancel(
-    connection: AsyncConnection, found: Mapping[UUID, str | None], now: datetime
+    connection: AsyncConnection, noted: Mapping[UUID, str | None], now: datetime
 ) -> list[NewEvent]:
-    """What waits to be sent: it was cancelled before it was erased."""
+    """Cancel those that are queued, as the erasure did before; returns the events to write."""
     queued = (messages.c.state == Status.QUEUED) & messages.c.erased_at.is_(None)
-    query = select(messages.c.id).where(messages.c.id.in_(found), queued).order_by(messages.c.id)
+    query = select(messages.c.id).where(messages.c.id.in_(noted), queued).order_by(messages.c.id)
     step = Step(Status.CANCELLED, now)
     ids = (await connection.execute(query)).scalars()
     return await settle_each(

@@ -1,7 +1,4 @@
-"""The disks that processes write to, and which have confirmed what was erased from them.
-
-Raises StoreUnavailable.
-"""
+"""The disks (spool and journal) that processes write to, and their confirmations of erasures."""
 
 from __future__ import annotations
 
@@ -21,34 +18,37 @@ from app.store.engine import Database
 from app.store.tables import disks, erasure_confirmations, erasures, processes
 
 PATIENCE = 30.0
+"""Seconds for a transaction."""
 _JOURNAL = re.compile("[0-9a-f]{32}")
+"""The name of a process that has a journal: the hex digits of its disk's id."""
 
 
 class DiskStore:
-    """Every method may be called again."""
+    """Every method may be repeated. Raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.now = database.clock.now
 
     async def see_disk(self, disk: UUID, host: str, *, root: UUID | None = None) -> None:
-        """A process writes to this disk, in this folder."""
+        """Register the disk that a process writes to. ``root``: the id of the folder it is in."""
         values = {"host": host, "seen_at": self.now(), "root": root}
         async with self._database.write(patience=PATIENCE) as connection:
             new = _insert(connection, disks).values(id=disk, **values)
             await connection.execute(new.on_conflict_do_update(index_elements=["id"], set_=values))
 
     async def forget_disks(self, root: UUID, *, but: Collection[UUID]) -> None:
-        """Those in this folder that are not there any more, deleted with all that was in them."""
+        """Forget the disks of this folder that are gone from it: all ``but`` these."""
         gone = (disks.c.root == root) & disks.c.id.not_in(but)
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(delete(disks).where(gone))
 
     async def strike_disk(self, disk: UUID, *, entry: Entry | None = None) -> bool:
-        """A disk is gone for good; False if there is none with this id. ``entry`` is the audit's.
+        """Have erasures not wait for a disk that is gone for good; False if there is none with this
+        id. ``entry`` is the audit's.
 
-        A process that was not told to stop may be back, so its disk is left out of what is open now
-        alone.
+        If its process was not stopped in order it may come back: then the disk only counts as
+        confirmed for the erasures that are open now.
         """
         open_ = select(erasures.c.id).where(erasures.c.completed_at.is_(None))
         async with self._database.write(patience=PATIENCE) as connection:
@@ -68,7 +68,7 @@ class DiskStore:
         return True
 
     async def confirm(self, erasure_id: UUID, disk: UUID) -> None:
-        """This disk has nothing of it any more."""
+        """Record that this disk has nothing of the erasure's number any more."""
         async with self._database.write(patience=PATIENCE) as connection:
             new = _insert(connection, erasure_confirmations)
             await connection.execute(
@@ -78,7 +78,7 @@ class DiskStore:
 
 
 async def _running(connection: AsyncConnection) -> list[Row[*tuple[Any, ...]]]:
-    """Processes that have a journal, whose name is its id, and were not stopped."""
+    """Processes with a journal that were not stopped; ``id`` is their name, that of their disk."""
     column = processes.c
     running = select(column.name.label("id"), column.host, column.seen_at)
     rows = await connection.execute(running.where(column.is_stopped == 0))
@@ -86,7 +86,7 @@ async def _running(connection: AsyncConnection) -> list[Row[*tuple[Any, ...]]]:
 
 
 async def unregistered(connection: AsyncConnection) -> list[Row[*tuple[Any, ...]]]:
-    """Those that have only begun, and not told of their disk yet."""
+    """Running processes whose disks are not registered yet: erasures wait for those, too."""
     known = {one.hex for one in (await connection.execute(select(disks.c.id))).scalars()}
     return [row for row in await _running(connection) if row.id not in known]
 

@@ -1,5 +1,5 @@
-"""Where a number is mentioned beside the messages to it: rejected calls, receipts of nobody,
-answers to batches, idempotency keys, the audit's searches, and what people leave.
+"""Erases a number where it is mentioned outside of the messages to it: in rejected calls, unmatched
+receipts, responses to batches, idempotency keys, the audit, and free text of operators.
 
 What was erased is counted in the transaction that did it. Raises StoreUnavailable.
 """
@@ -29,13 +29,15 @@ from app.store.tables import (
 )
 
 PATIENCE = 30.0
+"""Seconds for a transaction."""
 BATCH = 200
+"""Rows that are read in one transaction."""
 
 
 async def erase_rejected(
     database: Database, erasure_id: UUID, mentions: Mentions, now: datetime
 ) -> None:
-    """Rejected calls: their bodies, and what the reasons quote of them."""
+    """Erase rejected calls that mention it: their bodies, and what the reasons quote of these."""
     column = rejected_receipts.c
     after: UUID | None = UUID(int=0)
     while after is not None:
@@ -57,12 +59,12 @@ async def erase_rejected(
 async def erase_unmatched(
     database: Database, erasure_id: UUID, mentions: Mentions, now: datetime
 ) -> None:
-    """Receipts of nobody: only their bodies can tell whose they are."""
+    """Erase unmatched receipts that mention it: only their bodies can tell whose they are."""
     column = deliveries.c
-    nobodys = (column.message_id.is_(None), column.received_at.is_not(None))
+    unmatched = (column.message_id.is_(None), column.received_at.is_not(None))
     after: str | None = ""
     while after is not None:
-        some = select(column.sms_activity_id).where(*nobodys, column.sms_activity_id > after)
+        some = select(column.sms_activity_id).where(*unmatched, column.sms_activity_id > after)
         async with database.write(patience=PATIENCE) as connection:
             some = some.order_by(column.sms_activity_id).limit(BATCH)
             names = (await connection.execute(some)).scalars().all()
@@ -76,10 +78,10 @@ async def erase_unmatched(
         after = names[-1] if len(names) == BATCH else None
 
 
-async def erase_words(
+async def erase_other_texts(
     database: Database, erasure_id: UUID, number: str, mentions: Mentions, now: datetime
 ) -> None:
-    """Idempotency keys, answers to batches, what was searched for, and what people left."""
+    """Erase it from idempotency keys, responses to batches, the audit, and free text."""
     async with database.write(patience=PATIENCE) as connection:
         searched = await _erase_searches(connection, number, mentions)
         keys = await erase_mentions_of(connection, mentions)
@@ -93,9 +95,9 @@ async def erase_words(
 async def _erase_searches(
     connection: AsyncConnection, number: str, mentions: Mentions
 ) -> set[UUID]:
-    """What was searched for, and other details of the audit; returns the ids of the entries."""
+    """Erase it from the audit's searches and details; returns the ids of the entries."""
     column = audit.c
-    # Who searched for the last digits searched for this number, too.
+    # A search for the last digits is a search for this number, too.
     parts = [number[-length:] for length in range(LAST_DIGITS, len(number) + 1)]
     searched = update(audit).where(column.destination.in_(parts)).returning(column.id)
     changed = await connection.execute(searched.values(destination=None, once=None))
@@ -110,12 +112,12 @@ async def _erase_searches(
 
 
 async def _erase_notes(connection: AsyncConnection, mentions: Mentions) -> None:
-    """Why the queue is held, and the pages that people want who are just signing in."""
+    """Erase it from the reason of a hold, and from pages to go to after a sign-in under way."""
     for each in (queue_holds.c.reason, console_sign_ins.c.wanted):
         (key,) = each.table.primary_key.columns
-        query = select(key.label("which"), each.label("words"))
+        query = select(key.label("key"), each.label("text"))
         for row in (await connection.execute(query)).all():
-            if mentions.are_in(row.words):
-                values = {each.name: mentions.erased_from(row.words)}
-                this = update(each.table).where(key == row.which)
+            if mentions.are_in(row.text):
+                values = {each.name: mentions.erased_from(row.text)}
+                this = update(each.table).where(key == row.key)
                 await connection.execute(this.values(values))

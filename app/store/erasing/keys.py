@@ -1,4 +1,4 @@
-"""Idempotency keys that tell of a number, and answers to batches that quote one.
+"""Erases idempotency keys that contain a number, and responses to batches that quote one.
 
 All functions are parts of a transaction of the caller's. A claim stays for the rest of its 24
 hours, under a digest that takes the key's place (``app.model.erased_keys``): its request, repeated,
@@ -24,7 +24,7 @@ from app.store.tables import idempotency_keys
 _column = idempotency_keys.c
 _SHOWN = (_column.app, _column.key, _column.fingerprint, _column.message_id, _column.answer)
 _FAULTS = _column.answer.contains(f'"{Status.REJECTED}"')
-"""Only these answers quote anything: what was wrong with a message of a batch."""
+"""Matches stored responses that quote requests: they say what was wrong with a message."""
 
 Claim = Row[*tuple[Any, ...]]
 
@@ -42,27 +42,29 @@ def has_digits(column: ColumnElement[Any], mentions: Mentions) -> ColumnElement[
 async def erase_keys(
     connection: AsyncConnection, of: Mapping[UUID, Mentions], messages: Sequence[Row[Any]]
 ) -> list[UUID]:
-    """Erase the keys of these messages that tell of them, and their apps' keys that are their
-    references. Other keys stay as they are, another app's that is the same word among them.
+    """Erase the keys of these messages that mention them, and their apps' keys that are equal to
+    their references. Other keys stay, also those of other apps with the same text.
 
-    Returns what is to be noted.
+    Returns the ids to be noted: the claims' fingerprints.
     """
     references = {(one.app, one.reference) for one in messages if one.reference is not None}
     own = {one.id: one.reference for one in messages}
     named = tuple_(_column.app, _column.key).in_(references)
     query = select(*_SHOWN).where(or_(_column.message_id.in_(own), named))
-    telling = [
+    mentioning = [
         row
         for row in (await connection.execute(query)).all()
         if (row.app, row.key) in references
         or row.key == own[row.message_id]
         or of[row.message_id].are_in(row.key)
     ]
-    return await _erase(connection, {row: row.answer for row in telling}, keys=telling)
+    return await _erase(connection, {row: row.answer for row in mentioning}, keys=mentioning)
 
 
 async def erase_mentions_of(connection: AsyncConnection, mentions: Mentions) -> list[UUID]:
-    """Erase the keys that have the number, and the number from answers that quote it."""
+    """Erase the keys that have the number, and the number from responses that quote it; returns the
+    ids to be noted.
+    """
     having = select(*_SHOWN).where(has_digits(_column.key, mentions))
     keys = (await connection.execute(having)).all()
     quoting = (await connection.execute(select(*_SHOWN).where(_FAULTS))).all()
@@ -73,20 +75,20 @@ async def erase_mentions_of(connection: AsyncConnection, mentions: Mentions) -> 
 
 
 async def erase_again(connection: AsyncConnection, noted: Mapping[UUID, object]) -> None:
-    """The same in a database that was set back. Whether a claim was noted for its key or for its
-    answer is not known any more: both go.
+    """The same after a restore, by noted ids. Whether a claim was noted for its key or its response
+    is not known any more: both are erased.
     """
     these = _column.fingerprint.in_([id_.bytes for id_ in noted])
     rows = (await connection.execute(select(*_SHOWN).where(these))).all()
-    await _erase(connection, {row: _without_words(row.answer) for row in rows}, keys=rows)
+    await _erase(connection, {row: _without_faults(row.answer) for row in rows}, keys=rows)
 
 
 async def _erase(
     connection: AsyncConnection, answers: Mapping[Claim, str | None], *, keys: Collection[Claim]
 ) -> list[UUID]:
-    """Give claims these answers, and erase the keys of some; returns what is to be noted.
+    """Give claims these responses, and erase the keys of some; returns the ids to be noted.
 
-    In the order of the keys, in which they are claimed, too: so nothing deadlocks.
+    In the order of the keys, in which they are claimed, too, so that transactions do not deadlock.
     """
     changed = []
     for row in sorted(answers, key=lambda row: (row.app, row.key)):
@@ -105,16 +107,16 @@ async def _erase(
 async def _update(connection: AsyncConnection, row: Claim, values: dict[str, object]) -> None:
     this = (_column.app == row.app, _column.key == row.key)
     if "key" in values:
-        # A journal may have brought it back without the key, into a database that has the key.
-        twin = select(_column.app).where(_column.app == row.app, _column.key == values["key"])
-        if (await connection.execute(twin)).first() is not None:
+        # A journal may have brought back the erased claim beside the one that still has its key.
+        erased = select(_column.app).where(_column.app == row.app, _column.key == values["key"])
+        if (await connection.execute(erased)).first() is not None:
             await connection.execute(delete(idempotency_keys).where(*this))
             return
     await connection.execute(update(idempotency_keys).where(*this).values(values))
 
 
-def _without_words(answer: str | None) -> str | None:
-    """An answer to a batch without what it says of faults."""
+def _without_faults(answer: str | None) -> str | None:
+    """A response to a batch whose faults are replaced by the note that they were erased."""
     if answer is None:
         return None
     found = json.loads(answer)

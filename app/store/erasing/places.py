@@ -1,7 +1,7 @@
-"""Messages to a number, and what hangs on them: how they are erased.
+"""Erases messages to a number, with their receipts, webhook deliveries, keys and searches.
 
-All functions are parts of a transaction of the caller's. A test fails for a text column of the
-tables that is classified in none of its lists.
+All functions are parts of a transaction of the caller's. A test classifies every text column of the
+tables, and fails for a new one until that is done.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def locked(
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """The messages, locked after their receipts and deliveries: the order of locks everywhere.
 
-    Without those that are being sent.
+    Without those that are queued or being sent.
     """
     this = messages.c.id.in_(ids)
     known = select(messages.c.sms_activity_id).where(this, messages.c.sms_activity_id.is_not(None))
@@ -82,15 +82,18 @@ def _erased_values(row: Row[*tuple[Any, ...]], now: datetime) -> dict[str, Any]:
 
 
 async def erase_receipts(connection: AsyncConnection, of: Mapping[str, Mentions]) -> int:
-    """Drop bodies, by iovox's ids; words of iovox's stay, unless they mention what is erased."""
+    """Empty the bodies of receipts, by sms_activity_id; returns how many.
+
+    Their other fields stay, unless one mentions what is erased: then that field goes.
+    """
     column = receipts.c
     these = column.sms_activity_id.in_(of)
-    said = (column.status, column.delivery_status, column.status_reason, column.receipt_timestamp)
-    query = select(column.sms_activity_id, column.digest, *said).where(these)
+    texts = (column.status, column.delivery_status, column.status_reason, column.receipt_timestamp)
+    query = select(column.sms_activity_id, column.digest, *texts).where(these)
     for row in (await connection.execute(query)).all():
         mentions = of[row.sms_activity_id]
         quoting: dict[str, Any] = {
-            each.name: None for each in said if mentions.are_in(getattr(row, each.name))
+            each.name: None for each in texts if mentions.are_in(getattr(row, each.name))
         }
         if "status" in quoting:
             quoting["status"] = Status.UNKNOWN
@@ -103,7 +106,7 @@ async def erase_receipts(connection: AsyncConnection, of: Mapping[str, Mentions]
 
 
 async def _erase_reasons(connection: AsyncConnection, of: Mapping[str, Mentions]) -> None:
-    """Erase the reasons that statistics count by, where they are no number but quote one."""
+    """Erase reasons of deliveries, which statistics count by, where they mention what is erased."""
     column = deliveries.c
     query = select(column.sms_activity_id, column.message_id, column.reason).where(
         column.sms_activity_id.in_(of), column.reason.is_not(None)
@@ -122,8 +125,8 @@ async def _erase_reasons(connection: AsyncConnection, of: Mapping[str, Mentions]
 async def _erase_deliveries(
     connection: AsyncConnection, rows: Sequence[Row[*tuple[Any, ...]]]
 ) -> int:
-    """Take the references out of what webhooks were told, or are about to be, and drop what their
-    receivers answered: it quotes what they like.
+    """Erase references from the bodies of webhook deliveries, sent or pending, and drop receivers'
+    responses, which may quote anything. Returns how many deliveries were changed.
     """
     column = webhook_deliveries.c
     by_id = {row.id: row for row in rows}
@@ -157,10 +160,10 @@ async def _erase_deliveries(
     return count
 
 
-async def _tell(
+async def _add_erased_deliveries(
     connection: AsyncConnection, rows: Sequence[Row[*tuple[Any, ...]]], now: datetime
 ) -> None:
-    """Tell the webhooks that may have been told of these messages that they are erased."""
+    """Add `message.erased` to the outbox of webhooks that may have got events of these messages."""
     apps = {row.app for row in rows}
     column = webhooks.c
     of_them = or_(column.app.is_(None), column.app.in_(apps))
@@ -176,7 +179,7 @@ async def _tell(
 
 
 async def _erase_references(connection: AsyncConnection, references: Collection[str]) -> set[UUID]:
-    """Erase them from what was searched for; returns the ids of the audit's entries."""
+    """Erase references, and beginnings of them, from searches; returns the audit entries' ids."""
     if not references:
         return set()
     parts = {part for reference in references for part in _beginnings(reference)}
@@ -188,8 +191,8 @@ async def _erase_references(connection: AsyncConnection, references: Collection[
 async def note_erased(
     connection: AsyncConnection, found: Mapping[UUID, str | None], now: datetime
 ) -> None:
-    """Note ids of what is erased, with iovox's where there is one: a database that was set back is
-    erased once more by them.
+    """Note ids of what is erased, with the sms_activity_id where there is one: after a restore
+    everything is erased once more by these.
     """
     if not found:
         return
@@ -207,7 +210,7 @@ async def note_erased(
 
 
 async def count(connection: AsyncConnection, erasure_id: UUID, found: Mapping[str, int]) -> None:
-    """Add to what was counted, in the transaction of what was done."""
+    """Add to an erasure's counts, in the transaction of what is counted."""
     if not any(found.values()):
         return
     this = erasures.c.id == erasure_id
@@ -220,7 +223,9 @@ async def count(connection: AsyncConnection, erasure_id: UUID, found: Mapping[st
 async def erase_all(
     connection: AsyncConnection, rows: Sequence[Row[*tuple[Any, ...]]], now: datetime
 ) -> dict[str, int]:
-    """Erase messages that the caller has locked, and all that hangs on them; what was erased."""
+    """Erase messages that the caller has locked, with all that belongs to them; returns how many
+    rows of each kind were erased.
+    """
     of = {row.sms_activity_id: _mentions_of(row) for row in rows if row.sms_activity_id}
     bodies = await erase_receipts(connection, of)
     for row in rows:
@@ -228,7 +233,7 @@ async def erase_all(
             update(messages).where(messages.c.id == row.id).values(_erased_values(row, now))
         )
     erased_deliveries = await _erase_deliveries(connection, rows)
-    await _tell(connection, rows, now)
+    await _add_erased_deliveries(connection, rows, now)
     references = {row.reference for row in rows if row.reference is not None}
     searches = await _erase_references(connection, references)
     keys = await erase_keys(connection, {row.id: _mentions_of(row) for row in rows}, rows)
@@ -246,7 +251,7 @@ async def erase_all(
 
 
 def _beginnings(reference: str) -> Iterator[str]:
-    """The reference, and as much of it as tells which one it is, by which people search."""
+    """The reference, and its beginnings that are long enough to identify it in a search."""
     for length in range(max(LAST_DIGITS, len(reference) // 2), len(reference) + 1):
         yield reference[:length]
 

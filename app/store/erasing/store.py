@@ -1,7 +1,7 @@
-"""Erasures in the database: what is asked for, done and confirmed. Raises StoreUnavailable.
+"""Erasures in the database: requested, carried out by batches, confirmed by disks, completed.
 
-What is erased is found by the number as a destination; the places are listed by a test, which fails
-for a text column that nobody has classified.
+Messages are found by the number as their destination. A test classifies every text column of the
+tables, and fails for a new one until that is done.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.model.status import Status
 from app.store.audit import append
 from app.store.engine import Database
 from app.store.erasing.disks import unregistered
-from app.store.erasing.elsewhere import erase_rejected, erase_unmatched, erase_words
+from app.store.erasing.elsewhere import erase_other_texts, erase_rejected, erase_unmatched
 from app.store.erasing.places import count, erase_all, locked, to_number
 from app.store.evidence.telling import forget_values
 from app.store.lists.store import APPS
@@ -43,11 +43,13 @@ from app.store.tables import (
 )
 
 PATIENCE = 30.0
+"""Seconds for a transaction."""
 BATCH = 200
+"""Messages that are erased in one transaction."""
 LEASE = timedelta(minutes=2)
 LATE = timedelta(days=7)
-"""How long after an erasure receipts are still looked for whose bodies are not to be kept: those
-that were under way, or whose message was known by its receipt alone."""
+"""How long after an erasure bodies of late receipts are still dropped: of receipts that were being
+stored meanwhile, and of those that first name an erased message."""
 
 _ANALYZED = (
     *(messages, receipts, rejected_receipts, webhook_deliveries, idempotency_keys),
@@ -69,19 +71,19 @@ class UnderWay:
 
     @property
     def sending(self) -> int:
-        """How many are with iovox just now."""
+        """How many are being submitted to iovox now."""
         return len(self.all) - len(self.queued)
 
 
 class ErasureStore:
-    """Every method may be called again, by any process, and changes nothing that is done."""
+    """Every method may be repeated, by any process. Raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.now = database.clock.now
 
     async def under_way(self, number: str) -> UnderWay:
-        """What is QUEUED to this number, and how many are SENDING."""
+        """The messages to this number that are QUEUED or SENDING."""
         waiting = messages.c.state.in_((Status.QUEUED, Status.SENDING))
         found: list[Message] = []
         async with self._database.read(patience=PATIENCE) as connection:
@@ -91,13 +93,13 @@ class ErasureStore:
         return UnderWay(found)
 
     async def add(self, new: Erasure, entry: Entry) -> None:
-        """Record what is asked for, and the audit's entry of it."""
+        """Record a request for an erasure, and the audit's entry of it."""
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(insert(erasures).values(row_of(new)))
             await append(connection, [entry])
 
     async def find(self, erasure_id: UUID) -> Erasure | None:
-        """One erasure, with the disks that have not confirmed."""
+        """One erasure, with the disks that have not confirmed; None if there is none."""
         found = await self._find(erasures.c.id == erasure_id)
         return found[0] if found else None
 
@@ -110,7 +112,7 @@ class ErasureStore:
         return await self._find(erasures.c.completed_at.is_(None))
 
     async def claim(self, erasure_id: UUID, *, lease: UUID) -> bool:
-        """Whether this process may work on it now, so that not all do the same."""
+        """Take the lease on an open erasure; False if another process has it."""
         now, column = self.now(), erasures.c
         free = or_(column.lease.is_(None), column.lease == lease, column.lease_until < now)
         taken = (
@@ -122,13 +124,15 @@ class ErasureStore:
             return (await connection.execute(taken)).rowcount > 0
 
     async def release(self, erasure_id: UUID, *, lease: UUID) -> None:
-        """Another process may go on."""
+        """Give the lease back."""
         mine = (erasures.c.id == erasure_id) & (erasures.c.lease == lease)
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(update(erasures).where(mine).values(lease=None))
 
     async def erase_messages(self, erasure: Erasure) -> int:
-        """Erase up to BATCH messages to the number that were recorded before; returns how many."""
+        """Erase up to BATCH messages to the number that were recorded before the request; returns
+        how many. None that is queued or being sent is erased.
+        """
         number, now = erasure.number, self.now()
         if number is None:
             return 0
@@ -157,16 +161,16 @@ class ErasureStore:
         return any(one.created_at <= erasure.requested_at for one in under_way.all)
 
     async def erase_mentions(self, erasure: Erasure) -> None:
-        """Erase what mentions the number elsewhere. Nothing where it is not known any more."""
+        """Erase what mentions the number elsewhere; nothing once the number is forgotten."""
         if erasure.number is None:
             return
         mentions, now = Mentions(erasure.number), self.now()
         await erase_rejected(self._database, erasure.id, mentions, now)
         await erase_unmatched(self._database, erasure.id, mentions, now)
-        await erase_words(self._database, erasure.id, erasure.number, mentions, now)
+        await erase_other_texts(self._database, erasure.id, erasure.number, mentions, now)
 
     async def drop_late_bodies(self) -> int:
-        """Drop the bodies of receipts of erased messages that came meanwhile; returns how many."""
+        """Drop bodies of receipts that came after their message was erased; returns how many."""
         lately = erased.c.erased_at > self.now() - LATE
         sms_activity_id = erased.c.sms_activity_id
         async with self._database.write(patience=PATIENCE) as connection:
@@ -192,8 +196,8 @@ class ErasureStore:
         return len(found)
 
     async def renew_statistics(self) -> None:
-        """Those that PostgreSQL's planner has hold the most frequent values, and some others: also
-        what was erased, until it looks again. What it had before goes with its next vacuum.
+        """Renew the statistics of PostgreSQL's planner: they hold frequent values of columns, also
+        erased ones. The old rows of the statistics go with its next vacuum.
         """
         if self._database.is_sqlite:
             return
@@ -202,12 +206,12 @@ class ErasureStore:
                 await connection.execute(text(f"analyze {table.name}"))
 
     async def mark_erased(self, erasure_id: UUID) -> None:
-        """The database has nothing of it any more."""
+        """Record that the database has nothing of it any more."""
         column = erasures.c
         await self._mark(column.id == erasure_id, column.erased_at.is_(None), erased_at=self.now())
 
     async def complete(self, erasure_id: UUID) -> None:
-        """Every disk has confirmed: the number is forgotten."""
+        """Record that every disk has confirmed, and forget the number."""
         column = erasures.c
         open_ = column.completed_at.is_(None)
         await self._mark(column.id == erasure_id, open_, completed_at=self.now(), number=None)

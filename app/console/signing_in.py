@@ -119,7 +119,7 @@ async def go_to_provider(request: Request) -> Response:
         wanted=request.query_params.get("next", "")[:500],
     )
     until = request.app.state.console.now() + AWAY
-    await console.sessions.leave(digest(authorization.state), sign_in_of, until)
+    await console.sessions.begin_sign_in(digest(authorization.state), sign_in_of, until)
     response = RedirectResponse(authorization.url, 303)
     seconds = int(AWAY.total_seconds())
     # Only the browser that left may come back: another one could be handed somebody's code.
@@ -135,7 +135,7 @@ async def back_from_provider(request: Request) -> Response:
     asked = request.query_params
     state = asked.get("state", "")
     is_same = secrets.compare_digest(state, request.cookies.get(STATE_COOKIE, "") or "-")
-    left = await console.sessions.come_back(digest(state)) if state and is_same else None
+    left = await console.sessions.take_sign_in(digest(state)) if state and is_same else None
     if console.provider is None or left is None:
         fault = "This sign-in is not known, or too old. Try again."
         return sign_in_page(request, status=401, fault=fault)

@@ -1,4 +1,6 @@
-"""The audit: appended in the transaction of what it tells of; only erasure and purge change it."""
+"""The audit: entries are appended in the transaction of the action that they are about; only
+erasures and purges change them.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,11 @@ from app.store.evidence.telling import tell_of_entries
 from app.store.tables import audit
 
 PATIENCE = 5.0
-"""Seconds to append what is told of a read; after that its caller is answered 503."""
+"""Seconds to append the entry of a read; after that its caller is answered 503."""
 
 
 async def append(connection: AsyncConnection, entries: Sequence[Entry | None]) -> None:
-    """Append entries as part of a transaction; of those with one ``once`` the first is kept."""
+    """Append entries as part of a transaction; of several with one ``once`` the first stays."""
     rows = [_row(entry) for entry in entries if entry is not None]
     if rows:
         statement = _insert(connection).on_conflict_do_nothing()  # the same id, or the same once
@@ -31,7 +33,7 @@ async def append(connection: AsyncConnection, entries: Sequence[Entry | None]) -
 
 
 class AuditStore:
-    """Reads the audit, and appends what has no transaction of its own to be told of."""
+    """Reads the audit, and appends entries of actions that have no transaction, such as reads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,7 +57,7 @@ class AuditStore:
     async def page(
         self, wanted: AuditFilter, *, before: UUID | None = None, limit: int
     ) -> list[Entry]:
-        """The newest first, from the one before ``before``."""
+        """Up to ``limit`` entries, the newest first, with ids below ``before``."""
         query = select(*audit.c).where(*_conditions(wanted))
         if before is not None:
             query = query.where(audit.c.id < before)

@@ -18,9 +18,9 @@ from app.store.tables import api_keys, console_sessions, console_sign_ins
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who is signed in. ``key_id`` or ``person`` is set, and says as whom.
+    """A session: of an API key (``key_id``) or of a ``person`` who signed in by OpenID Connect.
 
-    ``csrf`` has to come with everything that changes something.
+    ``csrf`` is the token that every form which changes something has to send.
     """
 
     csrf: str
@@ -37,7 +37,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """A sign-in that is under way at the provider's. ``wanted`` is the page to go on with."""
+    """A sign-in that is under way at the provider's: OpenID Connect's nonce, PKCE's verifier.
+
+    ``wanted`` is the page to go to after it.
+    """
 
     nonce: str
     verifier: str
@@ -54,7 +57,7 @@ class ConsoleSessionStore:
         self._database = database
 
     async def begin(self, digest: bytes, session: Session) -> None:
-        """Record a session; those that have ended by age are forgotten."""
+        """Record a session, and delete sessions and sign-ins that have expired."""
         now = self._database.clock.now()
         async with self._database.write() as connection:
             for table in (console_sessions, console_sign_ins):
@@ -74,7 +77,7 @@ class ConsoleSessionStore:
             )
 
     async def find(self, digest: bytes) -> Session | None:
-        """The session, unless it has ended: by sign-out, by age, or with its key."""
+        """The session; None if there is none or it has ended, by age, sign-out, or with its key."""
         now = self._database.clock.now()
         key = and_(
             api_keys.c.id == console_sessions.c.key_id,
@@ -101,8 +104,8 @@ class ConsoleSessionStore:
                 delete(console_sessions).where(console_sessions.c.digest == digest)
             )
 
-    async def leave(self, digest: bytes, sign_in: SignIn, until: datetime) -> None:
-        """Somebody goes to the provider to sign in."""
+    async def begin_sign_in(self, digest: bytes, sign_in: SignIn, until: datetime) -> None:
+        """Record a sign-in before the redirect to the provider, by the digest of its ``state``."""
         async with self._database.write() as connection:
             await connection.execute(
                 insert(console_sign_ins).values(
@@ -114,14 +117,14 @@ class ConsoleSessionStore:
                 )
             )
 
-    async def come_back(self, digest: bytes) -> SignIn | None:
-        """They are back: what they left with, once."""
-        gone = console_sign_ins
+    async def take_sign_in(self, digest: bytes) -> SignIn | None:
+        """Delete and return a sign-in, so that it is completed once; None if it has expired."""
+        column = console_sign_ins.c
         async with self._database.write() as connection:
             rows = await connection.execute(
-                delete(gone)
-                .where(gone.c.digest == digest)
-                .returning(gone.c.nonce, gone.c.verifier, gone.c.wanted, gone.c.expires_at)
+                delete(console_sign_ins)
+                .where(column.digest == digest)
+                .returning(column.nonce, column.verifier, column.wanted, column.expires_at)
             )
             row = rows.one_or_none()
         if row is None or row.expires_at < self._database.clock.now():

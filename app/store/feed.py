@@ -82,7 +82,7 @@ class FeedStore:
             return (await connection.execute(query)).scalar_one_or_none() or 0
 
     async def was_given(self, number: int) -> bool:
-        """Whether this number was assigned."""
+        """Whether this number was assigned to an event, committed or not."""
         query = _LAST_SQLITE if self._database.is_sqlite else _LAST_POSTGRESQL
         async with self._database.read() as connection:
             last = (await connection.execute(query)).scalar_one()
@@ -90,7 +90,7 @@ class FeedStore:
 
 
 async def read_events(connection: AsyncConnection, which: Select[Any]) -> list[Event]:
-    """The events that a bounded query on their table finds, oldest first."""
+    """The events that a query on their table selects, which has a limit; oldest first."""
     # Limited before the join, so that no plan joins the whole log.
     chosen = which.subquery()
     # In the order of Event's fields.

@@ -1,4 +1,4 @@
-"""Which file SQLite's database is, whatever is put in its place later."""
+"""The identity of SQLite's file, by device and inode: another one may be put in its place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PIN = getattr(os, "O_PATH", 0)
 
 
 class FileIdentity:
-    """Keeps hold of a file, so that no other one gets its inode. Raises StoreUnavailable."""
+    """Holds a file open, so that no other one gets its inode. Raises StoreUnavailable."""
 
     def __init__(self, path: Path, name: str) -> None:
         """``name``: the database's, for errors."""
@@ -26,7 +26,7 @@ class FileIdentity:
 
     @property
     def generation(self) -> str:
-        """Tells it from the files that were there before, mostly."""
+        """The inode: files that were there before nearly always had another one."""
         return str(self._file[1])
 
     def is_at(self, path: Path) -> bool:
@@ -36,7 +36,7 @@ class FileIdentity:
         return (found.st_dev, found.st_ino) == self._file
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file, so that its inode may be used again."""
         if self._pinned is not None:
             os.close(self._pinned)
             self._pinned = None

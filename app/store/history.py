@@ -27,7 +27,7 @@ CAPACITY = 5_000
 PATIENCE = 10.0
 """Seconds for the database to answer; after that a caller is answered 503."""
 AT_ONCE = 2
-"""Concurrent statements of single lookups, each of which holds a pooled connection."""
+"""Concurrent statements for single lookups, each of which holds a pooled connection."""
 _OURS = 7
 """The UUID version of our ids; iovox's, as documented, are of version 1."""
 

@@ -1,4 +1,4 @@
-"""JSON arrays in columns of text: appended to in SQL, so that what others wrote meanwhile stays."""
+"""JSON arrays in text columns: appended to in SQL, so that concurrent changes are not lost."""
 
 from __future__ import annotations
 

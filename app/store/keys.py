@@ -22,7 +22,7 @@ LARGEST_BATCH = 200
 CAPACITY = 10_000
 AT_ONCE = 2
 USED_EVERY = timedelta(minutes=1)
-"""What ``last_used_at`` is exact to: a key in use costs one update in that time."""
+"""The precision of ``last_used_at``: a key in use costs one update in that time."""
 PATIENCE = 10.0
 """Seconds for the database to find keys; after that a caller is answered 503."""
 
@@ -40,7 +40,7 @@ class ApiKey:
     last_used_at: datetime | None = None
 
     def has_expired(self, now: datetime) -> bool:
-        """Whether it is over by then."""
+        """Whether it has expired by then."""
         return self.expires_at is not None and self.expires_at <= now
 
 
@@ -98,7 +98,8 @@ class KeyStore:
         return [valid.get(digest) for digest in digests]
 
     async def note_used(self, key_ids: Collection[str]) -> None:
-        """These keys were used a moment ago. One that another process has just noted is left.
+        """Record that these keys were used just now, unless another process did within half of
+        USED_EVERY.
 
         Raises StoreUnavailable.
         """
@@ -145,7 +146,7 @@ class KeyStore:
 
 
 def not_expired(now: datetime) -> ColumnElement[bool]:
-    """The condition that a key is not over by then."""
+    """The condition that a key has not expired by then."""
     expires = api_keys.c.expires_at
     return expires.is_(None) | (expires > now)
 

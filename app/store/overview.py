@@ -1,10 +1,10 @@
-"""What the overview shows, read from the roll-ups where they hold, and counted elsewhere.
+"""Numbers for the console's overview: roll-ups of hours that are up to date, the rest counted.
 
-So it is what counting every message would give, at the cost of reading the range's hours. With one
-exception: what has changed since it was counted is counted here only among the newest messages, as
-many as can be counted for a page. Older hours are shown as they were until the worker has counted
-them again, which takes it seconds, and minutes where much has changed. Roll-ups that nobody keeps
-any more are not read.
+The result is that of counting every message, at the cost of reading the range's hours, with one
+exception: hours that have changed since their roll-up are counted here only if they are among those
+of the newest messages, as many as can be counted for a page. Older ones are shown as they were
+until a worker has counted them again, which takes seconds, or minutes where much has changed.
+Roll-ups that no worker maintains are not read.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ from app.store.stats import Count, HourCount, StatsStore
 from app.store.tables import rollup_counts, rollup_hours, rollups
 
 COUNTED_HERE = 20_000
-"""The newest messages, among which every change is seen."""
-UNKEPT_AFTER = timedelta(minutes=10)
-"""Without a look at the events the roll-ups are not read: no worker keeps them."""
+"""The newest messages, whose changed hours are counted here."""
+ABANDONED_AFTER = timedelta(minutes=10)
+"""If no worker has read the events for so long, roll-ups are not read: none maintains them."""
 PATIENCE = 60.0
+"""Seconds for the statement."""
 _FIRST_DAY = datetime(1970, 1, 1).date()  # noqa: DTZ001  a date
 
 
 @dataclass(slots=True)
 class Totals:
-    """Numbers of messages by status, and by one other thing each."""
+    """Numbers of messages by status, and by hour, app, origin or reason."""
 
     by_hour: Counter[tuple[int, str]] = field(default_factory=Counter)
     by_app: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -84,7 +85,7 @@ class Totals:
 class OverviewStore:
     """Reads only. Raises StoreUnavailable.
 
-    ``counted_here``: among how many of the newest messages every change is seen.
+    ``counted_here``: of how many of the newest messages changed hours are counted here.
     """
 
     def __init__(
@@ -95,8 +96,8 @@ class OverviewStore:
         self._counted_here = counted_here
 
     async def totals(self, *, app: str | None, start: datetime, end: datetime) -> Totals:
-        """Of messages created from ``start`` on, where an hour begins, and before ``end``; ``app``
-        None is all.
+        """Totals of messages created from ``start`` on, which begins an hour, and before ``end``.
+        ``app``: None is all apps.
         """
         found = Totals()
         hours = range(hour_of(start), hour_of(end - timedelta(microseconds=1)) + 1)
@@ -113,7 +114,7 @@ class OverviewStore:
     async def _rolled(self, connection: AsyncConnection, hours: range) -> set[int]:
         """The hours whose roll-ups are read."""
         kept = (await connection.execute(select(rollups.c.position, rollups.c.noted_at))).first()
-        if kept is None or kept.noted_at < self._database.clock.now() - UNKEPT_AFTER:
+        if kept is None or kept.noted_at < self._database.clock.now() - ABANDONED_AFTER:
             return set()
         news = await connection.execute(newer_events(kept.position))
         changed = hours_of_granules(row.granule for row in news)
@@ -124,7 +125,7 @@ class OverviewStore:
             .where(column.counted.is_not(None))
             .order_by(column.hour.desc())
         )
-        # From the oldest of the newest hours that has changed, everything is counted: one range.
+        # Everything from the oldest changed one of the newest hours on is counted, as one range.
         rows = (await connection.execute(query)).all()
         messages, counted_from = 0, hours.stop
         for row in rows:

@@ -1,14 +1,14 @@
-"""Keeps the roll-ups: how many messages of each hour there are, of each kind.
+"""Maintains roll-ups: the numbers of messages of each hour by status, app, origin and reason.
 
-An hour is counted anew as a whole, from the messages, so a roll-up cannot drift from them. What
-changes a message leaves an event in the transaction that does, and events have numbers in the order
-of commits: so whoever reads them in order misses no change. What leaves none marks its hours by
-itself: a purge, and what brings messages back. That a message is being sent has no event either: it
-may stand there as waiting meanwhile, or the other way round, until its outcome has one.
+An hour is counted anew as a whole, from the messages, so a roll-up cannot drift from them. A change
+of a message writes an event in the same transaction, and events have numbers in commit order, so
+a reader of the log misses no change. What writes no event marks its hours itself: a purge, and
+bringing messages back. SENDING has no event either: such a message may be counted as QUEUED, or the
+other way round, until its outcome has one.
 
-A mark raises the hour's ``changes``. A count is stored with the ``changes`` from before it began,
-and holds while nothing was marked since: no lock is held while counting, and it does not matter
-how many processes count.
+A mark raises the hour's ``changes``. A count is stored with the value of ``changes`` from before it
+began, and holds while that stays: no lock is held while counting, and any number of processes may
+count at once.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ HOUR = timedelta(hours=1)
 KEPT = timedelta(days=32)
 """Somewhat longer than the longest range of the overview."""
 SETTLED = timedelta(minutes=2)
-"""After the end of an hour until it is counted: most of its messages have ended by then."""
+"""Time from the end of an hour until it is counted: most of its messages are final by then."""
 AT_ONCE = 20_000
 """Events that are read in one statement."""
 PATIENCE = 30.0
 UNDECIDED = 48
-"""Hours that are counted though no message is that old: one that a journal is bringing back at this
-moment is not seen yet, nor can it mark an hour that is not there."""
+"""The latest hours, which are counted even if no message is that old: one that a journal is
+bringing back at this moment is not visible yet, and cannot mark an hour that has no row."""
 EXACT = 120
-"""Seconds to delivery that are kept as they are; longer ones are rounded up, by 3 % at most."""
+"""Seconds to delivery up to which they are exact; longer ones are rounded up, by 3 % at most."""
 
 STATUS, REASON, ORIGIN, SECONDS = "status", "reason", "origin", "seconds"
 """The kinds of counts."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GRANULE = timedelta(milliseconds=1 << 16)
-"""What the first eight digits of an id of version 7 tell apart."""
+"""The time span of the UUIDs of version 7 that begin with the same eight digits."""
 _POSITION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class StaleHour:
-    """An hour to be counted. ``changes``: the marks that the count will have seen."""
+    """An hour to be counted. ``changes``: its value before the count begins."""
 
     hour: int
     changes: int
@@ -70,8 +70,9 @@ class RollupStore:
         self.now = database.clock.now
 
     async def notice(self) -> bool:
-        """Mark the hours whose messages have changed, and add those that are over by now. Returns
-        whether there are more events to read.
+        """Mark the hours whose messages have changed, by events, and add hours that have ended.
+
+        Returns whether there are more events to read.
         """
         now = self.now()
         async with self._database.write(patience=PATIENCE) as connection:
@@ -85,7 +86,7 @@ class RollupStore:
         return sum(int(row.events) for row in news) == AT_ONCE
 
     async def stale(self, limit: int) -> Sequence[StaleHour]:
-        """Hours to count: first those that never were, the newest first, then by when they were."""
+        """Hours to count: those never counted, the newest first, then the longest ago counted."""
         column = rollup_hours.c
         is_stale = or_(column.counted.is_(None), column.counted != column.changes)
         query = (
@@ -119,11 +120,11 @@ class RollupStore:
 
 
 async def mark(connection: AsyncConnection, hours: Collection[int]) -> None:
-    """Messages of these hours have changed, or do so in this transaction."""
+    """Mark hours, messages of which have changed or change in this transaction."""
     if not hours:
         return
     these = rollup_hours.c.hour.in_(sorted(hours))
-    # In one order everywhere, so that two who mark several never wait for each other.
+    # In one order everywhere, so that two transactions that mark several hours do not deadlock.
     locked = select(rollup_hours.c.hour).where(these).order_by(rollup_hours.c.hour)
     await connection.execute(locked.with_for_update())
     raised = rollup_hours.c.changes + 1
@@ -141,13 +142,15 @@ def start_of(hour: int) -> datetime:
 
 
 def hours_of(message_id: UUID) -> set[int]:
-    """In which the message with this id was created: its time and the id's may differ somewhat."""
+    """The hours in one of which the message with this id was created: the id's time is not exactly
+    ``created_at``.
+    """
     return _hours(message_id.hex[:8])
 
 
 def newer_events(position: int) -> Select[tuple[str, int, int]]:
-    """Of the events behind this one, AT_ONCE at most, by the ``granule`` that their messages' ids
-    begin with: the ``newest`` and how many ``events`` there are.
+    """Selects events above this number, AT_ONCE at most, grouped by ``granule``: the eight digits
+    that their messages' ids begin with. Columns: that, the ``newest`` one, how many ``events``.
     """
     some = (
         select(events.c.id, events.c.message_id)
@@ -162,7 +165,7 @@ def newer_events(position: int) -> Select[tuple[str, int, int]]:
 
 
 def hours_of_granules(granules: Iterable[str]) -> set[int]:
-    """The hours of messages whose ids begin like that."""
+    """The hours of messages whose ids begin with these digits."""
     return {hour for granule in granules for hour in _hours(granule)}
 
 
@@ -182,8 +185,8 @@ def _hours(granule: str) -> set[int]:
 
 
 async def _begin(connection: AsyncConnection, now: datetime) -> int:
-    """The position, locked. The first who comes begins at the newest event: nothing is counted
-    yet, so nothing needs a mark.
+    """The position, locked. It begins at the newest event: nothing is counted yet, so that nothing
+    needs a mark.
     """
     query = select(rollups.c.position).where(rollups.c.id == _POSITION).with_for_update()
     position: int | None = (await connection.execute(query)).scalar_one_or_none()
@@ -197,8 +200,8 @@ async def _begin(connection: AsyncConnection, now: datetime) -> int:
 
 
 async def _keep(connection: AsyncConnection, first: int, end: int, now: datetime) -> None:
-    """Have the hours from ``first`` on and before ``end``, and no older ones. Those before the
-    oldest message need no count: a new database has nothing else.
+    """Add the hours from ``first`` on and before ``end`` that are missing, and delete older ones.
+    Those before the oldest message need no count: a new database has no others.
     """
     column = rollup_hours.c
     bounds = select(func.min(column.hour), func.max(column.hour))
@@ -218,7 +221,7 @@ async def _keep(connection: AsyncConnection, first: int, end: int, now: datetime
 
 
 async def _first_hour(connection: AsyncConnection, end: int) -> int:
-    """The earliest in which there may be a message; ``end`` if there is none."""
+    """The earliest hour that may have a message; ``end`` if there are no messages."""
     query = select(messages.c.id).order_by(messages.c.id).limit(1)
     oldest: UUID | None = (await connection.execute(query)).scalar_one_or_none()
     return end if oldest is None else min(hours_of(oldest))
@@ -227,7 +230,7 @@ async def _first_hour(connection: AsyncConnection, end: int) -> int:
 def _rows(found: Iterable[HourCount]) -> Iterator[dict[str, object]]:
     counts: Counter[tuple[str, int, str, str, str]] = Counter()
     for one in found:
-        for kind, key in keys_of(one):
+        for kind, key in _keys_of(one):
             counts[kind, one.hour, one.app, key, one.status] += one.messages
     for (kind, hour, app, key, status), number in counts.items():
         yield {
@@ -240,8 +243,8 @@ def _rows(found: Iterable[HourCount]) -> Iterator[dict[str, object]]:
         }
 
 
-def keys_of(one: HourCount) -> Iterator[tuple[str, str]]:
-    """As what it is counted: kinds and keys."""
+def _keys_of(one: HourCount) -> Iterator[tuple[str, str]]:
+    """The kinds and keys under which a count is stored."""
     yield STATUS, ""
     yield ORIGIN, one.origin
     if one.reason is not None:

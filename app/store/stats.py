@@ -42,10 +42,12 @@ from app.store.tables import deliveries, messages
 PATIENCE = 60.0
 """Seconds for the statement: about what a month of a million messages a day takes."""
 _SECOND = 2_000_000
-"""In the units of the keys: twice a microsecond."""
-_KEYS_TIME = 10**18
+"""A second in the unit of times in keys, which is half a microsecond."""
+_TIME_OF_KEY = 10**18
+"""A status_key modulo this is its time."""
 
 Key = Callable[[bool], ColumnElement[Any]]
+"""Makes the expression to group by; its argument says whether it is for SQLite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class HourCount:
-    """A number of messages that were created in one hour, alike in all that is counted by."""
+    """A number of messages that were created in one hour and have all other fields in common."""
 
     hour: int
     app: str
@@ -80,8 +82,9 @@ class StatsStore:
     async def by_hour(
         self, *, app: str | None, start: datetime, end: datetime
     ) -> Sequence[HourCount]:
-        """The same messages as ``counts``, grouped by all that roll-ups have. Raises
-        StoreUnavailable.
+        """Counts of the same messages as in ``counts``, grouped as roll-ups are.
+
+        Raises StoreUnavailable.
         """
         statement = _by_hour(is_sqlite=self._database.is_sqlite)
         return [HourCount(*row) for row in await self._rows(statement, app, start, end)]
@@ -89,7 +92,7 @@ class StatsStore:
     async def counts(
         self, *, app: str | None, start: datetime, end: datetime, by: str
     ) -> Sequence[Count]:
-        """Messages that were created from ``start`` on and before ``end``; ``app`` None is all.
+        """Counts of messages created from ``start`` on and before ``end``; ``app`` None is all.
 
         ``by`` is one of hour, day, status, reason, origin and app; an hour in UTC and a day in
         London come as their number since 1970. Raises StoreUnavailable.
@@ -139,7 +142,7 @@ def _by_hour(*, is_sqlite: bool) -> Select[Any]:
 
 
 def _statement(keys: Mapping[str, tuple[Key, Key]], *, is_sqlite: bool) -> Select[Any]:
-    """Grouped by these keys, which the rows begin with, and by status and seconds."""
+    """Counts, grouped by these keys, status and seconds; the columns are in this order."""
     of_ours = [key(is_sqlite).label(name) for name, (key, _) in keys.items()]
     of_accepted = [key(is_sqlite).label(name) for name, (_, key) in keys.items()]
     counted = _counted_on_sqlite if is_sqlite else _counted_on_postgresql
@@ -151,19 +154,19 @@ def _statement(keys: Mapping[str, tuple[Key, Key]], *, is_sqlite: bool) -> Selec
 
 
 def _messages(keys: Sequence[ColumnElement[Any]]) -> Select[Any]:
-    """Those that iovox has not accepted."""
+    """Messages that iovox has not accepted."""
     seconds = cast(null(), BigInteger).label("seconds")
     return select(*keys, messages.c.state.label("status"), seconds).where(
         _between(messages.c.id, "above", "below"),
         _between(messages.c.created_at, "start", "end"),
-        # literally the condition of their partial index
+        # The very condition of their partial index, so that the planner uses it.
         messages.c.state != literal_column("'SUBMITTED'"),
     )
 
 
 def _deliveries(keys: Sequence[ColumnElement[Any]]) -> Select[Any]:
-    """Those that it has."""
-    taken = deliveries.c.status_key % _KEYS_TIME - deliveries.c.submitted_key
+    """Messages that iovox has accepted."""
+    taken = deliveries.c.status_key % _TIME_OF_KEY - deliveries.c.submitted_key
     seconds = taken.op("/", precedence=8)(_SECOND)  # integer division, unlike SQLAlchemy's own
     delivered = case((deliveries.c.status == Status.DELIVERED, cast(seconds, BigInteger)))
     return select(*keys, deliveries.c.status.label("status"), delivered.label("seconds")).where(
@@ -252,5 +255,4 @@ _KEYS: Mapping[str, tuple[Key, Key]] = {
     "hour": (_hour(_seconds_of_ours), _hour(_seconds_of_accepted)),
     "day": (_london_day(_seconds_of_ours), _london_day(_seconds_of_accepted)),
 }
-GROUPINGS = tuple(_KEYS)
 _OF_AN_HOUR = ("hour", "app", "origin", "reason")

@@ -1,6 +1,6 @@
-"""What is stuck: messages that are due, or being sent, for longer than it should take. Reads only.
+"""Messages that are stuck: due, or being sent, for longer than it should take. Reads only.
 
-Read by partial indexes, so the cost is that of what waits and not of the table.
+Partial indexes have only what waits, so the cost does not grow with the table.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from app.store.records import of_messages, record_of
 from app.store.tables import messages
 
 LONGEST_RETRY = timedelta(minutes=15)
-"""What waits to be tried again is due within this time."""
+"""A message that waits for a retry is due within this time; a scheduled one may be due later."""
 DUE_FOR = timedelta(minutes=1)
-"""A worker takes what is due within seconds."""
+"""How long a message must have been due: a worker claims it within seconds."""
 
 
 class StuckStore:
@@ -32,7 +32,7 @@ class StuckStore:
         self._database = database
 
     async def find(self, *, app: str | None, now: datetime, limit: int) -> Sequence[Record]:
-        """Messages that were tried and wait, that nobody takes, or whose sender is gone."""
+        """Messages that wait for a retry, that no worker claims, or whose lease has run out."""
         column = messages.c
         tried_or_late = or_(column.attempts > 0, column.next_attempt_at < now - DUE_FOR)
         of_app = () if app is None else (column.app == app,)

@@ -1,6 +1,6 @@
-"""What the tables say of the state of things, in one statement over indexes. Counts stop at MOST.
+"""Counts of messages, deliveries and webhooks for metrics and alarms, up to MOST each.
 
-It is run once in an interval for all replicas together (see ``operations``).
+One statement over indexes, run once in an interval for all replicas together (see ``operations``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ids that are known from receipts alone, in the order in which they were first heard of."""
+"""The ids that are known from receipts alone, by the arrival of the first one."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ class UnmatchedStore:
         self._database = database
 
     async def page(self, *, before: str | None, limit: int) -> Sequence[Unmatched] | None:
-        """The newest, older than the sms_activity_id ``before``; None if that was never heard of.
-
-        It is a place in the list also when a message has been found for it.
+        """The newest ones older than the sms_activity_id ``before``; None if that was never in the
+        list. It marks a place also once a message has been found for it.
         """
         place = (deliveries.c.received_at, deliveries.c.sms_activity_id)
         query = (

@@ -1,4 +1,4 @@
-"""What iovox said, byte for byte, and who was told: what a page shows and a list does not."""
+"""What only a message's page shows: its receipts' bodies as they came, and webhook deliveries."""
 
 from __future__ import annotations
 

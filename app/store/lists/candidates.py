@@ -33,7 +33,8 @@ from app.store.tables import deliveries, messages
 
 TEXTS = ("reference", "destination", "origin")
 COMMON = 20_000
-"""References with one beginning, from which on reading all messages, newest first, is as fast."""
+"""If more references have one beginning, reading all messages, newest first, is as fast as reading
+these from the index."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Branch:
     fits: tuple[ColumnElement[bool], ...] = ()
 
     def some(self, *, app: ColumnElement[str] | None, above: bool) -> Select[Any]:
-        """Any ``depth`` ids below ``below``, to be counted: not every index has them in order."""
+        """Any ``depth`` ids below ``below``, to be counted: unordered, as not every index has the
+        order.
+        """
         of_app = () if self.app is None else (self.app == app,)
         some = (
             select(self.key.label("id"))
@@ -61,7 +64,7 @@ class Branch:
         return select(some.c.id)
 
     def newest(self, *, app: ColumnElement[str] | None, above: bool, below: bool) -> Select[Any]:
-        """The first ``depth`` ids, their places in the branch, and whether they fit."""
+        """The newest ``depth`` ids, each with its place in the branch and whether it ``fits``."""
         of_app = () if self.app is None else (self.app == app,)
         place = func.row_number().over(order_by=self.key.desc())
         fits = and_(true(), *self.fits)
@@ -79,16 +82,19 @@ class Branch:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Branches that together have every message that satisfies one filter, named ``satisfies``."""
+    """Branches that together have every message that satisfies one filter, named ``satisfies``.
+
+    ``depth``: how many are counted to see whether they are few, instead of the usual number.
+    """
 
     satisfies: str
     branches: tuple[Branch, ...]
     is_per_app: bool = True
-    depth: int | None = None  # how many are counted to see whether they are few
+    depth: int | None = None
 
 
 def candidates(search: Search, *, is_sqlite: bool) -> list[Candidates]:
-    """The possible candidates for a narrowed search, the most selective first; at least one."""
+    """The possible sources for a search, those first that usually have fewest; at least one."""
     found = [_by_text(name) for name in TEXTS if getattr(search, name) is not None]
     if search.destination_ends is not None:
         found.append(_by_last_digits())
@@ -105,12 +111,12 @@ def candidates(search: Search, *, is_sqlite: bool) -> list[Candidates]:
     elif not found and (search.status_from or search.status_to):
         found.append(_by_status(search, MESSAGE_STATUSES))
     if search.reference_starts is not None and len(found) == 1:
-        found.append(_everything(search))  # where most references begin like that
+        found.append(_everything(search))  # for the case that most references begin like that
     return found or [_everything(search)]
 
 
 def within(column: ColumnElement[Any], name: str, search: Search) -> list[ColumnElement[bool]]:
-    """Conditions that a time lies in the range of this name, whose start is included."""
+    """Conditions that a time lies in the range of this name: its start included, its end not."""
     start, end = f"{name}_from", f"{name}_to"
     return [
         *([column >= bindparam(start)] if getattr(search, start) else []),
@@ -124,13 +130,13 @@ def _by_text(name: str) -> Candidates:
 
 
 def _by_last_digits() -> Candidates:
-    """Of longer parts of a number the index has the last digits, and each row the others."""
+    """The index has the last four digits; more of them are compared for each candidate."""
     last = _sql("substr(destination, length(destination) - 3) = :last_digits")
     return Candidates("last digits", (Branch(messages.c.id, messages.c.app, (last,)),))
 
 
 def _by_beginning(*, is_sqlite: bool) -> Candidates:
-    """In the order of bytes, as the index is. On PostgreSQL that takes operators of its own."""
+    """In the order of bytes, as in the index: PostgreSQL has operators of their own for that."""
     least, most = (">=", "<=") if is_sqlite else ("~>=~", "~<=~")
     reference = messages.c.reference
     within_it = (
@@ -163,7 +169,7 @@ def _by_status(search: Search, statuses: frozenset[Status]) -> Candidates:
 
 
 def _of_status(status: Status, search: Search) -> Branch:
-    """A status's time is evaluated in its own table, before any join."""
+    """Messages with one status. Its time is compared in the table that has it, before any join."""
     table, key, state, at = (
         (messages, messages.c.id, messages.c.state, messages.c.state_at)
         if status in NOT_ACCEPTED
@@ -176,14 +182,14 @@ def _of_status(status: Status, search: Search) -> Branch:
 
 
 def _prompt(branch: Branch) -> Branch:
-    """Only messages created since an hour before the range of status times."""
+    """The branch, limited to messages created since an hour before the range of status times."""
     if branch.key is not deliveries.c.message_id:
         return branch
     return replace(branch, where=(*branch.where, branch.key >= bindparam("oldest_prompt")))
 
 
 def _late(search: Search, statuses: Sequence[Status]) -> Branch:
-    """Older messages, whose status of that range came late: these have an index of their own."""
+    """Older messages with a status in that range, which came late: these have their own index."""
     return Branch(
         deliveries.c.message_id,
         deliveries.c.app,
@@ -197,10 +203,9 @@ def _late(search: Search, statuses: Sequence[Status]) -> Branch:
 
 
 def _overdue(search: Search) -> Candidates:
-    """Messages under way that are older than our patience are nearly all overdue: read by status.
-
-    Of younger ones only the expiry can have passed, and that has an index of its own: reading them
-    by status would go through everything that is in flight.
+    """Messages under way that are older than ``overdue_after`` are nearly all overdue, and are read
+    by status. Younger ones are overdue only if their expiry has passed, and are read by the index
+    on that: by status would mean to read everything under way.
     """
     statuses = NON_FINAL if search.statuses is None else search.statuses
     branches = []

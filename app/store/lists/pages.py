@@ -38,7 +38,10 @@ LARGEST_UNION = 400
 
 
 class PageStatements:
-    """For one source of candidates of one search; ``apps``: the number of apps."""
+    """The statements of one search by one source of candidates.
+
+    ``apps``: the number of apps; ``above``: whether ids have a lower bound.
+    """
 
     def __init__(
         self, search: Search, source: Candidates, *, apps: int, above: bool, is_sqlite: bool
@@ -57,7 +60,7 @@ class PageStatements:
         self.page = self._page(conditions, below=True)
 
     def _count(self) -> Select[Any]:
-        """The number of candidates; no more than ``depth`` are counted."""
+        """The number of candidates, counted up to ``depth``."""
         some = self._each(lambda branch, app: branch.some(app=app, above=self._above))
         some = select(some.c.id).limit(bindparam("depth")).subquery()
         return select(func.count()).select_from(some)
@@ -65,8 +68,8 @@ class PageStatements:
     def _page(self, conditions: Sequence[ColumnElement[bool]], *, below: bool) -> Select[Any]:
         """Up to ``limit`` ids that satisfy the conditions, each with the horizon.
 
-        The horizon is the id down to which all candidates were evaluated, null if there are none
-        below it. There is at least one row, which carries it.
+        The horizon is the id down to which all candidates were evaluated; null if no candidate is
+        left below. There is at least one row, so that it is returned without any id, too.
         """
         candidates = select(self._candidates(below=below)).cte("candidates")
         last = select(candidates.c.id).where(candidates.c.place == bindparam("depth"))
@@ -90,8 +93,8 @@ class PageStatements:
         one = one.where(messages.c.id == newest.c.id, *conditions).correlate(newest)
         if self._is_sqlite:
             return query.where(one.exists())
-        # One candidate after the other, newest first, until the page is full. The offset keeps the
-        # planner from changing that order.
+        # A lateral join evaluates one candidate after the other, newest first, until the page is
+        # full. The offset keeps the planner from another order.
         return query.select_from(newest.join(one.offset(0).lateral("one"), true()))
 
     def _candidates(self, *, below: bool) -> Subquery:
@@ -100,7 +103,7 @@ class PageStatements:
         )
 
     def _each(self, read: Callable[[Branch, ColumnElement[str] | None], Select[Any]]) -> Subquery:
-        """What is read of each branch for each app, together."""
+        """The union of what is read of each branch for each app."""
         branches = self._source.branches
         if not self._source.is_per_app:
             return read(branches[0], None).subquery()
@@ -127,7 +130,7 @@ def _united(terms: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
 
 
 def _conditions(search: Search, source: Candidates) -> list[ColumnElement[bool]]:
-    """The conditions that the candidates do not satisfy by themselves."""
+    """The conditions that the source does not cover."""
     status = func.coalesce(deliveries.c.status, messages.c.state)
     wanted = [
         messages.c[name] == bindparam(name)

@@ -28,9 +28,10 @@ from app.store.records import JOINED, of_messages, record_of
 from app.store.tables import deliveries, messages
 
 CANDIDATES = (200, 2_000, 10_000)
-"""Evaluated in the first, second and third statement for a page, if not each of them passes."""
+"""How many are evaluated in the first, second and third statement for a page, where filters have to
+be evaluated for each."""
 CHEAP = 5
-"""How many times more if a condition on the index's own row excludes most of them."""
+"""How many times more are, where a condition on the index's own table excludes most of them."""
 PROBED = 1_000
 """Candidates that are counted to find the most selective filter."""
 OLDER, YOUNGER = timedelta(seconds=30), timedelta(seconds=1)
@@ -38,10 +39,11 @@ OLDER, YOUNGER = timedelta(seconds=30), timedelta(seconds=1)
 CLOCKS = timedelta(minutes=1)
 """How far a status's time may lie before its message's creation: iovox's clock is not ours."""
 LATE = timedelta(hours=1)
-"""After which a status is in the index of late statuses."""
+"""The time from a message's creation after which its status is in the index of late ones."""
 STATEMENTS_KEPT = 200
+"""Combinations of filters whose statements are cached."""
 _LAST = "\U0010ffff"
-"""No text sorts behind it, in the order of bytes."""
+"""The last character in the order of bytes."""
 
 # The apps that have messages, by a loose index scan: one seek for each app.
 APPS = text("""
@@ -56,7 +58,7 @@ select app from apps where app is not null
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Records without their receipts. Older ones have ids below ``next``; None: there are none."""
+    """Records without their receipts. Older ones have ids below ``next``; None: no more follow."""
 
     records: Sequence[Record]
     next: UUID | None
@@ -114,7 +116,7 @@ class ListStore:
         return Page(found, following)
 
     async def statuses(self, search: Search, *, most: int, now: datetime) -> Counter[str] | None:
-        """How many matches have each status; None where there are ``most`` or more."""
+        """The number of matches by status; None where there are ``most`` or more."""
         async with self._database.read() as connection:
             ids, following = await self._newest(connection, search, most, now)
             if following is not None or len(ids) >= most:
@@ -123,7 +125,7 @@ class ListStore:
             return Counter(row.status for row in rows)
 
     async def count(self, search: Search, *, most: int, now: datetime) -> int:
-        """How many match; no more than ``most`` are counted, nor looked for without end."""
+        """The number of matches, up to ``most``, among a bounded number of candidates."""
         async with self._database.read() as connection:
             ids, _ = await self._newest(connection, search, most, now)
             return len(ids)
@@ -162,7 +164,9 @@ class ListStore:
         apps: int,
         values: Mapping[str, Any],
     ) -> PageStatements:
-        """By the most selective filter; by the first one if none is selective."""
+        """The statements of the source with the fewest candidates. If all reach the usual bound: of
+        one that does not reach a larger bound of its own, else of the first.
+        """
         possible = self._possible(search, apps, above=values["above"] is not None)
         if len(possible) == 1:
             return possible[0]

@@ -1,7 +1,7 @@
 """Alembic's environment: migrates over a connection that the caller passes, or DLR_DATABASE_URL.
 
-A migration is a transaction of its own, and with it the rows are written by which older releases
-know whether they can use the schema.
+A migration is a transaction of its own. In the same transaction rows are written by which older
+releases know whether they can use the schema (`app.store.releases`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def run(connection: Connection) -> None:
 
 
 def write_releases(*, ctx: MigrationContext, heads: Collection[Any], **_: Any) -> None:
-    """In the transaction of each migration, after it."""
+    """Record the schema's revision, in the transaction of the migration that has just run."""
     if ctx.connection is not None:
         record(ctx.connection, revisions(context.script), next(iter(heads), None))
 

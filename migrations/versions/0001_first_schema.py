@@ -1,4 +1,7 @@
-"""The first schema: messages, deliveries, receipts, events, keys."""
+"""The first schema: messages, deliveries, receipts, events, keys, webhooks.
+
+Frozen, like every migration that was released.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,7 +1,7 @@
-"""Scope `webhooks` for keys that could change webhooks so far; which key made a webhook.
+"""The scope `webhooks`, given to keys that could change webhooks so far; the key of each webhook.
 
-Until now `read` allowed to change webhooks: such keys go on managing theirs. A pause that a
-receiver asked for by Retry-After ends after an hour, also one that was stored for longer.
+So far `read` allowed changing webhooks, so keys with it go on managing theirs. A pause that a
+receiver asks for by Retry-After now ends after an hour: longer ones that are stored are shortened.
 """
 
 from datetime import UTC, datetime, timedelta

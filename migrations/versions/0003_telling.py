@@ -1,6 +1,6 @@
-"""What receipts alone tell, in the order of their arrival; who was told.
+"""Indexes of unmatched ids by their first receipt's arrival, and of webhook deliveries by message.
 
-`deliveries.received_at` is when an id was first heard of by a receipt. The index on it has only ids
+`deliveries.received_at` is when the first receipt of an id came. The index on it has only ids
 without a message, so it costs nothing where a message comes first.
 """
 

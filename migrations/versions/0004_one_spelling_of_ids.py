@@ -1,9 +1,9 @@
-"""One spelling of each sms_activity_id: what is stored in another is brought along.
+"""One spelling of each sms_activity_id: stored ids in other spellings are converted to it.
 
-A padded id is trimmed, and a UUID in upper case or braces is the one in lower case. Rows that become
-the same id are merged as if their receipts had come under it in the first place: the status with the
-greatest key, the flags of all, each receipt once with its arrivals added up, and the events that its
-message was not told of. Two messages never share an id: the later one keeps its spelling.
+A padded id is trimmed, and a UUID in upper case or braces becomes the one in lower case. Rows whose
+ids become equal are merged as if their receipts had come under that id in the first place: the status
+with the greatest key, the flags of all, each receipt once with its arrivals added up, and the events
+that its message is missing. Two messages never share an id: the later one keeps its spelling.
 """
 
 import json
@@ -33,7 +33,7 @@ _EVENT_LOCK = 7001
 _MOST_ARRIVALS_KEPT = 100
 _AT_ONCE = 1_000
 
-# Supersets of what has another spelling; Python decides.
+# Conditions that match every id in another spelling, and some others; `_one_spelling` decides.
 _SUSPECT = {
     "postgresql": """(sms_activity_id collate "C") ~ '^[^!-~]|[^!-~]$'
         or (length(sms_activity_id) >= 36 and (sms_activity_id collate "C") ~ '[A-F{].*-|-.*[A-F]')""",
@@ -138,7 +138,7 @@ def _one_spelling(sms_activity_id: str) -> str:
 
 
 def _other_spellings(bind: sa.Connection) -> dict[str, str]:
-    """Every id that is stored in another spelling, with the one that it gets."""
+    """Every stored id that is in another spelling, with the one that it gets."""
     spelt: dict[str, str] = {}
     for table in _tables:
         suspect = sa.text(_SUSPECT[bind.dialect.name])
@@ -218,7 +218,7 @@ def _merge_receipts(
         bind.execute(sa.update(receipts).where(this).values(values))
     if bound is None:
         return []
-    # As where a message meets its receipts: one event for each key above the status it was told.
+    # As BIND does: one event for each key above that of the status of its last event.
     raised = {
         row.status_key: row
         for row in sorted(rows, key=lambda row: row.digest, reverse=True)

@@ -1,4 +1,4 @@
-"""Events say whether the message was contradictory, and whether that alone is what they tell.
+"""Events say whether the message was contradictory, and whether that alone has changed.
 
 Both columns have constant defaults, so no row is rewritten, and a process of the release before
 goes on writing events. Events from before say that the message was not contradictory.

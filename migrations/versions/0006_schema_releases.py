@@ -1,6 +1,6 @@
-"""Which releases can use the schema, for the ones that do not know its newest revisions.
+"""A table of which releases can use the schema, for those that do not know its newest revisions.
 
-The rows are written with each migration from here on (`migrations/env.py`); for this one too.
+A row is written with each migration from this one on (`migrations/env.py`).
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,7 @@
 """Keys that expire, and when each was last used.
 
-Only new columns, which the release before neither reads nor has to fill. It takes an expired key
-for a valid one: let no key expire before all processes run this release.
+Only new columns, which the release before neither reads nor has to fill. To that release an expired
+key is valid: give no key an expiry before all processes run this release.
 """
 
 import sqlalchemy as sa

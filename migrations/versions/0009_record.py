@@ -1,4 +1,4 @@
-"""The audit, and what retention and erasure need to know of what they did.
+"""The audit; the progress of retention; erasures, what they erased, and confirmations by disks.
 
 New tables, and a column without a default: short locks, and the release before runs on it.
 """
@@ -31,7 +31,7 @@ def upgrade() -> None:
     )
     op.create_table("retention_waiting", sa.Column("id", sa.Uuid(), primary_key=True))
     _erasures()
-    op.add_column("messages", sa.Column("erased_at", _time))  # last: it locks what is written
+    op.add_column("messages", sa.Column("erased_at", _time))  # last: it locks a table in use
 
 
 def _audit() -> None:

@@ -1,4 +1,4 @@
-"""What all processes know of each other: their reports, what the tables say, the alarms.
+"""What all processes share: their reports, the state that metrics are read from, the alarms.
 
 Only new tables, which the release before does not use.
 """

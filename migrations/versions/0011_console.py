@@ -1,4 +1,4 @@
-"""The console: sessions of people who are signed in, and indexes to find messages by parts.
+"""The console: sessions and sign-ins, and indexes to find messages by parts of their fields.
 
 New tables, and two indexes that are made while messages are written; nothing that exists changes.
 """

@@ -1,4 +1,4 @@
-"""The evidence log: its facts, tiles and checkpoints, and the receipts that it does not have yet.
+"""The evidence log: facts, tiles, checkpoints, and the queue of receipts to be appended.
 
 Nothing is written to these tables before a log has begun, which needs DLR_EVIDENCE_KEY_FILE.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints that somebody outside vouches for: witnesses' co-signatures, and how to find them."""
+"""Witnesses' co-signatures of checkpoints, and an index of the stamped or co-signed ones."""
 
 import sqlalchemy as sa
 from alembic import op

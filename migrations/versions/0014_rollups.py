@@ -1,6 +1,7 @@
-"""Roll-ups of messages by the hour, from which the console's overview is read.
+"""Roll-ups of messages by hour, for the console's overview.
 
-New tables, empty: a worker fills them, the newest hours first, and until then the overview counts.
+New tables, empty: a worker fills them, the newest hours first. Until then the overview counts
+messages.
 """
 
 import sqlalchemy as sa

@@ -1,6 +1,6 @@
-"""References have one index: the one by their beginnings finds whole ones as well, newest first.
+"""Drops an index of references: the one by their beginnings finds whole ones as well.
 
-The other one took 59 bytes of each message's 2.4 KB. Old processes find what they found.
+It took 59 bytes of each message's 2.4 KB. Queries of the release before use the other one, too.
 """
 
 import sqlalchemy as sa

@@ -1,6 +1,6 @@
-"""Each attempt at a delivery to a webhook is kept, and not the last one alone.
+"""A log of the attempts at each delivery to a webhook, of which only the last one was stored.
 
-Old processes write no attempts to it; deliveries from before have none.
+Processes of the release before write nothing to it; deliveries from before have none.
 """
 
 import sqlalchemy as sa

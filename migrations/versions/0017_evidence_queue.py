@@ -1,9 +1,10 @@
-"""Batches of receipts as one array; most receipts wait for the evidence log by their events.
+"""A type for batches of receipts as one array; events name receipts for the evidence log.
 
-A batch of receipts was fourteen arrays, and the driver looked at each element of each. And each
-receipt wrote a row that the log deleted again; now the event that it causes names it, and only a
-receipt without an event has such a row. Old processes go on writing rows for all of them, and
-events that name none; and they count by ``position`` alone what they have read.
+A batch of receipts was fourteen arrays, and the driver examined each element of each. And for each
+receipt a row was queued for the evidence log, and deleted when the log had it. Now the event that a
+receipt causes names it, and only a receipt without an event has such a row. Processes of the release
+before go on queueing rows for all of them, write events that name none, and count by ``position``
+alone what they have read.
 """
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ branch_labels = None
 depends_on = None
 
 locks = "events and evidence_logs: adds a column to each"
-loses = None  # what the log has not read yet waits by rows again
+loses = None  # receipts that the log has not read yet are queued by rows again
 
 _TYPE = """
 create type arrived_receipt as (
@@ -25,7 +26,7 @@ create type arrived_receipt as (
   received_at bigint, body bytea, hint uuid, flag integer, delivery_status text,
   status_reason text, receipt_timestamp text, time_quality text)
 """
-# What the log has not read yet waits by rows again.
+# Queues receipts that the log has not read yet by rows, as the release before does.
 _ROWS_AGAIN = """
 insert into evidence_pending (sms_activity_id, digest)
 select sms_activity_id, digest from events
@@ -42,7 +43,7 @@ def upgrade() -> None:
         "update evidence_logs set receipts_position = position where receipts_position is null"
     )
     if op.get_bind().dialect.name == "postgresql":
-        # Hashes cannot be compressed, and every append tried to.
+        # Hashes cannot be compressed; by default every append would try.
         op.execute("alter table evidence_tiles alter column hashes set storage external")
         if not _has_type():
             op.execute(_TYPE)
@@ -58,6 +59,6 @@ def downgrade() -> None:
 
 
 def _has_type() -> bool:
-    """A migration that ended half-way is run again from its start."""
+    """Whether the type exists: a migration that ended half-way is run again from its start."""
     found = op.get_bind().execute(sa.text("select to_regtype('arrived_receipt')"))
     return found.scalar() is not None

@@ -10,14 +10,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, or_, select
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.audit import Actor, AuditFilter, Entry
 from app.store.engine import Database
 from app.store.evidence.telling import tell_of_entries
 from app.store.tables import audit
+from app.store.upsert import upsert
 
 PATIENCE = 5.0
 """Seconds to append the entry of a read; after that its caller is answered 503."""
@@ -27,7 +26,9 @@ async def append(connection: AsyncConnection, entries: Sequence[Entry | None]) -
     """Append entries as part of a transaction; of several with one ``once`` the first stays."""
     rows = [_row(entry) for entry in entries if entry is not None]
     if rows:
-        statement = _insert(connection).on_conflict_do_nothing()  # the same id, or the same once
+        statement = upsert(
+            connection, audit
+        ).on_conflict_do_nothing()  # the same id, or the same once
         await connection.execute(statement, rows)
         await tell_of_entries(connection, [row["id"] for row in rows])
 
@@ -47,7 +48,7 @@ class AuditStore:
         """Append entries, or add their ``times`` to the entry with the same ``once``."""
         rows = sorted((_row(entry) for entry in entries), key=lambda row: str(row["once"]))
         async with self._database.write(patience=PATIENCE) as connection:
-            new = _insert(connection)
+            new = upsert(connection, audit)
             statement = new.on_conflict_do_update(
                 index_elements=["once"], set_={"times": audit.c.times + new.excluded.times}
             )
@@ -64,10 +65,6 @@ class AuditStore:
         async with self._database.read(patience=PATIENCE) as connection:
             rows = await connection.execute(query.order_by(audit.c.id.desc()).limit(limit))
             return [entry_of(row) for row in rows]
-
-
-def _insert(connection: AsyncConnection) -> Any:
-    return (lite if connection.dialect.name == "sqlite" else pg).insert(audit)
 
 
 def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:

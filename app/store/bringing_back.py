@@ -15,8 +15,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, bindparam, insert, select, text, update
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import StoreUnavailable
@@ -35,6 +33,7 @@ from app.store.message_rows import errors_json, errors_of, message_of, steps_of
 from app.store.recording import COLUMNS, row_of, step_json
 from app.store.rollups import hours_of, mark
 from app.store.tables import idempotency_keys, incarnations, messages, receipts
+from app.store.upsert import upsert
 
 Leased = tuple[UUID, UUID]
 """A message and a lease of it."""
@@ -241,7 +240,6 @@ async def _claim(connection: AsyncConnection, key: ClaimedKey) -> int:
     erased = erased_key(key.key, key.fingerprint)
     if await _claim_of(connection, key.app, erased) is not None:
         return 0
-    upsert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
     row = {
         "app": key.app,
         "key": key.key,
@@ -250,7 +248,7 @@ async def _claim(connection: AsyncConnection, key: ClaimedKey) -> int:
         "message_id": key.message_id,
         "answer": key.answer,
     }
-    claimed = upsert(idempotency_keys).values(row).on_conflict_do_nothing()
+    claimed = upsert(connection, idempotency_keys).values(row).on_conflict_do_nothing()
     returned = await connection.execute(claimed.returning(idempotency_keys.c.key))
     return len(returned.all())
 

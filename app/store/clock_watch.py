@@ -42,7 +42,7 @@ class ClockWatch:
     async def run(self) -> None:
         """Measure until cancelled."""
         await self._clock.wait_until_known()
-        was_set, looks_left = False, 1  # a clock may have been set while nobody ran
+        was_set, looks_left = False, 1  # a clock may have been set while no process ran
         while True:
             if self._was_set_back():
                 was_set, looks_left = True, LOOKS_AFTER_A_SETBACK

@@ -69,7 +69,7 @@ class FeedStore:
             return _era((await connection.execute(query)).scalar_one_or_none())
 
     async def reach(self, cursor: Cursor) -> Reach:
-        """How far a cursor is valid: the database may have forgotten what it was given out for."""
+        """How far a cursor is valid: the database may have lost events that were read by it."""
         query = select(incarnations.c.nonce, incarnations.c.last_event).order_by(incarnations.c.n)
         async with self._database.read() as connection:
             eras = [(era_of(row[0]), row[1]) for row in await connection.execute(query)]

@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, select, tuple_, update
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.erased_keys import erased_key
 from app.store.engine import Database
 from app.store.tables import idempotency_keys
+from app.store.upsert import upsert
 
 KEPT = timedelta(hours=24)
 
@@ -64,8 +63,7 @@ async def claim(
     ]
     if not rows:
         return set()
-    insert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
-    claimed = insert(idempotency_keys).values(rows)
+    claimed = upsert(connection, idempotency_keys).values(rows)
     new = claimed.excluded
     statement = claimed.on_conflict_do_update(  # of a claim that has expired
         index_elements=["app", "key"],

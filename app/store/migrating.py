@@ -129,7 +129,7 @@ async def _try(database: Database, work: Callable[[Connection], None]) -> bool:
 
 def _limit_waiting(connection: Connection) -> None:
     # Of the transaction, not the session, which a pooler would hand on. What commits statement by
-    # statement, such as CREATE INDEX CONCURRENTLY, holds up nobody while it waits.
+    # statement, such as CREATE INDEX CONCURRENTLY, blocks no other transaction while it waits.
     if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql(f"set local lock_timeout = '{LOCK_TIMEOUT * 1000:.0f}ms'")
 

@@ -13,8 +13,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, or_, select, update
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.alarm import Alarm, AlarmName, Report, alarm_payload, changes
@@ -22,6 +20,7 @@ from app.model.webhook import ALARM, WebhookState
 from app.store.engine import Database
 from app.store.outbox.deliveries import insert_pending
 from app.store.tables import alarms, operations, process_reports, webhooks
+from app.store.upsert import upsert
 
 KEEP_REPORTS = timedelta(hours=1)
 PATIENCE = 5.0
@@ -67,15 +66,14 @@ class OperationsStore:
         The turn is given to one process in each ``every``.
         """
         async with self._database.write(patience=PATIENCE) as connection:
-            upsert = _upsert(connection)
             values = {"at": now, "report": json.dumps(asdict(report))}
             await connection.execute(
-                upsert(process_reports)
+                upsert(connection, process_reports)
                 .values(id=process, **values)
                 .on_conflict_do_update(index_elements=["id"], set_=values)
             )
             await connection.execute(
-                upsert(operations)
+                upsert(connection, operations)
                 .values(name=_NAME, turn=0, at=now - 2 * every, state="{}")
                 .on_conflict_do_nothing()
             )
@@ -130,7 +128,7 @@ class OperationsStore:
             for alarm in changed:
                 values = asdict(alarm)
                 await connection.execute(
-                    _upsert(connection)(alarms)
+                    upsert(connection, alarms)
                     .values(**values)
                     .on_conflict_do_update(index_elements=["name"], set_=values)
                 )
@@ -162,7 +160,3 @@ async def _tell(connection: AsyncConnection, changed: Sequence[Alarm], now: date
     for webhook_id in found:
         await insert_pending(connection, webhook_id, [alarm_payload(one) for one in changed], now)
     return bool(found)
-
-
-def _upsert(connection: AsyncConnection) -> Any:
-    return lite.insert if connection.dialect.name == "sqlite" else pg.insert

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
 from app.store.tables import pace
+from app.store.upsert import upsert
 
 _NAME = "iovox"
 _FURTHEST = timedelta(minutes=1)
@@ -69,8 +68,7 @@ class PaceStore:
         found: datetime | None = (await connection.execute(query)).scalar_one_or_none()
         if found is not None:
             return found
-        insert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
-        first = insert(pace).values(name=_NAME, next_at=self._database.clock.now())
+        first = upsert(connection, pace).values(name=_NAME, next_at=self._database.clock.now())
         await connection.execute(first.on_conflict_do_nothing())
         created: datetime = (await connection.execute(query)).scalar_one()
         return created

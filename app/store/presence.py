@@ -11,8 +11,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Table, delete, func, literal_column, select, text, update
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.audit import Entry
@@ -23,6 +21,7 @@ from app.store.file_identity import FileIdentity
 from app.store.imprint import imprint, imprint_sql
 from app.store.incarnation import Claimant, Hold, Incarnation, Presence, Process
 from app.store.tables import events, incarnations, processes, queue_holds, queue_settlements
+from app.store.upsert import upsert
 
 PATIENCE = 5.0
 """Seconds for a transaction; beyond this the database counts as away."""
@@ -287,8 +286,7 @@ async def _insert(connection: AsyncConnection, table: Table, row: Mapping[str, A
     """Insert the row unless its key exists. Fails while a restore has not created the primary key
     yet: the row would be in the way of the restored one.
     """
-    upsert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
-    values = upsert(table).values(_at_now(row, connection))
+    values = upsert(connection, table).values(_at_now(row, connection))
     key = [column.name for column in table.primary_key]
     await connection.execute(values.on_conflict_do_nothing(index_elements=key))
 

@@ -11,8 +11,6 @@ from uuid import UUID
 
 from asyncpg import DivisionByZeroError
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.audit import Entry
@@ -24,6 +22,7 @@ from app.store.engine import Database
 from app.store.meeting import postgresql, sqlite
 from app.store.meeting.binding import bind, bind_directly
 from app.store.tables import rejected_receipts
+from app.store.upsert import upsert
 
 Rows = list[tuple[object, ...]]
 Hint = tuple[UUID, str]
@@ -176,9 +175,8 @@ def _rows(receipts: Sequence[Receipt]) -> Rows:
 
 
 async def _insert_rejections(connection: AsyncConnection, rejections: Sequence[Rejection]) -> None:
-    upsert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
     await connection.execute(
-        upsert(rejected_receipts).on_conflict_do_nothing(index_elements=["id"]),
+        upsert(connection, rejected_receipts).on_conflict_do_nothing(index_elements=["id"]),
         [
             {
                 "id": rejection.arrival.id,

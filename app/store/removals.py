@@ -11,8 +11,6 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, or_, select, update
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 
 from app.model.audit import Action, Entry
 from app.model.fact import Erased
@@ -22,6 +20,7 @@ from app.store.engine import Database
 from app.store.erasing.again import erase_again
 from app.store.erasing.store import erasure_of, row_of
 from app.store.tables import api_keys, audit, erased, erasures, messages
+from app.store.upsert import upsert
 
 PATIENCE = 30.0
 """Seconds for a transaction."""
@@ -105,7 +104,7 @@ class RemovalStore:
         now = self.now()
         for one in gone:
             async with self._database.write(patience=PATIENCE) as connection:
-                new = (lite if self._database.is_sqlite else pg).insert(erasures)
+                new = upsert(connection, erasures)
                 for erasure in one.erasures:
                     # Of one erasure there are facts from before and after its completion, in any
                     # order.

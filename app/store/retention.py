@@ -14,8 +14,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Table, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.audit import Entry
@@ -41,6 +39,7 @@ from app.store.tables import (
     retention_waiting,
     webhook_deliveries,
 )
+from app.store.upsert import upsert
 
 TEXTS, RECORD, EVENTS = "texts", "record", "events"
 """Names of rows of `retention`: the two tasks, and how far the log of events is deleted."""
@@ -91,7 +90,9 @@ class RetentionStore:
         free = or_(column.lease.is_(None), column.lease == lease, column.lease_until < now)
         due = or_(column.done_at.is_(None), column.done_at < now - every)
         async with self._database.write(patience=PATIENCE) as connection:
-            await connection.execute(_insert(connection, retention).values(name=name))
+            await connection.execute(
+                upsert(connection, retention).on_conflict_do_nothing().values(name=name)
+            )
             taken = (
                 update(retention)
                 .where(column.name == name, free, due)
@@ -131,7 +132,9 @@ class RetentionStore:
                 await tell_of_lost_texts(connection, ripe, before)
             left = [{"id": row.id} for row in rows if not _is_ripe(row, before)]
             if left:
-                await connection.execute(_insert(connection, retention_waiting), left)
+                await connection.execute(
+                    upsert(connection, retention_waiting).on_conflict_do_nothing(), left
+                )
             if rows:
                 await connection.execute(
                     update(retention).where(retention.c.name == TEXTS).values(position=rows[-1].id)
@@ -204,7 +207,9 @@ class RetentionStore:
         """Delete events, oldest first, and note how far."""
         size = EVENTS_TO_A_MESSAGE * self._batch_size
         async with self._database.write(patience=PATIENCE) as connection:
-            await connection.execute(_insert(connection, retention).values(name=EVENTS))
+            await connection.execute(
+                upsert(connection, retention).on_conflict_do_nothing().values(name=EVENTS)
+            )
             this = retention.c.name == EVENTS
             last = (await connection.execute(select(retention.c.number).where(this))).scalar_one()
             rows = await connection.execute(
@@ -330,8 +335,3 @@ async def _older(
 
 def _is_ripe(row: Any, before: datetime) -> bool:
     return row.state not in _WAITING and row.state_at < before
-
-
-def _insert(connection: AsyncConnection, table: Table) -> Any:
-    dialect = lite if connection.dialect.name == "sqlite" else pg
-    return dialect.insert(table).on_conflict_do_nothing()

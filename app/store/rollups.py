@@ -20,14 +20,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Select, Text, cast, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
 from app.store.lists.store import OLDER, YOUNGER
 from app.store.stats import HourCount, StatsStore
 from app.store.tables import events, messages, rollup_counts, rollup_hours, rollups
+from app.store.upsert import upsert
 
 HOUR = timedelta(hours=1)
 KEPT = timedelta(days=32)
@@ -192,7 +191,7 @@ async def _begin(connection: AsyncConnection, now: datetime) -> int:
     position: int | None = (await connection.execute(query)).scalar_one_or_none()
     if position is None:
         newest = (await connection.execute(select(func.max(events.c.id)))).scalar_one() or 0
-        new = _insert(connection)(rollups).on_conflict_do_nothing()
+        new = upsert(connection, rollups).on_conflict_do_nothing()
         values = {"id": _POSITION, "position": newest, "noted_at": now}
         await connection.execute(new.values(values))
         position = int((await connection.execute(query)).scalar_one())
@@ -208,7 +207,7 @@ async def _keep(connection: AsyncConnection, first: int, end: int, now: datetime
     oldest, newest = (await connection.execute(bounds)).one()
     missing = range(first if newest is None else newest + 1, end)
     if missing:
-        new = _insert(connection)(rollup_hours).on_conflict_do_nothing()
+        new = upsert(connection, rollup_hours).on_conflict_do_nothing()
         begun = min(await _first_hour(connection, end), end - UNDECIDED)
         empty = {"counted": 0, "counted_at": now, "messages": 0}
         unknown = dict.fromkeys(empty)
@@ -251,7 +250,3 @@ def _keys_of(one: HourCount) -> Iterator[tuple[str, str]]:
         yield REASON, one.reason
     if one.seconds is not None:
         yield SECONDS, str(rounded(one.seconds))
-
-
-def _insert(connection: AsyncConnection) -> type[lite.Insert | pg.Insert]:
-    return lite.Insert if connection.dialect.name == "sqlite" else pg.Insert

@@ -8,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, delete, select
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.audit import Entry
 from app.store.audit import append
 from app.store.engine import Database
 from app.store.tables import disks, erasure_confirmations, erasures, processes
+from app.store.upsert import upsert
 
 PATIENCE = 30.0
 """Seconds for a transaction."""
@@ -34,7 +33,7 @@ class DiskStore:
         """Register the disk that a process writes to. ``root``: the id of the folder it is in."""
         values = {"host": host, "seen_at": self.now(), "root": root}
         async with self._database.write(patience=PATIENCE) as connection:
-            new = _insert(connection, disks).values(id=disk, **values)
+            new = upsert(connection, disks).values(id=disk, **values)
             await connection.execute(new.on_conflict_do_update(index_elements=["id"], set_=values))
 
     async def forget_disks(self, root: UUID, *, but: Collection[UUID]) -> None:
@@ -58,10 +57,10 @@ class DiskStore:
                 await append(connection, [entry] if gone.rowcount else [])
                 return gone.rowcount > 0
             await append(connection, [entry])
-            new = _insert(connection, disks).on_conflict_do_nothing()
+            new = upsert(connection, disks).on_conflict_do_nothing()
             row = {"id": disk, "host": process.host, "seen_at": process.seen_at}
             await connection.execute(new, row)
-            new = _insert(connection, erasure_confirmations).on_conflict_do_nothing()
+            new = upsert(connection, erasure_confirmations).on_conflict_do_nothing()
             for erasure_id in (await connection.execute(open_)).scalars().all():
                 row = {"erasure_id": erasure_id, "disk_id": disk, "confirmed_at": self.now()}
                 await connection.execute(new, row)
@@ -70,7 +69,7 @@ class DiskStore:
     async def confirm(self, erasure_id: UUID, disk: UUID) -> None:
         """Record that this disk has nothing of the erasure's number any more."""
         async with self._database.write(patience=PATIENCE) as connection:
-            new = _insert(connection, erasure_confirmations)
+            new = upsert(connection, erasure_confirmations)
             await connection.execute(
                 new.on_conflict_do_nothing(),
                 {"erasure_id": erasure_id, "disk_id": disk, "confirmed_at": self.now()},
@@ -89,7 +88,3 @@ async def unregistered(connection: AsyncConnection) -> list[Row[*tuple[Any, ...]
     """Running processes whose disks are not registered yet: erasures wait for those, too."""
     known = {one.hex for one in (await connection.execute(select(disks.c.id))).scalars()}
     return [row for row in await _running(connection) if row.id not in known]
-
-
-def _insert(connection: AsyncConnection, table: Any) -> Any:
-    return (lite if connection.dialect.name == "sqlite" else pg).insert(table)

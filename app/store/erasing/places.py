@@ -14,8 +14,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.mentions import Mentions
@@ -38,6 +36,7 @@ from app.store.tables import (
     webhook_deliveries,
     webhooks,
 )
+from app.store.upsert import upsert
 
 
 def to_number(app: str, number: str) -> ColumnElement[bool]:
@@ -196,7 +195,7 @@ async def note_erased(
     """
     if not found:
         return
-    new = _insert(connection, erased)
+    new = upsert(connection, erased)
     await connection.execute(
         new.on_conflict_do_update(
             index_elements=["id"],
@@ -254,7 +253,3 @@ def _beginnings(reference: str) -> Iterator[str]:
     """The reference, and its beginnings that are long enough to identify it in a search."""
     for length in range(max(LAST_DIGITS, len(reference) // 2), len(reference) + 1):
         yield reference[:length]
-
-
-def _insert(connection: AsyncConnection, table: Any) -> Any:
-    return (lite if connection.dialect.name == "sqlite" else pg).insert(table)

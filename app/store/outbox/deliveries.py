@@ -12,8 +12,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, select, update
-from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
@@ -23,6 +21,7 @@ from app.store.audit import append
 from app.store.engine import Database
 from app.store.outbox.attempts import attempts_of
 from app.store.tables import webhook_deliveries, webhooks
+from app.store.upsert import upsert
 
 COLUMNS = tuple(webhook_deliveries.c)
 
@@ -129,7 +128,6 @@ async def insert_pending(
     connection: AsyncConnection, webhook_id: UUID, payloads: Sequence[Payload], now: datetime
 ) -> list[UUID]:
     """Add payloads to the outbox, but for events that it has already; returns their ids."""
-    upsert = lite.insert if connection.dialect.name == "sqlite" else pg.insert
     rows = [
         {
             "id": uuid7(),
@@ -145,7 +143,7 @@ async def insert_pending(
         }
         for payload in payloads
     ]
-    await connection.execute(upsert(webhook_deliveries).on_conflict_do_nothing(), rows)
+    await connection.execute(upsert(connection, webhook_deliveries).on_conflict_do_nothing(), rows)
     return [row["id"] for row in rows if isinstance(row["id"], UUID)]
 
 

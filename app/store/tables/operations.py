@@ -26,7 +26,7 @@ operations = Table(
     "operations",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("turn", BigInteger, nullable=False),  # only grows, unless the database forgets
+    Column("turn", BigInteger, nullable=False),  # grows, unless the database loses it
     Column("at", UtcTime, nullable=False),
     Column("state", Text, nullable=False),  # JSON
 )

@@ -142,8 +142,8 @@ class PresenceStore:
             await connection.execute(gone.values(is_stopped=1, incarnation=incarnation))
 
     async def forget_stopped(self, after: float) -> None:
-        """Delete the rows of processes that stopped more than ``after`` seconds ago: for how long
-        journals are kept, and so the age up to which a restored backup is made whole.
+        """Delete the rows of processes that stopped more than ``after`` seconds ago. That is how
+        long journals are kept: an older backup is not made whole by them anyway.
         """
         before = self._database.clock.now() - timedelta(seconds=after) - SILENT
         gone = (processes.c.is_stopped == 1) & (processes.c.seen_at < before)

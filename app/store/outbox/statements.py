@@ -34,8 +34,8 @@ from app.store.tables import events, messages, webhook_deliveries, webhooks
 from app.store.webhooks import COLUMNS
 
 STRIDE = 5_000
-"""How many events that a webhook does not subscribe to are behind its position, before it is moved
-past them."""
+"""Events above a webhook's position, none of which it subscribes to, after which the position is
+moved past them."""
 
 _outbox, _hooks = webhook_deliveries.c, webhooks.c
 _webhook, _ours = bindparam("webhook", type_=Uuid()), bindparam("ours", type_=Uuid())

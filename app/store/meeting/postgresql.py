@@ -96,10 +96,10 @@ _DISTINCT_IDS = _Batch(
 def _receive(of: _Batch) -> str:
     """All of RECEIVE but its final select. Its CTEs, in the order of locks:
 
-    b: arrivals; r: receipts inserted or counted; fresh: what can change a delivery; u: deliveries
-    updated; judged: which receipts raise the status; p: the evidence log's queue; due: events to
-    write; need: pairs that BIND has to process; k: their messages, locked; l: the event lock, taken
-    after these; e: events.
+    b: arrivals (f: receipts, each once); r: receipts inserted or counted; fresh: what can change a
+    delivery; u: deliveries updated; judged: which receipts raise the status; p: the evidence log's
+    queue; due: events to write; need: pairs that BIND has to process; k: their messages, locked;
+    l: the event lock, taken after these; e: events.
     """
     return f"""
 with {of.arrivals},

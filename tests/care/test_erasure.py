@@ -148,7 +148,9 @@ async def left_by_people(world: World) -> None:
     await PresenceStore(database).hold("someone", f"until {NOTATIONS[3]} has called back")
     page = f"/messages?q=%2B44%20{NUMBER[2:6]}%20{NUMBER[6:]}"
     until = datetime.now(UTC) + timedelta(minutes=10)
-    await ConsoleSessionStore(database).begin_sign_in(b"state", SignIn("nonce", "verifier", page), until)
+    await ConsoleSessionStore(database).begin_sign_in(
+        b"state", SignIn("nonce", "verifier", page), until
+    )
 
 
 AT = "2026-11-22T09:00:00+00:00"

@@ -23,7 +23,7 @@ from app.receive.endpoint import PATHS as DLR_PATHS
 from app.receive.routes import router as rejected
 from app.record.evidence.routes import router as evidence
 from app.record.routes import router as record
-from app.runtime import Runtime
+from app.runtime.runtime import Runtime
 from app.send.routes import router as send
 from app.server.exits import on_exit
 from app.server.hangups import on_hangup

@@ -19,9 +19,10 @@ from fastapi.routing import APIRoute
 
 from app.console.pages import SECURITY_HEADERS, address, base, render
 from app.errors import BodyTooLarge, NotAllowed, ServiceError, StoreUnavailable
+from app.model.api_key import Scope, digest
 from app.model.words import DATABASE_AWAY
 from app.store.console_sessions import ConsoleSessionStore, Session
-from app.web.caller import Caller, Scope, digest
+from app.web.caller import Caller
 
 COOKIE = "dlr_console"
 LASTS = timedelta(hours=12)

@@ -26,12 +26,13 @@ from app.lookup.cursor import cursor_after, read_cursor
 from app.lookup.export import escape_formula
 from app.lookup.lookups import Lookups
 from app.lookup.responses import MessageSummary
+from app.model.api_key import Scope
 from app.model.london import LONDON
 from app.model.numbers import as_written
 from app.model.status import Status
 from app.record.evidence.desk import EvidenceDesk
 from app.send.sender import Sender
-from app.web.caller import Caller, Scope
+from app.web.caller import Caller
 
 router = APIRouter(prefix=PATH, route_class=ConsoleRoute, include_in_schema=False)
 

@@ -20,7 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from app.errors import ConfigurationError, NotAllowed, NotAuthenticated, Unavailable
-from app.web.caller import Scope
+from app.model.api_key import Scope
 
 ROLE_CLAIMS = ("roles", "groups", "role")
 """Where providers say what somebody is: each a text or a list of them."""

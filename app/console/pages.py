@@ -20,7 +20,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.console import writing
 from app.errors import NotFound
-from app.web.caller import Caller, Scope
+from app.model.api_key import Scope
+from app.web.caller import Caller
 
 PATH = "/console"
 SECURITY_HEADERS: Mapping[str, str] = {  # beside those of app.web.security

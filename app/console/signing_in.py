@@ -25,10 +25,11 @@ from app.console.pages import PATH, address, base
 from app.console.parts import Console
 from app.console.recording import actor_of
 from app.errors import NotAllowed, NotAuthenticated, NotFound, TooManyRequests
+from app.model.api_key import digest
 from app.model.audit import Action
 from app.store.console_sessions import Session, SignIn
 from app.web.actor import address_of
-from app.web.caller import Authenticator, digest
+from app.web.caller import Authenticator
 
 MAX_KEY = 200
 BACK = "/sign-in/back"

@@ -13,9 +13,7 @@ from app.ops.health import exposition
 from app.ops.listener import OpsListener, operators_app
 from app.parts.lifecycle import Close, close_in_order
 from app.runtime.components import Components
-from app.runtime.configured import (
-    warn_of_short_secret,
-)
+from app.runtime.configured import warn_of_short_secret
 from app.store.schema import migrate
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS
 

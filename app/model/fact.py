@@ -88,9 +88,10 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A database that has this mark has every fact of its journal before ``start``.
+    """A watermark: a database that has it, by its ``nonce``, has every fact of the journal before
+    ``start``.
 
-    ``others`` are the processes that were seen in it, ``incarnation`` what it was in.
+    ``others`` are the processes that were seen in the database, ``incarnation`` its incarnation.
     """
 
     nonce: UUID
@@ -120,13 +121,13 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Facts before this are missing: the disk did not take them."""
+    """Facts are missing before this place: the disk did not take them, or no journal was kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """Processes that were seen in the database: if it forgets them, they are waited for all the
-    same.
+    """Processes that were seen in the database. If it forgets them, this one still waits for them
+    to bring back their facts.
     """
 
     others: tuple[str, ...]
@@ -134,7 +135,7 @@ class Met:
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """An entry of the audit. One that revoked a key or purged takes away again what came back."""
+    """An entry of the audit. A revocation or purge is repeated when it is brought back."""
 
     entry: Entry
 

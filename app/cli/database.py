@@ -27,12 +27,11 @@ def with_database(
     is_migration: bool = False,
     makes_file: bool = False,
 ) -> Answer:
-    """Run something against the database; SQLite is migrated first, having no one else to do it.
+    """Run ``work`` on the database. SQLite is migrated first, as nothing else would do it.
 
-    ``is_migration``: it looks at the schema by itself.
-
-    An SQLite file that does not exist is an error, or made and told of (``makes_file``): where the
-    setting was forgotten, a new and empty one would answer that there is nothing.
+    ``is_migration``: ``work`` looks at the schema by itself. ``makes_file``: an SQLite file that
+    does not exist is made, which is said; it is an error otherwise, as an empty database in place
+    of the one that a forgotten setting names would answer that there is nothing.
 
     Raises ConfigurationError for a URL that is none, SchemaBehind, StoreUnavailable (of which
     SchemaUnusable is one), StoreRefused.

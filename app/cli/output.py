@@ -40,7 +40,7 @@ def complain(words: str) -> None:
 
 
 def harmless(text: str) -> str:
-    """Text from outside as a terminal may have it: control characters are written out."""
+    """Text from outside without control characters, which are escaped: a terminal obeys them."""
     if text.isprintable():
         return text
     return "".join(

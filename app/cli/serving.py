@@ -44,8 +44,8 @@ from app.store.schema import migrate, require_current
 from app.store.standbys import asynchronous_standbys
 
 KEEP_ALIVE = 75
-"""Seconds. iovox documents no retry, and a receipt sent down a connection that we are just closing
-is lost; so idle connections are left to the other side to close."""
+"""Seconds that idle connections are kept, so that the other side closes them: iovox documents no
+retry, and a receipt that it sends on a connection that we are just closing is lost."""
 
 log = structlog.get_logger(__name__)
 
@@ -77,11 +77,11 @@ def run_server(host: str, port: int, *, workers: int, no_workers: bool) -> None:
         timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout * (1 - COMPONENTS_SHARE))),
     )
     if workers == 1:
-        with settings_errors():  # a file that holds one may be gone by now
+        with settings_errors():  # the application reads them again
             GracefulServer(config).run()
         return
     with tempfile.TemporaryDirectory(prefix="dlr-metrics-") as folder:
-        os.environ[SHARED] = folder  # for the processes, which all answer for all of them
+        os.environ[SHARED] = folder  # where each process finds the metrics of all
         supervisor = Supervisor(
             config,
             workers=workers,
@@ -139,7 +139,7 @@ CHECKS_TO_RECEIVE: Checks = {**_CHECKS, "spool_dir": _check_spool}
 
 
 def _check_address(host: str, port: int) -> None:
-    """A port that is taken is one clear line, and not a server process that ends at once."""
+    """Raises ConfigurationError where the port is taken: uvicorn would log it and exit."""
     try:
         family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:

@@ -10,7 +10,7 @@ from statistics import median
 LAGS_KEPT = 200
 REFUSALS_KEPT = 1_000
 WINDOW = 300.0
-"""Seconds that a refusal or a receipt's lag is looked back on."""
+"""Seconds for which a refusal or a receipt's lag counts."""
 
 
 class Recent:

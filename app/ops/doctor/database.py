@@ -19,7 +19,7 @@ from app.store.writable import require_writable
 CHECK = "database"
 CLOCK_OFFSET = 2.0
 FRESH = timedelta(seconds=60)
-"""How long ago a process may have reported: five times as long as they wait, and a minute."""
+"""How old a report may be: processes report every DLR_OPS_INTERVAL, by default 10 s."""
 
 
 async def examine_database(database: Database) -> list[Finding]:

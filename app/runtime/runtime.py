@@ -42,7 +42,7 @@ class Runtime(Components):
         if not self.watch.is_up:
             log.error("started_without_database", reason=self.watch.reason)
         else:
-            with suppress(StoreUnavailable):  # again, every few seconds
+            with suppress(StoreUnavailable):  # it is tried again every few seconds
                 await self.disk.learn()
         self._run(self.watch.run(), "watch")
         self._run(self.schema.run(self.watch), "schema")
@@ -61,8 +61,8 @@ class Runtime(Components):
         self._start_sending(with_queue=self.settings.queue_workers)
 
     async def start_worker(self) -> None:
-        """Start what is no journey of a caller's: the queue, the webhooks, the evidence log. For a
-        process without an HTTP server or a spool.
+        """Start what runs without callers: the queue, the webhooks, the evidence log. For a process
+        without an HTTP server or a spool.
 
         Raises SchemaBehind; ``stop`` ends it. On a newer schema that is breaking it waits.
         """
@@ -82,8 +82,10 @@ class Runtime(Components):
         self._start_sending(with_queue=True)
 
     def _start_sending(self, *, with_queue: bool) -> None:
-        """Every process runs the sweeper, which handles the expired leases of crashed processes,
-        and appends to the evidence log, whoever is first.
+        """Start what servers and workers have in common. The sweeper runs in every process, so that
+        leases of crashed processes end even without a worker; the evidence log is appended to by
+        whichever process gets its lock. ``with_queue``: send what is queued, deliver webhooks, and
+        do the periodic work.
         """
         warn_of_short_secret(self.callback_headers)
         self._run(self.secrets.run(), "secrets")
@@ -115,8 +117,9 @@ class Runtime(Components):
             self._run(self._by_the_clock(self.eraser.run), "erasures")
 
     async def _by_the_clock(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run ``work`` once the database's clock is known: by the host's, which may be wrong, it
-        would end leases that last."""
+        """Run ``work`` once the database's clock is known: by the host's, which may be wrong,
+        leases that still last would look expired.
+        """
         await self.clock.wait_until_known()
         await work()
 
@@ -157,7 +160,7 @@ class Runtime(Components):
         self.hub.close()
 
     def listen_for_operators(self, *, with_spool: bool = True) -> OpsListener:
-        """DLR_OPS_PORT, while it is entered."""
+        """The listener of DLR_OPS_PORT, a context manager; without that setting it does nothing."""
         app = operators_app(
             watch=self.watch,
             spool=self.spool if with_spool else None,

@@ -45,7 +45,7 @@ class Forgotten(StoreUnavailable):
 
 
 class OpenOperation:
-    """An operation whose facts the database may not have yet: no mark lies behind them."""
+    """An operation whose facts the database may not have yet: marks start before them."""
 
     __slots__ = ("_journal", "start")
 

@@ -46,7 +46,7 @@ class Batch:
 
 
 def find_start(folder: Path, mark: UUID | None) -> Start:
-    """Where the facts begin that the database may not have, whose newest mark is this or None."""
+    """Where the facts begin that the database may not have. ``mark``: its newest one, if any."""
     others: set[str] = set()
     for number in reversed(segments(folder)):
         for found in reversed(_marks(folder, number)):

@@ -32,7 +32,7 @@ SHORTEST_REST = 0.005
 RETRY_EVERY = 5.0
 """Seconds until a purge that has to be repeated is tried again."""
 SERVICE = Actor("service")
-"""The actor of purges by DLR_KEEP_FOR."""
+"""The actor of purges that the service does by itself."""
 
 Counts = dict[str, int]
 Progress = Callable[[Counts], None]

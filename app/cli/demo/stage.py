@@ -151,7 +151,7 @@ def play(stage: Stage, say: Say) -> Run:
     run = Run()
     with ThreadPoolExecutor(max_workers=1) as pool:
         # ANSWER_LOST goes first, while the simulator delays receipts: they have to come after the
-        # service has given the answer up. A receipt's delay is set when the message is sent.
+        # service has given the answer up. The delay of a receipt that waits already stays as it is.
         stage.behave(receipt_delay=LATE, event_spacing=SPACING)
         waiting = pool.submit(_send, stage, ANSWER_LOST)
         _wait_until(lambda: stage.pending() > 0 or waiting.done(), stage, READ_TIMEOUT)

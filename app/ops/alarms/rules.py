@@ -15,7 +15,7 @@ DUE_WITHOUT_WORKER = 20.0
 ZONE_LAG = 60.0
 """Seconds by which receipts may come before or after their own time."""
 ZONE_RECEIPTS = 3
-"""Receipts whose median lag counts."""
+"""The fewest receipts whose median lag counts."""
 HOUR_SLACK = 300.0
 REFUSED_RECEIPTS = 10
 """Refused calls to /dlr within five minutes that raise the alarm; of those that we could not store

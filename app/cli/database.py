@@ -64,7 +64,7 @@ def _tell_of_new_file(database: Database, *, may_make: bool) -> None:
     if database.file is None or database.file.exists():
         return
     name = variable("database_url")
-    by = f"{name} says so" if os.environ.get(name) else f"{name} is not set: this is its default"
+    by = f"{name} names it" if os.environ.get(name) else f"{name} is not set: this is its default"
     if not may_make:
         raise ConfigurationError(f"There is no database {_shown(database.file)}; {by}.")
     remark(f"Made a new SQLite database, {_shown(database.file)}; {by}.")

@@ -49,7 +49,7 @@ def harmless(text: str) -> str:
 
 
 def coloured(status: str) -> Text:
-    """A status in its colour; one that nobody knows stays plain."""
+    """A status in its colour; an unknown one has none."""
     return Text(harmless(status), style=COLOURS.get(status.strip(), ""))
 
 

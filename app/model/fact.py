@@ -1,7 +1,7 @@
 """Facts: what this process acknowledged or did, each enough to be brought back by itself. Pure.
 
-Bringing any of them back any number of times, in any order, changes nothing that is there already
-(``app.model.merging``).
+Bringing them back is idempotent: any number of times, in any order, it changes nothing that is
+there already (``app.model.merging``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.model.receipt import Arrival
 
 @dataclass(frozen=True, slots=True)
 class ClaimedKey:
-    """The idempotency key of a request, with what a repetition is told."""
+    """The idempotency key of a request, with the response that a repetition gets."""
 
     app: str
     key: str
@@ -102,7 +102,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The queue was held by somebody, or (``reason`` is None) released."""
+    """The queue was held by an operator or a process, or (``reason`` is None) released."""
 
     at: datetime
     by: str

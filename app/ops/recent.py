@@ -14,7 +14,7 @@ WINDOW = 300.0
 
 
 class Recent:
-    """One for each process; cheap enough to be told of every receipt."""
+    """One for each process; cheap enough to be updated for every receipt."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

@@ -31,7 +31,7 @@ _propagator = TraceContextTextMapPropagator()
 
 @contextmanager
 def client_span(tracer: Tracer, name: str, **ids: UUID | str | None) -> Iterator[Span]:
-    """A span around one call to somebody else; what is raised marks it as failed.
+    """A client span around one call to another service; an exception marks it as failed.
 
     Log lines that are written meanwhile have its trace.
     """

@@ -1,4 +1,4 @@
-"""Segments of a journal that nobody writes to any more: measured, rewritten, deleted."""
+"""Segments of a journal that are no longer written to: measured, rewritten, deleted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def size(folder: Path, number: int) -> int:
 
 
 def rewrite(folder: Path, number: int, change: Callable[[Raw], bytes | None]) -> bool:
-    """Rewrite a segment that nobody writes to any more, record by record; whether any was changed.
+    """Rewrite a segment that is no longer written to; returns whether any record was changed.
 
     ``change`` returns a record's new content, of the same length, since positions in a journal are
     offsets; None leaves it as it is. The file is replaced atomically and keeps its modification

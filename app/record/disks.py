@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 class DiskKeeper:
     """``cleanse_spool`` returns whether nothing waits in the spool, and its file was rewritten;
     ``has_spool`` is False in a process without one. ``keep_for``: seconds that the journal keeps
-    facts. ``erased`` is told what was erased lately.
+    facts. ``erased`` receives what was erased lately.
     """
 
     def __init__(

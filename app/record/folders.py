@@ -1,7 +1,7 @@
 """The folders of the journals of one machine, one for each process.
 
-A journal's folder is its identity: whoever starts there goes on with it. A folder whose process has
-died is brought back by any other on the same machine.
+A journal's identity is its folder: a process that starts takes over one that no process holds. The
+facts of a process that has died are brought back by any other on the same machine.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Folders:
         return [folder.name for folder in self._all()]
 
     def rewrite_abandoned(self, rewrite: Callable[[Path], None]) -> list[Path]:
-        """Rewrite the journals that nobody writes; returns their folders. Raises OSError."""
+        """Rewrite the journals that no process holds; returns their folders. Raises OSError."""
         done = []
         for folder in self._all():
             lock = self._lock(folder)

@@ -1,8 +1,8 @@
 """How long the record is kept: texts, then everything, are deleted in small batches.
 
-A batch is one short transaction, and between two of them the database rests for longer than the
-batch took: whoever writes receipts meanwhile has it to themselves most of the time. What was
-deleted stays deleted when the process is killed, and the next run goes on from there.
+A batch is one short transaction, followed by a pause that is longer than it took, so that receipts
+have the database to themselves most of the time. What was deleted stays deleted when the process is
+killed, and the next run goes on from there.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class Purger:
         progress: Progress | None = None,
         still: Callable[[], Awaitable[bool]] | None = None,
     ) -> Counts:
-        """Delete messages with all that hangs on them, receipts of nobody, rejected calls, events,
-        deliveries to webhooks and entries of the audit from before then; returns how many.
+        """Delete messages with all that belongs to them, unmatched receipts, rejected calls,
+        events, deliveries to webhooks and entries of the audit from before then; returns how many.
 
-        ``progress`` is told after each batch; ``still`` is asked whether to go on. The audit has
+        ``progress`` is called after each batch; ``still`` returns whether to go on. The audit gets
         one entry, in the transaction of the first batch that deleted something.
         """
         entry = _once(actor.did(Action.PURGE, details={"before": before.isoformat()}))

@@ -47,7 +47,7 @@ class Runtime(Components):
         self._run(self.watch.run(), "watch")
         self._run(self.schema.run(self.watch), "schema")
         self._run(self.failures.run(), "failures")
-        self._run(self._by_the_clock(self.disk.run), "disk")
+        self._run(self._once_clock_known(self.disk.run), "disk")
         self._run(self.keeper.run(), "journal")
         self._run(self.wakeups.run(), "wakeups")
         self._run(self.authenticator.run(), "use of keys")
@@ -76,7 +76,7 @@ class Runtime(Components):
         self._run(self.schema.run(self.watch), "schema")
         self._run(self.keeper.run(), "journal")
         self.disk.has_spool = False
-        self._run(self._by_the_clock(self.disk.run), "disk")
+        self._run(self._once_clock_known(self.disk.run), "disk")
         self._run(self.wakeups.run(), "wakeups")
         self.gauges.has_spool = False
         self._start_sending(with_queue=True)
@@ -94,29 +94,29 @@ class Runtime(Components):
             log.info("iovox_through_proxy", proxy=f"{proxy.host}:{proxy.port}")
         self.alarms.works = with_queue
         self._run(self.gauges.run(), "gauges")
-        self._run(self._by_the_clock(self.alarms.run), "alarms")
+        self._run(self._once_clock_known(self.alarms.run), "alarms")
         if (evidence := self.evidence_worker) is not None:
-            self._run(self._by_the_clock(evidence.run), "evidence")
-            self._run(self._by_the_clock(evidence.run_signing), "checkpoints")
-            self._run(self._by_the_clock(evidence.run_stamping), "time stamps")
+            self._run(self._once_clock_known(evidence.run), "evidence")
+            self._run(self._once_clock_known(evidence.run_signing), "checkpoints")
+            self._run(self._once_clock_known(evidence.run_stamping), "time stamps")
         self._run(self.clock_watch.run(), "clock")
-        self._run(self._by_the_clock(self.sweeper.run), "sweeper")
-        self._run(self._by_the_clock(self.sweeper.run_key_expiry), "idempotency keys")
+        self._run(self._once_clock_known(self.sweeper.run), "sweeper")
+        self._run(self._once_clock_known(self.sweeper.run_key_expiry), "idempotency keys")
         self.wakeups.listen(WEBHOOKS, self.dispatcher.wake)
-        self._run(self._by_the_clock(self.dispatcher.run), "webhooks")
-        self._run(self._by_the_clock(self.dispatcher.renew_leases), "webhook leases")
+        self._run(self._once_clock_known(self.dispatcher.run), "webhooks")
+        self._run(self._once_clock_known(self.dispatcher.renew_leases), "webhook leases")
         if not with_queue:
             self.dispatcher.deliver_alarms_only()
         else:
             self.wakeups.listen(QUEUE, self.queue.wake)
-            self._run(self._by_the_clock(self.queue.run), "queue")
+            self._run(self._once_clock_known(self.queue.run), "queue")
             self.wakeups.listen(EVENTS, self.dispatcher.wake_for_events)
-            self._run(self._by_the_clock(self.dispatcher.purge_history), "webhook history")
-            self._run(self._by_the_clock(self.retention.run), "retention")
-            self._run(self._by_the_clock(self.roller.run), "roll-ups")
-            self._run(self._by_the_clock(self.eraser.run), "erasures")
+            self._run(self._once_clock_known(self.dispatcher.purge_history), "webhook history")
+            self._run(self._once_clock_known(self.retention.run), "retention")
+            self._run(self._once_clock_known(self.roller.run), "roll-ups")
+            self._run(self._once_clock_known(self.eraser.run), "erasures")
 
-    async def _by_the_clock(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _once_clock_known(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` once the database's clock is known: by the host's, which may be wrong,
         leases that still last would look expired.
         """

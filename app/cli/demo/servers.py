@@ -58,7 +58,7 @@ class Child:
 
     @property
     def found_port_taken(self) -> bool:
-        """Whether it ended because somebody else took its port first."""
+        """Whether it ended because another process took its port first."""
         return self.has_ended and "in use" in self.output().lower()
 
     def result(self) -> str:

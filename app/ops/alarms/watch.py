@@ -50,7 +50,9 @@ class AlarmWatch:
         marks: Callable[[str], list[str]],
         on_queued: Callable[[], None],
     ) -> None:
-        """``on_queued``: deliveries to webhooks were queued."""
+        """``marks``: ``CallbackHeaders.marks``. ``on_queued`` is called when deliveries to webhooks
+        were queued.
+        """
         self._store = store
         self._database = database
         self._gauges = gauges

@@ -63,7 +63,7 @@ async def examine_database(database: Database) -> list[Finding]:
 
 
 async def examine_processes(database: Database, marks: Callable[[str], list[str]]) -> list[Finding]:
-    """What the processes report. ``marks``: those of the secret in our settings, for a salt."""
+    """What the processes report. ``marks``: short digests of our callback secrets, for a salt."""
     store = OperationsStore(database)
     reports = await store.reports(since=database.clock.now() - FRESH)
     if not reports:

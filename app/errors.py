@@ -14,8 +14,8 @@
     ├── Invalid               422   parsed, but fields are invalid; up to MAX_FAULTS are named
     ├── TooManyRequests       429   the key's rate limit is exceeded; has Retry-After
     ├── Unavailable           503   nothing was stored; a retry helps
-    │   └── SpoolUnavailable  503   the spool cannot be read or written
-    │   └── KeysWait                what the database has forgotten is being brought back
+    │   ├── SpoolUnavailable  503   the spool cannot be read or written
+    │   └── KeysWait          503   what the database has forgotten is being brought back
     ├── SubmissionError             a send without an id from iovox
     │   ├── Refused           422   refused by iovox, in its own words: final
     │   ├── NotSent                 surely not sent: may be retried
@@ -182,12 +182,14 @@ class Unavailable(ServiceError):
 
 
 class KeysWait(Unavailable):
-    """The database has forgotten something, and not everything is brought back yet."""
+    """The database has forgotten something, and not everything is brought back yet: it is unknown
+    whether the idempotency key was used, or the message that is to be cancelled was sent.
+    """
 
     def __init__(self) -> None:
         super().__init__(
             "The database was restored or failed over. What was acknowledged before is being "
-            "brought back; until that is done nobody knows what this request would repeat",
+            "brought back; until then it is unknown whether this request was carried out before",
             retry_after=2,
         )
 

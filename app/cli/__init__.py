@@ -48,7 +48,9 @@ COMMANDS = {
 """Each with its module in `app.cli`, and its line in the list of all, which loads none of them."""
 
 READ_SECRETS_AGAIN = ("serve", "worker")
-"""The commands that SIGHUP tells to; it must not end them before they listen for it either."""
+"""The commands that read their secrets again on SIGHUP. The signal is held back until they handle
+it: by default it would end them.
+"""
 
 WRONG_INPUT = (ConfigurationError, SchemaBehind, StoreUnsuitable)
 
@@ -77,7 +79,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def command(words: Sequence[str]) -> typer.Typer:
-    """The command line: the command that these words name, and the others by their names alone."""
+    """The command line: the command that these words name is loaded, the others are only listed."""
     cli = typer.Typer(
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -101,7 +103,7 @@ def command(words: Sequence[str]) -> typer.Typer:
 
 
 def _not_loaded() -> None:
-    """A command that the words do not name, which cannot be what they run."""
+    """Stands in the list for a command that the words do not name, and so never runs."""
     raise NotImplementedError
 
 
@@ -117,4 +119,4 @@ def _options(
         typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
     ] = False,
 ) -> None:
-    """Also what makes Typer take a lone command for one of several."""
+    """The options before a command. With a callback Typer keeps a lone command a subcommand."""

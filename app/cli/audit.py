@@ -73,7 +73,7 @@ async def _read(database: Database, wanted: AuditFilter, limit: int) -> list[Ent
 
 
 def _row(entry: Entry) -> dict[str, object]:
-    told = {"destination": entry.destination, "reference": entry.reference, **entry.details}
+    details = {"destination": entry.destination, "reference": entry.reference, **entry.details}
     return {
         "at (UTC)": utc(entry.at),
         "who": entry.actor.who,
@@ -82,7 +82,7 @@ def _row(entry: Entry) -> dict[str, object]:
         "action": entry.action,
         "what": entry.what,
         "times": entry.times,
-        "details": ", ".join(f"{name}: {_text(value)}" for name, value in told.items() if value),
+        "details": ", ".join(f"{name}: {_text(value)}" for name, value in details.items() if value),
     }
 
 

@@ -27,12 +27,11 @@ def with_database(
     is_migration: bool = False,
     makes_file: bool = False,
 ) -> Answer:
-    """Run something against the database; SQLite is migrated first, having no one else to do it.
+    """Run ``work`` on the database. SQLite is migrated first, as nothing else would do it.
 
-    ``is_migration``: it looks at the schema by itself.
-
-    An SQLite file that does not exist is an error, or made and told of (``makes_file``): where the
-    setting was forgotten, a new and empty one would answer that there is nothing.
+    ``is_migration``: ``work`` looks at the schema by itself. ``makes_file``: an SQLite file that
+    does not exist is made, which is said; it is an error otherwise, as an empty database in place
+    of the one that a forgotten setting names would answer that there is nothing.
 
     Raises ConfigurationError for a URL that is none, SchemaBehind, StoreUnavailable (of which
     SchemaUnusable is one), StoreRefused.
@@ -65,7 +64,7 @@ def _tell_of_new_file(database: Database, *, may_make: bool) -> None:
     if database.file is None or database.file.exists():
         return
     name = variable("database_url")
-    by = f"{name} says so" if os.environ.get(name) else f"{name} is not set: this is its default"
+    by = f"{name} names it" if os.environ.get(name) else f"{name} is not set: this is its default"
     if not may_make:
         raise ConfigurationError(f"There is no database {_shown(database.file)}; {by}.")
     remark(f"Made a new SQLite database, {_shown(database.file)}; {by}.")

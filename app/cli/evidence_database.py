@@ -40,7 +40,9 @@ def run_audit() -> Audit:
 
 
 def run_stamp() -> str:
-    """Stamp the newest checkpoint. Raises Conflict where the authority does not do it."""
+    """Have the newest checkpoint time-stamped. Raises Conflict where the authority refuses,
+    ConfigurationError, NotFound.
+    """
     settings = load()
     keys = _keys(settings)
     url = settings.evidence_tsa_url
@@ -67,7 +69,7 @@ def run_stamp() -> str:
 
 
 def run_cosign(note: str, witnesses: Sequence[VerifierKey]) -> str:
-    """Keep what witnesses signed. Raises Conflict (it is not right), NotFound."""
+    """Store witnesses' co-signatures. Raises Conflict (one is not valid), NotFound."""
 
     async def cosign(database: Database) -> str:
         reader = EvidenceReader(database)

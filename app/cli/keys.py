@@ -14,10 +14,10 @@ from app.cli.database import with_database
 from app.cli.output import AsJson, show
 from app.cli.times import lifetime_option
 from app.errors import NotFound
+from app.model.api_key import Scope, digest, new_secret
 from app.model.audit import Action
 from app.store.engine import Database
 from app.store.keys import KeyStore
-from app.web.caller import Scope, digest, new_secret
 
 keys = typer.Typer(no_args_is_help=True, help="Create, list and revoke the API keys of your apps.")
 

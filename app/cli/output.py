@@ -40,7 +40,7 @@ def complain(words: str) -> None:
 
 
 def harmless(text: str) -> str:
-    """Text from outside as a terminal may have it: control characters are written out."""
+    """Text from outside without control characters, which are escaped: a terminal obeys them."""
     if text.isprintable():
         return text
     return "".join(
@@ -49,7 +49,7 @@ def harmless(text: str) -> str:
 
 
 def coloured(status: str) -> Text:
-    """A status in its colour; one that nobody knows stays plain."""
+    """A status in its colour; an unknown one has none."""
     return Text(harmless(status), style=COLOURS.get(status.strip(), ""))
 
 

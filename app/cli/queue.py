@@ -105,9 +105,10 @@ def settle_queue(
 
     async def settle(database: Database) -> int:
         store = QueueStore(database)
-        await store.settlements()  # a connection, by which the database's time is known
+        await store.settlements()  # the first query makes the database's time known
         if before > (now := database.clock.now()):
-            # What is settled and forgotten is settled again, with all that is queued by then.
+            # A settlement that the database forgets is repeated, and would take in what is queued
+            # after it.
             raise typer.BadParameter(
                 f"it lies in the future; the database's time is {_time(now)}",
                 param_hint="--before",

@@ -13,11 +13,11 @@ from app.console.guard import ConsoleRoute, allows
 from app.console.pages import PATH, address, render
 from app.console.recording import actor_of
 from app.errors import FieldError, Invalid, NotFound
+from app.model.api_key import Scope, digest, new_secret
 from app.model.audit import Action, AuditFilter
 from app.record.audit import Auditor
 from app.record.audit_models import AuditQuery
 from app.store.keys import KeyStore
-from app.web.caller import Scope, digest, new_secret
 
 router = APIRouter(prefix=PATH, route_class=ConsoleRoute, include_in_schema=False)
 

@@ -25,7 +25,7 @@ from app.webhooks.subscriptions import Subscriptions
 SHOWN = 50
 """Of each kind; a search shows the others."""
 LATELY = timedelta(days=31)
-"""How far back contradictory messages are called to attention: nothing ends them."""
+"""How far back contradictory messages are listed: they stay contradictory for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class ActiveAlarm:
 
 @dataclass(frozen=True, slots=True)
 class AttentionList:
-    """All that needs attention. Lists are None for who may not see them."""
+    """All that needs attention. A list is None where the caller may not see it."""
 
     unconfirmed: Messages
     overdue: Messages

@@ -11,9 +11,10 @@ from app.console.guard import READERS, ConsoleRoute, allows
 from app.console.pages import PATH, address, render
 from app.console.parts import Console
 from app.console.recording import actor_of
+from app.model.api_key import Scope
 from app.model.words import words_of
 from app.receive.rejected import replay
-from app.web.caller import Caller, Scope
+from app.web.caller import Caller
 
 REPLAYED = 1_000
 """Rejected calls that one click puts through again."""

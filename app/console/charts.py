@@ -1,4 +1,4 @@
-"""Charts as SVG, of shapes alone: the colours are classes, since the policy allows no styles."""
+"""Charts as SVG shapes. Colours are classes: the pages' policy allows no inline styles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 WIDTH, HEIGHT, LEFT, FOOT = 960.0, 240.0, 64.0, 30.0
 _TOPS = (12, 16, 20, 30, 40, 50, 60, 80, 100)
 KINDS = ("delivered", "waiting", "odd", "failed")
-"""From the ground up."""
+"""The parts of a bar, from the bottom up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Who may see a page: the session in the cookie, the scopes of a page, and what a form must carry.
+"""Guards the console's pages: sessions, the scopes that a page needs, protection from CSRF.
 
-A browser sends the cookie with whatever page makes it: so a form has the session's own token, and
-what does not come from our pages is refused.
+A browser sends the session cookie also with forms of other sites' pages. So a form carries the
+session's CSRF token, and Sec-Fetch-Site or Origin must name our own site.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from fastapi.routing import APIRoute
 
 from app.console.pages import SECURITY_HEADERS, address, base, render
 from app.errors import BodyTooLarge, NotAllowed, ServiceError, StoreUnavailable
+from app.model.api_key import Scope, digest
 from app.model.words import DATABASE_AWAY
 from app.store.console_sessions import ConsoleSessionStore, Session
-from app.web.caller import Caller, Scope, digest
+from app.web.caller import Caller
 
 COOKIE = "dlr_console"
 LASTS = timedelta(hours=12)
-"""A working day; then one signs in again."""
+"""The lifetime of a session: a working day."""
 MAX_FORM = 16 * 1024
 CSRF_FIELD = "csrf"
 _WITH_A_FORM = ("/keys", "/again", "/cancel", "/revoke")
-"""Ends of paths at which a GET shows the form that a POST sends; others are on the page above."""
+"""Ends of paths whose GET shows the form of their POST; other forms are one level up."""
 _NEXT_STEPS = {
     400: "Go back and try again.",
     403: "Go back, or ask for a key that may.",
@@ -48,7 +49,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 def allows(*scopes: str) -> Callable[[Endpoint], Endpoint]:
-    """The scopes of which somebody needs one to see a page; ``public`` alone is everybody."""
+    """Any of these scopes is needed to see the page; PUBLIC is for everybody."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
         endpoint.scopes = frozenset(scopes)  # type: ignore[attr-defined]
@@ -68,7 +69,7 @@ class ConsoleRoute(APIRoute):
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler between these checks."""
+        """FastAPI's handler, wrapped in these checks."""
         handle = super().get_route_handler()
         scopes = getattr(self.endpoint, "scopes", frozenset({Scope.ADMIN}))
 
@@ -204,8 +205,8 @@ def error_page(request: Request, error: ServiceError) -> Response:
 
 
 def wanted_of(request: Request) -> str:
-    """The page that was asked for, or that has the form, with what was typed into it: to go on
-    with after signing in, or after a failure.
+    """The page to go to after signing in or a failure: the one that was asked for, or that has the
+    form, with what was typed into it.
     """
     path = request.url.path.removeprefix(base(request))
     query = request.url.query
@@ -227,7 +228,7 @@ def safe_target(request: Request, wanted: str) -> str:
 def set_cookie(
     request: Request, response: Response, secret: str, *, name: str = COOKIE, seconds: int
 ) -> None:
-    """Over https the cookie is Secure: behind a proxy, DLR_CONSOLE_URL or DLR_PUBLIC_URL say so."""
+    """Set a cookie, Secure over https: DLR_CONSOLE_URL or DLR_PUBLIC_URL tell behind a proxy."""
     response.set_cookie(
         name,
         secret,

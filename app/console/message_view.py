@@ -38,7 +38,9 @@ _RECEIPTS = {
 
 @dataclass(frozen=True, slots=True)
 class TimelineStep:
-    """One entry of the timeline. ``sure`` says how sure the time is, where it is not ours."""
+    """One entry of the timeline. ``sure`` says how sure iovox's time is, ``said`` is its JSON; both
+    are None for our own steps. ``gap``: the time since the entry before.
+    """
 
     title: str
     means: str

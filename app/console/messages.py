@@ -26,12 +26,13 @@ from app.lookup.cursor import cursor_after, read_cursor
 from app.lookup.export import escape_formula
 from app.lookup.lookups import Lookups
 from app.lookup.responses import MessageSummary
+from app.model.api_key import Scope
 from app.model.london import LONDON
 from app.model.numbers import as_written
 from app.model.status import Status
 from app.record.evidence.desk import EvidenceDesk
 from app.send.sender import Sender
-from app.web.caller import Caller, Scope
+from app.web.caller import Caller
 
 router = APIRouter(prefix=PATH, route_class=ConsoleRoute, include_in_schema=False)
 
@@ -84,15 +85,15 @@ async def download(request: Request) -> Response:
         search = (await listing.find(lookups, query, before=None)).search
     console: Console = request.app.state.console
     await console.recording.exported(request, search)
-    every = lookups.export(search, before=None, limit=None, texts=False)
-    first = await anext(every)
+    pages = lookups.export(search, before=None, limit=None, texts=False)
+    first = await anext(pages)
 
     async def lines() -> AsyncIterator[bytes]:
-        async with aclosing(every):
-            # With a mark that Excel reads as UTF-8.
+        async with aclosing(pages):
+            # With a byte order mark, by which Excel recognises UTF-8.
             yield b"\xef\xbb\xbf" + _csv([COLUMNS]) + _csv(map(_row, first))
-            async for some in every:
-                yield _csv(map(_row, some))
+            async for page in pages:
+                yield _csv(map(_row, page))
 
     name = {"Content-Disposition": 'attachment; filename="messages.csv"'}
     return StreamingResponse(
@@ -112,7 +113,7 @@ async def live(request: Request, id: str) -> Response:
 @router.post("/messages/{id:path}/text")
 @allows(*READERS)
 async def show_text(request: Request, id: str) -> Response:
-    """The page with the text, which is recorded first."""
+    """The page with the text; that it is shown is recorded in the audit first."""
     return await _message(request, id, shows_text=True)
 
 
@@ -132,7 +133,7 @@ async def case_file(request: Request, id: str) -> Response:
 @router.get("/messages/{id:path}/evidence")
 @allows(Scope.READ)
 async def evidence(request: Request, id: str) -> Response:
-    """What anyone can check. It holds the text, so this is recorded as a look at it."""
+    """The evidence document. It holds the text, so the download is audited as revealing it."""
     desk: EvidenceDesk | None = request.app.state.evidence
     if desk is None:
         raise Conflict("There is no evidence log: DLR_EVIDENCE_KEY_FILE is not set.")

@@ -20,17 +20,17 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from app.errors import ConfigurationError, NotAllowed, NotAuthenticated, Unavailable
-from app.web.caller import Scope
+from app.model.api_key import Scope
 
 ROLE_CLAIMS = ("roles", "groups", "role")
-"""Where providers say what somebody is: each a text or a list of them."""
+"""Claims in which providers list roles: each a text or a list of texts."""
 NAME_CLAIMS = ("email", "preferred_username", "name", "sub")
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "Ed25519")
 PATIENCE = 10.0
 """Seconds for one answer of the provider's."""
 MAX_ANSWER = 512 * 1024
 LEEWAY = 60
-"""Seconds by which the provider's clock may differ."""
+"""Seconds by which the provider's clock may differ from ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """Where somebody is sent, and what has to be kept until they are back."""
+    """Where the browser is redirected, and what has to be kept until it is back."""
 
     url: str
     state: str
@@ -79,8 +79,8 @@ class Provider:
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self._metadata: dict[str, Any] | None = None
 
-    async def authorization_request(self, back: str) -> AuthorizationRequest:
-        """Begin a sign-in; ``back`` is where the provider sends people afterwards.
+    async def authorization_request(self, redirect_uri: str) -> AuthorizationRequest:
+        """Begin a sign-in; the provider sends the browser back to ``redirect_uri``.
 
         Raises Unavailable.
         """
@@ -90,7 +90,7 @@ class Provider:
             metadata["authorization_endpoint"],
             client_id=self._client_id,
             response_type="code",
-            redirect_uri=back,
+            redirect_uri=redirect_uri,
             scope="openid email profile",
             state=state,
             nonce=nonce,
@@ -99,10 +99,13 @@ class Provider:
         )
         return AuthorizationRequest(url, state, nonce, verifier)
 
-    async def redeem(self, *, code: str, back: str, nonce: str, verifier: str) -> Person:
-        """Who came back with this code. Raises NotAuthenticated, NotAllowed or Unavailable."""
+    async def redeem(self, *, code: str, redirect_uri: str, nonce: str, verifier: str) -> Person:
+        """Exchange an authorization code for who they are. ``redirect_uri``: as in the request.
+
+        Raises NotAuthenticated, NotAllowed or Unavailable.
+        """
         metadata = await self._discover()
-        tokens = await self._exchange(metadata, code, back, verifier)
+        tokens = await self._exchange(metadata, code, redirect_uri, verifier)
         id_token = tokens.get("id_token")
         if not isinstance(id_token, str):
             raise NotAuthenticated("The provider did not say who you are. Try again.")
@@ -110,9 +113,9 @@ class Provider:
         claims = self._verified(id_token, keys, nonce)
         if not self._scopes_of(claims) and "userinfo_endpoint" in metadata:
             bearer = {"Authorization": f"Bearer {tokens.get('access_token')}"}
-            told = await self._ask("GET", metadata["userinfo_endpoint"], headers=bearer)
-            if told.get("sub") == claims.get("sub"):
-                claims = {**told, **claims}
+            userinfo = await self._ask("GET", metadata["userinfo_endpoint"], headers=bearer)
+            if userinfo.get("sub") == claims.get("sub"):
+                claims = {**userinfo, **claims}
         scopes = self._scopes_of(claims)
         name = next((str(claims[one]) for one in NAME_CLAIMS if claims.get(one)), "somebody")
         if not scopes:
@@ -122,15 +125,17 @@ class Provider:
             )
         return Person(name[:100], scopes, id_token)
 
-    async def sign_out_address(self, id_token: str | None, back: str) -> str | None:
-        """Where to end the session at the provider; None where it offers that nowhere."""
+    async def sign_out_address(self, id_token: str | None, redirect_uri: str) -> str | None:
+        """Where to end the session at the provider, which then leads back to ``redirect_uri``; None
+        where it has no such endpoint.
+        """
         try:
             endpoint = (await self._discover()).get("end_session_endpoint")
         except Unavailable:
             return None
         if not endpoint:
             return None
-        given = {"post_logout_redirect_uri": back, "client_id": self._client_id}
+        given = {"post_logout_redirect_uri": redirect_uri, "client_id": self._client_id}
         if id_token:
             given["id_token_hint"] = id_token
         return f"{endpoint}?{urlencode(given)}"
@@ -162,12 +167,12 @@ class Provider:
         return frozenset(found)
 
     async def _exchange(
-        self, metadata: Mapping[str, Any], code: str, back: str, verifier: str
+        self, metadata: Mapping[str, Any], code: str, redirect_uri: str, verifier: str
     ) -> dict[str, Any]:
         form = {
             "grant_type": "authorization_code",
             "code": code,
-            "redirect_uri": back,
+            "redirect_uri": redirect_uri,
             "code_verifier": verifier,
         }
         methods = metadata.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
@@ -179,7 +184,7 @@ class Provider:
         return await self._ask("POST", metadata["token_endpoint"], data=form, auth=auth)
 
     async def _discover(self) -> dict[str, Any]:
-        """What the provider offers; asked for once, and again where it could not be had."""
+        """The provider's metadata (OpenID Connect Discovery), cached once it was received."""
         if self._metadata is None:
             found = await self._ask("GET", f"{self._issuer}/.well-known/openid-configuration")
             if str(found.get("issuer", "")).rstrip("/") != self._issuer:

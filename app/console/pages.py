@@ -1,6 +1,6 @@
-"""Renders the console's pages. Everything that stands in them is text to the templates.
+"""Renders the console's pages. The templates escape all values (Jinja2's autoescape).
 
-The policy allows scripts, styles and images from here alone, and none inside a page.
+The Content-Security-Policy allows scripts, styles and images from this origin, and none inline.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.console import writing
 from app.errors import NotFound
-from app.web.caller import Caller, Scope
+from app.model.api_key import Scope
+from app.web.caller import Caller
 
 PATH = "/console"
 SECURITY_HEADERS: Mapping[str, str] = {  # beside those of app.web.security
@@ -95,7 +96,7 @@ def read_id(text: str) -> UUID:
 
 
 def base(request: Request) -> str:
-    """The path of the console, behind whatever prefix a proxy takes off."""
+    """The path of the console, with the prefix that a proxy strips (ASGI's root_path)."""
     prefix: str = request.scope.get("root_path", "")
     return prefix.rstrip("/") + PATH
 
@@ -140,7 +141,7 @@ def render(
 
 
 def policy_of(request: Request) -> dict[str, str]:
-    """The policy, with the provider: signing out goes on there, which counts as the form's."""
+    """The policy where there is a provider: signing out redirects a form to it (form-action)."""
     provider = request.app.state.console.provider
     if provider is None:
         return {}

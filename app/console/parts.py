@@ -1,4 +1,4 @@
-"""What the pages share: sessions, the throttle, the provider, and the badge of the navigation."""
+"""What the pages share: stores, the OpenID provider, addresses, and the badge of "Attention"."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ class Console:
         url: str | None = None,
         provider: Provider | None = None,
         keep_days: int | None = None,
-        region: str | None = None,
     ) -> None:
         self.sessions = sessions
         self.attention = attention
@@ -49,7 +48,6 @@ class Console:
         self.now = now
         self.provider = provider
         self.keep_days = keep_days
-        self.region = region
         self.url = url
         self.host = urlsplit(url).netloc if url else None
         self.is_https = bool(url and url.startswith("https:"))
@@ -57,16 +55,16 @@ class Console:
 
     @property
     def provider_name(self) -> str | None:
-        """Of the provider to sign in with."""
+        """The name of the provider to sign in with, if any."""
         return None if self.provider is None else self.provider.name
 
     def absolute(self, request: Request, path: str) -> str:
-        """The whole address of a page, as a provider has to know it."""
+        """The absolute URL of a page, as a provider needs it."""
         origin = self.url or f"{request.url.scheme}://{request.url.netloc}"
         return origin.rstrip("/") + base(request) + path
 
     async def badge(self, caller: Caller) -> int | None:
-        """How many kinds of trouble there are; None where that cannot be told."""
+        """How many kinds of trouble there are, cached; None if it cannot be read."""
         counted_at, count = self._badges.get(caller.sees, (-BADGE_LASTS, None))
         if time.monotonic() - counted_at < BADGE_LASTS:
             return count

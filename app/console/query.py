@@ -21,7 +21,7 @@ from app.model.words import STATUSES
 MAX_LENGTH = 300
 """Characters of a search that are read."""
 SHOWN = 4_000
-"""Characters of a longer one that are still there to be shortened."""
+"""Characters of a longer one that the search box still shows."""
 SHORTEST_NATIONAL = 8
 """Digits of a national number, without the zero in front."""
 
@@ -42,7 +42,7 @@ GROUPS: Mapping[str, frozenset[Status]] = {
 }
 """Statuses that mean the same to a customer, as counted above a list."""
 SITUATIONS = ("overdue", "contradictory")
-"""What else `status:` takes: each is a filter of its own."""
+"""What `status:` takes besides statuses: each is a filter of its own."""
 
 _BY_NAME = {
     spelled: status
@@ -121,7 +121,7 @@ def read(text: str, *, app: str | None, region: str | None, now: datetime) -> Qu
 
 
 def _parts(text: str) -> Iterator[tuple[bool, str, str]]:
-    """Whether it is excluded, the operator or nothing, and the value.
+    """The tokens of a search: whether it is excluded, its operator or "", and its value.
 
     Digits behind the number of `to:` or `from:` belong to it: people write spaces in numbers.
     """
@@ -203,7 +203,7 @@ def _to(text: str, region: str | None, *, excluded: bool) -> dict[str, object]:
         )
     if len(digits) < LAST_DIGITS:
         raise _Unreadable(f"“{text[:60]}” is too short: write at least {LAST_DIGITS} last digits")
-    # Zeros in front of as many digits are dialled, but no international form has them.
+    # Leading zeros of a whole number are prefixes, which the international form does not have.
     national = digits.lstrip("0")
     ends = national if len(national) >= SHORTEST_NATIONAL else digits
     return {"not_destination_ends" if excluded else "destination_ends": ends}

@@ -1,6 +1,6 @@
-"""Tells the audit what people do at the console, before it is shown to them.
+"""Audits what people do at the console, before anything is shown to them.
 
-Everybody here is a person, also with an app's key: each look and each search leaves an entry.
+Whoever uses it counts as a person, also with an app's key: each look and search leaves an entry.
 """
 
 from __future__ import annotations

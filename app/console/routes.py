@@ -34,4 +34,4 @@ async def nothing(path: str) -> Response:
 
 
 routers = (_files, signing_in, messages, attention, overview, webhooks, admin, _others)
-"""In their order: the last one takes what is left."""
+"""In the order of matching: the last one takes every other path."""

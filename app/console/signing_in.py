@@ -25,16 +25,17 @@ from app.console.pages import PATH, address, base
 from app.console.parts import Console
 from app.console.recording import actor_of
 from app.errors import NotAllowed, NotAuthenticated, NotFound, TooManyRequests
+from app.model.api_key import digest
 from app.model.audit import Action
 from app.store.console_sessions import Session, SignIn
 from app.web.actor import address_of
-from app.web.caller import Authenticator, digest
+from app.web.caller import Authenticator
 
 MAX_KEY = 200
 BACK = "/sign-in/back"
 STATE_COOKIE = "dlr_console_state"
 AWAY = timedelta(minutes=10)
-"""For people to sign in at their provider."""
+"""How long people may take to sign in at their provider."""
 
 router = APIRouter(prefix=PATH, route_class=ConsoleRoute, include_in_schema=False)
 
@@ -49,7 +50,7 @@ async def show_sign_in(request: Request) -> Response:
 @router.post("/sign-in")
 @allows(PUBLIC)
 async def sign_in(request: Request) -> Response:
-    """With a key that may look something up; the session has a new id, whatever came before."""
+    """Sign in with a key that may read. The session gets a new id, which prevents its fixation."""
     require_own_page(request)
     console: Console = request.app.state.console
     form = request.state.form
@@ -108,7 +109,7 @@ async def begin(request: Request, session: Session, wanted: str) -> Response:
 @router.get("/sign-in/provider")
 @allows(PUBLIC)
 async def go_to_provider(request: Request) -> Response:
-    """To the provider; what to verify when they are back waits in the database."""
+    """Redirect to the provider; nonce and verifier are kept in the database until they are back."""
     console: Console = request.app.state.console
     if console.provider is None:
         raise NotFound("No provider is configured: sign in with an API key.")
@@ -122,7 +123,7 @@ async def go_to_provider(request: Request) -> Response:
     await console.sessions.begin_sign_in(digest(authorization.state), sign_in_of, until)
     response = RedirectResponse(authorization.url, 303)
     seconds = int(AWAY.total_seconds())
-    # Only the browser that left may come back: another one could be handed somebody's code.
+    # The state must come back in the same browser, which prevents login CSRF by a stolen code.
     set_cookie(request, response, authorization.state, name=STATE_COOKIE, seconds=seconds)
     return response
 
@@ -130,7 +131,7 @@ async def go_to_provider(request: Request) -> Response:
 @router.get(BACK)
 @allows(PUBLIC)
 async def back_from_provider(request: Request) -> Response:
-    """With a code, which the provider exchanges for who they are."""
+    """The redirect URI: exchange the code for who they are, and begin a session."""
     console: Console = request.app.state.console
     asked = request.query_params
     state = asked.get("state", "")
@@ -145,7 +146,7 @@ async def back_from_provider(request: Request) -> Response:
     try:
         person = await console.provider.redeem(
             code=asked["code"],
-            back=console.absolute(request, BACK),
+            redirect_uri=console.absolute(request, BACK),
             nonce=left.nonce,
             verifier=left.verifier,
         )

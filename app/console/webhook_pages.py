@@ -9,8 +9,9 @@ from app.console.guard import READERS, ConsoleRoute, allows
 from app.console.message_view import pretty
 from app.console.pages import PATH, address, read_id, render
 from app.console.recording import actor_of
+from app.model.api_key import Scope
 from app.model.webhook import Webhook, WebhookState
-from app.web.caller import Caller, Scope
+from app.web.caller import Caller
 from app.webhooks.requests import WebhookChange
 from app.webhooks.subscriptions import Subscriptions
 

@@ -11,7 +11,7 @@ from app.model.numbers import as_written
 from app.model.verdict import clock, day, duration
 
 COUNTED = 1_000
-"""Counts stop here: nobody decides by the difference, and counting on would cost more."""
+"""Counts stop here: the exact number decides nothing, and counting on would cost more."""
 
 
 def date_and_time(at: datetime, now: datetime) -> str:

@@ -1,8 +1,8 @@
 """The spelling of an sms_activity_id. Pure; the text is untrusted.
 
-iovox's ids are opaque. But a UUID is the same one in upper case, in braces or padded, and different
-systems between us and iovox write it differently: it has one spelling here. In its answers, in
-receipts and in lookups, so that a message and its receipts meet.
+iovox's ids are opaque. But a UUID is the same one in upper case, in braces or padded, and the
+systems between us and iovox write it differently. It is brought to one spelling in iovox's answers,
+in receipts and in lookups, so that a message and its receipts meet.
 """
 
 from __future__ import annotations

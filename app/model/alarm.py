@@ -1,4 +1,4 @@
-"""Alarms, what they are raised from, and how they are told. Pure values."""
+"""Alarms, what they are raised from, and their webhooks' payload. Pure values."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one process tells the others. Times are seconds since 1970, 0 for never."""
+    """What one process reports for all. Times are seconds since 1970, 0 for never."""
 
     host: str
     works: bool = False
@@ -64,7 +64,7 @@ class Report:
     """Whether it takes receipts."""
     salt: str = ""
     secrets: list[str] = field(default_factory=list)
-    """The marks of the secrets of callbacks that it knows, see ``CallbackHeaders.marks``."""
+    """Short digests, under ``salt``, of the callback secrets that it knows."""
 
 
 @dataclass(frozen=True, slots=True)

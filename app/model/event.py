@@ -115,7 +115,7 @@ def reach(cursor: Cursor, eras: Sequence[tuple[int, int]]) -> Reach:
     """How far a cursor reaches in a log with these eras, each with the last event that it has in
     common with the one before, in order.
 
-    A cursor of an era that nobody knows was given out in one that is forgotten itself.
+    A cursor of an unknown era was given out in one that the database has forgotten itself.
     """
     place = (
         0 if not cursor.era else next((n for n, e in enumerate(eras) if e[0] == cursor.era), None)

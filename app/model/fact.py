@@ -1,7 +1,7 @@
 """Facts: what this process acknowledged or did, each enough to be brought back by itself. Pure.
 
-Bringing any of them back any number of times, in any order, changes nothing that is there already
-(``app.model.merging``).
+Bringing them back is idempotent: any number of times, in any order, it changes nothing that is
+there already (``app.model.merging``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.model.receipt import Arrival
 
 @dataclass(frozen=True, slots=True)
 class ClaimedKey:
-    """The idempotency key of a request, with what a repetition is told."""
+    """The idempotency key of a request, with the response that a repetition gets."""
 
     app: str
     key: str
@@ -88,9 +88,10 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A database that has this mark has every fact of its journal before ``start``.
+    """A watermark: a database that has it, by its ``nonce``, has every fact of the journal before
+    ``start``.
 
-    ``others`` are the processes that were seen in it, ``incarnation`` what it was in.
+    ``others`` are the processes that were seen in the database, ``incarnation`` its incarnation.
     """
 
     nonce: UUID
@@ -101,7 +102,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The queue was held by somebody, or (``reason`` is None) released."""
+    """The queue was held by an operator or a process, or (``reason`` is None) released."""
 
     at: datetime
     by: str
@@ -120,13 +121,13 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Facts before this are missing: the disk did not take them."""
+    """Facts are missing before this place: the disk did not take them, or no journal was kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """Processes that were seen in the database: if it forgets them, they are waited for all the
-    same.
+    """Processes that were seen in the database. If it forgets them, this one still waits for them
+    to bring back their facts.
     """
 
     others: tuple[str, ...]
@@ -134,7 +135,7 @@ class Met:
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """An entry of the audit. One that revoked a key or purged takes away again what came back."""
+    """An entry of the audit. A revocation or purge is repeated when it is brought back."""
 
     entry: Entry
 

@@ -1,7 +1,7 @@
 """Where a text mentions a phone number, in whatever notation. Pure.
 
-Used to erase: what is found too much is a line that is lost, what is overlooked is somebody's
-number that stays. So any run of its digits counts, whatever stands between them and before them.
+Used to erase, where a false positive costs a line of text and a false negative leaves somebody's
+number. So any run of its digits counts, whatever stands between them and before them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _national(number: str) -> str:
 
 
 def _readings(text: str) -> Iterator[str]:
-    """The text as it is, and as JSON, HTML, and the addresses of requests mean it."""
+    """The text with JSON's escapes decoded, and with those of HTML or of URLs decoded as well."""
     shown = _plain(text)
     yield shown
     if "&" in shown:
@@ -86,7 +86,7 @@ def _readings(text: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """The text with full-width digits and JSON's escapes as they are meant."""
+    """The text with JSON's escapes decoded, full-width digits as ASCII, no format characters."""
     if "\\u" in text:
         text = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
     if text.isascii():

@@ -85,7 +85,8 @@ def merge(
 def forked_lease(
     there: Known | None, fact: Recorded | OnWire | Ended, which: Message | None
 ) -> UUID | None:
-    """The lease of a fact that ``merge`` left alone, where it may have been sent beside another.
+    """The lease of a fact that ``merge`` did not apply, if the message may have been sent under it
+    and under another one as well.
 
     Only the process that has a lease gives it back, and its own journal says so. Where it does not,
     no other lease can have come after this one, unless the database forgot it and an operator let

@@ -180,7 +180,7 @@ class Record:
 
     @property
     def why(self) -> str | None:
-        """Why it has its status, in iovox's words or our own; None where nobody said so."""
+        """Why it has its status, in iovox's words or our own; None where no reason is known."""
         if self.reason_text is not None:
             return self.reason_text
         reasons = [step.reasons for step in self.steps if step.status == self.status]

@@ -26,9 +26,9 @@ from phonenumbers import (
 WRITE_IT = "write it in international form, such as +447700900123"
 MAX_E164_DIGITS = 15
 MIN_DIGITS = 7
-"""Of what is taken for a number where it may be something else."""
+"""Digits from which a text that may also be something else is taken for a number."""
 MAX_RAW_DIGITS = 25
-"""Of a number before it is read: with prefixes and zeros that are not dialled from abroad."""
+"""Digits of a number as it is written, with prefixes and zeros that are not dialled from abroad."""
 MAX_WRITTEN = 255
 """Characters that are looked at; nobody writes a number with more."""
 MAX_NAME_LENGTH = 11
@@ -136,7 +136,8 @@ def _e164(prefix: str | None, digits: str, region: str | None) -> str | None:
     home = None if prefix or region is None else _parse(digits, region)
     if home is not None and not (_is_whole(home) and _is_stable(home)):
         home = None
-    # Without the zero in front that national numbers have in most countries, it is a fallback.
+    # Digits without the trunk zero that most countries have are read as national only where they
+    # cannot be international.
     if abroad is not None and home is not None and _national(home) != digits:
         home = None
     readings = {_e164_digits(one): one for one in (abroad, home) if one is not None}

@@ -21,9 +21,9 @@ from app.model.status import microseconds, status_key, weight_of
 
 MAX_CACHED_BODY = 1_000
 """Bytes: the content of larger bodies is not cached. iovox's have about 200."""
-MEANINGS_KEPT = 512
-"""Each second brings a few new ones, so that these are of the last minutes: receipts come seconds
-after their time. With 4,096 a process grew over its first half hour.
+CACHED_CONTENTS = 512
+"""Contents of receipts that are cached. A second has a few, and receipts come seconds after their
+time, so the last minutes suffice; with 4,096 a process grew over its first half hour.
 """
 _TOO_DEEP = "The body is not JSON that can be read: it is nested too deeply"
 _Text = TypeVar("_Text", str, str | None)
@@ -117,7 +117,7 @@ def _interpret_fields(arrival: Arrival, fields: object) -> Receipt | Rejection:
     faults = _faults(sms_activity_id, status, fields)
     if faults or sms_activity_id is None or status is None:
         named = "; ".join(f"{f.field} {f.message}" for f in faults)
-        return Rejection(arrival, 422, f"The receipt cannot be told apart: {named}", faults)
+        return Rejection(arrival, 422, f"The receipt is not valid: {named}", faults)
     return _receipt(arrival, sms_activity_id, status, fields)
 
 
@@ -138,7 +138,7 @@ def _receipt(
     return Receipt(arrival, sms_activity_id, content)
 
 
-@lru_cache(maxsize=MEANINGS_KEPT)
+@lru_cache(maxsize=CACHED_CONTENTS)
 def _cached_content(texts: _Texts) -> ReceiptContent | None:
     """The content of these texts for any time of reception that is not before their own; None if
     it depends on that time otherwise.

@@ -15,7 +15,7 @@ NOT_ACCEPTED = OWN - {Status.SUBMITTED}
 """The statuses of a message that iovox has not accepted, or not yet."""
 
 LAST_DIGITS = 4
-"""Of a number, by which it is found: as many as people remember, and as an index has."""
+"""Digits at the end of a number by which it is found: as many as an index has."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

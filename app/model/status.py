@@ -7,7 +7,6 @@ into one integer, ``status_key``, so that SQL needs only to compare numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -109,12 +108,3 @@ def is_contradictory(seen: int) -> bool:
     """Whether the flags are those of both a delivered and a failed receipt."""
     both = DELIVERED_FLAG | FAILED_FLAG
     return seen & both == both
-
-
-def status_of(receipts: Iterable[tuple[str, datetime]]) -> Status | None:
-    """The status that (status, time) pairs result in; None if all statuses are unknown.
-
-    The rule in its plainest form; the store applies it incrementally, in SQL.
-    """
-    best = max(((status_key(weight_of(s), at), s) for s, at in receipts), default=(0, ""))
-    return Status(best[1]) if best[0] > 0 else None

@@ -22,8 +22,8 @@ _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a message, as the API tells it. ``held_back``: it waits to be tried again;
-    ``since`` then is the first failure, ``until`` when it is given up.
+    """What is known of a message, as the API returns it. ``attempts`` are those of a message that
+    is QUEUED again, because it was surely not sent; 0 otherwise.
     """
 
     status: str
@@ -88,7 +88,9 @@ def _after(facts: Facts) -> str:
 
 
 def duration(span: timedelta) -> str:
-    """``10 seconds``, ``2 minutes``, ``3 days``: whole units of the largest that there is."""
+    """``10 seconds``, ``2 minutes``, ``3 days``: whole units of the largest that fits, minutes
+    from two on.
+    """
     seconds = max(0, round(span.total_seconds()))
     for size, name in _UNITS:
         if seconds >= size * (2 if name == "minute" else 1) or size == 1:

@@ -13,7 +13,7 @@ from app.model.event import EVENT_STATUSES, Event, event_body, rfc3339
 TRIAL = "webhook.test"
 ERASED = "message.erased"
 CONTRADICTED = "CONTRADICTED"
-"""What a webhook may want besides statuses: every event of a message that is contradictory."""
+"""What a webhook may want besides statuses: every event of a contradictory message."""
 ALARM = "ALARM"
 """What a webhook of an admin over all apps may want besides: alarms that begin and end."""
 MESSAGE_KINDS = (*EVENT_STATUSES, CONTRADICTED)
@@ -40,12 +40,13 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A subscription: a URL and the KINDS it wants. ``app`` is None for the events of all apps.
+    """A subscription: a URL and the KINDS it wants, ``statuses``. ``app`` is None for the events of
+    all apps.
 
-    ``secret`` is None where it cannot be decrypted.
-    ``failures`` counts the consecutive rounds of attempts without a success. ``key_id`` is the API
-    key that made it, None where that was not recorded; ``key_revoked`` is whether that key is
-    revoked or, where it is not known, whether no key that could have made it is valid.
+    ``secret`` is None where it cannot be decrypted. ``failures`` counts the consecutive rounds of
+    attempts without a success. ``key_id`` is the API key that made it, None where that was not
+    recorded; ``key_revoked`` is whether that key is revoked or, where it is not known, whether no
+    key that could have made it is valid.
     """
 
     id: UUID
@@ -76,7 +77,9 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The body of a delivery. ``event`` and ``message_id`` are None for a test."""
+    """The body of a delivery. ``event`` is the event's number; None for a test, an erasure and an
+    alarm. ``message_id`` is None for a test and an alarm.
+    """
 
     type: str
     body: str

@@ -36,7 +36,7 @@ class Words:
     to_do: str
     tone: Tone
     short: str = ""
-    """Beside the label in a list, where the reason says no more."""
+    """Stands beside the label in a list where the message has no reason."""
 
     @property
     def sign(self) -> str:
@@ -197,7 +197,9 @@ REASONS: Mapping[str, str] = {
     "8": "The network has taken it over and will try to deliver it.",
     "16": "The network’s message centre refused it.",
 }
-"""iovox's numbers, as the networks' kannel-like gateways use them; iovox's words stand beside."""
+"""iovox's ``status_reason``: the event bits of Kannel, the SMS gateway. iovox's own text is shown
+beside.
+"""
 
 TIMES: Mapping[TimeQuality, str] = {
     TimeQuality.EXACT: "iovox’s own time, exact to the second",

@@ -20,7 +20,7 @@ from app.store.watch import DatabaseWatch
 LITTLE_ROOM = 64 * 1024 * 1024
 """Free bytes of the spool's disk under which it is nearly full."""
 EVERY = 2.0
-"""Seconds: a scrape that another process answers has them as old as this."""
+"""Seconds between refreshes: how old these are in a scrape that another process answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Gauges:
             metrics.spool_free.set(float("nan") if self.spool.free is None else self.spool.free)
 
     def show(self, counts: Counts, alarms: Sequence[Alarm]) -> None:
-        """Set those that all replicas share."""
+        """Set those that are counted once for all replicas."""
         metrics = self._metrics
         metrics.queue_depth.set(counts.queued)
         metrics.queue_oldest.set(counts.due_for)

@@ -42,8 +42,9 @@ RECURRING = frozenset(
         "webhook_purge_failed",
     }
 )
-"""Events that a loop or a request repeats for as long as an outage lasts: `database_away` tells of
-the outage itself, and what each of them is about is in the database or the spool."""
+"""Events that a loop or a request repeats for as long as an outage lasts. They can be limited:
+`database_away` reports the outage itself, and what they are about is in the database or the spool.
+"""
 
 
 class _WarningLimiter(logging.Filter):
@@ -98,7 +99,8 @@ def is_request_id(value: bytes) -> bool:
 class StepLog:
     """One line at info for each step of a message: recorded, submitted, receipt, ...
 
-    Written past the loggers, many lines in one call: a line of theirs costs as much as a receipt.
+    Written straight to standard error, many lines in one call: a line by a logger costs as much CPU
+    as a receipt.
     """
 
     def __init__(self, *, level: str, as_json: bool) -> None:
@@ -121,7 +123,7 @@ class StepLog:
             start, end = f"{at} [info     ] {event:<30} ", "\n"
         lines = []
         for fields in steps:
-            # Quoted one by one: the whole encoder costs twice as much, for every receipt.
+            # Quoted value by value: json.dumps of the line takes twice as long, for every receipt.
             fields_of_line = [
                 f"{begin}{name}{mark}{_quoted(value)}{join}"
                 for name, value in fields.items()

@@ -32,7 +32,7 @@ SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 RECEIPT_STATUSES = ("ACKNOWLEDGED", "BUFFERED", "FAILED", "EXPIRED", "DELIVERED")
 OTHER = "other"
-"""The label of what no list has: the number of series stays bounded, whatever callers send."""
+"""The label of values that are in no list, so that callers cannot add series."""
 REFUSALS = (
     "secret",
     "unreadable",
@@ -42,7 +42,7 @@ REFUSALS = (
     "method",
     "unavailable",
 )
-"""Why a call to /dlr is not answered 200. The second and the third are kept all the same."""
+"""Why a call to /dlr is not answered 200. Those of `unreadable` and `invalid` are kept."""
 OUTCOMES = ("submitted", "refused-by-iovox", "not-sent", "outcome-unknown")
 COUNTED_STATES = ("SENDING", "UNCONFIRMED", "overdue")
 WEBHOOK_OUTCOMES = ("taken", "failed")
@@ -51,7 +51,8 @@ METHODS = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS")
 QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 SLOW = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 LAGS = (-7200, -3660, -3540, -60, 0, 2, 5, 15, 60, 300, 900, 3540, 3660, 7200, 86_400)
-"""Seconds: around the hour by which a zone is off, and the minute that is not usual any more."""
+"""Bucket bounds in seconds: around whole hours, by which a wrong time zone is off, and at a minute,
+from which the alarm `zone` is raised."""
 
 
 class BatchHistogram(Histogram):
@@ -258,12 +259,12 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode=mode,  # type: ignore[arg-type]
         )
-        made.set(0)  # the most recent value is none before the first
+        made.set(0)  # there is no series before the first value
         return made
 
 
 class _Processes(Collector):
-    """What the live processes use together, which the multiprocess mode does not tell."""
+    """`process_*` of all live processes together, which the multiprocess mode leaves out."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

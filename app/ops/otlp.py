@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 def tracer_provider(endpoint: str, *, name: str) -> TracerProvider:
     """Whose spans go to the collector at ``endpoint``, by a thread of its own. ``name``: ours."""
-    logging.getLogger(LIBRARY).setLevel(logging.CRITICAL)  # `_Exporter` says it, and not each time
+    logging.getLogger(LIBRARY).setLevel(logging.CRITICAL)  # `_Exporter` logs it once
     url = endpoint if endpoint.endswith(PATH) else endpoint + PATH
     named = {} if os.environ.get(OTEL_SERVICE_NAME) else {"service.name": name}
     provider = TracerProvider(
@@ -68,7 +68,7 @@ def tracer_provider(endpoint: str, *, name: str) -> TracerProvider:
 class _AttributeFilter(Sampler):
     """Decides as ``inner`` does, and lets a request's span begin with EXPORTED_ATTRIBUTES alone.
 
-    A sampler is where a span's first attributes are settled; what else a span is told is ours.
+    A sampler may replace a span's initial attributes; all later ones are set by us.
     """
 
     def __init__(self, inner: Sampler) -> None:

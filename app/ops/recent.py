@@ -10,11 +10,11 @@ from statistics import median
 LAGS_KEPT = 200
 REFUSALS_KEPT = 1_000
 WINDOW = 300.0
-"""Seconds that a refusal or a receipt's lag is looked back on."""
+"""Seconds for which a refusal or a receipt's lag counts."""
 
 
 class Recent:
-    """One for each process; cheap enough to be told of every receipt."""
+    """One for each process; cheap enough to be updated for every receipt."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

@@ -1,7 +1,7 @@
 """Spans for OpenTelemetry. Without DLR_OTLP_ENDPOINT a tracer is the API's own that does nothing.
 
-What a span is told are ids and outcomes, by the names that they have in the log: never a text, a
-number or a secret, and so never an exception's words either, which may quote one.
+Spans carry ids and outcomes, by the names that they have in the log: never a text, a number or a
+secret, and so no exception's message either, which may quote one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _propagator = TraceContextTextMapPropagator()
 
 @contextmanager
 def client_span(tracer: Tracer, name: str, **ids: UUID | str | None) -> Iterator[Span]:
-    """A span around one call to somebody else; what is raised marks it as failed.
+    """A client span around one call to another service; an exception marks it as failed.
 
     Log lines that are written meanwhile have its trace.
     """
@@ -54,30 +54,30 @@ def client_span(tracer: Tracer, name: str, **ids: UUID | str | None) -> Iterator
 
 
 def annotate_span(**ids: UUID | str | None) -> None:
-    """Tell the span that is current, if any."""
+    """Set attributes of the current span, if there is one."""
     span = get_current_span()
     if span.is_recording():
         span.set_attributes(as_attributes(ids))
 
 
 def injected_headers() -> dict[str, str]:
-    """The headers that hand the current span on to whom is called: none without one."""
+    """The headers that propagate the current span to a called service; none without a span."""
     headers: dict[str, str] = {}
     _propagator.inject(headers)
     return {name: value for name, value in headers.items() if name == TRACEPARENT}
 
 
 def extracted_context(traceparent: bytes | None) -> Context:
-    """The caller's span, as the parent of ours; one that cannot be read is none."""
+    """The caller's span as the parent of ours; an invalid ``traceparent`` counts as none."""
     carrier = {} if traceparent is None else {TRACEPARENT: traceparent.decode("latin-1")}
     return _propagator.extract(carrier, context=Context())
 
 
 def as_attributes(ids: Mapping[str, UUID | str | None]) -> dict[str, str]:
-    """Those that are known."""
+    """The ids that are known, as text."""
     return {name: str(value) for name, value in ids.items() if value is not None}
 
 
 def trace_id_of(span: Span) -> str:
-    """As the log has it."""
+    """The trace id in hexadecimal, as in the log."""
     return format_trace_id(span.get_span_context().trace_id)

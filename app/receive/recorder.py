@@ -53,7 +53,7 @@ class Recorder:
         would block everything behind it in the spool.
         """
         calls = self._erased.strip(calls)
-        operation = self._journal.first_arrivals([call.arrival for call in calls])
+        operation = self._journal.write_arrivals_ahead([call.arrival for call in calls])
         try:
             await self._record(calls)
         finally:

@@ -1,7 +1,7 @@
 """The audit of what people read: the entry is committed before they are given the answer.
 
-Changes are audited by the store that makes them, in its own transaction. Reading has none, so the
-entry comes first: nothing is shown that the audit does not know of.
+Changes are audited by the store that makes them, in its own transaction. A read has no transaction
+that the entry could join, so the entry is committed first.
 The caller is authenticated; apps' own reads leave no entry and do not come here.
 """
 
@@ -20,7 +20,9 @@ from app.model.search import Search
 from app.store.audit import AuditStore
 
 WINDOW = 300
-"""Seconds within which looks at one message by one person, or the pages of one search, are one."""
+"""Seconds within which looks at one message by one person, or the pages of one search, make one
+entry.
+"""
 MAX_REMEMBERED = 10_000
 
 _IN_COLUMNS = (
@@ -34,12 +36,14 @@ _IN_COLUMNS = (
 
 
 class Auditor:
-    """Each method raises Unavailable where the entry cannot be written: nothing is shown then."""
+    """Writes the entries of reads. Raises Unavailable where one cannot be written: nothing is shown
+    then.
+    """
 
     def __init__(self, store: AuditStore) -> None:
         self._store = store
         self._written: dict[str, None] = {}
-        """What this process knows to be written in this window, so that it is not written again."""
+        """The ``once`` of entries that this process has written, which it need not write again."""
 
     async def looked(self, actor: Actor, ids: Sequence[UUID | str], *, revealed: bool) -> None:
         """Someone is about to be shown these messages; ``revealed``: with texts that they had to
@@ -95,10 +99,10 @@ class Auditor:
 
 
 def _once(entry: Entry) -> Entry:
-    """The entry, of which there is one in each window."""
+    """The entry with a ``once`` by which there is one of it in each window."""
     window = int(datetime.now(UTC).timestamp()) // WINDOW
     content = (entry.destination, entry.reference, sorted(entry.details.items()))
-    # A digest: a number that was searched for stands in the columns where erasures look for it.
+    # A digest: numbers may stand only in the columns where erasures look for them.
     digest = blake2b(repr(content).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
     what = entry.what or digest
     once = f"{entry.action} {entry.actor.who} {what} {window}"

@@ -1,6 +1,8 @@
-"""The newest beats of a process, on disk: a restarted one knows what the database must have.
+"""A process's newest beats (heartbeats in the database) on its disk: after a restart it still knows
+what the database must have.
 
-Overwritten in place, before the database is told, without fsync, as the journal is.
+The file is overwritten in place before each beat is written to the database, without fsync, like
+the journal. What is read may be damaged.
 """
 
 from __future__ import annotations
@@ -19,15 +21,15 @@ from app.store.imprint import IMPRINT_SIZE, Imprint
 FILE = "beats"
 _SIZE = 16
 _LENGTH = 5 * _SIZE
-"""Of what the release before also wrote; behind it stands the imprint, which it did not."""
+"""Bytes before the imprint, which is optional: older releases wrote none."""
 _NO_IMPRINT = Imprint(bytes(IMPRINT_SIZE), is_released=False)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Beats(NamedTuple):
-    """In which incarnation, and its number: the last beat that the database is known to have, and
-    the next one; when they were kept, by the database's clock; and the incarnation's imprint, where
-    it may be compared.
+    """``last``: the newest beat that the database is known to have; ``next``: the one that is being
+    written. ``incarnation`` is the database's, ``n`` its number, ``imprint`` that of its row, None
+    where it cannot be compared. ``at``: when they were kept, by the database's clock.
     """
 
     n: int
@@ -44,7 +46,7 @@ class Beats(NamedTuple):
 
 
 def write(folder: Path, beats: Beats) -> None:
-    """Keep these. A disk that does not take them leaves older ones: that costs a needless check."""
+    """Keep these. If the disk does not take them, older ones stay, which cause a needless check."""
     with suppress(OSError):
         file = open_private(folder / FILE, os.O_WRONLY | os.O_CREAT)
         try:

@@ -1,6 +1,6 @@
 """Takes what was erased, and texts that are no longer kept, out of the records of a journal. Pure.
 
-A record keeps its length: places in a journal are offsets. JSON is filled up with spaces.
+A record keeps its length, since positions in a journal are offsets: it is padded with spaces.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from app.record.framing import Damaged, Raw, unframe
 KEPT_FIELDS = (
     *("sms_activity_id", "status", "delivery_status", "status_reason", "receipt_timestamp"),
 )
-"""Of a receipt: what decides its status and time, and that it is the same receipt."""
+"""The fields of a receipt that decide its status and time, and identify it."""
 
 Change = Callable[[Fact], Fact]
 
 
 def blank(raw: Raw, change: Change) -> bytes | None:
-    """The new content of a record; None where it stays."""
+    """The new content of a record; None where it does not change."""
     try:
         fact = decode(raw)
     except Damaged:
@@ -48,16 +48,19 @@ def blank(raw: Raw, change: Change) -> bytes | None:
     return content + b" " * (len(raw.content) - len(content))
 
 
-class Forgetting:
-    """Erased: messages and entries by ``ids``, receipts by ``names`` (iovox's ids), and whatever
-    mentions one of the numbers.
+class WithoutErased:
+    """A change that erases: messages and audit entries by ``ids``, receipts by their
+    ``sms_activity_ids``, and whatever mentions one of the numbers.
     """
 
     def __init__(
-        self, ids: Collection[UUID], names: Collection[str], mentions: Collection[Mentions]
+        self,
+        ids: Collection[UUID],
+        sms_activity_ids: Collection[str],
+        mentions: Collection[Mentions],
     ) -> None:
         self._ids = frozenset(ids)
-        self._names = frozenset(names)
+        self._sms_activity_ids = frozenset(sms_activity_ids)
         self._mentions = tuple(mentions)
 
     def __call__(self, fact: Fact) -> Fact:
@@ -108,7 +111,7 @@ class Forgetting:
     def _ended(self, fact: Ended) -> Ended:
         if fact.message_id not in self._ids:
             return fact
-        # Nobody knows any more what of iovox's words quotes the text or the reference.
+        # iovox's words may quote the text or the reference, and the fact no longer tells.
         return replace(
             fact,
             step=replace(fact.step, reasons=()),
@@ -119,15 +122,15 @@ class Forgetting:
 
     def _arrival(self, arrival: Arrival) -> Arrival:
         call = interpret(arrival)
-        is_hers = isinstance(call, Receipt) and call.sms_activity_id in self._names
-        if not is_hers and not any(one.are_in_bytes(arrival.body) for one in self._mentions):
+        is_erased = isinstance(call, Receipt) and call.sms_activity_id in self._sms_activity_ids
+        if not is_erased and not any(one.are_in_bytes(arrival.body) for one in self._mentions):
             return arrival
-        body = least(arrival.body, self._mentions) if isinstance(call, Receipt) else b""
+        body = minimal_body(arrival.body, self._mentions) if isinstance(call, Receipt) else b""
         return arrival._replace(body=body.ljust(len(arrival.body)))
 
 
 class WithoutTexts:
-    """Texts that are no longer kept, of these messages."""
+    """A change that drops the texts of these messages, which are no longer kept."""
 
     def __init__(self, ids: Collection[UUID]) -> None:
         self._ids = frozenset(ids)
@@ -160,9 +163,9 @@ def messages_with_text(fact: Fact | None) -> set[UUID]:
     return {one.id for one in found if one is not None and one.request.text}
 
 
-def least(body: bytes, mentions: Collection[Mentions] = ()) -> bytes:
-    """A receipt's body with nothing but what decides its status; without what of that mentions one
-    of the numbers.
+def minimal_body(body: bytes, mentions: Collection[Mentions] = ()) -> bytes:
+    """A receipt's body reduced to KEPT_FIELDS, of which those that mention one of the numbers are
+    null (a status: UNKNOWN). Empty where the body cannot be reduced.
     """
     try:
         found: dict[str, Any] = json.loads(body)

@@ -1,4 +1,4 @@
-"""Segments of a journal that nobody writes to any more: measured, rewritten, deleted."""
+"""Segments of a journal that are no longer written to: measured, rewritten, deleted."""
 
 from __future__ import annotations
 
@@ -41,10 +41,11 @@ def size(folder: Path, number: int) -> int:
 
 
 def rewrite(folder: Path, number: int, change: Callable[[Raw], bytes | None]) -> bool:
-    """Rewrite a segment that nobody writes to any more, record by record; whether any was changed.
+    """Rewrite a segment that is no longer written to; returns whether any record was changed.
 
-    ``change`` gives a record's new content, of the same length: places in a journal are offsets.
-    None leaves it as it is. The file is replaced in one step, and keeps its age. Raises OSError.
+    ``change`` returns a record's new content, of the same length, since positions in a journal are
+    offsets; None leaves it as it is. The file is replaced atomically and keeps its modification
+    time. Raises OSError.
     """
     path = folder / file_name(number)
     data = bytearray(read_bytes(folder, number))
@@ -61,7 +62,7 @@ def rewrite(folder: Path, number: int, change: Callable[[Raw], bytes | None]) ->
     except Damaged as error:
         set_aside(folder, number, str(error))
         return False
-    # What is torn at the end cannot be read, but found.
+    # A torn record at the end is cut off: it cannot be decoded, but may hold what is erased.
     changed = changed or at < len(data)
     if changed:
         found = os.lstat(path)

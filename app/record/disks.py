@@ -1,8 +1,8 @@
-"""A process's own disk: erases from it what the database has erased, and tells the journal of what
-was taken away.
+"""A process's own disk: erases from it what the database has erased, and notes in the journal what
+was deleted from the database, so that a restore does not bring it back.
 
 The disk of a process is its journal, and the spool in the folder around it. Without a journal all
-processes of a folder are one, whose id is in a file there.
+processes of a folder count as one, whose id is in a file there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.errors import StoreRefused, StoreUnavailable, Unavailable
 from app.model.erasure import Erasure
 from app.model.fact import Audited, Erased, Fact
 from app.model.mentions import Mentions
-from app.record.blanking import Change, Forgetting, WithoutTexts, blank, messages_with_text
+from app.record.blanking import Change, WithoutErased, WithoutTexts, blank, messages_with_text
 from app.record.closed_segments import rewrite
 from app.record.encoding import decode
 from app.record.erased_lately import ErasedLately
@@ -41,9 +41,9 @@ SEEN_EVERY = 60.0
 TEXTS_EVERY = 15.0
 """Seconds between rewritings of the journal where it would keep texts for too long."""
 LEARN_ALL_EVERY = 3600.0
-"""Seconds after which what was erased long ago is forgotten."""
+"""Seconds between complete refreshes, which drop what was erased long ago."""
 OVERLAP = timedelta(minutes=1)
-"""How far back what was taken away is looked for again: commits are not in the order of times."""
+"""How far back deletions are read again each time: commits are not in the order of their times."""
 MOST_REMEMBERED = 50_000
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 class DiskKeeper:
     """``cleanse_spool`` returns whether nothing waits in the spool, and its file was rewritten;
     ``has_spool`` is False in a process without one. ``keep_for``: seconds that the journal keeps
-    facts. ``erased`` is told what was erased lately.
+    facts. ``erased`` receives what was erased lately.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class DiskKeeper:
             await self._drop_texts()
 
     async def learn(self) -> None:
-        """What was erased lately. From then on no body of it is written here."""
+        """Read what was erased lately: later bodies of it are not written to this disk."""
         now = asyncio.get_running_loop().time()
         are_all = now - self._learned_at > LEARN_ALL_EVERY
         moment = self._removals.now() - (LATE if are_all else OVERLAP)
@@ -141,7 +141,7 @@ class DiskKeeper:
         return UUID(folder.name) if folder is not None and self._journal.is_checked else None
 
     async def _tell_journal(self) -> None:
-        """Note what was taken away since the last time, by whomever."""
+        """Note in the journal what any process has deleted since the last time."""
         if not self._journal.is_on:
             return
         incarnation = self._journal.incarnation
@@ -167,7 +167,7 @@ class DiskKeeper:
             return
         oldest = min(one.requested_at for one in erasures)
         gone = await self._removals.erased_since(oldest)
-        change = Forgetting(
+        change = WithoutErased(
             [id_ for id_, _ in gone.ids],
             [name for _, name in gone.ids if name is not None],
             [Mentions(one.number) for one in erasures if one.number],
@@ -191,8 +191,8 @@ class DiskKeeper:
         return {UUID(one.name) for one in abandoned}
 
     async def _drop_texts(self) -> None:
-        """Take texts out of journals that the database does not keep any more: out of ours, and of
-        those whose processes are gone.
+        """Drop the texts that the database no longer keeps from our journal, and from those whose
+        processes are gone.
         """
         folder = self._journal.folder
         if folder is None or not self._journal.is_checked:
@@ -228,7 +228,7 @@ class DiskKeeper:
 
 
 def _version(erasure: Erasure) -> tuple[UUID, bool]:
-    """It is told of when the database has nothing of it any more, and when no disk has."""
+    """An erasure is noted twice: when it is done in the database, and when on every disk."""
     return erasure.id, erasure.completed_at is not None
 
 
@@ -245,7 +245,7 @@ def identity(folder: Path) -> UUID:
         file.flush()
         os.fsync(file.fileno())
     try:
-        os.link(new, path)  # whoever comes first names it
+        os.link(new, path)  # fails if another process was first
     except FileExistsError:
         with suppress(ValueError):
             return UUID(path.read_text().strip())

@@ -46,8 +46,9 @@ from app.record.fields import (
 from app.record.framing import Damaged, Raw, frame
 
 _CALL = struct.Struct("<16sd16sI")
-"""Of a receipt: its id, the seconds since 1970 (exact to the microsecond), the message it names,
-and the length of its body. A float, since it is packed for every receipt: twice as fast."""
+"""The head of a call: its id, its time of reception in seconds since 1970, the message that it
+names, and the length of its body. The time is a float, exact to the microsecond, as that is packed
+twice as fast, for every receipt."""
 _NO_HINT = bytes(16)
 
 
@@ -305,14 +306,14 @@ def _erased_of(content: bytes) -> Erased:
 
 _ARRIVED = 1
 _MARK, _MET = 6, 9
-OF_ENDS = 5
-"""The kind that is looked for where a lease may have been given back."""
+ENDED = 5
+"""The kind of ``Ended``, which gives a lease back."""
 _KINDS: dict[int, tuple[type[Fact], Callable[[Any], bytes], Callable[[bytes], Fact]]] = {
     _ARRIVED: (Arrived, _arrived, _arrived_of),
     2: (Recorded, _recorded, _recorded_of),
     3: (OnWire, _on_wire, _on_wire_of),
     4: (Accepted, _accepted, _accepted_of),
-    OF_ENDS: (Ended, _ended, _ended_of),
+    ENDED: (Ended, _ended, _ended_of),
     _MARK: (Mark, _mark, _mark_of),
     7: (Held, _held, _held_of),
     8: (Gap, _gap, _gap_of),
@@ -324,5 +325,5 @@ _KINDS: dict[int, tuple[type[Fact], Callable[[Any], bytes], Callable[[bytes], Fa
 """What each kind of record is, how it is written, and how it is read."""
 _WRITERS = {fact: (kind, write) for kind, (fact, write, _) in _KINDS.items()}
 _READERS = {kind: read for kind, (_, _, read) in _KINDS.items()}
-OF_MARKS = (_MARK, _MET)
-"""The kinds that are looked for before a journal is read."""
+MARKS = (_MARK, _MET)
+"""The kinds of ``Mark`` and ``Met``, from which the start of reading is found."""

@@ -1,7 +1,7 @@
 """What was erased lately, so that the bodies of receipts that come later are written nowhere.
 
-The database keeps none of them, by its own knowledge; the journal and the spool are written before
-it is asked. Told by ``app.record.disks``, every few seconds.
+The database drops them by itself, but the journal and the spool are written before it is asked.
+``app.record.disks`` refreshes this every few seconds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from app.model.receipt import Arrival, Receipt, Rejection
-from app.record.blanking import least
+from app.record.blanking import minimal_body
 
 Call = Receipt | Rejection
 
@@ -22,7 +22,7 @@ class ErasedLately:
         self._known: set[UUID | str] = set()
 
     def learn(self, erased: Collection[tuple[UUID, str | None]], *, are_all: bool) -> None:
-        """``are_all``: what is not among them is forgotten."""
+        """Add these; with ``are_all`` they replace what was known."""
         if are_all:
             self._known.clear()
         for id_, name in erased:
@@ -31,7 +31,7 @@ class ErasedLately:
                 self._known.add(name)
 
     def strip(self, calls: Sequence[Call]) -> Sequence[Call]:
-        """The calls, those of erased messages with nothing in their bodies but what decides the
+        """The calls; the bodies of those of erased messages are reduced to what decides the
         status.
         """
         if not self._known:
@@ -45,5 +45,5 @@ class ErasedLately:
     def _stripped(self, call: Call) -> Call:
         arrival: Arrival = call.arrival
         if isinstance(call, Receipt):
-            return call._replace(arrival=arrival._replace(body=least(arrival.body)))
+            return call._replace(arrival=arrival._replace(body=minimal_body(arrival.body)))
         return Rejection(arrival._replace(body=b""), call.http_status, call.reason, call.errors)

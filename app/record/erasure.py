@@ -1,8 +1,8 @@
 """Erases numbers: asked for by an admin or a command, done by whichever process comes first.
 
-Promise: what was asked for is recorded with what is needed to do it, so a process that is killed
-leaves it to the next one, which goes on. It is complete when every disk has confirmed, and only
-then is the number itself forgotten.
+Promise: a request is recorded with all that is needed to do it, so when a process is killed another
+one goes on. It is complete when every disk has confirmed, and only then is the number deleted from
+the request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.parts.lifecycle import wait_for_event
 from app.store.erasing.store import ErasureStore
 
 LOOK_EVERY = 5.0
-"""Seconds between looks for what other processes were asked."""
+"""Seconds between looks for requests that other processes have taken."""
 LATE_EVERY = 300.0
 """Seconds between searches for receipts that came late for erased messages."""
 
@@ -30,11 +30,10 @@ log = structlog.get_logger(__name__)
 
 
 class Eraser:
-    """``key`` is DLR_ERASURE_KEY's; without it an erasure cannot be shown later.
+    """``key`` is DLR_ERASURE_KEY; without it an erasure cannot be shown later.
 
-    ``cancel`` takes a QUEUED message back, and returns whether it still was QUEUED.
-
-    ``announce`` is called after events were written, ``wake`` after webhooks were given something.
+    ``cancel`` takes a QUEUED message back, and returns whether it still was QUEUED. ``announce`` is
+    called after events were written, ``wake`` after deliveries to webhooks were queued.
     """
 
     def __init__(

@@ -18,12 +18,12 @@ Json = dict[str, Any]
 
 
 def to_json(fields: Json) -> bytes:
-    """As compact JSON, by ``given``."""
+    """Compact JSON of the fields that are ``given``."""
     return json.dumps(given(fields), separators=(",", ":")).encode()
 
 
 def given(fields: Json) -> Json:
-    """Without what is None, empty or False: it is the default on reading."""
+    """The fields without those that are None, empty or False: these are the defaults on reading."""
     return {
         name: value
         for name, value in fields.items()

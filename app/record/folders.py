@@ -1,7 +1,7 @@
 """The folders of the journals of one machine, one for each process.
 
-A journal's folder is its identity: whoever starts there goes on with it. A folder whose process has
-died is brought back by any other on the same machine.
+A journal's identity is its folder: a process that starts takes over one that no process holds. The
+facts of a process that has died are brought back by any other on the same machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from app.record.segments import Lock, Writer, database_of, make_folder, segments
 NEVER = 10**10
 """No segment has this number."""
 _NAME = re.compile(r"[0-9a-f]{32}")
-"""Of a journal's folder. Whatever else an operator keeps there is left alone."""
+"""The name of a journal's folder. Whatever else an operator keeps there is left alone."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +44,8 @@ class Folders:
         self._complained: set[Path] = set()
 
     def take(self, database: UUID) -> tuple[Path, Lock, bool]:
-        """A journal of this database that nobody writes, or a new one; whether there are others
-        that nobody writes, of another database.
+        """A journal of this database that no process holds, or a new one, with its lock; and
+        whether there is one of another database that no process holds.
         """
         make_folder(self.root)
         has_foreign = False
@@ -74,7 +74,7 @@ class Folders:
                 lock.release()
 
     def leave_gaps(self) -> None:
-        """A process without a journal begins: journals that nobody writes have a gap from here."""
+        """Note a gap in the journals that no process holds, as one without a journal begins."""
         for folder in self._all():
             lock = self._lock(folder)
             if lock is None:
@@ -86,7 +86,7 @@ class Folders:
                         writer.append(encode(Gap()))
 
     def set_aside(self, folder: Path) -> Path:
-        """Under another name, by which it is nobody's journal. Raises OSError."""
+        """Rename a folder so that it is no longer taken for a journal. Raises OSError."""
         aside = folder.with_name(f"{folder.name}.copy-{uuid4().hex[:8]}")
         return folder.rename(aside)
 
@@ -106,7 +106,7 @@ class Folders:
                 delete_file(path)
 
     def tidy(self, older_than: float) -> None:
-        """Delete what is so old in journals that nobody writes, and those with nothing left."""
+        """Delete old segments of journals that no process holds, and those that are empty then."""
         for folder in self._all():
             lock = self._lock(folder)
             if lock is None:
@@ -121,7 +121,7 @@ class Folders:
         return [folder.name for folder in self._all()]
 
     def rewrite_abandoned(self, rewrite: Callable[[Path], None]) -> list[Path]:
-        """Rewrite the journals that nobody writes; returns their folders. Raises OSError."""
+        """Rewrite the journals that no process holds; returns their folders. Raises OSError."""
         done = []
         for folder in self._all():
             lock = self._lock(folder)
@@ -144,7 +144,7 @@ class Folders:
         )
 
     def _lock(self, folder: Path) -> Lock | None:
-        """None where another process has it, and where it may not be read, which is said once."""
+        """None where another process holds it, or where it cannot be read, which is logged once."""
         try:
             return Lock(folder)
         except BlockingIOError:

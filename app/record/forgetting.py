@@ -14,7 +14,8 @@ PUT_BACK = "its rows were written anew, as when a dump or a copy is put back, or
 def why_forgotten(
     found: Presence, newest: Incarnation, name: str, known: Beats | None
 ) -> str | None:
-    """In words; None where it has not, or somebody else has noticed, or nothing can be compared.
+    """The reason in words. None where it has lost nothing, where another process has already begun
+    a new incarnation, or where there is nothing to compare.
 
     ``name`` is the process's, ``known`` what the process knows to be in the database.
     """

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 _PREFIX = struct.Struct("<IIB")
 _CHECK = struct.Struct("<I")
 HEADER_SIZE = _PREFIX.size + _CHECK.size
-"""Of each record: the length of what follows, the CRC-32 of kind and content, the kind; and the
-CRC-32 of these: a wrong length would pass for a record that is cut off by the end."""
+"""Length of the content, CRC-32 of kind and content, kind; and the CRC-32 of these three, without
+which a damaged length would look like a record that is cut off by the end of the file."""
 MOST_BYTES = 64 * 1024 * 1024
 """Of one record. A batch of 1,000 messages has about a megabyte; a length beyond this is damage."""
 

@@ -34,14 +34,16 @@ class Housekeeper:
         self._orphans.begin()
 
     def look_for_orphans_now(self) -> None:
-        """Not only when it is due: our own journal is brought back, and theirs may be missing."""
+        """At the next call: where facts of ours were missing, theirs may be missing as well."""
         self._orphans_at = 0.0
 
     async def run_due(
         self, mine: Claimant, folder: Path | None, confirmed: Position | None
     ) -> None:
-        """Once our own ``folder`` is brought back. ``confirmed``: what is before that place in it
-        is in this database for sure. Raises StoreUnavailable.
+        """Do what is due; to be called once our own ``folder`` is brought back. ``confirmed``: the
+        newest mark's position in it, before which the database has everything.
+
+        Raises StoreUnavailable.
         """
         now = time.monotonic()
         if now - self._orphans_at > ORPHANS_EVERY:

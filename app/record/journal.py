@@ -3,13 +3,15 @@
 Promise: what is acknowledged stands in the journal, so that it can be brought back if the database
 forgets it (``app.record.keeper``). Two ways to write a fact, for two kinds of it:
 
-- ``first``: the fact is true whatever the database says (a receipt, an answer of iovox). It is
-  written before the transaction, and stays open until that is known to be committed.
+- ``write_ahead``: the fact is true whatever the database says (a receipt, an answer of iovox). It
+  is written before the transaction, and the operation stays open until that is known to be
+  committed.
 - ``confirm``: the fact is that the database recorded something. It is written after the commit,
   unless the database is known to have forgotten since the transaction began: then Forgotten is
   raised, and nothing is acknowledged.
 
-A disk that takes no facts is said loudly and stops nothing: the database has them all the same.
+A disk that takes no facts is logged as an error and stops nothing: the database has them all the
+same.
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ class Forgotten(StoreUnavailable):
         super().__init__("the database was restored or failed over in the middle of this")
 
 
-class Open:
-    """An operation whose facts the database may not have yet: no mark claims them."""
+class OpenOperation:
+    """An operation whose facts the database may not have yet: marks start before them."""
 
     __slots__ = ("_journal", "start")
 
@@ -52,7 +54,7 @@ class Open:
         self.start = start
 
     def close(self) -> None:
-        """The database has them, or something else is answerable for them."""
+        """The database has the facts, or another operation is responsible for them."""
         self._journal._operations.discard(self)  # noqa: SLF001  two halves of one class
 
 
@@ -72,7 +74,7 @@ class Journal:
         """The disk does not take a journal: everything goes on as without one."""
         self.written = 0
         self._writer: Writer | None = None
-        self._operations: set[Open] = set()
+        self._operations: set[OpenOperation] = set()
 
     @property
     def is_checked(self) -> bool:
@@ -85,7 +87,7 @@ class Journal:
         self.is_suspended = False
 
     def suspend(self, reason: str) -> None:
-        """Do without, until it can be opened."""
+        """Go on without a journal until it can be opened."""
         if not self.is_suspended:
             log.error("journal_cannot_be_opened", reason=reason, consequence=_DATABASE_ALONE,
                       todo=_MAKE_ROOM)  # fmt: skip
@@ -96,16 +98,16 @@ class Journal:
         self.incarnation = incarnation
         self.checked.clear()
 
-    def first(self, facts: Iterable[Fact]) -> Open:
+    def write_ahead(self, facts: Iterable[Fact]) -> OpenOperation:
         """Write facts before the database has them; close what is returned when it has.
 
         Raises StoreUnavailable before the database was seen for the first time.
         """
-        return self._first(b"".join(encode(fact) for fact in facts) if self.is_on else b"")
+        return self._write_ahead(b"".join(encode(fact) for fact in facts) if self.is_on else b"")
 
-    def first_arrivals(self, arrivals: Sequence[Arrival]) -> Open:
-        """``first`` for a batch of receipts and rejected calls, as one record."""
-        return self._first(encode_arrivals(arrivals) if self.is_on else b"")
+    def write_arrivals_ahead(self, arrivals: Sequence[Arrival]) -> OpenOperation:
+        """``write_ahead`` for a batch of receipts and rejected calls, as one record."""
+        return self._write_ahead(encode_arrivals(arrivals) if self.is_on else b"")
 
     def confirm(self, facts: Iterable[Fact], began_in: UUID | None) -> None:
         """Write facts of what was committed in a transaction that began in that incarnation.
@@ -141,7 +143,7 @@ class Journal:
 
     @property
     def settled_up_to(self) -> Position:
-        """Before this the database has everything, if it has what is committed."""
+        """The position before which the database has everything, unless it has lost commits."""
         return min((each.start for each in self._operations), default=self.end)
 
     @property
@@ -160,10 +162,10 @@ class Journal:
             self._writer.close()
         self._writer = None
 
-    def _first(self, records: bytes) -> Open:
+    def _write_ahead(self, records: bytes) -> OpenOperation:
         if self.is_on and self._writer is None and not self.is_suspended:
             raise StoreUnavailable(_NOT_OPEN)
-        operation = Open(self, self.end)
+        operation = OpenOperation(self, self.end)
         if self.is_on:
             self._operations.add(operation)
             self._write(records)

@@ -1,9 +1,10 @@
 """Notices when the database has forgotten something, and brings it back from the journal.
 
-Every second it swaps a nonce in the database, its beat, and writes a mark: from then on a database
-that has the mark has everything that the journal holds before it. A database without the newest
-beat, or another generation of it (a restart, a failover), begins a new incarnation; then everything
-since the newest mark that it has is brought back. docs/architecture.md has the rules.
+Every second it swaps a nonce in the database, its heartbeat ("beat"), and writes a watermark
+("mark"): a database that has the mark has everything that the journal holds before it. A database
+without the newest beat, or of another generation (a restart, a failover), begins a new incarnation;
+then everything since the newest mark that it has is brought back. docs/architecture.md has the
+rules.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Swap:
-    """A beat that is to be written. Until it is known to be, no other one is."""
+    """A beat that is being written. The next one waits until it is known that this one is there."""
 
     beat: UUID
     mark: Position | None
@@ -67,8 +68,8 @@ class Keeper:
         host: str,
         on_forgotten: Callable[[int], None],
     ) -> None:
-        """``on_forgotten``: no connection of before is to be used any more, and no event above this
-        number is known any more.
+        """``on_forgotten`` is called with the number of the newest event that the database still
+        has; connections from before are not to be used any more.
         """
         self._journal = journal
         self._folders = folders
@@ -94,9 +95,10 @@ class Keeper:
         self.is_held = False
 
     async def greet(self) -> None:
-        """Before the database is used: which incarnation it is. Raises StoreUnavailable.
+        """Find out the database's incarnation, before it is used. Raises StoreUnavailable.
 
-        Cancelling it, as by a time limit, does not break it off: a long journal is read once.
+        The work goes on where the caller is cancelled, as by a time limit: a long journal is read
+        once.
         """
         if self._greeting is None or (self._journal.is_on and self._greeting.done()):
             greeting = self._locked_beat() if self._journal.is_on else self._leave_gaps()
@@ -116,7 +118,7 @@ class Keeper:
                 log.exception("beat_failed", consequence="tried again")
 
     async def close(self) -> None:
-        """Sign off: the database has everything. Not if anything is still open."""
+        """Stop, and sign off in the database unless an operation is still open."""
         for task in (self._greeting, self._checking):
             if task is not None:
                 task.cancel()
@@ -139,7 +141,7 @@ class Keeper:
             await self._housekeeper.run_due(self._claimant, self._folder, self._confirmed)
 
     async def _leave_gaps(self) -> None:
-        """What a process without a journal does is missing in those that are there."""
+        """Note in the journals that are there that what this process does is missing in them."""
         try:
             await asyncio.to_thread(self._folders.leave_gaps)
         except OSError as error:
@@ -151,9 +153,9 @@ class Keeper:
 
     async def _beat(self) -> None:
         if self._claimant is None:
-            await self._find_out()
+            await self._determine_incarnation()
         elif not await self._swap_beat():
-            await self._find_out()
+            await self._determine_incarnation()
             return
         if self._checking is None or self._checking.done():
             self._start_check_if_needed()
@@ -180,7 +182,7 @@ class Keeper:
             stop=stop,
         )
         if is_done:
-            self._see(found)  # not where it has forgotten: a hold may be among that
+            self._see(found)  # not if the beat failed: the database may have forgotten a hold
             mine.beats, mine.beaten_at = (swap.beat,), time.monotonic()
             if found.newest is not None:
                 mine.imprint = found.newest.imprint  # a release writes the row anew
@@ -201,7 +203,7 @@ class Keeper:
 
     # Which incarnation it is
 
-    async def _find_out(self) -> None:
+    async def _determine_incarnation(self) -> None:
         found = await self._presence.look()
         if found.newest is None:
             found = await self._begin(found, "the first start with a journal")
@@ -287,7 +289,7 @@ class Keeper:
     # Bringing back
 
     def _start_check_if_needed(self) -> None:
-        """A check that was broken off, by an outage say, begins again from the start."""
+        """Begin a check again from the start that was broken off, as by an outage."""
         if not self._journal.is_checked:
             self._claimant = self._permit.claimant = None
 
@@ -305,7 +307,7 @@ class Keeper:
             return
         began = time.monotonic()
         report, position = Report.begin(start, newest.nonce), start.position
-        # Twice: what was written meanwhile may need what was brought back.
+        # Twice: facts that were written meanwhile may depend on what was brought back.
         for _ in range(2):
             until = self._journal.end
             await self._restorer.bring_back(
@@ -339,6 +341,6 @@ def _running(found: Presence) -> frozenset[str]:
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """Whoever asked may be gone by now, and asyncio logs what nobody retrieves."""
+    """Retrieve an exception whose callers were cancelled, which asyncio would log otherwise."""
     if not task.cancelled():
         task.exception()

@@ -11,7 +11,7 @@ from app.store.incarnation import Presence
 
 
 class Marks:
-    """A mark goes to the journal first, then with the beat of its nonce to the database."""
+    """Writes marks: first to the journal, then with the beat of that nonce to the database."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -39,7 +39,7 @@ class Marks:
 
 
 class Decisions:
-    """Operators' holds and settlements of the queue: commands, which make them, have no journal."""
+    """Notes operators' holds and settlements of the queue, since commands have no journal."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal

@@ -86,7 +86,7 @@ class Opener:
 
 
 def _is_copy(kept: Beats, me: Process) -> bool:
-    """Whether a process has beaten by this name since these were kept, so in another folder. What
-    the others write in again has no host.
+    """Whether a process of this name has written a beat since these were kept: then it uses another
+    folder. A row that other processes have restored has no host, and does not count.
     """
     return me.host != "" and me.beat not in kept.known and me.seen_at > kept.at

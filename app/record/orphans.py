@@ -23,11 +23,11 @@ class Orphans:
         self._done: set[str] = set()
 
     def begin(self) -> None:
-        """Whatever was brought back may be forgotten again."""
+        """Bring everything back anew: the database may have forgotten it again."""
         self._done.clear()
 
     async def bring_back(self, mine: Claimant) -> None:
-        """All that nobody writes. Their processes are not waited for any more after that."""
+        """Bring back every journal that no process holds; then nobody waits for its process."""
         found = await self._presence.look()
         if found.database is None:
             return

@@ -14,21 +14,21 @@ import structlog
 
 from app.model.fact import Arrived, Ended, Fact, Gap, Mark, Met, Position, Recorded
 from app.model.status import Status
-from app.record.encoding import OF_ENDS, OF_MARKS, decode
+from app.record.encoding import ENDED, MARKS, decode
 from app.record.framing import Damaged
 from app.record.segments import Located, read, read_segment, segments
 
 MOST_FACTS = 500
 MOST_CALLS = 1_000
-"""Of one transaction."""
+"""Facts, and calls to /dlr among them, that are brought back in one transaction."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where to begin. ``others`` were there by then or later; ``is_whole``: nothing is missing.
-    ``incarnation``: that of the mark, where there is one.
+    """Where to begin. ``others``: the processes that were seen from then on; ``is_whole``: nothing
+    is missing in between; ``incarnation``: that of the mark, None where there is none.
     """
 
     position: Position
@@ -46,14 +46,15 @@ class Batch:
 
 
 def find_start(folder: Path, mark: UUID | None) -> Start:
-    """Where the facts begin that a database with this mark may not have; None: with no mark."""
+    """Where the facts begin that the database may not have. ``mark``: its newest one, if any."""
     others: set[str] = set()
     for number in reversed(segments(folder)):
         for found in reversed(_marks(folder, number)):
             others.update(found.others)
             if isinstance(found, Mark) and found.nonce == mark:
                 return Start(found.start, frozenset(others), True, found.incarnation)
-    # It has none of our marks: everything. Or one that this journal does not know: another disk.
+    # Without a mark in the database: everything. With one that this journal does not know, the
+    # journal is of another disk, and incomplete.
     return Start((0, 0), frozenset(others), mark is None)
 
 
@@ -76,11 +77,11 @@ def batches(folder: Path, start: Position, until: Position | None) -> Iterator[B
 
 
 def leases_given_back(folder: Path, start: Position) -> set[tuple[UUID, UUID]]:
-    """Messages with leases of them that this journal gives back: they were surely not sent."""
+    """(message, lease) of attempts that this journal says were surely not sent."""
     given_back = set()
     for number in (each for each in segments(folder) if each >= start[0]):
         for located in read_segment(folder, number):
-            fact = _decoded(located) if located.raw.kind == OF_ENDS else None
+            fact = _decoded(located) if located.raw.kind == ENDED else None
             if not isinstance(fact, Ended) or fact.lease is None:
                 continue
             if fact.step.status is Status.QUEUED:
@@ -106,8 +107,6 @@ def _decoded(located: Located | None) -> Fact | None:
 
 def _marks(folder: Path, number: int) -> list[Mark | Met]:
     marks = (
-        _decoded(located)
-        for located in read_segment(folder, number)
-        if located.raw.kind in OF_MARKS
+        _decoded(located) for located in read_segment(folder, number) if located.raw.kind in MARKS
     )
     return [mark for mark in marks if isinstance(mark, Mark | Met)]

@@ -39,8 +39,8 @@ log = structlog.get_logger(__name__)
 @dataclass(slots=True)
 class Report:
     """What was found in a journal. ``is_whole``: nothing of it was missing or damaged.
-    ``is_remembered``: the database has a mark of its present incarnation, so all that came since;
-    what is missing in the journal is not missing there.
+    ``is_remembered``: the database has a mark of its present incarnation, so it has lost nothing
+    since, and a gap in the journal does not matter.
     """
 
     done: BroughtBack = field(default_factory=BroughtBack)
@@ -58,7 +58,7 @@ class Report:
         return Report(is_whole=start.is_whole, is_remembered=is_remembered)
 
     def log(self, folder: Path, began: float) -> None:
-        """Say what was missing. ``began``: by ``time.monotonic``."""
+        """Log what was brought back. ``began``: by ``time.monotonic``."""
         done = self.done
         say = log.warning if done else log.info
         say(
@@ -87,7 +87,7 @@ class Restorer:
         forks: ForkStore,
         purge: Callable[[datetime], None],
     ) -> None:
-        """``record`` stores calls to /dlr; ``purge`` begins to delete what is older once more."""
+        """``record`` stores calls to /dlr; ``purge`` begins to delete what is older than a time."""
         self._store = store
         self._presence = presence
         self._queue = queue
@@ -131,7 +131,9 @@ class Restorer:
         await self._end_forks(folder, start, report)
 
     async def finish(self, folder: Path, report: Report) -> None:
-        """What was taken away goes again; what an operator had decided; what has to be decided."""
+        """After everything is brought back: repeat deletions, settlements and a hold; hold the
+        queue where the journal has a gap.
+        """
         before = await self._removals.take_away_again(report.audited.values(), report.erased)
         if before is not None:
             self._purge(before)
@@ -150,9 +152,10 @@ class Restorer:
             await self._presence.hold(f"{folder.name} on {self._host}", why)
 
     async def _end_forks(self, folder: Path, start: Position, report: Report) -> None:
-        """Read once more, as what is given back by now may not have been when it was brought back.
+        """Settle as UNCONFIRMED what may have been sent by two leases: an operator had released the
+        queue before the process of this journal came back.
 
-        The process whose attempt it was came back after an operator had let the queue go on.
+        The journal is read once more, as it may have given such a lease back meanwhile.
         """
         if not report.done.forks:
             return

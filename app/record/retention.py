@@ -1,8 +1,8 @@
 """How long the record is kept: texts, then everything, are deleted in small batches.
 
-A batch is one short transaction, and between two of them the database rests for longer than the
-batch took: whoever writes receipts meanwhile has it to themselves most of the time. What was
-deleted stays deleted when the process is killed, and the next run goes on from there.
+A batch is one short transaction, followed by a pause that is longer than it took, so that receipts
+have the database to themselves most of the time. What was deleted stays deleted when the process is
+killed, and the next run goes on from there.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from app.store.retention import RECORD, TEXTS, Batch, RetentionStore
 
 DAILY = timedelta(days=1)
 AT_ONCE = timedelta(seconds=10)
-"""How often texts are looked for where they are kept for less than a day."""
+"""How often texts are dropped where they are kept for less than a day."""
 JUST_ANSWERED = timedelta(seconds=10)
 """Where texts are not kept at all, they go this long after iovox has answered."""
 LOOK_EVERY = 5.0
 REST = 2.0
-"""How long the pause after a batch is, in times of the batch."""
+"""The pause after a batch, in multiples of its duration."""
 SHORTEST_REST = 0.005
 RETRY_EVERY = 5.0
 """Seconds until a purge that has to be repeated is tried again."""
 SERVICE = Actor("service")
-"""Who purges, where the settings say so."""
+"""The actor of purges that the service does by itself."""
 
 Counts = dict[str, int]
 Progress = Callable[[Counts], None]
@@ -41,7 +41,9 @@ log = structlog.get_logger(__name__)
 
 
 class Purger:
-    """Deletes what is older than some time. ``rest``: pauses, in times of what a batch took."""
+    """Deletes what is older than a time. ``rest``: the pause after a batch, in multiples of its
+    duration.
+    """
 
     def __init__(self, store: RetentionStore, *, rest: float = REST) -> None:
         self._store = store
@@ -55,22 +57,22 @@ class Purger:
         progress: Progress | None = None,
         still: Callable[[], Awaitable[bool]] | None = None,
     ) -> Counts:
-        """Delete messages with all that hangs on them, receipts of nobody, rejected calls, events,
-        deliveries to webhooks and entries of the audit from before then; returns how many.
+        """Delete messages with all that belongs to them, unmatched receipts, rejected calls,
+        events, deliveries to webhooks and entries of the audit from before then; returns how many.
 
-        ``progress`` is told after each batch; ``still`` is asked whether to go on. The audit has
+        ``progress`` is called after each batch; ``still`` returns whether to go on. The audit gets
         one entry, in the transaction of the first batch that deleted something.
         """
         entry = _once(actor.did(Action.PURGE, details={"before": before.isoformat()}))
         store, counts = self._store, Counts()
         for name, purge in (
             ("messages", store.purge_messages),
-            ("unmatched ids", _without_place(store.purge_unmatched)),
-            ("rejected calls", _without_place(store.purge_rejected)),
-            ("events", _without_place(store.purge_events)),
-            ("webhook deliveries", _without_place(store.purge_webhook_deliveries)),
-            ("audit entries", _without_place(store.purge_audit)),
-            ("notes of what was erased", _without_place(store.purge_erased)),
+            ("unmatched ids", _without_cursor(store.purge_unmatched)),
+            ("rejected calls", _without_cursor(store.purge_rejected)),
+            ("events", _without_cursor(store.purge_events)),
+            ("webhook deliveries", _without_cursor(store.purge_webhook_deliveries)),
+            ("audit entries", _without_cursor(store.purge_audit)),
+            ("notes of what was erased", _without_cursor(store.purge_erased)),
         ):
             after: UUID | None = UUID(int=0)
             telling: Entry | None = entry
@@ -106,7 +108,7 @@ class Purger:
         return dropped
 
     async def purge_until_done(self, before: datetime, *, actor: Actor) -> None:
-        """The same, tried again until the database has taken all of it."""
+        """``purge``, tried again while the database is away, until it is complete."""
         while True:
             try:
                 await self.purge(before, actor=actor)
@@ -191,8 +193,8 @@ class Retention:
         return is_ours
 
 
-def _without_place(purge: Callable[..., Awaitable[Batch]]) -> Callable[..., Awaitable[Batch]]:
-    async def of_any(*, before: datetime, after: UUID, entry: Entry | None) -> Batch:  # noqa: ARG001  there is no place
+def _without_cursor(purge: Callable[..., Awaitable[Batch]]) -> Callable[..., Awaitable[Batch]]:
+    async def of_any(*, before: datetime, after: UUID, entry: Entry | None) -> Batch:  # noqa: ARG001  they have no cursor
         return await purge(before=before, entry=entry)
 
     return of_any

@@ -1,6 +1,6 @@
 """Keeps the hourly roll-ups that the overview is read from. One process at a time does.
 
-A look reads the events since the last one and counts the hours that they are about, but no more
+A run reads the events since the last one and counts the hours that they are about, but no more
 messages than MOST again, so that hours to which receipts keep coming do not keep the database busy.
 Between two counts it rests for longer than a count takes.
 """
@@ -21,18 +21,19 @@ from app.store.rollups import RollupStore, StaleHour
 NAME = "rollups"
 EVERY = timedelta(seconds=10)
 MOST = 100_000
-"""Messages that are counted again at a look: about 0.2 s of PostgreSQL."""
+"""Messages that are counted again in one run: about 0.2 s of PostgreSQL."""
 HOURS = 20
-"""That are read at once of those to be counted."""
+"""Stale hours that are read at once."""
 LEAST = 500
-"""Messages that a count costs as much as, however few there are."""
+"""The fixed cost of a count, in messages."""
 REST = 2.0
+"""The pause after a count, in multiples of its duration."""
 
 log = structlog.get_logger(__name__)
 
 
 class Roller:
-    """``tasks`` knows whose turn it is; ``rest``: pauses, in times of what a count took."""
+    """``tasks`` leases the work to one process; ``rest``: see REST."""
 
     def __init__(self, store: RollupStore, tasks: RetentionStore, *, rest: float = REST) -> None:
         self._store = store
@@ -54,7 +55,7 @@ class Roller:
             await asyncio.sleep(EVERY.total_seconds())
 
     async def run_once(self) -> None:
-        """A look. Hours that were never counted are, however many there are."""
+        """Do one run. Hours that were never counted are all counted, however many there are."""
         while await self._store.notice():
             await self._tasks.renew(NAME, lease=self._lease)
         left = MOST

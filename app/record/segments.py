@@ -1,7 +1,7 @@
 """The files of one journal: append-only segments in a folder of its own.
 
 Written by one process, with one write a batch and no fsync: what was written survives the process,
-and the disk need not survive the database, nor the database the disk. What is read may be damaged,
+and a loss of the disk and of the database at once is not provided for. What is read may be damaged,
 or not ours: such a file is set aside under another name, and stops nothing.
 """
 
@@ -33,7 +33,7 @@ OLDEST = 3600.0
 LOCK = "lock"
 ASIDE = ".set-aside"
 _NAME = re.compile(r"(\d{10})\.journal")
-_EVER = re.compile(rf"(\d{{10}})\.journal({re.escape(ASIDE)})?")
+_SET_ASIDE_OR_NOT = re.compile(rf"(\d{{10}})\.journal({re.escape(ASIDE)})?")
 ASIDE_NAME = re.compile(rf"(\d{{10}})\.journal{re.escape(ASIDE)}")
 NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
 _HEADER_KIND = 0
@@ -56,7 +56,7 @@ class Writer:
         self.folder = folder
         self.database = database
         self._file = -1
-        self._number = max(_numbers(folder, _EVER), default=0)
+        self._number = max(_numbers(folder, _SET_ASIDE_OR_NOT), default=0)
         self._size = 0
         self._begun_at = 0.0
         self._is_whole = True
@@ -68,7 +68,7 @@ class Writer:
         return self._number, self._size
 
     def append(self, records: bytes) -> None:
-        """Write records at once. Raises OSError; then a new segment will begin by saying so."""
+        """Write records at once. Raises OSError; the next segment then begins with a ``Gap``."""
         if not self._is_whole or self._size >= LARGEST or self._is_old():
             self._begin()
         written = 0
@@ -165,7 +165,7 @@ def read(folder: Path, start: Position, until: Position | None = None) -> Iterat
     again each time: the database may forget it once more. Raises OSError.
     """
     expected = start[0] or 1
-    for number in sorted(set(_numbers(folder, _EVER))):
+    for number in sorted(set(_numbers(folder, _SET_ASIDE_OR_NOT))):
         if number < start[0] or (until is not None and number > until[0]):
             continue
         if number != expected:
@@ -188,7 +188,7 @@ def read_segment(folder: Path, number: int) -> Iterator[Located]:
 
 
 def _records(folder: Path, number: int, start: int, end: int | None) -> Iterator[Located | None]:
-    """Damage costs the record in which it is, and where its end is not known what follows it."""
+    """Damage costs one record; where its end is not known, the rest of the segment as well."""
     try:
         data = read_bytes(folder, number)
         _, first = header_of(data, folder)
@@ -243,7 +243,7 @@ def header_of(data: bytes, folder: Path) -> tuple[UUID, int]:
 
 
 def read_bytes(folder: Path, number: int) -> bytes:
-    """Also of one that was set aside. Raises OSError, also for what is no file of its own."""
+    """The bytes of a segment, set aside or not. Raises OSError, also for links and folders."""
     path = folder / file_name(number)
     if not os.path.lexists(path):
         path = _aside(path)
@@ -260,7 +260,7 @@ def set_aside(folder: Path, number: int, why: str) -> None:
     path = folder / file_name(number)
     aside = _aside(path)
     if not os.path.lexists(path):
-        return  # it was said when it was found
+        return  # it is set aside already
     log.error(
         "journal_segment_set_aside",
         path=str(path),
@@ -280,5 +280,5 @@ def _numbers(folder: Path, pattern: re.Pattern[str]) -> list[int]:
 
 
 def file_name(number: int) -> str:
-    """That of a segment, before it is set aside."""
+    """The file name of a segment that is not set aside."""
     return f"{number:010d}.journal"

@@ -29,12 +29,12 @@ from app.record.retention import SERVICE, Purger
 from app.runtime.configured import (
     callback_headers,
     iovox_proxy,
-    open_database,
     plain,
     rotated_headers,
     sealer,
 )
 from app.runtime.console import build_console
+from app.runtime.databases import Databases
 from app.runtime.evidence import build_evidence
 from app.runtime.journal import build_keeper
 from app.runtime.receiving import build_receiving
@@ -56,23 +56,14 @@ from app.store.operations import OperationsStore
 from app.store.permission import Permit
 from app.store.receipts import ReceiptStore
 from app.store.retention import RetentionStore
-from app.store.schema_guard import SchemaGuard
 from app.store.setback import SetbackStore
 from app.store.stats import StatsStore
 from app.store.unmatched import UnmatchedStore
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS, Wakeups
-from app.store.watch import CHECK_PATIENCE, DatabaseWatch
-from app.store.writable import require_writable
 from app.web.addresses import Callers
 from app.web.body import Bodies
 from app.web.caller import Authenticator
 from app.web.failures import Failures
-
-INTAKE_CONNECTIONS = 6
-"""Database connections reserved for receipts, which must not wait for the API's queries."""
-INTAKE_ASYNCPG_CONNECTIONS = 4
-"""Of these, in asyncpg's pool, for batches of receipts: two in parallel, the drainer, and one that
-hangs. The others are SQLAlchemy's, for rejected calls and for health checks."""
 
 
 class Components:
@@ -99,26 +90,10 @@ class Components:
         settings = self.settings
         self.clock = DatabaseClock()
         self._now = self.clock.now
-        self.database = open_database(settings, clock=self.clock)
-        self.intake = (
-            self.database
-            if self.database.is_sqlite
-            else open_database(
-                settings,
-                pool_size=INTAKE_CONNECTIONS,
-                direct_size=INTAKE_ASYNCPG_CONNECTIONS,
-                clock=self.clock,
-            )
-        )
-        self._writable_server: object = None
-        self.schema = SchemaGuard((self.intake, self.database))
-        self.watch = DatabaseWatch(
-            self._require_usable,
-            on_down=self._drop_idle_connections,
-            on_up=self._drop_connections_elsewhere,
-            name=self.database.name,
-            patience=CHECK_PATIENCE + self.database.failover_time,
-        )
+        self._databases = Databases(settings, clock=self.clock, greet=self._greet)
+        self.database, self.intake = self._databases.main, self._databases.intake
+        self.schema = self._databases.schema
+        self.watch = self._databases.watch
         self.wakeups = Wakeups(self.database)
         self._announce_events = partial(self.wakeups.announce, EVENTS)
         self.keys = KeyStore(self.database)
@@ -149,7 +124,7 @@ class Components:
             database=self.database,
             journal=self.journal,
             permit=self.permit,
-            recorder=Recorder(  # without a journal: what it records comes out of one
+            recorder=Recorder(  # without a journal: what it records was read from one
                 store=self.receipts, metrics=self.metrics, announce=self._announce_events
             ),
             purge=self._purge_again,
@@ -255,14 +230,14 @@ class Components:
         )
 
     def _build_secrets(self) -> None:
-        """What is given to whom where a secret's file says something new (SIGHUP)."""
+        """On SIGHUP the files of secrets are read again; ``uses`` says who takes a changed one."""
         self.secrets = Reloader(
             self.settings,
             read=read_secrets_again,
             replace=lambda settings, fields: settings.model_copy(update=fields),
             refusals=(ValueError, ConfigurationError),
             uses={
-                ("database_url",): self._use_database_url,
+                ("database_url",): lambda new: self._databases.use_url(new.database_url),
                 ("callback_url_headers", "callback_previous_secrets"): self._use_callback_headers,
                 ("iovox_secure_key",): lambda new: self.client.use_key(
                     plain(new.iovox_secure_key) or ""
@@ -272,10 +247,6 @@ class Components:
             },
         )
 
-    def _use_database_url(self, new: Settings) -> None:
-        for database in (self.database, self.intake):
-            database.use_url(new.database_url)
-
     def _use_callback_headers(self, new: Settings) -> None:
         self.callback_headers = rotated_headers(new, self.callback_headers)
         self.dlr.use_headers(self.callback_headers)
@@ -283,13 +254,12 @@ class Components:
 
     def _build_operations(self) -> None:
         settings = self.settings
-        databases = {id(one): one for one in (self.database, self.intake)}
         self.operations = OperationsStore(self.database)
         self.gauges = Gauges(
             metrics=self.metrics,
             watch=self.watch,
             clock=self.clock,
-            databases=tuple(databases.values()),
+            databases=self._databases.pools,
             is_circuit_open=lambda: self.breaker.is_open,
             spool=self.spool,
             folder=settings.spool_dir,
@@ -356,27 +326,14 @@ class Components:
         self.disk = built.disk
 
     def _purge_again(self, before: datetime) -> None:
-        """The database was set back to before a purge."""
+        """Repeat a purge that the database has forgotten, in the background."""
         purger = Purger(RetentionStore(self.database))
         self._run(purger.purge_until_done(before, actor=SERVICE), "purge again")
 
-    async def _require_usable(self) -> None:
-        self._writable_server = await require_writable(self.intake)
-        # Before the greeting, which waits for a beat that may hang at a primary that is silent.
-        self._drop_connections_elsewhere()
-        await self.schema.check()
-        await self.keeper.greet()
+    async def _greet(self) -> None:
+        await self.keeper.greet()  # built after the databases, which it works on
 
     def _forget(self, last_event: int) -> None:
         """The database has begun a new incarnation."""
-        self._drop_idle_connections()
+        self._databases.drop_idle()
         self.hub.rewind(last_event)
-
-    def _drop_idle_connections(self) -> None:
-        self.intake.drop_idle()
-        self.database.drop_idle()
-
-    def _drop_connections_elsewhere(self) -> None:
-        """What was begun on a primary that is dead and silent would wait for it many seconds."""
-        for database in (self.intake, self.database):
-            database.drop_elsewhere(self._writable_server)

@@ -30,7 +30,7 @@ from app.store.engine import Database
 LISTENER_CONNECTIONS = 1
 """Of DLR_DATABASE_POOL: the connection that listens for notifications."""
 SHORTEST_SECRET = 16
-"""Characters of a callback secret, under which the log warns of it."""
+"""Characters: a callback secret with fewer is warned of."""
 
 log = structlog.get_logger(__name__)
 
@@ -66,19 +66,19 @@ def callback_headers(settings: Settings) -> CallbackHeaders:
 
 
 def warn_of_short_secret(headers: CallbackHeaders) -> None:
-    """Say so where the callback secret can be guessed."""
+    """Log a warning where the callback secret is short enough to be guessed."""
     if headers.shortest < SHORTEST_SECRET:
         log.warning(
             "callback_secret_short",
             characters=headers.shortest,
-            consequence="whoever guesses it can say that texts were delivered",
+            consequence="whoever guesses it can forge receipts",
             remedy="`openssl rand -hex 24` makes a good one",
         )
 
 
 def rotated_headers(settings: Settings, known: CallbackHeaders) -> CallbackHeaders:
-    """``callback_headers`` that are to replace the known ones in a running process; what operators
-    should know of them is logged. Raises ConfigurationError or ValueError.
+    """The ``callback_headers`` that replace ``known`` in a running process. Logs a warning where
+    the secret of ``known`` is no longer accepted. Raises ConfigurationError or ValueError.
     """
     headers = callback_headers(settings)
     if headers.auth_header != known.auth_header:
@@ -149,7 +149,7 @@ def configuration_errors(field: str | None = None) -> Iterator[None]:
 
 
 def days(number: float | None) -> timedelta | None:
-    """A number of days as a span."""
+    """A number of days as a duration; None where none is set."""
     return None if number is None else timedelta(days=number)
 
 

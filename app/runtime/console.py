@@ -35,7 +35,7 @@ def build_console(
     failures: Failures,
     now: Now,
 ) -> Console:
-    """Raises ConfigurationError where the provider for signing in is configured by half."""
+    """Raises ConfigurationError where the OpenID provider's settings are incomplete."""
     return Console(
         sessions=ConsoleSessionStore(database),
         attention=Attention(
@@ -53,5 +53,4 @@ def build_console(
         keep_days=None if settings.keep_for is None else int(settings.keep_for),
         url=settings.console_url or settings.public_url,
         provider=openid_provider(settings),
-        region=settings.default_region,
     )

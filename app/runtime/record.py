@@ -1,4 +1,4 @@
-"""Builds what thins the record out: retention and roll-ups, erasures, and each process's disk."""
+"""Builds the periodic work on the record: retention, roll-ups, erasures, each process's disk."""
 
 from __future__ import annotations
 

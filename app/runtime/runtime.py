@@ -13,9 +13,7 @@ from app.ops.health import exposition
 from app.ops.listener import OpsListener, operators_app
 from app.parts.lifecycle import Close, close_in_order
 from app.runtime.components import Components
-from app.runtime.configured import (
-    warn_of_short_secret,
-)
+from app.runtime.configured import warn_of_short_secret
 from app.store.schema import migrate
 from app.store.wakeups import EVENTS, QUEUE, WEBHOOKS
 
@@ -44,12 +42,12 @@ class Runtime(Components):
         if not self.watch.is_up:
             log.error("started_without_database", reason=self.watch.reason)
         else:
-            with suppress(StoreUnavailable):  # again, every few seconds
+            with suppress(StoreUnavailable):  # it is tried again every few seconds
                 await self.disk.learn()
         self._run(self.watch.run(), "watch")
         self._run(self.schema.run(self.watch), "schema")
         self._run(self.failures.run(), "failures")
-        self._run(self._by_the_clock(self.disk.run), "disk")
+        self._run(self._once_clock_known(self.disk.run), "disk")
         self._run(self.keeper.run(), "journal")
         self._run(self.wakeups.run(), "wakeups")
         self._run(self.authenticator.run(), "use of keys")
@@ -63,8 +61,8 @@ class Runtime(Components):
         self._start_sending(with_queue=self.settings.queue_workers)
 
     async def start_worker(self) -> None:
-        """Start what is no journey of a caller's: the queue, the webhooks, the evidence log. For a
-        process without an HTTP server or a spool.
+        """Start what runs without callers: the queue, the webhooks, the evidence log. For a process
+        without an HTTP server or a spool.
 
         Raises SchemaBehind; ``stop`` ends it. On a newer schema that is breaking it waits.
         """
@@ -78,14 +76,16 @@ class Runtime(Components):
         self._run(self.schema.run(self.watch), "schema")
         self._run(self.keeper.run(), "journal")
         self.disk.has_spool = False
-        self._run(self._by_the_clock(self.disk.run), "disk")
+        self._run(self._once_clock_known(self.disk.run), "disk")
         self._run(self.wakeups.run(), "wakeups")
         self.gauges.has_spool = False
         self._start_sending(with_queue=True)
 
     def _start_sending(self, *, with_queue: bool) -> None:
-        """Every process runs the sweeper, which handles the expired leases of crashed processes,
-        and appends to the evidence log, whoever is first.
+        """Start what servers and workers have in common. The sweeper runs in every process, so that
+        leases of crashed processes end even without a worker; the evidence log is appended to by
+        whichever process gets its lock. ``with_queue``: send what is queued, deliver webhooks, and
+        do the periodic work.
         """
         warn_of_short_secret(self.callback_headers)
         self._run(self.secrets.run(), "secrets")
@@ -94,31 +94,32 @@ class Runtime(Components):
             log.info("iovox_through_proxy", proxy=f"{proxy.host}:{proxy.port}")
         self.alarms.works = with_queue
         self._run(self.gauges.run(), "gauges")
-        self._run(self._by_the_clock(self.alarms.run), "alarms")
+        self._run(self._once_clock_known(self.alarms.run), "alarms")
         if (evidence := self.evidence_worker) is not None:
-            self._run(self._by_the_clock(evidence.run), "evidence")
-            self._run(self._by_the_clock(evidence.run_signing), "checkpoints")
-            self._run(self._by_the_clock(evidence.run_stamping), "time stamps")
+            self._run(self._once_clock_known(evidence.run), "evidence")
+            self._run(self._once_clock_known(evidence.run_signing), "checkpoints")
+            self._run(self._once_clock_known(evidence.run_stamping), "time stamps")
         self._run(self.clock_watch.run(), "clock")
-        self._run(self._by_the_clock(self.sweeper.run), "sweeper")
-        self._run(self._by_the_clock(self.sweeper.run_key_expiry), "idempotency keys")
+        self._run(self._once_clock_known(self.sweeper.run), "sweeper")
+        self._run(self._once_clock_known(self.sweeper.run_key_expiry), "idempotency keys")
         self.wakeups.listen(WEBHOOKS, self.dispatcher.wake)
-        self._run(self._by_the_clock(self.dispatcher.run), "webhooks")
-        self._run(self._by_the_clock(self.dispatcher.renew_leases), "webhook leases")
+        self._run(self._once_clock_known(self.dispatcher.run), "webhooks")
+        self._run(self._once_clock_known(self.dispatcher.renew_leases), "webhook leases")
         if not with_queue:
             self.dispatcher.deliver_alarms_only()
         else:
             self.wakeups.listen(QUEUE, self.queue.wake)
-            self._run(self._by_the_clock(self.queue.run), "queue")
+            self._run(self._once_clock_known(self.queue.run), "queue")
             self.wakeups.listen(EVENTS, self.dispatcher.wake_for_events)
-            self._run(self._by_the_clock(self.dispatcher.purge_history), "webhook history")
-            self._run(self._by_the_clock(self.retention.run), "retention")
-            self._run(self._by_the_clock(self.roller.run), "roll-ups")
-            self._run(self._by_the_clock(self.eraser.run), "erasures")
+            self._run(self._once_clock_known(self.dispatcher.purge_history), "webhook history")
+            self._run(self._once_clock_known(self.retention.run), "retention")
+            self._run(self._once_clock_known(self.roller.run), "roll-ups")
+            self._run(self._once_clock_known(self.eraser.run), "erasures")
 
-    async def _by_the_clock(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run ``work`` once the database's clock is known: by the host's, which may be wrong, it
-        would end leases that last."""
+    async def _once_clock_known(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run ``work`` once the database's clock is known: by the host's, which may be wrong,
+        leases that still last would look expired.
+        """
         await self.clock.wait_until_known()
         await work()
 
@@ -159,7 +160,7 @@ class Runtime(Components):
         self.hub.close()
 
     def listen_for_operators(self, *, with_spool: bool = True) -> OpsListener:
-        """DLR_OPS_PORT, while it is entered."""
+        """The listener of DLR_OPS_PORT, a context manager; without that setting it does nothing."""
         app = operators_app(
             watch=self.watch,
             spool=self.spool if with_spool else None,

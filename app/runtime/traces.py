@@ -16,7 +16,8 @@ NAME = "iovox-receipts"
 
 
 class Traces:
-    """Of one process. Without an endpoint it makes no span, and loads nothing of the extra.
+    """The tracer of one process. Without an endpoint it makes no spans, and imports nothing of the
+    extra `otel`.
 
     Raises ConfigurationError.
     """
@@ -27,7 +28,7 @@ class Traces:
         self._shut_down: Callable[[], None] | None = None
         require_extra(settings)
         if settings.otlp_endpoint is not None:
-            from app.ops.otlp import tracer_provider  # noqa: PLC0415  only some have it
+            from app.ops.otlp import tracer_provider  # noqa: PLC0415  of an extra
 
             provider = tracer_provider(settings.otlp_endpoint, name=NAME)
             self.provider = provider
@@ -35,7 +36,7 @@ class Traces:
             self._shut_down = provider.shutdown
 
     async def close(self) -> None:
-        """Send what is left. A collector may take its time: who calls has to bound it."""
+        """Export the spans that are left. The caller bounds it: a collector may be slow."""
         if self._shut_down is not None:
             await asyncio.to_thread(self._shut_down)
 

@@ -1,4 +1,4 @@
-"""Builds what keeps subscriptions and delivers to them."""
+"""Builds the webhooks' subscriptions and the dispatcher that delivers to them."""
 
 from __future__ import annotations
 

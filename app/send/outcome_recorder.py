@@ -22,7 +22,7 @@ from app.model.status import Status
 from app.ops.logs import StepLog
 from app.parts.batcher import Batcher, BatcherClosed, BatcherFull
 from app.parts.lifecycle import wait_for_event
-from app.record.journal import Journal, Open
+from app.record.journal import Journal, OpenOperation
 from app.send import outcomes
 from app.send.batching import low_latency_batcher
 from app.send.outcomes import SubmitResult
@@ -135,7 +135,7 @@ class OutcomeRecorder:
         fact: Accepted | Ended | None = None,
     ) -> tuple[bool, Result | None]:
         """(True, the store's result) once committed; (False, None) if it is refused or retried."""
-        operation = None if fact is None else self._journal.first([fact])
+        operation = None if fact is None else self._journal.write_ahead([fact])
         try:
             async with asyncio.timeout(RECORD_TIMEOUT):
                 result = await batcher.submit(item)
@@ -153,7 +153,10 @@ class OutcomeRecorder:
         return True, result
 
     async def _retry(
-        self, batcher: Batcher[Item, Result | StoreRefused], item: Item, operation: Open | None
+        self,
+        batcher: Batcher[Item, Result | StoreRefused],
+        item: Item,
+        operation: OpenOperation | None,
     ) -> None:
         """Until it is recorded. Idempotent; after a lapsed lease it has no effect."""
         while True:

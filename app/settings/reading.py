@@ -15,7 +15,7 @@ from app.settings.spelling import misspelt
 LARGEST_SECRET = 64 * 1024
 """Bytes: a file that is larger was named by mistake."""
 SHORTEST_KEY = 16
-"""Characters of a key that protects digests."""
+"""Characters of DLR_ERASURE_KEY at least."""
 
 
 class SettingsError(Exception):

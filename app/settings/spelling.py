@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from app.settings.fields import FILE, PREFIX, SECRETS, Settings, variable
 
 _OF_OTHERS = ("DLR_API_", "DLR_TEST_")
-"""What else begins with PREFIX: the variables of the commands that ask a service, and of tests."""
+"""What else begins with PREFIX: the variables of the commands that call a service, and of tests."""
 _TYPO = 2
-"""Edits at most that a misspelt name is away from the one that was meant."""
+"""The largest edit distance at which a name counts as misspelt."""
 
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:
@@ -37,8 +37,9 @@ def misspelt(environment: Iterable[str]) -> dict[str, str]:
 
 
 def _edits(one: str, other: str) -> int:
-    """How many letters to add, leave out, change or swap with their neighbour make one the other
-    (the distance of Damerau and Levenshtein, where no letter is edited twice).
+    """The optimal string alignment distance (Damerau-Levenshtein where no letter is edited twice):
+    how many letters to add, remove, replace or swap with their neighbour. More than _TYPO where the
+    lengths already differ by that much.
     """
     if abs(len(one) - len(other)) > _TYPO:
         return _TYPO + 1
@@ -56,7 +57,7 @@ def _edits(one: str, other: str) -> int:
 
 
 def _known() -> dict[str, str]:
-    """The fields by each variable that gives them."""
+    """The field of each known variable."""
     return {variable(name): name for name in Settings.model_fields} | {
         variable(name) + FILE: name for name in SECRETS
     }

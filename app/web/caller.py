@@ -1,18 +1,11 @@
-"""Authentication by API key, and scopes. A request is anonymous until its key's digest is found.
-
-A key has 32 random bytes, so its plain SHA-256 is stored: a slow hash protects passwords, and would
-add nothing here.
-"""
+"""Authentication by API key, and scopes. A request is anonymous until its key's digest is found."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from enum import StrEnum
-from hashlib import sha256
 from ipaddress import IPv6Address
 from typing import Annotated
 
@@ -28,26 +21,16 @@ from app.errors import (
     StoreUnavailable,
     TooManyRequests,
 )
+from app.model.api_key import Scope, digest
 from app.parts.networks import Address
 from app.parts.throttle import Throttle
 from app.store.keys import KeyStore
 
-KEY_PREFIX = "dlr_"
 TRUSTED_FOR = 0.05
 """Seconds for which a key that was found is not looked up again: shorter than `dlr keys revoke`
 takes to exit after its commit."""
 NOTE_USED_EVERY = 60.0
 """Seconds between two updates of when keys were last used."""
-
-
-class Scope(StrEnum):
-    """The permissions of a key. ``admin`` includes all others, for the messages of every app."""
-
-    SEND = "send"
-    READ = "read"
-    WEBHOOKS = "webhooks"
-    SUPPORT = "support"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,16 +190,6 @@ def authorization_of(request: Request) -> str | None:
     if len(headers) > 1:
         raise BadRequest("There is more than one Authorization header; send one")
     return headers[0] if headers else None
-
-
-def digest(secret: str) -> bytes:
-    """The digest of a key, which is what is stored."""
-    return sha256(secret.encode("utf-8", "surrogateescape")).digest()
-
-
-def new_secret() -> str:
-    """A new key; it cannot be recovered from its digest."""
-    return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
 class ApiKey(SecurityBase):

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from starlette.routing import BaseRoute, Mount, Route
 
 from app.main import create_app
+from app.model.api_key import Scope
 from app.settings import Settings
-from app.web.caller import Scope
 from app.web.routing import KeyedRoute, allowed_scopes
 
 ANY_ID = "0193e0c4-0000-7000-8000-000000000001"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from app.model.api_key import Scope
 from app.store.engine import Database
 from app.store.keys import KeyStore
-from app.web.caller import Scope
 from app.web.paths import ANY_MESSAGE_ID
 from tests.architecture.routes import Offered, offered
 from tests.receive.serving import RawAnswer, Service, read_answer, run, serve

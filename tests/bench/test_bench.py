@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 
 from app.model.message import Record
-from app.model.status import status_of
 from app.store.engine import Database
 from app.store.history import HistoryStore
 from bench import data, plain, servers, traffic
@@ -26,6 +25,7 @@ from bench.stage import name_of
 from bench.turns import Contest
 from tests.support.postgresql import PostgresServer
 from tests.support.process import PROJECT
+from tests.support.statuses import status_of
 
 KNOWN = 50
 RECEIPTS = 2_000

@@ -97,7 +97,9 @@ def test_the_installed_command_and_the_module_are_the_same() -> None:
         pytest.param(["--help"], set(), {"httpx", "pydantic", *SERVER}, id="the list of all"),
         pytest.param(["--version"], set(), {"httpx", "pydantic", *SERVER}, id="the version"),
         pytest.param(["status", "--help"], {"httpx"}, SERVER, id="asking a running service"),
-        pytest.param(["keys", "--help"], {"sqlalchemy"}, {"uvicorn", "jinja2"}, id="a database"),
+        pytest.param(["keys", "--help"], {"sqlalchemy"}, {"fastapi", "jinja2"}, id="a database"),
+        pytest.param(["serve", "--help"], set(), SERVER, id="the service's help"),
+        pytest.param(["doctor", "--help"], set(), SERVER, id="the doctor's help"),
     ],
 )
 def test_only_what_is_needed_is_loaded(

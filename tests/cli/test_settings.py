@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.serve import CHECKS_TO_RECEIVE, checked_settings
+from app.cli.serving import CHECKS_TO_RECEIVE, checked_settings
 from app.errors import ConfigurationError
-from app.runtime import Runtime
+from app.runtime.runtime import Runtime
 from app.settings import NEEDED_TO_SERVE, Settings, variable
 from tests.cli.here import dlr, environment, unchanged_logging
 from tests.support.process import run_dlr

@@ -190,5 +190,5 @@ async def _troubles(world: World, seeded: Seeded) -> None:
     await world.receipts("unknown-activity-1", (Status.DELIVERED, now - timedelta(hours=1)))
     call = Arrival(new_id(), now, f'{{"status": "{EVIL}"}}'.encode())
     await world.service.runtime.receipts.add(
-        [], [Rejection(call, 422, f"The receipt cannot be told apart: {EVIL}")]
+        [], [Rejection(call, 422, f"The receipt is not valid: {EVIL}")]
     )

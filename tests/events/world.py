@@ -16,10 +16,11 @@ import uvicorn
 from uuid_utils.compat import uuid7
 
 from app.main import create_app
+from app.model.api_key import digest, new_secret
 from app.model.message import Acceptance, Message, Outcome, Request, Step
 from app.model.receipt import Arrival, Receipt, interpret
 from app.model.status import Status
-from app.runtime import Runtime
+from app.runtime.runtime import Runtime
 from app.server.complete_posts import CompletePostHttp
 from app.settings import Settings
 from app.store.engine import Database
@@ -28,7 +29,6 @@ from app.store.messages import MessageStore, NewMessage
 from app.store.receipts import ReceiptStore
 from app.store.wakeups import EVENTS
 from app.store.webhooks import WebhookStore
-from app.web.caller import digest, new_secret
 from tests.support.front import in_front_of
 
 AT_ONCE = 100

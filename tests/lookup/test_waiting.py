@@ -15,11 +15,11 @@ import pytest
 
 from app.errors import StoreUnavailable
 from app.lookup.waiters import StatusWaiters
+from app.model.api_key import digest, new_secret
 from app.model.status import Status
 from app.store.engine import Database
 from app.store.keys import KeyStore
 from app.store.messages import MessageStore, NewMessage
-from app.web.caller import digest, new_secret
 from tests.lookup.world import NOW, World, faults, living
 from tests.store.samples import message as sample
 from tests.support.process import ServerProcess, free_port

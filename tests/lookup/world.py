@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from app.errors import FieldError
 from app.main import Service, create_app
+from app.model.api_key import digest, new_secret
 from app.model.message import Acceptance, Message, Outcome, Request, Step
 from app.model.receipt import Arrival, Receipt, interpret
 from app.model.status import Status
@@ -25,7 +26,6 @@ from app.settings import Settings
 from app.store.keys import KeyStore
 from app.store.messages import NewMessage
 from app.store.wakeups import EVENTS
-from app.web.caller import digest, new_secret
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PATIENCE = timedelta(hours=72)

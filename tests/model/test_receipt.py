@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from app.errors import FieldError
 from app.model.receipt import Arrival, Receipt, ReceiptContent, Rejection, interpret
-from app.model.status import microseconds, status_of
+from app.model.status import microseconds
+from tests.support.statuses import status_of
 
 RECEIVED_AT = datetime(2020, 5, 6, 17, 37, 50, tzinfo=UTC)
 ID = "d454cfe0-a835-11e6-9852-d43d7ed6ce4c"
@@ -359,7 +360,7 @@ def test_a_rejection_says_everything_that_is_at_fault() -> None:
     rejection = interpret(arrival(b"{}"))
     assert isinstance(rejection, Rejection)
     assert rejection.reason == (
-        "The receipt cannot be told apart: sms_activity_id is missing; status is missing"
+        "The receipt is not valid: sms_activity_id is missing; status is missing"
     )
     listed = interpret(arrival(b"[]"))
     assert isinstance(listed, Rejection)

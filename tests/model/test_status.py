@@ -18,9 +18,9 @@ from app.model.status import (
     is_contradictory,
     is_final,
     status_key,
-    status_of,
     weight_of,
 )
+from tests.support.statuses import status_of
 
 NOON = datetime(2020, 5, 6, 12, tzinfo=UTC)
 EARLIEST = datetime.min.replace(tzinfo=UTC)

@@ -21,7 +21,7 @@ import pytest
 import trustme
 from sqlalchemy import delete, func, insert, select
 
-from app.cli.doctor import examine
+from app.cli.examination import examine
 from app.model.alarm import AlarmName, Report
 from app.ops.doctor.disk import examine_spool, file_system
 from app.ops.doctor.findings import Finding

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import httpx
 
+from app.model.api_key import digest, new_secret
 from app.store.engine import Database
 from app.store.keys import KeyStore
-from app.web.caller import digest, new_secret
 from tests.support.background import Background
 
 PAUSE = 0.02

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from app.model.api_key import digest, new_secret
 from app.store.engine import Database
 from app.store.keys import KeyStore
-from app.web.caller import digest, new_secret
 from tests.support.front import in_front_of
 from tests.support.ports import free_port
 from tests.support.process import ServerProcess

@@ -51,7 +51,7 @@ def test_what_is_true_anyhow_is_written_first_and_stays_open(
     journal: Journal, folder: Path
 ) -> None:
     began = journal.end
-    operation = journal.first([ACCEPTED, ACCEPTED])
+    operation = journal.write_ahead([ACCEPTED, ACCEPTED])
     assert facts_in(folder) == [ACCEPTED, ACCEPTED]
     assert (journal.has_open, journal.settled_up_to) == (True, began)
     journal.note(Met(("other",)))
@@ -61,8 +61,8 @@ def test_what_is_true_anyhow_is_written_first_and_stays_open(
 
 
 def test_the_oldest_that_is_open_counts(journal: Journal) -> None:
-    first = journal.first([ACCEPTED])
-    second = journal.first([ACCEPTED])
+    first = journal.write_ahead([ACCEPTED])
+    second = journal.write_ahead([ACCEPTED])
     assert journal.settled_up_to == first.start < second.start
     first.close()
     assert journal.settled_up_to == second.start
@@ -70,7 +70,7 @@ def test_the_oldest_that_is_open_counts(journal: Journal) -> None:
 
 def test_a_batch_of_receipts_is_one_record(journal: Journal, folder: Path) -> None:
     arrivals = [Arrival(uuid4(), AT, b"{}"), Arrival(uuid4(), AT, b"[]", uuid4())]
-    journal.first_arrivals(arrivals).close()
+    journal.write_arrivals_ahead(arrivals).close()
     assert facts_in(folder) == [Arrived(tuple(arrivals))]
 
 
@@ -89,7 +89,7 @@ def test_what_a_transaction_made_true_is_written_unless_it_may_be_forgotten(
 def test_before_it_is_open_nothing_is_acknowledged() -> None:
     journal = Journal(is_on=True)
     with pytest.raises(StoreUnavailable, match="not open yet"):
-        journal.first([ACCEPTED])
+        journal.write_ahead([ACCEPTED])
     with pytest.raises(Forgotten):
         journal.confirm([ACCEPTED], None)
     assert (journal.folder, journal.end, journal.begin_segment()) == (None, (0, 0), None)
@@ -97,7 +97,7 @@ def test_before_it_is_open_nothing_is_acknowledged() -> None:
 
 def test_switched_off_it_does_nothing(tmp_path: Path) -> None:
     journal = Journal()
-    operation = journal.first([ACCEPTED])
+    operation = journal.write_ahead([ACCEPTED])
     journal.confirm([ACCEPTED], LATER)
     assert (journal.is_checked, journal.has_open, journal.holds(LATER)) == (True, False, True)
     assert journal.incarnation is None
@@ -108,15 +108,15 @@ def test_switched_off_it_does_nothing(tmp_path: Path) -> None:
 def test_switched_off_it_costs_nothing() -> None:
     """Not even the encoding of what cannot be encoded."""
     unknown: Any = object()
-    Journal().first([unknown]).close()
-    Journal().first_arrivals([unknown]).close()
+    Journal().write_ahead([unknown]).close()
+    Journal().write_arrivals_ahead([unknown]).close()
 
 
 def test_closed_it_writes_nothing_more(journal: Journal, folder: Path) -> None:
     journal.close()
     journal.close()
     with pytest.raises(StoreUnavailable):
-        journal.first([ACCEPTED])
+        journal.write_ahead([ACCEPTED])
     assert (journal.folder, facts_in(folder)) == (None, [])
 
 
@@ -140,7 +140,7 @@ def test_a_disk_that_takes_none_is_said_once_and_stops_nothing() -> None:
     assert line["reason"] == "no room"
     assert "database alone" in line["consequence"]
     assert "DLR_SPOOL_DIR" in line["todo"]
-    journal.first([ACCEPTED]).close()
+    journal.write_ahead([ACCEPTED]).close()
     journal.confirm([ACCEPTED], LATER)
     assert (journal.is_checked, journal.holds(LATER)) == (True, True)
 

@@ -20,7 +20,7 @@ from app.model.audit import Actor
 from app.model.message import Request, Submission
 from app.model.receipt import Arrival
 from app.model.status import Status
-from app.runtime import Runtime
+from app.runtime.runtime import Runtime
 from app.send.idempotency import KeyedBody
 from app.settings import Settings
 from app.store.ids import new_id

@@ -11,8 +11,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from app.model.api_key import digest
 from app.store.keys import KeyStore
-from app.web.caller import digest
 from tests.send.world import SECRET, Service, World, to, until
 
 LIMIT = 5

@@ -15,12 +15,12 @@ import uvicorn
 from sqlalchemy import text
 
 from app.main import create_app
-from app.runtime import Runtime
+from app.model.api_key import digest, new_secret
+from app.runtime.runtime import Runtime
 from app.settings import Settings
 from app.simulator.main import create_simulator
 from app.simulator.server import make_server
 from app.store.keys import KeyStore
-from app.web.caller import digest, new_secret
 from tests.support.front import in_front_of
 from tests.support.ports import free_port
 

@@ -17,7 +17,7 @@ from app.model.fact import ClaimedKey, Fact, Recorded
 from app.model.mentions import Mentions
 from app.model.message import Message, Request
 from app.model.status import Status
-from app.record.blanking import Forgetting
+from app.record.blanking import WithoutErased
 from app.record.encoding import decode, encode
 from app.record.framing import unframe
 from app.store.bringing_back import BringingBackStore
@@ -142,7 +142,7 @@ async def until_it_waits(database: Database, task: asyncio.Task[bool]) -> None:
 def on_disk(fact: Fact, *numbers: str) -> Fact:
     """The fact as a journal has it, after an erasure of these numbers."""
     ids = {one.id for one in fact.messages} if isinstance(fact, Recorded) else set()
-    changed = Forgetting(ids, [], [Mentions(one) for one in numbers])(fact)
+    changed = WithoutErased(ids, [], [Mentions(one) for one in numbers])(fact)
     record = encode(changed)
     assert len(record) <= len(encode(fact))
     raw = unframe(record, 0)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.model.message import Message
-from app.model.status import Status, status_of
+from app.model.status import Status
 from app.store.engine import Database
 from app.store.history import HistoryStore
 from app.store.messages import MessageStore
@@ -34,6 +34,7 @@ from tests.store.samples import (
     statuses_of,
     understood,
 )
+from tests.support.statuses import status_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -25,6 +25,7 @@ from typing import Any
 
 PRELOADED = (
     "app.cli.serve",
+    "app.cli.serving",
     "app.cli.simulator",
     "app.main",
     "app.server.complete_posts",

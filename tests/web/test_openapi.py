@@ -13,10 +13,10 @@ import pytest_asyncio
 from jsonschema import Draft202012Validator, ValidationError
 
 from app.model.alarm import Alarm, AlarmName, alarm_payload
+from app.model.api_key import Scope
 from app.model.event import Event, event_id
 from app.model.status import Status
 from app.model.webhook import erased_payload, event_payload, trial_payload
-from app.web.caller import Scope
 from app.web.docs import PACKAGE, find_assets
 from app.webhooks.signing import signed_headers
 from tests.lookup.world import NOW, World, living

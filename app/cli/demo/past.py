@@ -1,7 +1,7 @@
 """Two weeks of texts for `dlr demo --keep`, so that the console has something to show.
 
-They are written by the same stores that write real ones, with times of the past. Everybody's number
-is of the range that Ofcom keeps for drama.
+They are written by the stores of the service, with times of the past. All numbers are of the range
+that Ofcom reserves for drama.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _ENDINGS = (
     (3, ("UNSENT",)),
     (2, ()),
 )
-"""Of a thousand texts, what became of so many; nothing at all is overdue after three days."""
+"""Weights, and the receipts or the outcome of a text; one with neither is overdue after 3 days."""
 
 
 @dataclass(slots=True)
@@ -74,59 +74,59 @@ async def write_past(database: Database, now: datetime, count: int = MESSAGES) -
     """Write it; returns how many texts there are. Raises StoreUnavailable."""
     past = _past(now, count)
     messages, receipts = MessageStore(database), ReceiptStore(database)
-    for new in _some(past.messages):
+    for new in _chunks(past.messages):
         await messages.add(new)
-    for accepted in _some(past.acceptances):
+    for accepted in _chunks(past.acceptances):
         await messages.accepted(accepted)
-    for outcomes in _some(past.outcomes):
+    for outcomes in _chunks(past.outcomes):
         await messages.settle(outcomes)
-    for some in _some(past.receipts):
-        await receipts.add(some, [])
+    for chunk in _chunks(past.receipts):
+        await receipts.add(chunk, [])
     await receipts.add(_strangers(now), _rejections(now))
     return len(past.messages)
 
 
 def _past(now: datetime, count: int) -> Past:
-    dice = random.Random(42)  # noqa: S311  the same past each time
+    rng = random.Random(42)  # noqa: S311  the same past each time
     past = Past()
     yesterday = datetime.combine(
         (now.astimezone(LONDON) - timedelta(days=1)).date(), datetime.min.time(), LONDON
     )
     asked = yesterday.astimezone(UTC) + timedelta(hours=18, minutes=37, seconds=36)
-    _add(past, dice, asked, ("ACKNOWLEDGED", "DELIVERED"), number=ASKED_ABOUT, place=0)
-    for place, ending in enumerate(_endings(dice, count - 2), start=1):
-        at = _moment(dice, now)
+    _add(past, rng, asked, ("ACKNOWLEDGED", "DELIVERED"), number=ASKED_ABOUT, place=0)
+    for place, ending in enumerate(_endings(rng, count - 2), start=1):
+        at = _moment(rng, now)
         if ending in ((), ("UNCONFIRMED",)) and place % 2:
-            at = now - timedelta(days=dice.uniform(3.2, 6))
-        _add(past, dice, at, ending, number=f"4477009{dice.randrange(200, 990):05}", place=place)
-    # The screens show more than what has ended: one waits for its time, some are on their way.
+            at = now - timedelta(days=rng.uniform(3.2, 6))
+        _add(past, rng, at, ending, number=f"4477009{rng.randrange(200, 990):05}", place=place)
+    # Some that have not ended: three are on their way, and one is scheduled.
     for minutes in (1, 3, 8):
         at = now - timedelta(minutes=minutes)
         ending = ("ACKNOWLEDGED", "BUFFERED")[:minutes]
-        _add(past, dice, at, ending, number=f"44770090060{minutes}", place=count + minutes)
+        _add(past, rng, at, ending, number=f"44770090060{minutes}", place=count + minutes)
     _schedule(past, now)
     return past
 
 
-def _endings(dice: random.Random, count: int) -> list[tuple[str, ...]]:
+def _endings(rng: random.Random, count: int) -> list[tuple[str, ...]]:
     every = [ending for number, ending in _ENDINGS for _ in range(number)]
-    return dice.choices(every, k=count)
+    return rng.choices(every, k=count)
 
 
-def _moment(dice: random.Random, now: datetime) -> datetime:
+def _moment(rng: random.Random, now: datetime) -> datetime:
     """Most texts go out by day, and fewer at weekends."""
     while True:
-        at = now - timedelta(minutes=15) - timedelta(days=dice.uniform(0, DAYS))
+        at = now - timedelta(minutes=15) - timedelta(days=rng.uniform(0, DAYS))
         local = at.astimezone(LONDON)
         likely = (0.15 if not 7 <= local.hour < 21 else 1.0) * (0.4 if local.weekday() > 4 else 1.0)
-        if dice.random() < likely:
+        if rng.random() < likely:
             return at
 
 
 def _add(
-    past: Past, dice: random.Random, at: datetime, ending: Sequence[str], *, number: str, place: int
+    past: Past, rng: random.Random, at: datetime, ending: Sequence[str], *, number: str, place: int
 ) -> None:
-    app, origin = _APPS[dice.choices((0, 1, 2), weights=(5, 3, 2))[0]]
+    app, origin = _APPS[rng.choices((0, 1, 2), weights=(5, 3, 2))[0]]
     if number == ASKED_ABOUT:
         app, origin = _APPS[0]
     lease = uuid4()
@@ -146,13 +146,13 @@ def _add(
         lease_until=datetime.now(UTC) + timedelta(minutes=5),
     )
     past.messages.append(NewMessage(message))
-    submitted = at + timedelta(seconds=dice.uniform(0.2, 0.9))
+    submitted = at + timedelta(seconds=rng.uniform(0.2, 0.9))
     if ending and ending[0] in ("REJECTED", "UNCONFIRMED", "UNSENT"):
         past.outcomes.append(_outcome(message, lease, Status(ending[0]), submitted))
         return
     name = str(uuid4())
     past.acceptances.append(Acceptance(message.id, name, submitted))
-    past.receipts += _receipts_of(name, submitted, ending, dice)
+    past.receipts += _receipts_of(name, submitted, ending, rng)
 
 
 def _outcome(message: Message, lease: UUID, status: Status, at: datetime) -> Outcome:
@@ -166,12 +166,12 @@ def _outcome(message: Message, lease: UUID, status: Status, at: datetime) -> Out
 
 
 def _receipts_of(
-    name: str, submitted: datetime, ending: Sequence[str], dice: random.Random
+    name: str, submitted: datetime, ending: Sequence[str], rng: random.Random
 ) -> Iterator[Receipt]:
     at = submitted
     for status in ending:
-        at += timedelta(seconds=1 + dice.expovariate(1 / (240 if "BUFFERED" in ending else 6)))
-        yield _receipt(name, status, at, at + timedelta(seconds=dice.uniform(0.3, 1.5)))
+        at += timedelta(seconds=1 + rng.expovariate(1 / (240 if "BUFFERED" in ending else 6)))
+        yield _receipt(name, status, at, at + timedelta(seconds=rng.uniform(0.3, 1.5)))
 
 
 def _receipt(name: str, status: str, at: datetime, received_at: datetime) -> Receipt:
@@ -230,6 +230,6 @@ def _rejections(now: datetime) -> list[Rejection]:
     return [read] if isinstance(read, Rejection) else []
 
 
-def _some(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     for start in range(0, len(items), AT_ONCE):
         yield items[start : start + AT_ONCE]

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from iovox_receipts import Entry, Message
 
 LONDON = ZoneInfo("Europe/London")
-"""Python's own reading of the zone, so that the demo does not judge the service by its own code."""
+"""By Python itself, so that the demo does not judge the service by the service's own code."""
 
 READ_TIMEOUT = 2.0
 """Seconds that the demo's service waits for iovox: short, so that the lost answer is given up."""
@@ -45,7 +45,7 @@ class Scenario:
 
     @property
     def destination(self) -> str:
-        """A number of the range that Ofcom keeps for drama."""
+        """A number of the range that Ofcom reserves for drama."""
         return f"4477009001{self.ending}"
 
     @property
@@ -172,7 +172,7 @@ def _faults(scenario: Scenario, answer: str, message: Message) -> Iterator[str]:
 
 
 def _time_faults(entry: Entry) -> Iterator[str]:
-    """London time goes to UTC with two pitfalls a year; the way back from UTC has none."""
+    """Compared in London time: conversion from UTC is unambiguous, and the way back is not."""
     source = "service" if entry.status in OURS else "iovox"
     if entry.source != source:
         yield f"{entry.status} comes from {entry.source} and should come from {source}"

@@ -31,7 +31,7 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 class PortTaken(ServiceError):
-    """Somebody else was faster: another port will do."""
+    """Another process took the port first: the caller tries others."""
 
 
 class Child:
@@ -58,7 +58,7 @@ class Child:
 
     @property
     def found_port_taken(self) -> bool:
-        """Whether it ended because somebody else took its port first."""
+        """Whether it ended because another process took its port first."""
         return self.has_ended and "in use" in self.output().lower()
 
     def result(self) -> str:
@@ -99,7 +99,7 @@ class Servers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with undisturbed():  # a second Ctrl-C must not leave half of it; every wait is bounded
+        with undisturbed():  # a second Ctrl-C must not interrupt it; every wait is bounded
             self.stop()
             self.http.close()
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -120,7 +120,7 @@ class Servers:
 
     def spawn(self, *words: str, env: Mapping[str, str]) -> Child:
         """Start a command."""
-        with undisturbed():  # or a child could be born that nobody knows of
+        with undisturbed():  # a signal between these two would leave a child that nobody stops
             child = Child(words, folder=self.folder, env=_environment(env))
             self._children.append(child)
         return child
@@ -170,7 +170,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free now; somebody else may be faster than we are, which is rare."""
+    """Ports that are free now; another process may still take one first (PortTaken)."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:
@@ -182,7 +182,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Ours, without what configures a service or leads loopback through a proxy."""
+    """Our environment without the service's settings and HTTP proxies, and with ``extra``."""
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -1,4 +1,4 @@
-"""The play: start everything, send every scenario's text, wait for the receipts."""
+"""Runs the scenarios: starts the servers, sends every text, waits for the receipts."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Stage:
     client: Client
 
     def behave(self, **knobs: float) -> None:
-        """Turn the simulator's knobs."""
+        """Change the simulator's behaviour."""
         self.servers.http.post(
             f"{self.simulator}/_simulator/behaviour", json=knobs
         ).raise_for_status()
 
     def post_receipt(self, body: Mapping[str, object]) -> None:
-        """Do what iovox does."""
+        """Post a receipt in iovox's place."""
         headers = {AUTH_HEADER: self.secret}
         self.servers.http.post(f"{self.service}/dlr", json=body, headers=headers).raise_for_status()
 
@@ -150,8 +150,8 @@ def play(stage: Stage, say: Say) -> Run:
     """Send every text and wait until each has had what it should, or the time is over."""
     run = Run()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        # Its receipts have to come after the service has given its answer up, so it goes first,
-        # while the simulator is slow; how long a receipt waits is decided when it begins to.
+        # ANSWER_LOST goes first, while the simulator delays receipts: they have to come after the
+        # service has given the answer up. The delay of a receipt that waits already stays as it is.
         stage.behave(receipt_delay=LATE, event_spacing=SPACING)
         waiting = pool.submit(_send, stage, ANSWER_LOST)
         _wait_until(lambda: stage.pending() > 0 or waiting.done(), stage, READ_TIMEOUT)

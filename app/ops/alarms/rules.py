@@ -11,15 +11,15 @@ from app.model.alarm import AlarmName, Counts, Report
 from app.ops.gauges import LITTLE_ROOM
 
 DUE_WITHOUT_WORKER = 20.0
-"""Seconds that something may be due with nobody to do it."""
+"""Seconds for which a message may be due while no process sends."""
 ZONE_LAG = 60.0
 """Seconds by which receipts may come before or after their own time."""
 ZONE_RECEIPTS = 3
-"""Receipts that make a rule."""
+"""The fewest receipts whose median lag counts."""
 HOUR_SLACK = 300.0
 REFUSED_RECEIPTS = 10
-"""Calls to /dlr that strangers may have refused within five minutes before it is an alarm; of those
-that we could not take, one is."""
+"""Refused calls to /dlr within five minutes that raise the alarm; of those that we could not store
+one does."""
 SPOOL_WAIT = 60.0
 """Seconds that a receipt may wait in the spool."""
 GROWTH = 5
@@ -27,10 +27,10 @@ GROWTH = 5
 GROWTH_WITHIN = 900.0
 HISTORY_STEP = 30.0
 CREDENTIALS_FOR = 3600.0
-"""Seconds after which refused credentials are history, where nothing was sent since."""
+"""Seconds after which a refusal of our credentials no longer raises the alarm."""
 CLOCK_OFFSET = 2.0
 FORGOT_FOR = 3600.0
-"""Seconds that an alarm is up for what happens at one moment."""
+"""Seconds that the alarm stays up after the loss, which is momentary."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Memory:
     last_receipt_at: float = 0.0
     last_submission_at: float = 0.0
     waiting_since: float = 0.0
-    """When the first message was accepted that no receipt has come after; 0: there is none."""
+    """When the first message after the last receipt was accepted; 0: there is none."""
     history: list[tuple[float, int, int]] = field(default_factory=list)
     """(time, unconfirmed, overdue), oldest first."""
     counts: dict[str, Any] = field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""Reports how this process is, and in its turn looks at how all are, and raises the alarms.
+"""Reports this process's state; one process at a time evaluates all reports and raises the alarms.
 
-Any process may look; the database gives out the turns. An alarm is raised and ended once, whoever
-sees it: what is up is in the database.
+The database gives out the turns, and holds the alarms that are up, so each is raised and ended once
+whichever process evaluates.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class AlarmWatch:
         marks: Callable[[str], list[str]],
         on_queued: Callable[[], None],
     ) -> None:
-        """``on_queued``: deliveries to webhooks were queued."""
+        """``marks``: ``CallbackHeaders.marks``. ``on_queued`` is called when deliveries to webhooks
+        were queued.
+        """
         self._store = store
         self._database = database
         self._gauges = gauges
@@ -85,7 +87,7 @@ class AlarmWatch:
             await self._store.sign_off(self._process)
 
     async def look(self) -> None:
-        """One report; where it is this process's turn, all alarms anew. Raises StoreUnavailable."""
+        """Report; where it is this process's turn, evaluate all alarms. Raises StoreUnavailable."""
         now = self._clock.now()
         await self._gauges.refresh()
         shared = await self._store.report(self._process, self._report(), now=now, every=self._every)
@@ -134,7 +136,7 @@ class AlarmWatch:
         )
 
     def _notice_loss(self, shared: SharedState, now: datetime) -> None:
-        """The turns only grow: fewer of them are those of a database that went back."""
+        """The number of the turn only grows, unless the database was set back."""
         if shared.turn < self._turn:
             self._forgot_at = now.timestamp()
             log.error("database_forgot", consequence="see docs/operations.md, database-forgot")
@@ -142,7 +144,7 @@ class AlarmWatch:
 
 
 def _memory_of(state: dict[str, Any]) -> Memory:
-    """What was remembered; nothing where another release remembered something else."""
+    """The memory in ``state``; an empty one where another release has stored another form."""
     try:
         memory = Memory(**state)
         memory.history = [(at, one, other) for at, one, other in memory.history]

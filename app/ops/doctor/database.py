@@ -19,7 +19,7 @@ from app.store.writable import require_writable
 CHECK = "database"
 CLOCK_OFFSET = 2.0
 FRESH = timedelta(seconds=60)
-"""How long ago a process may have reported: five times as long as they wait, and a minute."""
+"""How old a report may be: processes report every DLR_OPS_INTERVAL, by default 10 s."""
 
 
 async def examine_database(database: Database) -> list[Finding]:
@@ -63,7 +63,7 @@ async def examine_database(database: Database) -> list[Finding]:
 
 
 async def examine_processes(database: Database, marks: Callable[[str], list[str]]) -> list[Finding]:
-    """What the processes report. ``marks``: those of the secret in our settings, for a salt."""
+    """What the processes report. ``marks``: short digests of our callback secrets, for a salt."""
     store = OperationsStore(database)
     reports = await store.reports(since=database.clock.now() - FRESH)
     if not reports:

@@ -1,4 +1,4 @@
-"""`dlr evidence`: keys, the verification of evidence, and the audit of the log.
+"""`dlr evidence`: makes keys, verifies documents, audits, co-signs and stamps the log.
 
 ``verify`` needs neither settings nor a service, and trusts nothing in the file that it reads.
 """
@@ -110,7 +110,7 @@ def audit_log(as_json: AsJson = False) -> None:
         typer.echo(
             f"{found.facts} facts and {found.checkpoints} checkpoints agree with the tree"
             if not found.findings
-            else f"{found.facts} facts were gone over"
+            else f"{found.facts} facts were audited"
         )
         typer.echo(
             f"{found.receipts} receipts were looked for in the log; {found.purged} rows were "

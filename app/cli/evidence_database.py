@@ -1,4 +1,4 @@
-"""The commands of `dlr evidence` that work on the database."""
+"""The commands of `dlr evidence` that need the database: audit, stamp and cosign."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from app.cli.configuration import load
 from app.cli.database import with_database
 from app.cli.output import harmless
 from app.errors import ConfigurationError, Conflict, NotFound
-from app.record.evidence.auditing import Auditor
+from app.record.evidence.audit_report import AuditReport
+from app.record.evidence.auditing import LogAuditor
 from app.record.evidence.cosigning import add_cosignatures
 from app.record.evidence.disk import KnownCheckpoints
-from app.record.evidence.findings import Audit
 from app.record.evidence.keys import read_keys
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.note import SigningKey, VerifierKey
+from app.record.evidence.peer_disks import PeerDisks
 from app.record.evidence.stamping import NotStamped, Stamper
-from app.record.evidence.witnesses import Witnesses
 from app.settings import Settings, report
 from app.store.engine import Database
 from app.store.evidence.appending import EvidenceAppender
@@ -25,16 +25,16 @@ from app.store.evidence.disks import EvidenceDisks
 from app.store.evidence.reading import EvidenceReader
 
 
-def run_audit() -> Audit:
-    """Audit the log. Raises ConfigurationError without a key, StoreUnavailable."""
+def run_audit() -> AuditReport:
+    """Audit the log. Raises ConfigurationError (no key is set), StoreUnavailable."""
     settings = load()
     keys = _keys(settings)
 
-    async def audit(database: Database) -> Audit:
+    async def audit(database: Database) -> AuditReport:
         reader = EvidenceReader(database)
         known = KnownCheckpoints(settings.spool_dir)
         log = _log(database, reader, known, keys)
-        return await Auditor(reader=reader, log=log, known=known).run()
+        return await LogAuditor(reader=reader, log=log, known=known).run()
 
     return with_database(settings, audit)
 
@@ -55,7 +55,7 @@ def run_stamp() -> str:
         _, newest = await reader.newest()
         if newest is None:
             raise NotFound("There is no checkpoint yet")
-        newest = await log.show(newest)
+        newest = await log.publish(newest)
         stamper = Stamper(url=url, reader=reader, now=database.clock.now)
         try:
             found = await stamper.stamp(newest)
@@ -100,7 +100,7 @@ def _log(
         appender=EvidenceAppender(database),
         reader=reader,
         known=known,
-        witnesses=Witnesses(disks=EvidenceDisks(database), known=known, now=database.clock.now),
+        peers=PeerDisks(disks=EvidenceDisks(database), known=known, now=database.clock.now),
         keys=keys,
         now=database.clock.now,
     )

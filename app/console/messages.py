@@ -30,7 +30,7 @@ from app.model.api_key import Scope
 from app.model.london import LONDON
 from app.model.numbers import as_written
 from app.model.status import Status
-from app.record.evidence.desk import EvidenceDesk
+from app.record.evidence.service import EvidenceService
 from app.send.sender import Sender
 from app.web.caller import Caller
 
@@ -121,11 +121,11 @@ async def show_text(request: Request, id: str) -> Response:
 @allows(*READERS)
 async def case_file(request: Request, id: str) -> Response:
     """The case file, for paper, with the digest of its evidence as it is now."""
-    desk: EvidenceDesk | None = request.app.state.evidence
+    service: EvidenceService | None = request.app.state.evidence
     fingerprint = None
-    if desk is not None:
+    if service is not None:
         with suppress(NotFound):  # the log has nothing of it, or not yet
-            data = await desk.of_message(id, app=request.state.caller.sees, since=None)
+            data = await service.of_message(id, app=request.state.caller.sees, since=None)
             fingerprint = str(json.loads(data)["digest"])
     return await _message(request, id, template="print.html", fingerprint=fingerprint)
 
@@ -134,11 +134,11 @@ async def case_file(request: Request, id: str) -> Response:
 @allows(Scope.READ)
 async def evidence(request: Request, id: str) -> Response:
     """The evidence document. It holds the text, so the download is audited as revealing it."""
-    desk: EvidenceDesk | None = request.app.state.evidence
-    if desk is None:
+    service: EvidenceService | None = request.app.state.evidence
+    if service is None:
         raise Conflict("There is no evidence log: DLR_EVIDENCE_KEY_FILE is not set.")
     console: Console = request.app.state.console
-    data = await desk.of_message(id, app=request.state.caller.sees, since=None)
+    data = await service.of_message(id, app=request.state.caller.sees, since=None)
     await console.recording.looked(request, [id], revealed=True)
     name = {"Content-Disposition": 'attachment; filename="evidence.json"'}
     return Response(data, media_type="application/json", headers={**PRIVATE, **name})

@@ -1,14 +1,14 @@
-"""Builds the evidence log, where there is a key that signs it."""
+"""Builds the evidence log, if a signing key is configured."""
 
 from __future__ import annotations
 
 from app.ops.metrics import Metrics
-from app.record.evidence.desk import EvidenceDesk
 from app.record.evidence.disk import KnownCheckpoints
 from app.record.evidence.document import Documents
 from app.record.evidence.log import EvidenceLog
+from app.record.evidence.peer_disks import PeerDisks
+from app.record.evidence.service import EvidenceService
 from app.record.evidence.stamping import Stamper
-from app.record.evidence.witnesses import Witnesses
 from app.record.evidence.worker import EvidenceWorker
 from app.runtime.configured import evidence_keys
 from app.settings import Settings
@@ -27,8 +27,9 @@ def build_evidence(
     history: HistoryStore,
     metrics: Metrics,
     now: Now,
-) -> tuple[EvidenceDesk, EvidenceWorker] | None:
-    """What answers and what appends; None without DLR_EVIDENCE_KEY_FILE.
+) -> tuple[EvidenceService, EvidenceWorker] | None:
+    """The service behind the routes, and the worker that appends; None without
+    DLR_EVIDENCE_KEY_FILE.
 
     Raises ConfigurationError.
     """
@@ -40,14 +41,16 @@ def build_evidence(
         appender=EvidenceAppender(database),
         reader=reader,
         known=known,
-        witnesses=Witnesses(disks=EvidenceDisks(database), known=known, now=now),
+        peers=PeerDisks(disks=EvidenceDisks(database), known=known, now=now),
         keys=evidence_keys(settings.evidence_key_file),
         now=now,
     )
     stamper = None
     if settings.evidence_tsa_url is not None:
         stamper = Stamper(url=settings.evidence_tsa_url, reader=reader, now=now)
-    desk = EvidenceDesk(
+    service = EvidenceService(
         log=log, reader=reader, documents=Documents(reader=reader, log=log), history=history
     )
-    return desk, EvidenceWorker(log=log, reader=reader, stamper=stamper, metrics=metrics, now=now)
+    return service, EvidenceWorker(
+        log=log, reader=reader, stamper=stamper, metrics=metrics, now=now
+    )

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.audit import Actor, AuditFilter, Entry
 from app.store.engine import Database
-from app.store.evidence.telling import tell_of_entries
+from app.store.evidence.pending import enqueue_entries
 from app.store.tables import audit
 from app.store.upsert import upsert
 
@@ -30,7 +30,7 @@ async def append(connection: AsyncConnection, entries: Sequence[Entry | None]) -
             connection, audit
         ).on_conflict_do_nothing()  # the same id, or the same once
         await connection.execute(statement, rows)
-        await tell_of_entries(connection, [row["id"] for row in rows])
+        await enqueue_entries(connection, [row["id"] for row in rows])
 
 
 class AuditStore:
@@ -53,7 +53,7 @@ class AuditStore:
                 index_elements=["once"], set_={"times": audit.c.times + new.excluded.times}
             )
             await connection.execute(statement, rows)
-            await tell_of_entries(connection, [row["id"] for row in rows])
+            await enqueue_entries(connection, [row["id"] for row in rows])
 
     async def page(
         self, wanted: AuditFilter, *, before: UUID | None = None, limit: int

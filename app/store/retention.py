@@ -24,7 +24,7 @@ from app.store.any_of import any_of
 from app.store.audit import append
 from app.store.engine import Database
 from app.store.erasing.store import LATE
-from app.store.evidence.telling import tell_of_lost_texts, tell_of_purge
+from app.store.evidence.removals import record_purge, record_texts_purge
 from app.store.outbox.attempts import drop_responses
 from app.store.purging import delete_any, delete_messages
 from app.store.tables import (
@@ -129,7 +129,7 @@ class RetentionStore:
             ripe = [row.id for row in rows if _is_ripe(row, before)]
             changed = await self._drop(connection, ripe)
             if changed:
-                await tell_of_lost_texts(connection, ripe, before)
+                await record_texts_purge(connection, ripe, before)
             left = [{"id": row.id} for row in rows if not _is_ripe(row, before)]
             if left:
                 await connection.execute(
@@ -159,7 +159,7 @@ class RetentionStore:
             ripe = [row.id for row in rows if row.state is None or _is_ripe(row, before)]
             changed = await self._drop(connection, ripe)
             if changed:
-                await tell_of_lost_texts(connection, ripe, before)
+                await record_texts_purge(connection, ripe, before)
             if ripe:
                 await delete_any(connection, retention_waiting.c.id, ripe)
         return Batch(changed, rows[-1].id if len(rows) == size else None)
@@ -178,7 +178,7 @@ class RetentionStore:
             if ripe:
                 names = [row.sms_activity_id for row in ripe if row.sms_activity_id is not None]
                 ids = [row.id for row in ripe]
-                await tell_of_purge(connection, before, messages=ids, sms_activity_ids=names)
+                await record_purge(connection, before, messages=ids, sms_activity_ids=names)
             await append(connection, [entry] if ripe else [])
         return Batch(len(ripe), rows[-1].id if len(rows) == size else None, gone)
 
@@ -199,7 +199,7 @@ class RetentionStore:
             names = [row.sms_activity_id for row in still if row.message_id is None]
             gone = await delete_any(connection, receipts.c.sms_activity_id, names)
             await delete_any(connection, column.sms_activity_id, names)
-            await tell_of_purge(connection, before, sms_activity_ids=names)
+            await record_purge(connection, before, sms_activity_ids=names)
             await append(connection, [entry] if names else [])
         return Batch(len(names), UUID(int=0) if len(found) == self._batch_size else None, gone)
 
@@ -250,7 +250,7 @@ class RetentionStore:
         async with self._database.write(patience=PATIENCE) as connection:
             gone = delete(audit).where(column.id.in_(some)).returning(column.id)
             ids = (await connection.execute(gone)).scalars().all()
-            await tell_of_purge(connection, before, entries=ids)
+            await record_purge(connection, before, entries=ids)
             await append(connection, [entry] if ids else [])
         return Batch(len(ids), UUID(int=0) if len(ids) == self._batch_size else None)
 

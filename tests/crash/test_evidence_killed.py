@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.record.evidence.auditing import Auditor
+from app.record.evidence.auditing import LogAuditor
 from app.record.evidence.disk import KnownCheckpoints
 from app.record.evidence.keys import write_key
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.note import SigningKey
-from app.record.evidence.witnesses import Witnesses
+from app.record.evidence.peer_disks import PeerDisks
 from app.store.engine import Database
 from app.store.evidence.appending import EvidenceAppender
 from app.store.evidence.disks import EvidenceDisks
@@ -110,15 +110,15 @@ async def test_killed_while_it_appends_and_signs(tmp_path: Path, database: str) 
             appender=EvidenceAppender(opened),
             reader=reader,
             known=known,
-            witnesses=Witnesses(disks=EvidenceDisks(opened), known=known, now=opened.clock.now),
+            peers=PeerDisks(disks=EvidenceDisks(opened), known=known, now=opened.clock.now),
             keys=[signer],
             now=opened.clock.now,
         )
-        found = await Auditor(reader=reader, log=log, known=known).run()
+        found = await LogAuditor(reader=reader, log=log, known=known).run()
         assert found.findings == []
         rows = await reader.facts_from(1, 0, 100_000)
         receipts = [row for row in rows if '"type":"receipt"' in row.text]
         assert len(receipts) == found.receipts  # each once
-        assert await reader.count_waiting() == 0
+        assert await reader.lag() == (False, None)
     finally:
         await opened.close()

@@ -139,7 +139,7 @@ async def test_receipts_wait_for_the_evidence_log_by_rows_again(
         await migrate(empty)
     await world.drain()
     assert (await world.audit()).findings == []
-    assert await world.reader.count_waiting() == 0
+    assert await world.reader.lag() == (False, None)
     facts = await world.reader.facts([subject_of(of.id)])
     assert len(facts) == 4  # recorded, attached, two receipts
 

@@ -1,4 +1,4 @@
-"""What the routes of the log ask and answer."""
+"""Requests and responses of the routes under ``/v1/evidence``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from app.record.evidence.models import Hash, Size
 from app.store.evidence.rows import CheckpointRow
 
 MOST_CHECKPOINTS = 500
+"""On one page."""
 
 Cursor = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}\.[0-9]{1,16}$")]
 
@@ -92,8 +93,8 @@ class EvidenceQuery(Query):
     )
 
 
-def signed(row: CheckpointRow) -> SignedCheckpoint:
-    """A stored checkpoint as it is answered."""
+def checkpoint_response(row: CheckpointRow) -> SignedCheckpoint:
+    """The response for a stored checkpoint."""
     checkpoint = checkpoint_of(row)
     return SignedCheckpoint(
         origin=checkpoint.origin,

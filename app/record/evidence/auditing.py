@@ -1,7 +1,8 @@
-"""Goes over the whole log against the database: what was changed or deleted behind our back.
+"""Audits the whole log against the database: finds rows that somebody other than the service has
+changed, added or deleted.
 
-The log's rows are no more trusted than any other: they are held to their own hashes, these to the
-tree, the tree to the checkpoints, and those to the keys and to what this disk knows.
+The log's own rows are not trusted either: facts are checked against their hashes, these against the
+tree, the tree against the checkpoints, and those against the keys and the checkpoints on this disk.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from app.record.evidence.comparing import Comparison, Removals, names_of, of_delivery
+from app.record.evidence.audit_report import AuditReport
+from app.record.evidence.comparing import Comparison, Removals, compare_delivery, ids_in
 from app.record.evidence.disk import KnownCheckpoints
-from app.record.evidence.findings import Audit
 from app.record.evidence.form import Json, time_text
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.merkle import leaf_hash
@@ -30,18 +31,20 @@ from app.store.evidence.rows import (
 )
 
 AT_ONCE = 1_000
-"""Facts, or receipts, that are read at a time."""
-BEGINNING = timedelta(minutes=1)
-"""What came then may have been committed before the first log was."""
+"""Facts, or rows, in one query."""
+FIRST_MINUTE = timedelta(minutes=1)
+"""Receipts of the first log's first minute, and audit entries of the minute after the first one in
+the log, may be missing: their transactions may not have seen the log yet."""
 
-NOBODY = UUID(int=0)
+NO_ID = UUID(int=0)
 _OF_MESSAGES = ("recorded", "step", "attached")
-_STAND_FOR_A_ROW = ("recorded", "receipt", AUDITED)
+_OF_ROWS = ("recorded", "receipt", AUDITED)
+"""Types of facts that stand for a row of their own: there is no row only if it was purged."""
 
 
 @dataclass(slots=True)
 class _Chain:
-    """The facts of one history so far."""
+    """The end of a chain, as far as it was audited."""
 
     number: int = 0
     hash: bytes | None = None
@@ -49,37 +52,37 @@ class _Chain:
     attached: bool = False
 
 
-class Auditor:
-    """One pass. What is appended meanwhile is not looked at. Raises StoreUnavailable."""
+class LogAuditor:
+    """One audit, of the logs as they are when it begins. Raises StoreUnavailable."""
 
     def __init__(
         self, *, reader: EvidenceReader, log: EvidenceLog, known: KnownCheckpoints
     ) -> None:
         self._reader = reader
-        self._audit = Audit()
-        self._tree = TreeAuditor(reader=reader, log=log, known=known, audit=self._audit)
+        self._report = AuditReport()
+        self._tree = TreeAuditor(reader=reader, log=log, known=known, report=self._report)
         self._chains: dict[bytes, _Chain] = {}
         self._logged: set[int] = set()  # ids of receipts and entries, as integers
-        self._ends: dict[int, int] = {}  # of each log, how far it was read
-        self._entries_since: str | None = None
-        self._doubtful: list[FactRow] = []
+        self._ends: dict[int, int] = {}  # by log: the index up to which it was read
+        self._entries_since: str | None = None  # the time of the first audit entry in the log
+        self._suspects: list[FactRow] = []  # facts that differed from their rows, to be rechecked
         self._removals = Removals()
         self._comparison = Comparison(self._removals)
 
-    async def run(self) -> Audit:
-        """Go over everything."""
+    async def run(self) -> AuditReport:
+        """Audit everything."""
         logs = await self._reader.logs()
         for log in logs:
             await self._learn_removals(log)
         for log in logs:
-            await self._go_over(log)
+            await self._audit_log(log)
         if logs:
-            await self._look_again()
-            await self._look_for_unlogged_receipts(logs[0])
-            await self._look_for_unlogged_entries()
+            await self._recheck()
+            await self._find_unlogged_receipts(logs[0])
+            await self._find_unlogged_entries()
             await self._check_deliveries()
-        self._audit.erased = self._comparison.removed
-        return self._audit
+        self._report.erased = self._comparison.removed
+        return self._report
 
     async def _learn_removals(self, log: LogRow) -> None:
         async for rows in self._pages(log):
@@ -96,7 +99,7 @@ class Auditor:
             yield rows
             index = rows[-1].index + 1
 
-    async def _go_over(self, log: LogRow) -> None:
+    async def _audit_log(self, log: LogRow) -> None:
         tree = Tiles({})
         tiles: dict[Place, bytes] = {}
         index = 0
@@ -104,38 +107,38 @@ class Auditor:
             hashes = []
             for row in rows:
                 if row.index > index:
-                    self._find_gap(log, index, row.index)
-                    return  # the tree cannot be made without them
+                    self._add_gap(log, index, row.index)
+                    return  # without them the tree cannot be computed
                 hashes.append(leaf_hash(row.text.encode()))
                 self._check_row(log, row, hashes[-1])
-                self._note(_parsed(row))
+                self._learn_logged(_parsed(row))
                 index += 1
-                self._audit.facts += 1
-            self._doubtful += [row for row, _ in await self._compare_rows(rows)]
-            if len(self._doubtful) >= AT_ONCE:
-                await self._look_again()
+                self._report.facts += 1
+            self._suspects += [row for row, _ in await self._compare_rows(rows)]
+            if len(self._suspects) >= AT_ONCE:
+                await self._recheck()
             tiles |= tree.append(index - len(rows), b"".join(hashes))
         self._ends[log.id] = index
         if index < log.size:
-            self._find_gap(log, index, log.size)
+            self._add_gap(log, index, log.size)
             return
         await self._tree.check(log, tiles)
         await self._tree.check_checkpoints(log, tree)
 
-    def _find_gap(self, log: LogRow, start: int, end: int) -> None:
-        self._audit.find(f"Leaves {start} to {end - 1} of {log.origin} were deleted")
+    def _add_gap(self, log: LogRow, start: int, end: int) -> None:
+        self._report.add(f"Leaves {start} to {end - 1} of {log.origin} were deleted")
 
     def _check_row(self, log: LogRow, row: FactRow, hash_: bytes) -> None:
-        """That the columns beside a fact are its own, and that it goes on its history."""
+        """Check a fact's hash, its place in its chain, and the columns that repeat its content."""
         where = f"Fact {row.index} of {log.origin}"
         if hash_ != row.hash:
-            self._audit.find(f"{where} was changed: its text is not what was appended")
+            self._report.add(f"{where} was changed: its text is not what was appended")
         fact = _parsed(row)
         chain = self._chains.setdefault(row.subject, _Chain())
         if fact.get("number") != chain.number + 1 or fact.get("previous") != (
             chain.hash and chain.hash.hex()
         ):
-            self._audit.find(f"{where} does not follow on fact {chain.number} of its history")
+            self._report.add(f"{where} does not follow on fact {chain.number} of its history")
         chain.number, chain.hash = row.number, hash_
         chain.steps += fact.get("type") == "step"
         chain.attached |= fact.get("type") == "attached"
@@ -151,10 +154,10 @@ class Auditor:
             if not is_right
         ]
         if changed:
-            self._audit.find(f"{where} was changed: {', '.join(changed)}")
+            self._report.add(f"{where} was changed: {', '.join(changed)}")
 
     async def _compare_rows(self, rows: Sequence[FactRow]) -> list[tuple[FactRow, str]]:
-        """Facts that are not what the rows say that they stand for, each with words for it."""
+        """The facts that differ from the rows that they were made from, each with its finding."""
         read = [(row, _parsed(row)) for row in rows]
         of_messages = {_uuid(fact, "message") for _, fact in read if fact["type"] in _OF_MESSAGES}
         of_audit = {_uuid(fact, "entry") for _, fact in read if fact["type"] == AUDITED}
@@ -181,43 +184,46 @@ class Auditor:
                 continue
             if changed:
                 found.append((row, f"{where} was changed: {', '.join(changed)}"))
-            elif changed is None and kind in _STAND_FOR_A_ROW:
-                if self._removals.is_purged(*names_of(fact)):
-                    self._audit.purged += 1
+            elif changed is None and kind in _OF_ROWS:
+                if self._removals.is_purged(*ids_in(fact)):
+                    self._report.purged += 1
                 else:
                     found.append((row, f"{where} was deleted"))
         return found
 
-    async def _look_again(self) -> None:
-        """What is changed while it is gone over, by an erasure for example, is told to the log in
-        the same transaction: so what differs counts if it still does when that is known.
+    async def _recheck(self) -> None:
+        """Compare the suspects once more. A change during the audit, such as an erasure, enqueues
+        its fact in the same transaction: what still differs when that is known is a finding.
         """
-        doubtful, self._doubtful = self._doubtful, []
-        if doubtful:
+        suspects, self._suspects = self._suspects, []
+        if suspects:
             await self._catch_up()
-            for _, words in await self._compare_rows(doubtful):
-                self._audit.find(words)
+            for _, words in await self._compare_rows(suspects):
+                self._report.add(words)
 
-    async def _look_for_unlogged_receipts(self, first: LogRow) -> None:
-        """Receipts that came since there is a log, and are not in it."""
+    async def _find_unlogged_receipts(self, first: LogRow) -> None:
+        """Find receipts that came since the first log began and are neither logged nor pending."""
         last = ("", b"")
         while rows := await self._reader.receipts_after(last, AT_ONCE):
             last = (rows[-1].sms_activity_id, rows[-1].digest)
             missing = [
                 row
                 for row in rows
-                if row.id.int not in self._logged and row.received_at >= first.began_at + BEGINNING
+                if row.id.int not in self._logged
+                and row.received_at >= first.began_at + FIRST_MINUTE
             ]
-            self._audit.receipts += len(rows)
+            self._report.receipts += len(rows)
             if missing:
-                waiting = await self._reader.waiting([row.sms_activity_id for row in missing])
+                # Before catching up: what is appended in between is then found in the log.
+                names = [row.sms_activity_id for row in missing]
+                pending = await self._reader.with_pending_receipts(names)
                 await self._catch_up()
                 for row in missing:
-                    if row.id.int not in self._logged and row.sms_activity_id not in waiting:
-                        self._find_unlogged(f"Receipt {row.id} of {row.sms_activity_id}")
+                    if row.id.int not in self._logged and row.sms_activity_id not in pending:
+                        self._add_unlogged(f"Receipt {row.id} of {row.sms_activity_id}")
 
-    async def _look_for_unlogged_entries(self) -> None:
-        """Entries of the audit from after the first one that is in the log."""
+    async def _find_unlogged_entries(self) -> None:
+        """Find audit entries since the first logged one that are neither logged nor pending."""
         if self._entries_since is None:
             return
         last = UUID(int=0)
@@ -226,50 +232,51 @@ class Auditor:
             missing = [
                 id_
                 for id_, at in rows
-                if id_.int not in self._logged and time_text(at - BEGINNING) >= self._entries_since
+                if id_.int not in self._logged
+                and time_text(at - FIRST_MINUTE) >= self._entries_since
             ]
             if missing:
-                told = await self._reader.told()
-                waiting = {one.fields["entry"] for one in told if one.type == AUDITED}
+                facts = await self._reader.pending_facts()
+                pending = {fact.fields["entry"] for fact in facts if fact.type == AUDITED}
                 await self._catch_up()
                 for id_ in missing:
-                    if id_.int not in self._logged and str(id_) not in waiting:
-                        self._find_unlogged(f"Entry {id_} of the audit")
+                    if id_.int not in self._logged and str(id_) not in pending:
+                        self._add_unlogged(f"Entry {id_} of the audit")
 
     async def _catch_up(self) -> None:
-        """Learn what the log has got since it was gone over, and what it is about to get."""
+        """Learn from the facts that were appended since, and from the pending ones."""
         for log in await self._reader.logs():
             async for rows in self._pages(log, self._ends.get(log.id, 0)):
                 self._ends[log.id] = rows[-1].index + 1
                 for fact in map(_parsed, rows):
-                    self._note(fact)
+                    self._learn_logged(fact)
                     self._removals.learn(fact)
-        for told in await self._reader.told():
-            self._removals.learn({"type": told.type, "message": told.message, **told.fields})
+        for one in await self._reader.pending_facts():
+            self._removals.learn({"type": one.type, "message": one.message, **one.fields})
 
-    def _note(self, fact: Json) -> None:
-        """That the log has a receipt, or an entry of the audit."""
+    def _learn_logged(self, fact: Json) -> None:
+        """Learn which receipt or audit entry a fact is of."""
         for name in ("receipt", "entry"):
             self._logged.add(_uuid(fact, name).int)
         if fact["type"] == AUDITED and self._entries_since is None:
             self._entries_since = str(fact.get("at"))
 
-    def _find_unlogged(self, what: str) -> None:
-        self._audit.find(f"{what} is not in the log: it was written behind the service's back")
+    def _add_unlogged(self, what: str) -> None:
+        self._report.add(f"{what} is not in the log: the service did not write it")
 
     async def _check_deliveries(self) -> None:
-        """That what is told of messages follows from their receipts, which the log has."""
+        """Check that the status of each delivery follows from its receipts."""
         last = ""
         while rows := await self._reader.deliveries_after(last, AT_ONCE):
             last = rows[-1][0].sms_activity_id
             for delivery, receipts in rows:
-                if changed := of_delivery(delivery, receipts):
+                if changed := compare_delivery(delivery, receipts):
                     where = f"The status of {delivery.sms_activity_id}"
-                    self._audit.find(f"{where} was changed: {', '.join(changed)}")
+                    self._report.add(f"{where} was changed: {', '.join(changed)}")
 
 
 def _parsed(row: FactRow) -> Json:
-    """A fact whose text may be anything by now."""
+    """A fact as an object that has a type; its stored text is untrusted."""
     try:
         fact = json.loads(row.text)
     except ValueError:
@@ -278,18 +285,18 @@ def _parsed(row: FactRow) -> Json:
 
 
 def _uuid(fact: Json, name: str) -> UUID:
-    """NOBODY, which no row has, where there is none."""
+    """An id in a fact; NO_ID, which no row has, where there is none."""
     try:
         return UUID(str(fact.get(name)))
     except ValueError:
-        return NOBODY
+        return NO_ID
 
 
 def _subject(fact: Json) -> bytes | None:
-    """The one whose chain a fact is of; None where it names nobody."""
-    if (entry := _uuid(fact, "entry")) != NOBODY:
+    """The subject that a fact names, if any."""
+    if (entry := _uuid(fact, "entry")) != NO_ID:
         return subject_of_entry(entry)
-    if (message := _uuid(fact, "message")) != NOBODY:
+    if (message := _uuid(fact, "message")) != NO_ID:
         return subject_of(message)
     name = fact.get("sms_activity_id")
     return subject_of(name) if isinstance(name, str) else None

@@ -1,4 +1,4 @@
-"""Verifies that the facts of a document are whole histories: none left out before its last. Pure.
+"""Verifies the chains of a document's facts: none is left out before the last one. Pure.
 
 Facts are untrusted: any JSON object.
 """
@@ -12,8 +12,8 @@ from typing import Any
 from app.record.evidence.form import VERSION
 
 Json = dict[str, Any]
-Read = tuple[str, Json, bytes, int]
-"""Words for a fact, the fact, its leaf's hash, and its index in its log."""
+Item = tuple[str, Json, bytes, int]
+"""A description of a fact for messages, the fact, its leaf hash, and its index in its log."""
 
 _HASH = re.compile("[0-9a-f]{64}")
 COMMON = {"v", "type", "log", "nonce", "number", "previous"}
@@ -29,25 +29,25 @@ FIELDS: Mapping[str, set[str]] = {
         "body",
     },
 }  # fmt: skip
-"""Of the types that are known. Others are of a later release: their hashes are checked alone."""
+"""The names of each type's fields. Other types are of later releases: their content is ignored."""
 
 
 def check_chains(
-    facts: Sequence[Read],
+    facts: Sequence[Item],
     proven: Collection[bytes],
     logs: Sequence[str],
     faults: list[str],
 ) -> None:
     """Add what is wrong to ``faults``.
 
-    ``proven``: hashes of leaves whose own proof holds. Any other fact must be the predecessor of
-    one that is covered, since its hash stands there.
+    ``proven``: leaf hashes whose inclusion proof holds. Any other fact must be the predecessor of
+    one that is covered, which has its hash. ``logs``: origins, oldest first.
     """
-    chains: dict[str | None, list[Read]] = {}
-    for read in facts:
-        if not _is_well_formed(read, faults):
+    chains: dict[str | None, list[Item]] = {}
+    for item in facts:
+        if not _is_well_formed(item, faults):
             return
-        chains.setdefault(read[1]["message"], []).append(read)
+        chains.setdefault(item[1]["message"], []).append(item)
     if len(chains) - (None in chains) > 1:
         faults.append("There are facts of more than one message in it")
         return
@@ -55,7 +55,7 @@ def check_chains(
     own = next(iter(chains.values()), [])
     _check_chain(joined, logs, faults)
     _check_chain(own, logs, faults)
-    _check_joint(joined, own, faults)
+    _check_join(joined, own, faults)
     covered = set(proven)
     for words, fact, hash_, _index in [*reversed(own), *reversed(joined)]:
         if hash_ not in covered:
@@ -64,8 +64,8 @@ def check_chains(
         covered |= {bytes.fromhex(each) for each in _covers(fact)}
 
 
-def _is_well_formed(read: Read, faults: list[str]) -> bool:
-    words, fact, _hash, _index = read
+def _is_well_formed(item: Item, faults: list[str]) -> bool:
+    words, fact, _hash, _index = item
     previous = fact.get("previous")
     number = fact.get("number")
     kind = fact.get("type")
@@ -85,17 +85,17 @@ def _is_well_formed(read: Read, faults: list[str]) -> bool:
         fault = "is of no message"
     elif not isinstance(fact.get("sms_activity_id", ""), str):
         fault = "is of no sms_activity_id"
-    elif kind == "attached" and not _is_joint(fact["joins"]):
+    elif kind == "attached" and not _is_join(fact["joins"]):
         fault = "joins something that is no fact"
     if fault:
         faults.append(f"{words} {fault}")
     return fault is None
 
 
-def _check_chain(chain: Sequence[Read], logs: Sequence[str], faults: list[str]) -> None:
-    before: Read | None = None
-    for read in chain:
-        words, fact, _hash, index = read
+def _check_chain(chain: Sequence[Item], logs: Sequence[str], faults: list[str]) -> None:
+    before: Item | None = None
+    for item in chain:
+        words, fact, _hash, index = item
         number = before[1]["number"] + 1 if before else 1
         previous = before[2].hex() if before else None
         if fact["number"] > number:
@@ -111,18 +111,18 @@ def _check_chain(chain: Sequence[Read], logs: Sequence[str], faults: list[str]) 
                 faults.append(f"{words} stands in the log before its predecessor")
             if not same_log and not _is_later(before[1]["log"], fact["log"], logs):
                 faults.append(f"{words} is of an earlier log than its predecessor")
-        before = read
+        before = item
 
 
 def _is_later(first: str, second: str, logs: Sequence[str]) -> bool:
-    """A log without a checkpoint of its own is not listed."""
+    """True also where one is not listed: a log without a checkpoint is not in the document."""
     if first not in logs or second not in logs:
         return True
     return logs.index(first) < logs.index(second)
 
 
-def _check_joint(joined: Sequence[Read], own: Sequence[Read], faults: list[str]) -> None:
-    """The facts of an id from before it was the message's: the attachment names the last one."""
+def _check_join(joined: Sequence[Item], own: Sequence[Item], faults: list[str]) -> None:
+    """Facts of the sms_activity_id from before it was the message's: `joins` names the last one."""
     attached = [fact for _, fact, _, _ in own if fact["type"] == "attached"]
     if len(attached) > 1:
         faults.append("The message is attached twice")
@@ -154,6 +154,7 @@ def _check_joint(joined: Sequence[Read], own: Sequence[Read], faults: list[str])
 
 
 def _covers(fact: Json) -> list[str]:
+    """The leaf hashes that a fact contains."""
     joins = fact.get("joins") if fact["type"] == "attached" else None
     return [each for each in (fact["previous"], joins and joins["hash"]) if each]
 
@@ -162,7 +163,7 @@ def _is_hash(value: object) -> bool:
     return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
-def _is_joint(value: object) -> bool:
+def _is_join(value: object) -> bool:
     if value is None:
         return True
     if not isinstance(value, dict) or set(value) != {"number", "hash"}:

@@ -16,7 +16,7 @@ _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """That the log ``origin`` had ``size`` leaves under this root. ``extensions`` are lines."""
+    """Of the log ``origin``: its size in leaves and its root. ``extensions``: further lines."""
 
     origin: str
     size: int
@@ -31,7 +31,7 @@ class Checkpoint:
 
 
 def parse_checkpoint(text: str) -> Checkpoint:
-    """Read the text of a note. Raises ValueError that says what is wrong."""
+    """Parse the text of a note. Raises ValueError that says what is wrong."""
     lines = text.split("\n")
     if len(lines) < 4 or lines.pop():
         raise ValueError("a checkpoint has a line each for its origin, size and root")
@@ -50,7 +50,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
 
 
 def open_checkpoint(note: str, known: Iterable[VerifierKey]) -> Checkpoint:
-    """The checkpoint of a note that a known key of the log signed under the origin as its name.
+    """Verify a note: one of the ``known`` keys must have signed it whose name is the origin.
 
     Raises ValueError that says what is wrong.
     """
@@ -61,8 +61,13 @@ def open_checkpoint(note: str, known: Iterable[VerifierKey]) -> Checkpoint:
     return checkpoint
 
 
+def unverified_checkpoint(note: str) -> Checkpoint:
+    """The checkpoint of a note; signatures are not looked at. Raises ValueError."""
+    return parse_checkpoint(note.partition("\n\n")[0] + "\n")
+
+
 def is_signed(note: str, known: Iterable[VerifierKey]) -> bool:
-    """Whether ``open_checkpoint`` opens it."""
+    """Whether ``open_checkpoint`` accepts the note."""
     try:
         open_checkpoint(note, known)
     except ValueError:

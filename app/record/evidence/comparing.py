@@ -1,6 +1,6 @@
-"""Compares facts with the rows that they stand for. Pure.
+"""Compares facts with the rows that they were made from. Pure.
 
-The facts are what was appended; the rows may have been written by anybody since.
+The facts are as they were appended; the rows are untrusted: anybody may have written them since.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from app.model.receipt import Arrival, Receipt, interpret
 from app.model.status import Status, status_key, weight_of
-from app.record.evidence.form import COMMITTED, GONE, SALT_SIZE, Json, commitment, time_text
+from app.record.evidence.form import COMMITTED, DELETED_SALT, SALT_SIZE, Json, commitment, time_text
 from app.record.evidence.values import Values, key_of, values_of, values_of_entry
 from app.store.evidence.rows import DeliveryRow, EntryRow, FactRow, MessageRow, StoredReceipt
 
@@ -19,13 +19,13 @@ _OF_BODY = ("delivery_status", "status_reason", "receipt_timestamp", "digest")
 _OF_MESSAGE = ("app", "origin", "expiry")
 _OF_ENTRY = ("action", "app", "what")
 _STEPS = (Status.REJECTED, Status.CANCELLED, Status.UNSENT, Status.UNCONFIRMED)
-"""States of a message that are its last step's."""
-_UNHEARD = (Status.SUBMITTED, Status.UNKNOWN)
-"""Of a delivery without a receipt whose status is known."""
+"""The states of a message that are always its last step's status."""
+_WITHOUT_RECEIPTS = (Status.SUBMITTED, Status.UNKNOWN)
+"""The statuses of a delivery that has no receipt of a known status."""
 
 
 class Removals:
-    """What facts say was taken away: that it is gone is no tampering."""
+    """The erasures and purges that facts record: what they removed is no finding."""
 
     def __init__(self) -> None:
         self._erased: set[str] = set()
@@ -34,24 +34,26 @@ class Removals:
         self._owners: dict[str, str] = {}
 
     def learn(self, fact: Json) -> None:
-        """From a fact of any type."""
+        """Learn from a fact of any type."""
         kind = fact.get("type")
         if kind == "erased":
-            self._erased |= set(names_of(fact))
+            self._erased |= set(ids_in(fact))
         elif kind == "purged":
-            self._purged |= set(names_of(fact))
+            self._purged |= set(ids_in(fact))
         elif kind == "texts_purged":
-            self._without_text |= set(names_of(fact))
+            self._without_text |= set(ids_in(fact))
         elif kind == "attached":
             self._owners[str(fact.get("sms_activity_id"))] = str(fact.get("message"))
 
     def is_purged(self, *names: object) -> bool:
-        """Whether a fact says that any of these was."""
+        """Whether a fact says that a row with one of these ids was purged."""
         return any(str(name) in self._purged for name in names if name is not None)
 
-    def has_taken(self, fact: Json, name: str) -> bool:
-        """Whether a fact says that the value of this one's commitment was erased or purged."""
-        ids = set(names_of(fact))
+    def has_removed(self, fact: Json, name: str) -> bool:
+        """Whether a fact says that the value of the commitment ``name`` of ``fact`` was erased or
+        purged.
+        """
+        ids = set(ids_in(fact))
         ids |= {self._owners[each] for each in ids if each in self._owners}
         if name == "text" and not ids.isdisjoint(self._without_text):
             return True
@@ -59,14 +61,14 @@ class Removals:
 
 
 class Comparison:
-    """The names of what differs; and how many values were taken away."""
+    """Names what differs between rows and facts, and counts the values that were removed."""
 
     def __init__(self, removals: Removals) -> None:
         self._removals = removals
         self.removed = 0
 
     def with_receipt(self, row: FactRow, fact: Json, receipt: StoredReceipt) -> list[str]:
-        """Of a fact `receipt`, and its columns that follow from the body."""
+        """Compare a fact `receipt`, and the columns that were read from the receipt's body."""
         changed = [name for name in _OF_RECEIPT if getattr(receipt, name) != fact.get(name)]
         read = interpret(Arrival(receipt.id, receipt.received_at, receipt.body or b""))
         if isinstance(read, Receipt):
@@ -75,13 +77,13 @@ class Comparison:
             changed.append("status_key")
         if time_text(receipt.at) != fact.get("at"):
             changed.append("at")
-        # One that waited in a spool may have come before the arrival that was logged.
+        # A repetition that arrived earlier, but waited in a spool, makes received_at earlier.
         if time_text(receipt.received_at) > str(fact.get("received_at")):
             changed.append("received_at")
         return changed + self._values(row, fact, {(str(receipt.id), "body"): receipt.body})
 
     def with_message(self, row: FactRow, fact: Json, message: MessageRow) -> list[str]:
-        """Of a fact `recorded`, `step` or `attached`."""
+        """Compare a fact `recorded`, `step` or `attached`."""
         changed = self._values(row, fact, values_of(message))
         kind = fact["type"]
         if kind == "recorded":
@@ -99,7 +101,7 @@ class Comparison:
         return changed
 
     def with_entry(self, row: FactRow, fact: Json, entry: EntryRow) -> list[str]:
-        """Of a fact `audited`. What an entry stands for may become more."""
+        """Compare a fact `audited`. An entry's ``times`` may have grown since."""
         changed = [name for name in _OF_ENTRY if getattr(entry, name) != fact.get(name)]
         if time_text(entry.at) != fact.get("at"):
             changed.append("at")
@@ -126,32 +128,32 @@ class Comparison:
         return changed
 
     def _values(self, row: FactRow, fact: Json, values: Values) -> list[str]:
-        """The names of the values that are not those of their commitments."""
+        """The names of the commitments that are not to the value that the row has."""
         changed = []
         for place, name in enumerate(COMMITTED.get(fact["type"], ())):
             committed = fact.get(name)
             value = values.get((key_of(fact), name))
             salt = row.salts[place * SALT_SIZE : (place + 1) * SALT_SIZE]
-            is_gone = not value or salt in (b"", GONE)
+            is_gone = not value or salt in (b"", DELETED_SALT)
             if committed is None:
                 if value:
                     changed.append(name)
-            elif is_gone and self._removals.has_taken(fact, name):
+            elif is_gone and self._removals.has_removed(fact, name):
                 self.removed += 1
             elif is_gone or commitment(salt, value or b"") != committed:
                 changed.append(name)
         return changed
 
 
-def of_delivery(delivery: DeliveryRow, receipts: Sequence[tuple[str, Any]]) -> list[str]:
-    """What of a delivery does not follow from its receipts (status, time) and its message."""
+def compare_delivery(delivery: DeliveryRow, receipts: Sequence[tuple[str, Any]]) -> list[str]:
+    """The columns of a delivery that do not follow from its receipts (status, time) and message."""
     keys = [(status_key(weight_of(status), at), status, at) for status, at in receipts]
     key, status, at = max(keys, default=(0, "", None))
     seen = 0
     for each, _at in receipts:
         seen |= weight_of(each).flag
     changed = []
-    if delivery.status not in _UNHEARD if key == 0 else delivery.status != status:
+    if delivery.status not in _WITHOUT_RECEIPTS if key == 0 else delivery.status != status:
         changed.append("status")
     if key != delivery.status_key:
         changed.append("status_key")
@@ -166,8 +168,8 @@ def of_delivery(delivery: DeliveryRow, receipts: Sequence[tuple[str, Any]]) -> l
     return changed
 
 
-def names_of(fact: Json) -> Iterator[str]:
-    """Whom a fact is about."""
+def ids_in(fact: Json) -> Iterator[str]:
+    """The ids of messages, sms_activity_ids and audit entries that a fact names."""
     for name in ("message", "sms_activity_id", "entry"):
         if fact.get(name) is not None:
             yield str(fact[name])

@@ -1,7 +1,7 @@
 """Adds the co-signatures of witnesses (C2SP tlog-cosignature) to checkpoints of the log.
 
-What a witness sends is untrusted: nothing is kept that its key, which the operator has from
-elsewhere, does not verify, or that is below another text than ours.
+What a witness sends is untrusted: a line is stored only if the witness's key, which the operator
+got from another source, verifies it for the text of a checkpoint of ours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.store.evidence.reading import EvidenceReader
 
 @dataclass(frozen=True, slots=True)
 class Cosigned:
-    """A checkpoint, and what witnesses signed of it."""
+    """A checkpoint, with its verified co-signatures."""
 
     checkpoint: Checkpoint
     signatures: tuple[Signed, ...]
@@ -28,8 +28,9 @@ class Cosigned:
 async def add_cosignatures(
     reader: EvidenceReader, note: str, witnesses: Sequence[VerifierKey], *, now: datetime
 ) -> Cosigned:
-    """Keep the lines of these witnesses, each once. Raises Conflict (what is given is not right),
-    NotFound (the log has no such checkpoint), StoreUnavailable.
+    """Add the lines of these witnesses to the stored note, each once. ``note``: as a witness sent
+    it back. Raises Conflict (it does not verify), NotFound (the log has no such checkpoint),
+    StoreUnavailable.
     """
     try:
         opened = open_note(note, witnesses)

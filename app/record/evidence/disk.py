@@ -1,6 +1,6 @@
-"""The checkpoints that this disk knows: what was shown to anybody is here first, for ever.
+"""The checkpoints on this disk: an append-only file with all that were published, kept for ever.
 
-Processes that share DLR_SPOOL_DIR share the file. It is trusted before the database: a database
+Processes that share DLR_SPOOL_DIR share the file. It is trusted more than the database: a database
 that is behind it was rolled back.
 """
 
@@ -14,20 +14,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.parts.private_files import open_private
-from app.record.evidence.checkpoint import Checkpoint, parse_checkpoint
+from app.record.evidence.checkpoint import Checkpoint, unverified_checkpoint
 
 FILE = "evidence-checkpoints"
 ID_FILE = "evidence-disk"
 
 
 class Contradiction(Exception):
-    """Two checkpoints of one origin that cannot both be of one log."""
+    """Two checkpoints of one origin and size have different roots."""
 
 
 class KnownCheckpoints:
-    """Reads what other processes wrote, too. Every method blocks for the disk: call in a thread.
-
-    Raises OSError where the disk does not take it.
+    """The file, with what other processes append to it. Every method does blocking I/O: call it in
+    a thread. Raises OSError.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +35,7 @@ class KnownCheckpoints:
         self._known: dict[str, dict[int, bytes]] = {}
 
     def newest(self, origin: str) -> Checkpoint | None:
-        """The greatest checkpoint of an origin."""
+        """The largest checkpoint of an origin."""
         self._refresh()
         known = self._known.get(origin)
         if not known:
@@ -51,7 +50,7 @@ class KnownCheckpoints:
         return [Checkpoint(origin, size, known[size]) for size in sorted(known)]
 
     def id(self) -> str:
-        """A name of this disk that no other has; made at the first call."""
+        """A random identifier of this disk, made and fsynced at the first call."""
         path = self._path.with_name(ID_FILE)
         with suppress(FileExistsError):
             file = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -68,8 +67,8 @@ class KnownCheckpoints:
         return set(self._known)
 
     def remember(self, note: str) -> None:
-        """Keep a checkpoint; it is on the disk on return. Raises Contradiction."""
-        checkpoint = parse_checkpoint(note.partition("\n\n")[0] + "\n")
+        """Append a checkpoint, unless the file has it; fsynced on return. Raises Contradiction."""
+        checkpoint = unverified_checkpoint(note)
         self._refresh()
         known = self._known.get(checkpoint.origin, {}).get(checkpoint.size)
         if known is not None:
@@ -82,7 +81,7 @@ class KnownCheckpoints:
         file = open_private(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
-            # Begins with a line break: what a crash cut off before it is a line of its own.
+            # The leading line break ends a line that a crash has cut off.
             os.write(file, f"\n{json.dumps({'note': note})}\n".encode())
             os.fsync(file)
         finally:
@@ -108,10 +107,9 @@ class KnownCheckpoints:
 
 
 def _checkpoint_of(line: bytes) -> Checkpoint | None:
-    """None for what a crash cut off, which nobody has seen."""
+    """None for a line that a crash has cut off: it was not published yet."""
     try:
-        note = json.loads(line)["note"]
-        return parse_checkpoint(note.partition("\n\n")[0] + "\n")
+        return unverified_checkpoint(json.loads(line)["note"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

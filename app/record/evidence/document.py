@@ -1,7 +1,7 @@
-"""The evidence of one message: its facts with what their commitments stand for, and their proofs.
+"""Makes the evidence document of a message: its facts, the committed values, and inclusion proofs.
 
-Written as canonical JSON, and closed by the digest of all that stands before it: so not one byte of
-it can change unseen. docs/evidence.md specifies it to the byte.
+It is canonical JSON with a digest of itself, so that any damage is noticed. docs/evidence.md
+specifies its bytes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import rfc8785
 
 from app.errors import FieldError, Invalid, NotFound
 from app.record.evidence.checkpoint import is_signed
-from app.record.evidence.facts import OF_THE_LOG
-from app.record.evidence.form import COMMITTED, GONE, SALT_SIZE
+from app.record.evidence.facts import LOG_SUBJECT
+from app.record.evidence.form import COMMITTED, DELETED_SALT, SALT_SIZE
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.merkle import NodeReader, consistency_proof, inclusion_proof
 from app.record.evidence.tiles import Place, Tiles, needed
@@ -35,7 +35,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A log's checkpoint, the tiles that proofs in its tree need, and its keys then."""
+    """A log with the checkpoint that the proofs lead to, the nodes that they need, and the verifier
+    keys as of that checkpoint.
+    """
 
     log: LogRow
     checkpoint: CheckpointRow
@@ -44,18 +46,20 @@ class Proven:
 
 
 class Documents:
-    """Makes evidence. Raises StoreUnavailable."""
+    """Makes evidence documents. Raises StoreUnavailable, and Unavailable (no checkpoint could be
+    published).
+    """
 
     def __init__(self, *, reader: EvidenceReader, log: EvidenceLog) -> None:
         self._reader = reader
         self._log = log
 
     async def of_message(self, name: UUID | str, *, since: int | None = None) -> bytes:
-        """The evidence of a message, or of an sms_activity_id that is nobody's.
+        """The document of a message, or of an unmatched sms_activity_id.
 
-        ``since``: the size of a checkpoint of the same log that the reader has, with which the
-        document's is to be shown consistent. Raises NotFound (the log has nothing of it) and
-        Invalid (there is no such size).
+        ``since``: the size of an earlier checkpoint of the same log; the document then has a
+        consistency proof from there. Raises NotFound (the log has no fact of it) and Invalid (the
+        log has no such size).
         """
         await self._log.checkpoint()
         rows = await self._facts(name)
@@ -63,7 +67,7 @@ class Documents:
             raise NotFound("The evidence log has no fact of this message")
         values = await self._values(rows)
         proven = await self._proven(rows, since)
-        return close(
+        return encode_document(
             {
                 "version": VERSION,
                 "facts": [_entry(row, values, proven) for row in rows],
@@ -75,7 +79,7 @@ class Documents:
         )
 
     async def _facts(self, name: UUID | str) -> list[FactRow]:
-        """The facts of a message, with those that it joins in front of its own."""
+        """The facts of a message, behind those of the chain that it joins."""
         own = await self._reader.facts([subject_of(name)])
         joined = {
             fact["sms_activity_id"]
@@ -86,7 +90,7 @@ class Documents:
         return [*before, *own]
 
     async def _values(self, rows: Sequence[FactRow]) -> Values:
-        """What the commitments of facts may stand for, as the database has it now."""
+        """The values that the facts are committed to, as the database has them now."""
         facts = [_parsed(row) for row in rows]
         ids = {UUID(fact["message"]) for fact in facts if fact.get("message")}
         names = {fact["sms_activity_id"] for fact in facts if fact["type"] == "receipt"}
@@ -101,15 +105,15 @@ class Documents:
         logs = {log.id: log for log in await self._reader.logs()}
         found: dict[int, Proven] = {}
         ids = sorted({row.log for row in rows})
-        newest = rows[-1].log  # of the last fact
+        newest = rows[-1].log  # that of the last fact
         for id_ in ids:
             covering = max(row.index for row in rows if row.log == id_) + 1
             if since is not None and id_ == newest:
                 covering = max(covering, since)
             checkpoint = await self._checkpoint(logs[id_], covering)
             if checkpoint is None:
-                continue  # it ended before one was signed; its facts go on in the next
-            await self._log.show(checkpoint)
+                continue  # it ended unsigned; the next log's `continued` covers its facts
+            await self._log.publish(checkpoint)
             size = checkpoint.size
             places: set[Place] = set()
             for row in rows:
@@ -124,8 +128,8 @@ class Documents:
         return found
 
     async def _checkpoint(self, log: LogRow, covering: int) -> CheckpointRow | None:
-        """The first of that many facts that somebody outside vouches for; else the newest. One that
-        no key of today signed is passed over: whoever asks may have been given no other.
+        """The first of at least ``covering`` facts that has a time stamp, else a co-signature; else
+        the newest. One that no key of today signed is passed over: the reader may have no other.
         """
         found = await self._reader.vouched_for(log.id, covering)
         if found is not None and not is_signed(found.note, self._log.verifier_keys(log.origin)):
@@ -133,9 +137,9 @@ class Documents:
         return found or await self._reader.newest_checkpoint(log.id)
 
     async def _keys(self, log: LogRow, size: int) -> list[str]:
-        """Those that signed for a log when it had this size, as its facts say."""
+        """The verifier keys of a log as of this size: those that its last fact about keys names."""
         keys: list[str] = []
-        for row in await self._reader.facts([OF_THE_LOG]):
+        for row in await self._reader.facts([LOG_SUBJECT]):
             if row.log == log.id and row.index < size:
                 keys = _parsed(row).get("keys", keys)
         return keys
@@ -155,8 +159,8 @@ class Documents:
         return entry
 
 
-def close(document: Json) -> bytes:
-    """The document as bytes, with its digest."""
+def encode_document(document: Json) -> bytes:
+    """Canonical JSON of a document, with its digest added."""
     document = document | {"digest": sha256(rfc8785.dumps(document)).hexdigest()}
     return rfc8785.dumps(document)
 
@@ -182,20 +186,20 @@ def _entry(row: FactRow, values: Values, proven: Mapping[int, Proven]) -> Json:
 
 
 def _opened(row: FactRow, fact: Json, values: Values) -> Json:
-    """Value and salt of each commitment; null where they were deleted."""
+    """The value and the salt of each commitment; None where they were deleted."""
     opened: Json = {}
     for place, name in enumerate(COMMITTED.get(fact["type"], ())):
         if fact[name] is None:
             continue
         salt = row.salts[place * SALT_SIZE : (place + 1) * SALT_SIZE]
         value = values.get((key_of(fact), name))
-        is_there = bool(value) and salt != GONE and len(salt) == SALT_SIZE
-        opened[name] = {"salt": salt.hex(), **_shown(value or b"")} if is_there else None
+        is_known = bool(value) and salt != DELETED_SALT and len(salt) == SALT_SIZE
+        opened[name] = {"salt": salt.hex(), **_encoded(value or b"")} if is_known else None
     return opened
 
 
-def _shown(value: bytes) -> Json:
-    """A value as text, or in base64 where that is not the same bytes again."""
+def _encoded(value: bytes) -> Json:
+    """A value as text, or in base64 where it is not UTF-8."""
     try:
         return {"text": value.decode()}
     except UnicodeDecodeError:

@@ -1,6 +1,6 @@
-"""Facts: what the log says, each as canonical JSON (RFC 8785), chained by message. Pure.
+"""Makes facts: the log's entries, each canonical JSON (RFC 8785), chained by message. No I/O.
 
-docs/evidence.md specifies them to the byte. What they are made of is trusted: our own rows.
+docs/evidence.md specifies their bytes. The rows that they are made of are trusted.
 """
 
 from __future__ import annotations
@@ -35,19 +35,20 @@ from app.store.evidence.rows import (
     subject_of_entry,
 )
 
-POOL = 16 * 1024
-"""Random bytes that are fetched at a time."""
-OF_THE_LOG = b"l"
-"""The subject of facts about the log itself: where it began, and who signs."""
-OF_REMOVALS = b"r"
-"""The subject of facts about more than one history: what was purged, or erased elsewhere."""
+RANDOM_BUFFER = 16 * 1024
+"""Random bytes that are read at a time."""
+LOG_SUBJECT = b"l"
+"""The chain of facts about the log itself: `began` and `rotation`."""
+REMOVALS_SUBJECT = b"r"
+"""The chain of `purged`, `texts_purged`, and of `erased` without a message."""
 
 
 @dataclass(slots=True)
 class FactWriter:
-    """Writes the facts that are missing behind those that the ``chains`` know of.
+    """Makes facts that continue ``chains``: the ends of all chains that it is to add to.
 
-    ``leaves`` are in the order in which they are to be appended.
+    ``log``: as it is before them. ``leaves``: the facts, in the order in which they are to be
+    appended.
     """
 
     log: LogRow
@@ -55,36 +56,36 @@ class FactWriter:
     leaves: list[NewFact] = field(default_factory=list)
     _owners: dict[str, UUID] = field(default_factory=dict)
     _origin: str = field(init=False)  # as JSON
-    _pool: bytes = b""
+    _buffer: bytes = b""
     _used: int = 0
 
     def __post_init__(self) -> None:
         self._origin = canonical_text(self.log.origin)
 
     def is_attached(self, message_id: UUID) -> bool:
-        """Whether the log has that a message is attached to iovox's id."""
+        """Whether the message's chain has its fact `attached`."""
         return self._chain(subject_of(message_id)).attached
 
-    def message(self, message: MessageRow) -> None:
-        """The record of a message, our own steps, and its attachment to iovox's id."""
+    def add_message(self, message: MessageRow) -> None:
+        """What the message's chain lacks of `recorded`, `step` and `attached`."""
         if message.sms_activity_id is not None:
             self._owners[message.sms_activity_id] = message.id
         subject = subject_of(message.id)
         if not self._chain(subject).number:
-            self._recorded(subject, message)
+            self._add_recorded(subject, message)
         for step in message.steps[self._chain(subject).steps :]:
-            self._step(subject, message.id, step)
+            self._add_step(subject, message.id, step)
         if message.sms_activity_id is not None and not self._chain(subject).attached:
-            self._attached(subject, message)
+            self._add_attached(subject, message)
 
-    def receipts(self, receipts: Iterable[ReceiptRow]) -> None:
-        """Receipts, in this order."""
+    def add_receipts(self, receipts: Iterable[ReceiptRow]) -> None:
+        """A fact `receipt` for each, in this order."""
         for receipt in receipts:
-            self._receipt(receipt)
+            self._add_receipt(receipt)
 
-    def _receipt(self, receipt: ReceiptRow) -> None:
-        """Of the message if that is attached by now, else of the sms_activity_id alone."""
-        # The message may have been read after the receipt.
+    def _add_receipt(self, receipt: ReceiptRow) -> None:
+        """On the message's chain if that is attached by now, else on the sms_activity_id's."""
+        # The message was read after the receipt, and may have been attached in between.
         owner = self._owners.get(receipt.sms_activity_id, receipt.message_id)
         subject = subject_of(receipt.sms_activity_id if owner is None else owner)
         chain = self._chain(subject)
@@ -104,17 +105,17 @@ class FactWriter:
             status=receipt.status,
             at=receipt.at,
             time_quality=receipt.time_quality,
-            # Empty where it was dropped before it was ever committed to.
+            # Empty where it was erased before its fact was made.
             body=f'"{commitment(salt, receipt.body)}"' if receipt.body else None,
         )
-        self._add(subject, chain, text, salt, chain.steps, chain.attached)
+        self._add_leaf(subject, chain, text, salt, chain.steps, chain.attached)
 
-    def entry(self, entry: EntryRow) -> None:
-        """An entry of the audit, unless the log has it."""
+    def add_entry(self, entry: EntryRow) -> None:
+        """The fact `audited` of an entry of the audit, unless the log has it."""
         subject = subject_of_entry(entry.id)
         if self._chain(subject).number:
             return
-        self._append(
+        self._add_fact(
             subject,
             AUDITED,
             {
@@ -134,21 +135,21 @@ class FactWriter:
             },
         )
 
-    def of_log(self, kind: str, fields: Json) -> None:
+    def add_log_fact(self, kind: str, fields: Json) -> None:
         """A fact about the log itself."""
-        self._append(OF_THE_LOG, kind, fields, {})
+        self._add_fact(LOG_SUBJECT, kind, fields, {})
 
-    def of_removals(self, kind: str, fields: Json) -> None:
-        """A fact about what was taken away from more than one history."""
-        self._append(OF_REMOVALS, kind, fields, {})
+    def add_removal_fact(self, kind: str, fields: Json) -> None:
+        """A fact of an erasure or a purge that is of no single message."""
+        self._add_fact(REMOVALS_SUBJECT, kind, fields, {})
 
-    def of_message(self, subject: bytes, kind: str, fields: Json) -> None:
-        """A further fact of a message or of an sms_activity_id."""
+    def add_fact(self, subject: bytes, kind: str, fields: Json) -> None:
+        """A fact without commitments on the chain of a message, sms_activity_id or audit entry."""
         name = subject_fields(subject)
-        self._append(subject, kind, name | fields, {})
+        self._add_fact(subject, kind, name | fields, {})
 
-    def _recorded(self, subject: bytes, message: MessageRow) -> None:
-        self._append(
+    def _add_recorded(self, subject: bytes, message: MessageRow) -> None:
+        self._add_fact(
             subject,
             "recorded",
             {
@@ -161,16 +162,18 @@ class FactWriter:
                 "resend_of": message.resend_of and str(message.resend_of),
             },
             {
-                "destination": _bytes(message.destination),  # empty where it was erased before
+                "destination": _bytes(message.destination),  # empty where it was erased already
                 "text": _bytes(message.text),
                 "reference": _bytes(message.reference),
                 "c2c_failover_link_id": _bytes(message.c2c_failover_link_id),
             },
         )
 
-    def _step(self, subject: bytes, id_: UUID, step: tuple[str, datetime, Sequence[str]]) -> None:
+    def _add_step(
+        self, subject: bytes, id_: UUID, step: tuple[str, datetime, Sequence[str]]
+    ) -> None:
         status, at, reasons = step
-        self._append(
+        self._add_fact(
             subject,
             "step",
             {"message": str(id_), "status": status, "at": time_text(at)},
@@ -178,12 +181,12 @@ class FactWriter:
             steps=1,
         )
 
-    def _attached(self, subject: bytes, message: MessageRow) -> None:
-        """Names the facts that are there of the sms_activity_id: they are the message's now."""
+    def _add_attached(self, subject: bytes, message: MessageRow) -> None:
+        """`joins` names the last fact of the sms_activity_id's chain: that is the message's now."""
         sms_activity_id = message.sms_activity_id or ""
         before = self._chain(subject_of(sms_activity_id))
         joins = {"number": before.number, "hash": before.hash.hex()} if before.hash else None
-        self._append(
+        self._add_fact(
             subject,
             "attached",
             {
@@ -197,16 +200,16 @@ class FactWriter:
         )
 
     def _random(self, size: int) -> bytes:
-        """Asking the system for so few bytes takes longer than all the rest of a fact."""
-        if self._used + size > len(self._pool):
-            self._pool, self._used = secrets.token_bytes(max(size, POOL)), 0
+        """From a buffer: a system call for so few bytes takes longer than the rest of a fact."""
+        if self._used + size > len(self._buffer):
+            self._buffer, self._used = secrets.token_bytes(max(size, RANDOM_BUFFER)), 0
         self._used += size
-        return self._pool[self._used - size : self._used]
+        return self._buffer[self._used - size : self._used]
 
     def _chain(self, subject: bytes) -> Chain | NewFact:
         return self.chains.get(subject, EMPTY)
 
-    def _append(
+    def _add_fact(
         self,
         subject: bytes,
         kind: str,
@@ -230,9 +233,9 @@ class FactWriter:
         fields["previous"] = chain.hash and chain.hash.hex()
         text = canonical(fields)
         steps, attached = chain.steps + steps, chain.attached or attaches
-        self._add(subject, chain, text, salts, steps, attached)
+        self._add_leaf(subject, chain, text, salts, steps, attached)
 
-    def _add(
+    def _add_leaf(
         self,
         subject: bytes,
         chain: Chain | NewFact,
@@ -241,7 +244,7 @@ class FactWriter:
         steps: int,
         attached: bool,
     ) -> None:
-        """Behind the last fact of its subject, and behind the last leaf."""
+        """Append a fact to its chain and to the leaves."""
         leaf = NewFact(
             self.log.id,
             self.log.size + len(self.leaves),
@@ -261,7 +264,7 @@ EMPTY = Chain()
 
 
 def subject_fields(subject: bytes) -> Json:
-    """How the facts of a subject name it."""
+    """The fields by which facts name their subject."""
     if subject[:1] == b"m":
         return {"message": str(UUID(bytes=subject[1:]))}
     if subject[:1] == b"a":

@@ -1,6 +1,6 @@
-"""The form of facts: what writes them and what verifies them agree on this. Pure.
+"""The form of facts, which their writer and their verifier share. Pure.
 
-docs/evidence.md specifies it to the byte.
+docs/evidence.md specifies its bytes.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from uuid import UUID
 
 VERSION = 1
 SALT_SIZE = 32
-GONE = bytes(SALT_SIZE)
-"""In the place of a salt that was deleted with its value."""
+DELETED_SALT = bytes(SALT_SIZE)
+"""Stands in the place of a salt that was deleted alone, so that the others keep their places."""
 COMMITTED: Mapping[str, tuple[str, ...]] = {
     "recorded": ("destination", "text", "reference", "c2c_failover_link_id"),
     "step": ("reasons",),
     "receipt": ("body",),
     "audited": ("who", "address", "destination", "reference", "details"),
 }
-"""The fields of each type that stand in a fact as commitments, in the order of their salts."""
+"""By type of fact: the fields that are commitments, in the order of their salts."""
 
 Json = dict[str, Any]
 _ENCODE = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
 ).encode
 _ORDERS: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-"""The order of names in each form of a fact. There are as many as there are types."""
+"""A cache: a fact's names as they are given, and sorted. It has an entry or two for each type."""
 
 
 def canonical(fields: Json) -> str:
-    """RFC 8785 of a fact: names in ASCII, no fractions. The library for all of JSON takes ten times
-    as long; a test compares the two.
+    """RFC 8785 of a fact, whose names are ASCII and which has no fractions. The library for all of
+    JSON (rfc8785) takes ten times as long; a test compares the two.
     """
     names = tuple(fields)
     order = _ORDERS.get(names)
@@ -45,7 +45,7 @@ def canonical(fields: Json) -> str:
 
 
 def canonical_text(text: str) -> str:
-    """RFC 8785 of a text alone."""
+    """RFC 8785 of a string."""
     return encode_basestring(text)
 
 
@@ -72,8 +72,8 @@ def receipt_text(
     time_quality: str,
     body: str | None,
 ) -> str:
-    """``canonical`` of a receipt's fact, of which there are the most: in half the time, since its
-    names stand in their order already. ``log`` and ``body`` (a commitment) are JSON.
+    """``canonical`` of a receipt's fact, the most frequent one: a template takes half the time.
+    ``log`` and ``body`` (a commitment) are JSON.
     """
     of = "null" if message is None else f'"{message}"'
     after = "null" if previous is None else f'"{previous.hex()}"'
@@ -87,15 +87,15 @@ def receipt_text(
 
 
 def commitment(salt: bytes, value: bytes) -> str:
-    """What stands in a fact for a value that is not shown."""
+    """A hash commitment, in hexadecimal: SHA-256 of the salt and the value."""
     return sha256(salt + value).hexdigest()
 
 
 def time_text(moment: datetime) -> str:
-    """An aware UTC time: RFC 3339 with microseconds."""
+    """A time in UTC by RFC 3339 with microseconds. ``moment``: aware, in UTC."""
     return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def reasons_bytes(reasons: Sequence[str]) -> bytes | None:
-    """The reasons of a step as the value of a commitment; None without any."""
+    """The value that the commitment to a step's reasons is of: a JSON list; None without any."""
     return _ENCODE(list(reasons)).encode() if reasons else None

@@ -1,4 +1,4 @@
-"""Files of keys: those that sign, which nobody else may read, and those that verify."""
+"""Key files: private ones, which their owner alone may read, and files of verifier keys."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from app.parts.private_files import open_private
 from app.record.evidence.note import SigningKey, VerifierKey
 
 _LARGEST = 64 * 1024
+"""Bytes of a file that are read."""
 
 
 def read_keys(file: Path) -> list[SigningKey]:
-    """One key a line; the first one names the log, and all of them sign (while one replaces the
-    other). Raises ValueError that says what to do, without the keys.
+    """Read a private key file: one key a line, all of one name. Raises ValueError that says what to
+    do and quotes no key.
     """
     try:
         with file.open("rb") as opened:
@@ -33,7 +34,7 @@ def read_keys(file: Path) -> list[SigningKey]:
 
 
 def read_verifier_keys(data: bytes) -> list[VerifierKey]:
-    """One key a line. Raises ValueError that says what is wrong."""
+    """Parse verifier keys, one a line. Raises ValueError that says what is wrong."""
     keys = [VerifierKey.parse(line) for line in lines_of(data)]
     if not keys:
         raise ValueError("there is no key in it")
@@ -41,7 +42,7 @@ def read_verifier_keys(data: bytes) -> list[VerifierKey]:
 
 
 def write_key(file: Path, key: SigningKey) -> None:
-    """Make a file that its owner alone may read. Raises FileExistsError, OSError."""
+    """Create a private key file, mode 0600, fsynced. Raises FileExistsError, OSError."""
     with os.fdopen(open_private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as opened:
         opened.write(f"{key.private_text()}\n")
         opened.flush()
@@ -49,7 +50,7 @@ def write_key(file: Path, key: SigningKey) -> None:
 
 
 def lines_of(data: bytes) -> list[str]:
-    """The lines that are no comments. Raises ValueError for what is no text."""
+    """The lines that are neither empty nor comments. Raises ValueError for what is not UTF-8."""
     try:
         text = data.decode()
     except UnicodeDecodeError:

@@ -13,8 +13,8 @@ EMPTY_ROOT = sha256().digest()
 """RFC 9162, 2.1.1: the root of no leaves."""
 
 NodeReader = Callable[[int, int], bytes]
-"""Gives the hash of a complete subtree by (level, index): its leaves are those from
-``index * 2**level`` on, ``2**level`` of them. Level 0 is the leaves' hashes."""
+"""Returns the root hash of a complete subtree by (level, index): of the ``2**level`` leaves from
+``index * 2**level`` on. Level 0 is the leaf hashes."""
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -28,7 +28,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def parent_hash(children: bytes) -> bytes:
-    """``node_hash`` of two hashes, one behind the other."""
+    """``node_hash`` of two hashes that are concatenated."""
     return sha256(b"\x01" + children).digest()
 
 
@@ -79,7 +79,7 @@ def consistency_proof(first: int, second: int, node: NodeReader) -> list[bytes]:
 def verify_inclusion(
     leaf: bytes, *, index: int, size: int, proof: Sequence[bytes], root: bytes
 ) -> bool:
-    """RFC 9162, 2.1.3.2, for the hash of a leaf."""
+    """RFC 9162, 2.1.3.2. ``leaf``: its hash."""
     if not 0 <= index < size or not _are_hashes(proof):
         return False
     place, last = index, size - 1
@@ -100,7 +100,7 @@ def verify_inclusion(
 def verify_consistency(
     *, first: int, second: int, first_root: bytes, second_root: bytes, proof: Sequence[bytes]
 ) -> bool:
-    """RFC 9162, 2.1.4.2. An empty tree begins every other, and a tree itself, without a proof."""
+    """RFC 9162, 2.1.4.2. With an empty first tree, or two of one size, the proof must be empty."""
     if not 0 <= first <= second or not _are_hashes(proof):
         return False
     if first == second:
@@ -138,8 +138,9 @@ def _split(size: int) -> int:
 
 
 def _range_root(start: int, end: int, node: NodeReader) -> bytes:
-    """The root of the leaves from ``start`` to ``end``, a range that a split has left: it begins
-    at a multiple of the greatest power of two in its length."""
+    """The root of the leaves from ``start`` up to ``end``. ``start`` is a multiple of the greatest
+    power of two that is not above the length, as in all ranges that ``_split`` makes.
+    """
     complete = []
     while start < end:
         level = (end - start).bit_length() - 1

@@ -1,4 +1,4 @@
-"""The forms of what is answered and of what is verified. Unknown fields are faults."""
+"""The schema of the evidence document, for the route that sends it and for the verifier."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Size = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 
 class Model(BaseModel):
-    """Strict: a number in quotes is no number."""
+    """Strict: no type is converted, and unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Opening(Model):
-    """What a commitment stands for: SHA-256 of the salt's bytes and then the value's is it."""
+    """The value of a commitment, and its salt: SHA-256(salt || value) is the commitment."""
 
     salt: Hash
     text: str | None = Field(default=None, description="The value, where it is UTF-8")
@@ -38,7 +38,7 @@ class Entry(Model):
 
 
 class Consistency(Model):
-    """That the tree begins with an earlier one."""
+    """Proof that the tree continues an earlier one."""
 
     from_: Size = Field(alias="from")
     proof: list[Hash] = Field(description="RFC 9162 consistency proof")
@@ -59,7 +59,7 @@ class LogEntry(Model):
 class Evidence(Model):
     """The evidence of one message, in canonical JSON (RFC 8785). docs/evidence.md specifies it."""
 
-    version: Annotated[int, Field(ge=1, le=1)]  # as a literal, true would be 1
+    version: Annotated[int, Field(ge=1, le=1)]  # Literal[1] would accept true
     facts: list[Entry]
     logs: list[LogEntry]
     digest: Hash = Field(description="SHA-256 of the document without this field")

@@ -1,6 +1,6 @@
 """Signed notes (C2SP signed-note): a text, and Ed25519 signatures of named keys below it. Pure.
 
-A note that is opened is untrusted: nothing of it is used before a known key has verified it.
+Notes are untrusted: nothing of one is used before the signature of a known key is verified.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 ED25519 = 1
 COSIGNATURE = 4
-"""Types of keys: of a log's own signatures, and of a witness's (C2SP tlog-cosignature)."""
+"""Types of keys: ED25519 of a log's own signatures, COSIGNATURE of a witness's
+(C2SP tlog-cosignature)."""
 MAX_NOTE = 64 * 1024
-"""Characters of a note that are read; ours have a few hundred."""
+"""Characters of a note; longer ones are refused. Ours have a few hundred."""
 
 _PRIVATE = "PRIVATE+KEY+"
 _SIGNATURE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
@@ -31,7 +32,7 @@ _TIME_SIZE = 8
 
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """A public key with the name under which it signs. ``str`` is its form in files."""
+    """A public key and its name. ``str`` of it is what ``parse`` reads."""
 
     name: str
     type: int
@@ -39,7 +40,7 @@ class VerifierKey:
 
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
-        """Read ``name+hash+key``. Raises ValueError that says what is wrong."""
+        """Parse ``name+hash+key``. Raises ValueError that says what is wrong."""
         name, hash_, key = _parts(text.strip(), "a verifier key")
         found = cls(name, key[0], key[1:])
         if key[0] not in (ED25519, COSIGNATURE) or len(key) != 1 + _SEED_SIZE:
@@ -55,7 +56,7 @@ class VerifierKey:
 
     @property
     def id(self) -> bytes:
-        """Four bytes that tell keys of one name apart."""
+        """The key id: the first 4 bytes of a hash of name, type and key (C2SP signed-note)."""
         named = self.name.encode() + b"\n" + bytes((self.type,)) + self.public
         return sha256(named).digest()[:4]
 
@@ -64,7 +65,7 @@ class VerifierKey:
         return f"{self.name}+{self.id.hex()}+{key}"
 
     def verifies(self, text: str, signature: bytes) -> bool:
-        """Whether this key made the signature of the text."""
+        """Whether a signature of the text is this key's; a witness's begins with its time."""
         signed = text
         if self.type == COSIGNATURE:
             at, signature = signature[:_TIME_SIZE], signature[_TIME_SIZE:]
@@ -92,7 +93,7 @@ class SigningKey:
 
     @classmethod
     def parse(cls, text: str) -> SigningKey:
-        """Read what ``private_text`` wrote. Raises ValueError, without the key."""
+        """Parse what ``private_text`` returns. Raises ValueError, which does not quote the key."""
         text = text.strip()
         if not text.startswith(_PRIVATE):
             raise ValueError(f"a signing key begins with {_PRIVATE}")
@@ -111,12 +112,12 @@ class SigningKey:
         return VerifierKey(self.name, ED25519, public.public_bytes_raw())
 
     def private_text(self) -> str:
-        """Its form in a file that nobody else may read."""
+        """The private key as text, for a file that its owner alone may read."""
         key = base64.b64encode(bytes((ED25519,)) + self.seed).decode()
         return f"{_PRIVATE}{self.name}+{self.verifier.id.hex()}+{key}"
 
     def signature(self, text: str) -> str:
-        """The line of its signature of the text."""
+        """The signature line for a text."""
         signed = Ed25519PrivateKey.from_private_bytes(self.seed).sign(text.encode())
         return f"— {self.name} {base64.b64encode(self.verifier.id + signed).decode()}\n"
 
@@ -126,8 +127,8 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A line below a text whose signature a known key has verified. ``at``: seconds since 1970 as
-    a witness says; None of other keys.
+    """A verified signature line. ``at``: the time of a co-signature, in seconds since 1970; None
+    for a log's own signature.
     """
 
     key: VerifierKey
@@ -137,29 +138,29 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class OpenNote:
-    """A note's text, and what known keys signed, in the order of the signatures."""
+    """A note's text, and its verified signatures in their order."""
 
     text: str
     signatures: tuple[Signed, ...]
 
     @property
     def signers(self) -> tuple[VerifierKey, ...]:
-        """The known keys that signed it."""
+        """The keys of the verified signatures."""
         return tuple(each.key for each in self.signatures)
 
 
 def sign(text: str, keys: Iterable[SigningKey]) -> str:
-    """The note. Raises ValueError for a text that does not end in a line break."""
+    """Make a signed note. Raises ValueError for a text that does not end in a line break."""
     if not text.endswith("\n"):
         raise ValueError("the text of a note ends in a line break")
     return text + "\n" + "".join(key.signature(text) for key in keys)
 
 
 def open_note(note: str, known: Iterable[VerifierKey]) -> OpenNote:
-    """The text and who of the ``known`` keys signed it; signatures of others are passed over.
+    """Verify a note's signatures by the ``known`` keys; those of other keys are passed over.
 
-    Raises ValueError that says what is wrong: no note, no signature of a known key, or one that a
-    known key did not make.
+    Raises ValueError that says what is wrong: it is no note, it has no signature of a known key, or
+    one in a known key's name does not verify.
     """
     if len(note) > MAX_NOTE:
         raise ValueError(f"it has more than {MAX_NOTE} characters")

@@ -1,4 +1,4 @@
-"""What is said of a document that was verified. Pure."""
+"""The result of verifying a document. Pure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ NOT_SHOWN = (
     "that what is in it was true when it was recorded: iovox signs nothing",
     "that nobody was shown another log, unless a witness co-signed or you compare checkpoints",
 )
-"""What no such proof can show."""
+"""What no document can show, even if it is verified."""
 
 
 @dataclass(slots=True)
 class Report:
-    """``faults``: why it is not verified. ``holds``: what was checked. ``notes``: what to know."""
+    """``faults``: why it is not verified. ``holds``: what was verified. ``notes``: the rest that
+    the reader should know.
+    """
 
     faults: list[str] = field(default_factory=list)
     holds: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     digest: str = ""
-    """Of the document's bytes: its fingerprint."""
+    """SHA-256 of the document's bytes, in hexadecimal."""
 
     @property
     def is_verified(self) -> bool:
-        """Whether everything that was looked at holds, and there was something."""
+        """Whether there is no fault, and something was verified."""
         return not self.faults and bool(self.holds)

@@ -1,4 +1,4 @@
-"""``/v1/evidence``: the log, for anybody with a key; the evidence of a message, for its readers."""
+"""``/v1/evidence``, for any valid key, and a message's evidence, for its own app and for admins."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from app.record.evidence.answers import (
     Keys,
     LogKeys,
     SignedCheckpoint,
-    signed,
+    checkpoint_response,
 )
-from app.record.evidence.desk import EvidenceDesk
 from app.record.evidence.models import Evidence
+from app.record.evidence.service import EvidenceService
 from app.web.actor import TheActor
 from app.web.caller import AnyCaller, OwnReadCaller
 from app.web.paths import OWNED_MESSAGE_ID
@@ -31,15 +31,15 @@ from app.web.state import from_state
 router = APIRouter(route_class=KeyedRoute, tags=["evidence"])
 
 
-async def the_desk(request: Request) -> EvidenceDesk:
+async def the_evidence_service(request: Request) -> EvidenceService:
     """Raises Conflict where there is no log."""
-    desk: EvidenceDesk | None = request.app.state.evidence
-    if desk is None:
+    service: EvidenceService | None = request.app.state.evidence
+    if service is None:
         raise Conflict("There is no evidence log: DLR_EVIDENCE_KEY_FILE is not set")
-    return desk
+    return service
 
 
-TheDesk = Annotated[EvidenceDesk, Depends(the_desk)]
+TheEvidenceService = Annotated[EvidenceService, Depends(the_evidence_service)]
 TheAuditor = Annotated[Auditor, from_state("auditor")]
 
 
@@ -48,9 +48,9 @@ TheAuditor = Annotated[Auditor, from_state("auditor")]
     summary="A checkpoint of the log as it is",
     responses=problems(Conflict, Unavailable),
 )
-async def get_checkpoint(_caller: AnyCaller, desk: TheDesk) -> SignedCheckpoint:
+async def get_checkpoint(_caller: AnyCaller, service: TheEvidenceService) -> SignedCheckpoint:
     """Signed for this request, if there is anything new. Keep it: later ones must agree with it."""
-    return signed(await desk.checkpoint())
+    return checkpoint_response(await service.checkpoint())
 
 
 @router.get(
@@ -59,12 +59,12 @@ async def get_checkpoint(_caller: AnyCaller, desk: TheDesk) -> SignedCheckpoint:
     responses=problems(Conflict, Unavailable),
 )
 async def list_checkpoints(
-    asked: Annotated[CheckpointsQuery, Query()], _caller: AnyCaller, desk: TheDesk
+    asked: Annotated[CheckpointsQuery, Query()], _caller: AnyCaller, service: TheEvidenceService
 ) -> CheckpointPage:
     """Those of earlier origins too."""
-    rows = await desk.checkpoints(asked.cursor, asked.limit)
+    rows = await service.checkpoints(asked.cursor, asked.limit)
     end = f"{rows[-1].log}.{rows[-1].size}" if len(rows) == asked.limit else None
-    return CheckpointPage(checkpoints=[signed(row) for row in rows], next=end)
+    return CheckpointPage(checkpoints=[checkpoint_response(row) for row in rows], next=end)
 
 
 @router.get(
@@ -73,10 +73,10 @@ async def list_checkpoints(
     responses=problems(Conflict, NotFound, Unavailable),
 )
 async def get_consistency(
-    asked: Annotated[ConsistencyQuery, Query()], _caller: AnyCaller, desk: TheDesk
+    asked: Annotated[ConsistencyQuery, Query()], _caller: AnyCaller, service: TheEvidenceService
 ) -> ConsistencyProof:
     """An RFC 9162 proof; none of its hashes where the sizes are the same."""
-    origin, proof = await desk.consistency(asked.from_, asked.to, asked.origin)
+    origin, proof = await service.consistency(asked.from_, asked.to, asked.origin)
     return ConsistencyProof.model_validate(
         {
             "origin": origin,
@@ -92,12 +92,12 @@ async def get_consistency(
     summary="The keys that sign checkpoints",
     responses=problems(Conflict, Unavailable),
 )
-async def list_keys(_caller: AnyCaller, desk: TheDesk) -> Keys:
+async def list_keys(_caller: AnyCaller, service: TheEvidenceService) -> Keys:
     """Compare them with what you were given by another way: these are the service's own word."""
     return Keys(
         logs=[
             LogKeys(origin=log.origin, began_at=log.began_at, ended_at=log.ended_at, keys=keys)
-            for log, keys in await desk.keys()
+            for log, keys in await service.keys()
         ]
     )
 
@@ -112,14 +112,14 @@ async def get_evidence(
     id: Annotated[str, Path(description="Ours, or iovox's `sms_activity_id`")],
     asked: Annotated[EvidenceQuery, Query()],
     caller: OwnReadCaller,
-    desk: TheDesk,
+    service: TheEvidenceService,
     auditor: TheAuditor,
     actor: TheActor,
 ) -> Response:
     """One document, which `dlr evidence verify` checks without this service. Keep its bytes as they
     are. It holds the text, so it is for the message's app and for admins, and not for `support`.
     """
-    data = await desk.of_message(id, app=caller.changes, since=asked.since)
+    data = await service.of_message(id, app=caller.changes, since=asked.since)
     if caller.is_admin:
         await auditor.looked(actor, [id], revealed=False)
     return Response(data, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Asks a time stamping authority (RFC 3161) to stamp checkpoints. What it answers is checked."""
+"""The client of a time stamping authority (RFC 3161). Its responses are untrusted until checked."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from app.store.evidence.rows import CheckpointRow
 
 TIMEOUT = 20.0
 """Seconds for the authority to answer."""
-TRIED_AGAIN_AFTER = 60.0
-"""Seconds after a failure."""
+RETRY_AFTER = 60.0
+"""Seconds between a failure and the next request."""
 
 log = structlog.get_logger(__name__)
 
 
 class NotStamped(Exception):
-    """The authority did not answer with a stamp; the text says what it did."""
+    """The authority returned no valid stamp; the text says why."""
 
 
 class Stamper:
-    """Stamps the newest checkpoint that has no stamp: it covers all that is older."""
+    """Has the newest checkpoint stamped, which covers everything that was appended before."""
 
     def __init__(self, *, url: str, reader: EvidenceReader, now: Callable[[], datetime]) -> None:
         self._url = url
@@ -35,23 +35,24 @@ class Stamper:
         self._now = now
         self._not_before = 0.0
 
-    async def stamp_newest(self) -> bool:
-        """Stamp the newest checkpoint unless it is, or the authority has just failed."""
+    async def stamp_newest(self) -> None:
+        """Have the newest checkpoint stamped, unless it has a stamp or the authority failed within
+        RETRY_AFTER. A failure is logged. Raises StoreUnavailable.
+        """
         loop = asyncio.get_running_loop()
         if loop.time() < self._not_before:
-            return True
+            return
         _, newest = await self._reader.newest()
         if newest is None or newest.stamp is not None:
-            return True
+            return
         try:
             await self.stamp(newest)
         except NotStamped as error:
-            self._not_before = loop.time() + TRIED_AGAIN_AFTER
+            self._not_before = loop.time() + RETRY_AFTER
             log.warning("evidence_not_stamped", reason=str(error))
-        return True
 
     async def stamp(self, checkpoint: CheckpointRow) -> Stamp:
-        """Have one checkpoint stamped, and keep that. Raises NotStamped, StoreUnavailable."""
+        """Have a checkpoint stamped, and store the stamp. Raises NotStamped, StoreUnavailable."""
         text = checkpoint_of(checkpoint).text.encode()
         token = await self._ask(request_for(text))
         try:

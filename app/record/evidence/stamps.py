@@ -1,6 +1,6 @@
-"""Time stamps by RFC 3161: somebody else's word that a checkpoint was there by then.
+"""RFC 3161 time stamps of checkpoints: requests for them, and their verification.
 
-A stamp from a document is untrusted; one that an authority sends is checked before it is kept.
+Every stamp is untrusted, whether it comes from a document or from an authority.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from rfc3161_client import (
 from rfc3161_client.verify import SHA256_OID
 
 LARGEST = 64 * 1024
-"""Bytes of a stamp. They have a few thousand."""
+"""Bytes of a stamp; larger ones are refused. They have a few thousand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """When, and who says so."""
+    """The time of a stamp, and the name of the authority (the subject of its certificate)."""
 
     at: datetime
     authority: str
 
 
 def request_for(text: bytes) -> bytes:
-    """The DER of a request for a stamp of a text, with the authority's certificate."""
+    """A TimeStampReq (DER) for a text, which asks for the authority's certificate too."""
     builder = TimestampRequestBuilder().data(text).hash_algorithm(HashAlgorithm.SHA256)
     return builder.cert_request(cert_request=True).nonce(nonce=False).build().as_bytes()
 
 
 def read_stamp(encoded: str, text: bytes, *, trusted: bytes | None = None) -> Stamp:
-    """What a stamp in base64 says of a text. Raises ValueError that says what is wrong."""
+    """``check_stamp`` of a stamp in base64. Raises ValueError that says what is wrong."""
     try:
         der = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
@@ -53,9 +53,9 @@ def read_stamp(encoded: str, text: bytes, *, trusted: bytes | None = None) -> St
 
 
 def check_stamp(der: bytes, text: bytes, *, trusted: bytes | None = None) -> Stamp:
-    """Check what a TimeStampResp is of, and with ``trusted`` (PEM) its signature and the chain to a
-    certificate in it. Without that nobody's signature is checked: a stamp need not carry its
-    authority's root. Raises ValueError that says what is wrong.
+    """Check that a TimeStampResp (DER) is of this text, and, with ``trusted`` (PEM certificates),
+    its signature and the chain to one of them. Without them the signature is not verified: a stamp
+    need not contain its authority's root. Raises ValueError that says what is wrong.
     """
     if len(der) > LARGEST:
         raise ValueError(f"it has more than {LARGEST} bytes")
@@ -90,7 +90,7 @@ def _verify(response: TimeStampResponse, roots: list[Certificate], digest: bytes
 
 
 def _name(certificates: list[Certificate]) -> str:
-    """Of the certificate that no other in it was issued by, which is the signer's."""
+    """The subject of the signer's certificate: the one that issued none of the others."""
     if not certificates:
         return "an authority whose certificate is not in it"
     issuers = {each.issuer for each in certificates if each.issuer != each.subject}

@@ -1,13 +1,13 @@
-"""Holds the tree of a log to its checkpoints, and these to the keys and to what this disk knows."""
+"""Audits a log's tree against its checkpoints, and these against the keys and this disk."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
 
+from app.record.evidence.audit_report import AuditReport
 from app.record.evidence.checkpoint import Checkpoint, open_checkpoint
 from app.record.evidence.disk import KnownCheckpoints
-from app.record.evidence.findings import Audit
 from app.record.evidence.form import Json
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.merkle import EMPTY_ROOT, root_hash
@@ -19,23 +19,28 @@ from app.store.evidence.reading import EvidenceReader
 from app.store.evidence.rows import CheckpointRow, LogRow
 
 AT_ONCE = 1_000
-"""Tiles, or checkpoints, that are read at a time."""
+"""Tiles, or checkpoints, in one query."""
 
 
 class TreeAuditor:
-    """Adds what is wrong to ``audit``. Raises StoreUnavailable."""
+    """Adds what is wrong to ``report``. Raises StoreUnavailable."""
 
     def __init__(
-        self, *, reader: EvidenceReader, log: EvidenceLog, known: KnownCheckpoints, audit: Audit
+        self,
+        *,
+        reader: EvidenceReader,
+        log: EvidenceLog,
+        known: KnownCheckpoints,
+        report: AuditReport,
     ) -> None:
         self._reader = reader
         self._log = log
         self._known = known
-        self._audit = audit
+        self._report = report
         self._announced: dict[str, list[VerifierKey]] = {}
 
     def learn(self, fact: Json) -> None:
-        """The keys that a log says sign it: those of today need not have signed all of it."""
+        """Learn the keys that a log's facts name: older checkpoints are signed by rotated keys."""
         if fact.get("type") in ("began", "rotation"):
             keys = self._announced.setdefault(str(fact.get("log")), [])
             for text in map(str, fact.get("keys") or ()):
@@ -43,25 +48,25 @@ class TreeAuditor:
                     keys.append(VerifierKey.parse(text))
 
     async def check(self, log: LogRow, tiles: Mapping[Place, bytes]) -> None:
-        """``tiles``: as the log's facts make them."""
+        """Compare the stored tiles, size and root with ``tiles``, which the facts yield."""
         for some in chunks(sorted(tiles), AT_ONCE):
             stored = await self._reader.tiles(log.id, some)
             for place in some:
                 if not stored.get(place, b"").startswith(tiles[place]):
-                    self._audit.find(
+                    self._report.add(
                         f"Tile {place[1]} of level {place[0]} of {log.origin} was changed"
                     )
         beyond = await self._reader.facts_from(log.id, log.size, 1)
         newer = next(one for one in await self._reader.logs() if one.id == log.id)
         if beyond and beyond[0].index >= newer.size:
-            self._audit.find(f"The size of {log.origin} was changed: it has facts beyond its end")
+            self._report.add(f"The size of {log.origin} was changed: it has facts beyond its end")
         root = root_hash(log.size, Tiles(tiles).node) if log.size else EMPTY_ROOT
         if newer.size == log.size and root != log.root:
-            self._audit.find(f"The root of {log.origin} is not that of its facts")
+            self._report.add(f"The root of {log.origin} is not that of its facts")
 
     async def check_checkpoints(self, log: LogRow, tree: Tiles) -> None:
-        """That each is signed, and of the tree; those of the database and those of this disk."""
-        # Before those of the database are read: what is signed meanwhile is there first.
+        """Check the checkpoints of the database and of this disk: their signatures and roots."""
+        # Read before the database's: a checkpoint is committed there before it is on the disk.
         known = self._known.all(log.origin)
         keys = self._log.verifier_keys(log.origin) + self._announced.get(log.origin, [])
         after = (log.id, -1)
@@ -72,20 +77,20 @@ class TreeAuditor:
                 seen.add(row.size)
                 if row.size > log.size:
                     continue
-                self._audit.checkpoints += 1
+                self._report.checkpoints += 1
                 where = f"The checkpoint of {log.origin} at {row.size}"
                 try:
                     checkpoint = open_checkpoint(row.note, keys)
                     if checkpoint.size != row.size:
                         raise ValueError(f"it is one of {checkpoint.size} facts")
                 except ValueError as error:
-                    self._audit.find(f"{where} does not hold: {error}")
+                    self._report.add(f"{where} does not hold: {error}")
                     continue
                 self._compare(log, checkpoint, tree)
                 self._check_stamp(where, row, checkpoint)
         for checkpoint in known if log.ended_at is None else ():
             if checkpoint.size not in seen:
-                self._audit.find(
+                self._report.add(
                     f"This disk knows a checkpoint of {log.origin} at {checkpoint.size}, and the "
                     "database does not: it was deleted, or the database was rolled back"
                 )
@@ -97,13 +102,13 @@ class TreeAuditor:
         try:
             check_stamp(row.stamp, checkpoint.text.encode())
         except ValueError as error:
-            self._audit.find(f"{where} has a time stamp that does not hold: {error}")
+            self._report.add(f"{where} has a time stamp that does not hold: {error}")
 
     def _compare(self, log: LogRow, checkpoint: Checkpoint, tree: Tiles) -> None:
         if checkpoint.origin != log.origin or checkpoint.size > log.size:
             return
         root = root_hash(checkpoint.size, tree.node)
         if root != checkpoint.root:
-            self._audit.find(
+            self._report.add(
                 f"The log {log.origin} is not the one of its checkpoint at {checkpoint.size}"
             )

@@ -1,4 +1,4 @@
-"""What the commitments of facts stand for, as rows have it. Pure."""
+"""The values that facts are committed to, as the rows have them now. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from app.record.evidence.form import reasons_bytes, time_text
 from app.store.evidence.rows import EntryRow, MessageRow
 
 Values = dict[tuple[str, str], bytes | None]
-"""By the key of a fact and the name of the commitment."""
+"""By the key of a fact (``key_of``) and the name of the commitment."""
 
 
 def key_of(fact: dict[str, Any]) -> str:
-    """Under what the values of a fact are found."""
+    """The key of a fact in ``Values``: what identifies the row that it was made from."""
     if fact["type"] == "receipt":
         return str(fact["receipt"])
     if fact["type"] == "step":
@@ -23,7 +23,7 @@ def key_of(fact: dict[str, Any]) -> str:
 
 
 def values_of(message: MessageRow) -> Values:
-    """Those of a message's facts but its receipts."""
+    """The values of a message's facts `recorded` and `step`."""
     id_ = str(message.id)
     values: Values = {
         (id_, name): None if text is None else text.encode()
@@ -40,7 +40,7 @@ def values_of(message: MessageRow) -> Values:
 
 
 def values_of_entry(entry: EntryRow) -> Values:
-    """Those of an entry of the audit."""
+    """The values of the fact `audited` of an audit entry."""
     return {
         (str(entry.id), name): None if text is None else text.encode()
         for name, text in (

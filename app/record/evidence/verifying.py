@@ -1,7 +1,7 @@
-"""Verifies evidence: offline, and on no trust but in the keys that the reader brings.
+"""Verifies evidence documents: offline, trusting nothing but the keys that the reader brings.
 
-Whatever the bytes are, the answer is a report in words; it has no fault only if everything that
-docs/evidence.md demands holds.
+Any bytes yield a report. It is without a fault only if everything that docs/evidence.md demands of
+a document holds.
 """
 
 from __future__ import annotations
@@ -17,25 +17,31 @@ from typing import Any
 import rfc8785
 from pydantic import ValidationError
 
+from app.record.evidence.attestations import (
+    check_stamp,
+    check_witnesses,
+    compare_checkpoint,
+    keys_for,
+)
 from app.record.evidence.chains import check_chains
 from app.record.evidence.checkpoint import Checkpoint, open_checkpoint
 from app.record.evidence.form import COMMITTED, commitment
 from app.record.evidence.merkle import leaf_hash, verify_inclusion
 from app.record.evidence.models import Entry, Evidence, LogEntry, Opening
 from app.record.evidence.note import VerifierKey
-from app.record.evidence.outside import check_stamp, check_witnesses, compare_checkpoint, keys_for
 from app.record.evidence.report import Report
 
 LARGEST = 64 * 1024 * 1024
-"""Bytes of a document that is looked at."""
-MOST_SHOWN = 20
+"""Bytes of a document; larger ones are refused unread."""
+MOST_FAULTS = 20
+"""Faults of a document's form that are reported."""
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """A fact that was read: where it stands, and its leaf's hash."""
+class _Item:
+    """An entry of the document with its leaf hash; ``words`` name it in messages."""
 
     entry: Entry
     fact: Json
@@ -51,10 +57,12 @@ def verify(
     tsa: bytes | None = None,
     witnesses: Sequence[VerifierKey] = (),
 ) -> Report:
-    """``keys``: the log's, from elsewhere than the document; without any its own are used, and
-    that is noted. ``checkpoint``: a note that the reader had before. ``tsa``: PEM certificates of
-    the time stamping authority that the reader trusts. ``witnesses``: keys of those of whom one at
-    least must have co-signed.
+    """Verify a document.
+
+    ``keys``: the log's verifier keys, from another source than the document; without any, the
+    document's own are used, which is noted. ``checkpoint``: the note of an earlier checkpoint.
+    ``tsa``: PEM certificates of the time stamping authority that the reader trusts. ``witnesses``:
+    keys, one of which at least must have co-signed.
     """
     report = Report(digest=sha256(data).hexdigest())
     document = _read(data, report)
@@ -75,22 +83,22 @@ def verify(
         checkpoints[opened.origin] = opened
         check_stamp(log, opened, tsa, report)
     check_witnesses(document.logs, witnesses, report)
-    links = [_link(place, entry) for place, entry in enumerate(document.facts, start=1)]
-    proven = {link.hash for link in links if _is_in_log(link, checkpoints, report)}
+    items = [_item(place, entry) for place, entry in enumerate(document.facts, start=1)]
+    proven = {item.hash for item in items if _is_in_log(item, checkpoints, report)}
     check_chains(
-        [(link.words, link.fact, link.hash, link.entry.index) for link in links],
+        [(item.words, item.fact, item.hash, item.entry.index) for item in items],
         proven,
         [log.origin for log in document.logs],
         report.faults,
     )
-    for link in links:
-        _check_openings(link, report)
-    if not links:
+    for item in items:
+        _check_openings(item, report)
+    if not items:
         report.faults.append("There is no fact in it")
     if checkpoint is not None:
         compare_checkpoint(checkpoint, document, checkpoints, keys, report)
     if not report.faults:
-        report.holds.insert(0, f"{len(links)} facts are in the log, whole and in their order")
+        report.holds.insert(0, f"{len(items)} facts are in the log, whole and in their order")
     return report
 
 
@@ -99,15 +107,17 @@ def _read(data: bytes, report: Report) -> Evidence | None:
         report.faults.append(f"It has more than {LARGEST} bytes, which no evidence has")
         return None
     try:
-        raw = json.loads(data.decode(), object_pairs_hook=_once)
+        raw = json.loads(data.decode(), object_pairs_hook=_reject_duplicates)
         form = rfc8785.dumps(raw)
     except (ValueError, RecursionError, rfc8785.CanonicalizationError) as error:
-        report.faults.append(f"It is not evidence: it cannot be read as JSON ({_first(error)})")
+        report.faults.append(
+            f"It is not evidence: it cannot be read as JSON ({_first_line(error)})"
+        )
         return None
     try:
         document = Evidence.model_validate(raw)
     except ValidationError as error:
-        for fault in error.errors()[:MOST_SHOWN]:
+        for fault in error.errors()[:MOST_FAULTS]:
             where = ".".join(str(part) for part in fault["loc"])
             report.faults.append(f"It is not evidence: {where[:100]}: {fault['msg']}")
         return None
@@ -126,14 +136,14 @@ def _read(data: bytes, report: Report) -> Evidence | None:
     return document
 
 
-def _once(pairs: list[tuple[str, Any]]) -> Json:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> Json:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name stands twice in an object")
     return found
 
 
-def _first(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:100] if str(error) else type(error).__name__
 
 
@@ -159,56 +169,56 @@ def _open_log(
     return opened
 
 
-def _link(place: int, entry: Entry) -> Link:
+def _item(place: int, entry: Entry) -> _Item:
     fact = entry.fact
     kind = fact.get("type")
     words = f"Fact {place} ({kind if isinstance(kind, str) else '?'})"[:100]
-    return Link(entry, fact, leaf_hash(rfc8785.dumps(fact)), words)
+    return _Item(entry, fact, leaf_hash(rfc8785.dumps(fact)), words)
 
 
-def _is_in_log(link: Link, checkpoints: dict[str, Checkpoint], report: Report) -> bool:
-    """Whether its own proof shows that; a wrong one is a fault, none is not."""
-    if link.entry.proof is None:
+def _is_in_log(item: _Item, checkpoints: dict[str, Checkpoint], report: Report) -> bool:
+    """Whether its own inclusion proof holds. A wrong proof is a fault; to have none is not."""
+    if item.entry.proof is None:
         return False
-    log = link.fact.get("log")
+    log = item.fact.get("log")
     checkpoint = checkpoints.get(log) if isinstance(log, str) else None
     if checkpoint is None:
-        report.faults.append(f"{link.words} is of a log whose checkpoint is not there or not good")
+        report.faults.append(f"{item.words} is of a log whose checkpoint is not there or not good")
         return False
-    proof = [bytes.fromhex(each) for each in link.entry.proof]
+    proof = [bytes.fromhex(each) for each in item.entry.proof]
     holds = verify_inclusion(
-        link.hash,
-        index=link.entry.index,
+        item.hash,
+        index=item.entry.index,
         size=checkpoint.size,
         proof=proof,
         root=checkpoint.root,
     )
     if not holds:
         report.faults.append(
-            f"{link.words} is not leaf {link.entry.index} of the log: it or its proof was altered"
+            f"{item.words} is not leaf {item.entry.index} of the log: it or its proof was altered"
         )
     return holds
 
 
-def _check_openings(link: Link, report: Report) -> None:
-    kind = link.fact.get("type")
+def _check_openings(item: _Item, report: Report) -> None:
+    kind = item.fact.get("type")
     names = COMMITTED.get(kind, ()) if isinstance(kind, str) else ()
-    opened = link.entry.opened
-    expected = {name for name in names if link.fact.get(name) is not None}
+    opened = item.entry.opened
+    expected = {name for name in names if item.fact.get(name) is not None}
     for name in sorted(expected ^ set(opened)):
         what = "is missing" if name in expected else "stands for nothing in the fact"
-        report.faults.append(f"{link.words}: the opening of {name[:50]} {what}")
+        report.faults.append(f"{item.words}: the opening of {name[:50]} {what}")
     for name in names:
         if name not in expected or name not in opened:
             continue
         opening = opened[name]
         if opening is None:
             report.notes.append(
-                f"{link.words}: {name} is not shown: it was erased, or left out of this document; "
+                f"{item.words}: {name} is not shown: it was erased, or left out of this document; "
                 "the fact itself stands"
             )
-        elif _committed(opening) != link.fact[name]:
-            report.faults.append(f"{link.words}: {name} is not what the fact was made of")
+        elif _committed(opening) != item.fact[name]:
+            report.faults.append(f"{item.words}: {name} is not what the fact was made of")
 
 
 def _committed(opening: Opening) -> str | None:

@@ -1,11 +1,12 @@
-"""Keeps the log up to date behind the journeys: appends, signs, remembers, has stamps made."""
+"""The background tasks of the log: append, sign checkpoints, have them stamped, send heartbeats."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import TypeVar
 
 import structlog
 
@@ -15,16 +16,18 @@ from app.record.evidence.log import EvidenceLog
 from app.record.evidence.stamping import Stamper
 from app.store.evidence.reading import EvidenceReader
 
-EVERY = 1.0
-"""Seconds between looks at what there is to append."""
-SIGNATURE_EVERY = 10.0
-"""Seconds between looks at whether a checkpoint is due."""
+POLL_EVERY = 1.0
+"""Seconds between checks for anything to append."""
+SIGNING_EVERY = 10.0
+"""Seconds between checks for a checkpoint that is due, or without a time stamp."""
+
+Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
 
 class EvidenceWorker:
-    """Every process has one; whoever is first appends. Nothing waits for it."""
+    """Every process runs one; the append lock lets one at a time append."""
 
     def __init__(
         self,
@@ -40,56 +43,58 @@ class EvidenceWorker:
         self._stamper = stamper
         self._metrics = metrics
         self._now = now
-        self._looked_at = float("-inf")
+        self._polled_at = float("-inf")
 
     async def run(self) -> None:
-        """Append what is there. Runs until cancelled."""
+        """Append what there is. Runs until cancelled."""
         while True:
-            is_all = await self._guarded(self._append)
-            await asyncio.sleep(0 if is_all is False else EVERY)
+            is_done = await self._guarded(self._append)
+            await asyncio.sleep(0 if is_done is False else POLL_EVERY)
 
     async def run_signing(self) -> None:
-        """Sign when it is due, and see to it that this disk has what others signed."""
+        """Sign checkpoints when they are due. Runs until cancelled."""
         while True:
             await self._guarded(self._sign)
-            await asyncio.sleep(SIGNATURE_EVERY)
+            await asyncio.sleep(SIGNING_EVERY)
 
     async def run_stamping(self) -> None:
-        """Have checkpoints stamped, if there is an authority. Its absence delays nothing."""
+        """Have checkpoints stamped, if there is an authority: a task of its own, so that a slow one
+        delays nothing else. Runs until cancelled.
+        """
         if self._stamper is None:
             return
         while True:
             await self._guarded(self._stamper.stamp_newest)
-            await asyncio.sleep(SIGNATURE_EVERY)
+            await asyncio.sleep(SIGNING_EVERY)
 
     async def _append(self) -> bool:
-        """Whether nothing is left to append. It looks once in a while: behind a batch that was not
-        all there is another one, and a look costs as much as many facts.
+        """Append a batch. Returns whether nothing else was to be appended.
+
+        Between the batches of a backlog it polls only every POLL_EVERY: the queries cost as much
+        as many facts.
         """
         now = time.monotonic()
-        if now - self._looked_at >= EVERY:
-            must_go_on = await self._log.heard()
+        if now - self._polled_at >= POLL_EVERY:
+            must_append = await self._log.heartbeat()
             waits, since = await self._reader.lag()
             age = (self._now() - since).total_seconds() if since else 0.0
             self._metrics.evidence_lag.set(max(0.0, age))
-            self._looked_at = now
-            if not (waits or must_go_on) and self._log.is_begun:
+            self._polled_at = now
+            if not (waits or must_append) and self._log.is_opened:
                 return True
         return await self._log.append()
 
-    async def _sign(self) -> bool:
+    async def _sign(self) -> None:
         current, _ = await self._reader.newest()
         if current is not None:
             self._metrics.evidence_size.set(current.size)
         if await self._log.is_due():
             await self._log.sign()
-        return True
 
-    async def _guarded(self, work: Callable[[], object]) -> bool | None:
-        """None where it failed: it is tried again."""
+    async def _guarded(self, work: Callable[[], Awaitable[Result]]) -> Result | None:
+        """What ``work`` returns. A failure that may pass is logged: None."""
         try:
-            done: bool = await work()  # type: ignore[misc]
+            return await work()
         except (StoreUnavailable, StoreRefused, Unavailable) as error:
             log.warning("evidence_waits", reason=error.detail)
             return None
-        return done

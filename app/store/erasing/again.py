@@ -18,7 +18,7 @@ from app.model.status import Status
 from app.store.erasing import keys
 from app.store.erasing.places import erase_all, locked, note_erased
 from app.store.events import NewEvent, append
-from app.store.evidence.telling import tell_of_erased_elsewhere
+from app.store.evidence.removals import record_erasure_without_message
 from app.store.settling import settle_each
 from app.store.tables import audit, messages, receipts, rejected_receipts
 
@@ -46,7 +46,7 @@ async def erase_again(
     erased = update(audit).where(with_text).returning(audit.c.id)
     erased = erased.values(destination=None, reference=None, once=None, details=None)
     entries = (await connection.execute(erased)).scalars().all()
-    await tell_of_erased_elsewhere(connection, sms_activity_ids=emptied, entries=entries)
+    await record_erasure_without_message(connection, sms_activity_ids=emptied, entries=entries)
     await keys.erase_again(connection, noted)
     await note_erased(connection, noted, now)
     await append(connection, cancelled, now)

@@ -17,7 +17,7 @@ from app.model.search import LAST_DIGITS
 from app.store.engine import Database
 from app.store.erasing.keys import erase_mentions_of, has_digits
 from app.store.erasing.places import count, erase_receipts, note_erased
-from app.store.evidence.telling import tell_of_erased_elsewhere
+from app.store.evidence.removals import record_erasure_without_message
 from app.store.ids import new_id
 from app.store.tables import (
     audit,
@@ -72,7 +72,7 @@ async def erase_unmatched(
             rows = await connection.execute(bodies.where(receipts.c.sms_activity_id.in_(names)))
             found = {row[0] for row in rows if mentions.are_in_bytes(row.body)}
             bodies_gone = await erase_receipts(connection, dict.fromkeys(found, mentions))
-            await tell_of_erased_elsewhere(connection, sms_activity_ids=found)
+            await record_erasure_without_message(connection, sms_activity_ids=found)
             await note_erased(connection, {new_id(): name for name in found}, now)
             await count(connection, erasure_id, {"receipts": bodies_gone})
         after = names[-1] if len(names) == BATCH else None
@@ -87,7 +87,7 @@ async def erase_other_texts(
         keys = await erase_mentions_of(connection, mentions)
         await _erase_notes(connection, mentions)
         await note_erased(connection, dict.fromkeys([*searched, *keys]), now)
-        await tell_of_erased_elsewhere(connection, entries=searched)
+        await record_erasure_without_message(connection, entries=searched)
         counts = {"idempotency_keys": len(keys), "audit_entries": len(searched)}
         await count(connection, erasure_id, counts)
 

@@ -21,7 +21,7 @@ from app.model.search import LAST_DIGITS
 from app.model.status import Status
 from app.model.webhook import WebhookState, erased_payload
 from app.store.erasing.keys import erase_keys
-from app.store.evidence.telling import tell_of_erased_elsewhere, tell_of_erasure
+from app.store.evidence.removals import record_erasure_without_message, record_message_erasure
 from app.store.outbox.attempts import attempts_of, log_of, without_responses
 from app.store.outbox.deliveries import insert_pending
 from app.store.rollups import REASON, hours_of, mark
@@ -238,8 +238,8 @@ async def erase_all(
     keys = await erase_keys(connection, {row.id: _mentions_of(row) for row in rows}, rows)
     gone = {row.id: row.sms_activity_id for row in rows}
     await note_erased(connection, gone | dict.fromkeys([*searches, *keys]), now)
-    await tell_of_erasure(connection, rows)
-    await tell_of_erased_elsewhere(connection, entries=searches)
+    await record_message_erasure(connection, rows)
+    await record_erasure_without_message(connection, entries=searches)
     return {
         "messages": len(rows),
         "receipts": bodies,

@@ -25,7 +25,7 @@ from app.store.engine import Database
 from app.store.erasing.disks import unregistered
 from app.store.erasing.elsewhere import erase_other_texts, erase_rejected, erase_unmatched
 from app.store.erasing.places import count, erase_all, locked, to_number
-from app.store.evidence.telling import forget_values
+from app.store.evidence.salts import delete_salts
 from app.store.lists.store import APPS
 from app.store.message_rows import message_of
 from app.store.tables import (
@@ -192,7 +192,7 @@ class ErasureStore:
             found = (await connection.execute(late)).scalars().all()
             theirs = select(erased.c.id).where(sms_activity_id.in_(found))
             ids = (await connection.execute(theirs)).scalars().all() if found else []
-            await forget_values(connection, messages=ids, sms_activity_ids=found)
+            await delete_salts(connection, messages=ids, sms_activity_ids=found)
         return len(found)
 
     async def renew_statistics(self) -> None:

@@ -1,4 +1,4 @@
-"""Appends to the evidence log: one transaction at a time, of one process at a time."""
+"""Appends to the evidence log: by one transaction at a time, under an advisory lock."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from app.store.evidence.rows import (
     LogRow,
     MessageRow,
     NewFact,
+    PendingFact,
     Place,
     ReceiptRow,
-    ToldFact,
     message_row,
-    told_fact,
+    parse_pending_fact,
 )
-from app.store.evidence.telling import forget_what_is_gone
+from app.store.evidence.salts import delete_missed_salts
 from app.store.tables import (
     audit,
     events,
@@ -47,53 +47,54 @@ from app.store.tables import (
 )
 
 EVIDENCE_LOCK = 7003
-"""The PostgreSQL advisory lock of whoever appends, held until commit. It is taken first, and with
-it no row that a journey writes.
+"""The PostgreSQL advisory lock of an append, held until commit. It is the transaction's first lock,
+and the transaction locks no row that a journey writes, so no journey waits for it.
 """
 PATIENCE = 30.0
 """Seconds for a transaction that appends."""
 
-# Everything is found by its key. A plan from when a table was small would read all of it, for each
-# receipt: statements are planned once, and what waits comes and goes.
+# No sequential scans: every lookup is by key, but a cached plan from when a table was small or the
+# queue empty would scan all of it for each receipt.
 _BEGIN = text(
     f"select pg_advisory_xact_lock({EVIDENCE_LOCK}), set_config('enable_seqscan', 'off', true)"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """What the log did not have yet. ``leaves`` are appended: hashes of facts of receipts, one
-    behind the other. Not so are the other ``receipts``, the facts that were ``told`` of, and what
-    there may be of ``messages`` in events up to ``position``.
-    """
+class Batch:
+    """What is to be appended next."""
 
     leaves: bytes
+    """The leaf hashes of the facts that are stored already, concatenated: of receipts."""
     receipts: Sequence[ReceiptRow]
-    told: Sequence[ToldFact]
+    """The receipts whose facts are still to be made."""
+    pending: Sequence[PendingFact]
+    """The facts that were enqueued."""
     messages: Collection[UUID]
+    """The messages that events up to ``position`` name, and of which the log may lack something."""
     position: int
-    is_any: bool
-    is_all: bool
-    """Whether nothing else waited by then."""
+    is_empty: bool
+    is_last: bool
+    """Whether nothing else was to be appended by then."""
 
 
 class EvidenceAppender:
-    """The only way to write to the log."""
+    """Begins the transactions that append facts and sign checkpoints."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
-        """Wait until nobody else appends; committed at the end. Raises StoreUnavailable."""
+    async def transaction(self) -> AsyncIterator[AppendTransaction]:
+        """A transaction that holds the lock; committed at the end. Raises StoreUnavailable."""
         async with self._database.write(patience=PATIENCE) as connection:
             if not self._database.is_sqlite:
                 await connection.execute(_BEGIN)
-            yield Turn(connection, is_sqlite=self._database.is_sqlite)
+            yield AppendTransaction(connection, is_sqlite=self._database.is_sqlite)
 
 
-class Turn:
-    """A transaction that appends."""
+class AppendTransaction:
+    """Reads and writes of the one transaction that may append."""
 
     def __init__(self, connection: AsyncConnection, *, is_sqlite: bool) -> None:
         self._connection = connection
@@ -106,7 +107,9 @@ class Turn:
         return None if row is None else LogRow(*row)
 
     async def begin(self, origin: str, *, root: bytes, at: datetime) -> LogRow:
-        """A new log, behind which every older one has ended. It takes over what waits."""
+        """Begin a new log and end every older one. It continues at the last one's position in the
+        events; the first log begins behind all events that there are.
+        """
         last = await self.log()
         newest = await self._connection.execute(select(func.coalesce(func.max(events.c.id), 0)))
         position = last.position if last else newest.scalar_one()
@@ -127,27 +130,27 @@ class Turn:
         )
         return new
 
-    async def take(self, log: LogRow, *, origin: str, limit: int) -> Waiting:
-        """Take what is to be appended next: at most ``limit`` events, and as many rows that wait.
+    async def take(self, log: LogRow, *, origin: str, limit: int) -> Batch:
+        """Take the next batch: at most ``limit`` events, and as many rows of the queue.
 
         ``origin``: the log's, as JSON.
         """
         random = secrets.token_bytes(RANDOM_SIZE * limit)
         taken = await take_events(self._connection, log, origin=origin, limit=limit, random=random)
-        pending, rows = await take_pending(self._connection, taken.receipts, limit)
-        return Waiting(
+        dequeued, rows = await take_pending(self._connection, taken.receipts, limit)
+        return Batch(
             leaves=taken.leaves,
-            # a row that is gone was purged meanwhile
+            # a receipt whose row is gone was purged since
             receipts=[ReceiptRow._make(row[2:]) for row in rows if row[2] is not None],
-            told=[told_fact(row[1]) for row in rows if row[1] is not None],
+            pending=[parse_pending_fact(row[1]) for row in rows if row[1] is not None],
             messages=taken.messages,
             position=taken.position,
-            is_any=bool(pending or taken.events),
-            is_all=pending < limit and taken.events < limit,
+            is_empty=not (dequeued or taken.events),
+            is_last=dequeued < limit and taken.events < limit,
         )
 
     async def messages(self, ids: Collection[UUID]) -> tuple[MessageRow, ...]:
-        """Messages by id, in its order; without those that are gone."""
+        """The messages with these ids that exist, by id."""
         if not ids:
             return ()
         which = any_of(messages.c.id, "ids", is_sqlite=self._is_sqlite)
@@ -156,7 +159,7 @@ class Turn:
         return tuple(message_row(row) for row in rows)
 
     async def entries(self, ids: Collection[UUID]) -> list[EntryRow]:
-        """Entries of the audit by id, in its order; without those that are gone."""
+        """The entries of the audit with these ids that exist, by id."""
         if not ids:
             return []
         which = any_of(audit.c.id, "ids", is_sqlite=self._is_sqlite)
@@ -165,11 +168,11 @@ class Turn:
         return [EntryRow(*row) for row in rows]
 
     async def chains(self, subjects: Collection[bytes]) -> dict[bytes, Chain | NewFact]:
-        """The last fact of each subject that has any."""
+        """The ends of the chains of these subjects; a subject without a fact is left out."""
         return await read_chains(self._connection, subjects)
 
     async def tiles(self, log: int, places: Collection[Place]) -> dict[Place, bytes]:
-        """Those of the places that have a tile."""
+        """The tiles at these places; places without one are left out."""
         return await read_tiles(self._connection, log, places)
 
     async def append(
@@ -178,13 +181,15 @@ class Turn:
         facts: Sequence[NewFact],
         tiles: Mapping[Place, bytes],
         *,
-        told: Sequence[ToldFact],
+        pending: Sequence[PendingFact],
     ) -> None:
-        """Store facts, and ``log`` as it is with them. ``told``: those that they were made of."""
+        """Store facts, the tiles that they changed, and ``log`` as it is with them. ``pending``:
+        the enqueued facts that are among them.
+        """
         if facts:
             await insert_facts(self._connection, facts)
         await self._save_tiles(log.id, tiles)
-        await forget_what_is_gone(self._connection, told)
+        await delete_missed_salts(self._connection, pending)
         await self._connection.execute(
             update(evidence_logs)
             .where(evidence_logs.c.id == log.id)
@@ -222,13 +227,13 @@ class Turn:
         return None if row is None else CheckpointRow(*row)
 
     async def add_checkpoint(self, log: int, size: int, note: str, at: datetime) -> None:
-        """Store a checkpoint that was signed."""
+        """Store a signed checkpoint."""
         await self._connection.execute(
             insert(evidence_checkpoints).values(log=log, size=size, note=note, signed_at=at)
         )
 
     async def facts_of(self, log: int, subject: bytes) -> list[str]:
-        """The facts of a subject in one log, oldest first."""
+        """The texts of the facts of a subject in one log, oldest first."""
         query = select(evidence_facts.c.fact).where(
             evidence_facts.c.subject == subject, evidence_facts.c.log == log
         )
@@ -236,11 +241,11 @@ class Turn:
         return [row.fact for row in rows]
 
     async def disks(self) -> list[DiskRow]:
-        """Every disk that keeps checkpoints."""
+        """Every disk that ever reported."""
         return await read_disks(self._connection)
 
     async def subjects_from(self, log: int, index: int) -> list[bytes]:
-        """The subjects whose last fact in this log is at this index or behind it."""
+        """The subjects of the log's facts from an index on."""
         found = await self._connection.execute(
             select(evidence_facts.c.subject)
             .where(evidence_facts.c.log == log, evidence_facts.c.idx >= index)

@@ -1,7 +1,7 @@
-"""The statements of an append that move a row for every fact.
+"""The statements of an append that read or write a row for each fact.
 
-On PostgreSQL they go by the transaction's own asyncpg connection: SQLAlchemy's rows and parameters
-would cost as much as making the facts (docs/performance.md).
+On PostgreSQL they use the transaction's asyncpg connection directly: SQLAlchemy's rows and
+parameters would cost as much as making the facts.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from sqlalchemy import and_, delete, func, insert, null, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.any_of import any_of
-from app.store.evidence.receipt_facts import Taken, write_receipts
+from app.store.evidence.receipt_facts import EventBatch, write_receipts
 from app.store.evidence.rows import RECEIPT, Chain, LogRow, NewFact
 from app.store.tables import deliveries, events, evidence_facts, evidence_pending, receipts
 
-# $1: rows at most, $2 and $3: receipts that events name.
+# $1: the most rows, $2 and $3: sms_activity_id and digest of receipts that events name.
 _PENDING = """
 with p as (
-  -- the first ones that there are: a row with a smaller id may be committed later
+  -- up to the limit-th id: a row with a smaller id may be committed later, and is taken then
   delete from evidence_pending
   where id <= (select max(id) from (select id from evidence_pending order by id limit $1) first)
   returning id, fact, sms_activity_id, digest),
@@ -31,7 +31,7 @@ w as materialized (
 select w.id, w.fact, r.id, r.sms_activity_id, d.message_id, r.status, r.at, r.time_quality,
   r.received_at, r.body
 from w
-  -- by the keys, one by one, however large the tables are: a plan might read all of them
+  -- lateral: an index lookup for each key; a join might be planned as a scan of all receipts
   left join lateral (
     select * from receipts r
     where r.sms_activity_id = w.sms_activity_id and r.digest = w.digest limit 1) r on true
@@ -41,6 +41,7 @@ from w
 order by r.received_at, r.id, w.id
 """
 _RECEIPT_ID = 2
+"""The index of the receipt's id in what ``take_pending`` returns."""
 _CHAINS = """
 select s.subject, f.number, f.hash, f.steps, f.attached
 from unnest($1::bytea[]) s(subject) cross join lateral (
@@ -51,9 +52,11 @@ from unnest($1::bytea[]) s(subject) cross join lateral (
 
 async def take_events(
     connection: AsyncConnection, log: LogRow, *, origin: str, limit: int, random: bytes
-) -> Taken:
-    """What the log has not read of the events. On PostgreSQL most receipts are appended with it;
-    ``origin`` is JSON, and ``random`` has as many bytes as they need.
+) -> EventBatch:
+    """The first ``limit`` events behind the log's position. On PostgreSQL the facts of most of
+    their receipts are stored by the same statement (``write_receipts``).
+
+    ``origin`` is JSON; ``random``: RANDOM_SIZE bytes for each of ``limit``.
     """
     if driver := await _driver(connection):
         return await write_receipts(
@@ -69,7 +72,7 @@ async def take_events(
         events.c.id, events.c.message_id, events.c.sms_activity_id, events.c.digest
     ).where(events.c.id > log.position)
     rows = (await connection.execute(query.order_by(events.c.id).limit(limit))).all()
-    return Taken(
+    return EventBatch(
         events=len(rows),
         position=rows[-1].id if rows else log.position,
         leaves=b"",
@@ -81,9 +84,12 @@ async def take_events(
 async def take_pending(
     connection: AsyncConnection, named: Sequence[tuple[str, bytes]], limit: int
 ) -> tuple[int, Sequence[Any]]:
-    """How many rows waited, which do so no longer; and of these, and of receipts that are ``named``
-    (sms_activity_id and digest): id, told fact, and the columns of RECEIPT, which are null where
-    that is gone. In the order of their arrival.
+    """Dequeue the first ``limit`` rows of ``evidence_pending``: how many there were, and a row for
+    each and for each receipt in ``named`` (sms_activity_id and digest).
+
+    A row is: the id in the queue and the enqueued fact (both null for ``named``), and the columns
+    of RECEIPT, which are null where there is no such receipt. Receipts are in the order of their
+    arrival.
     """
     if driver := await _driver(connection):
         names, digests = [one[0] for one in named], [one[1] for one in named]
@@ -102,26 +108,25 @@ async def take_pending(
         .order_by(evidence_pending.c.id)
         .limit(limit)
     )
-    waiting = found.all()
-    if waiting:  # nobody else writes meanwhile
+    pending = found.all()
+    if pending:  # SQLite has one writer at a time: no row came in between
         await connection.execute(
-            delete(evidence_pending).where(evidence_pending.c.id <= waiting[-1].id)
+            delete(evidence_pending).where(evidence_pending.c.id <= pending[-1].id)
         )
     these = tuple_(receipts.c.sms_activity_id, receipts.c.digest).in_(named)
     of_events = await connection.execute(
         select(null(), null(), *RECEIPT).outerjoin(deliveries, of_delivery).where(these)
     )
-    told = [row for row in waiting if row[_RECEIPT_ID] is None]
-    of_receipts = [row for row in waiting if row[_RECEIPT_ID] is not None] + [*of_events.all()]
-    return len(waiting), sorted(
-        of_receipts, key=lambda row: (row.received_at, row[_RECEIPT_ID])
-    ) + told
+    others = [row for row in pending if row[_RECEIPT_ID] is None]
+    of_receipts = [row for row in pending if row[_RECEIPT_ID] is not None] + [*of_events.all()]
+    of_receipts.sort(key=lambda row: (row.received_at, row[_RECEIPT_ID]))
+    return len(pending), of_receipts + others
 
 
 async def read_chains(
     connection: AsyncConnection, subjects: Collection[bytes]
 ) -> dict[bytes, Chain | NewFact]:
-    """The last fact of each subject that has any."""
+    """The ends of the chains of these subjects; a subject without a fact is left out."""
     if not subjects:
         return {}
     if driver := await _driver(connection):
@@ -142,14 +147,14 @@ async def read_chains(
 async def insert_facts(connection: AsyncConnection, facts: Sequence[NewFact]) -> None:
     """Store facts."""
     if driver := await _driver(connection):
-        # By COPY: arrays for unnest cost three times as much, since each element is looked at.
+        # COPY: as arrays for unnest they cost three times as much, each element being encoded.
         await driver.copy_records_to_table("evidence_facts", records=facts, columns=NewFact._fields)
         return
     await connection.execute(insert(evidence_facts), [fact._asdict() for fact in facts])
 
 
 async def _driver(connection: AsyncConnection) -> Any:
-    """asyncpg's connection in this transaction, which has begun; None on SQLite."""
+    """The asyncpg connection of this transaction, which must have begun; None on SQLite."""
     if connection.dialect.name == "sqlite":
         return None
     return (await connection.get_raw_connection()).driver_connection

@@ -1,4 +1,4 @@
-"""Who keeps checkpoints on a disk of its own, and which one each has by now."""
+"""The register of the disks that store checkpoints: each one's newest, and its last heartbeat."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DiskRow:
-    """A disk, and the newest checkpoint that it has."""
+    """A disk, and the newest checkpoint that it has (``size`` -1: none of that log)."""
 
     id: str
     first_seen_at: datetime
@@ -28,13 +28,13 @@ class DiskRow:
 
 
 class EvidenceDisks:
-    """Raises StoreUnavailable."""
+    """Every replica's disk. Raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def report(self, id_: str, *, log: int, size: int, at: datetime) -> None:
-        """Say that a disk is there and has a checkpoint. A size of -1: none of that log."""
+        """Record a disk's heartbeat, and the newest checkpoint that it has."""
         new = (sqlite if self._database.is_sqlite else postgresql).insert(evidence_disks)
         values = {"seen_at": at, "log": log, "size": size}
         statement = new.values(id=id_, first_seen_at=at, **values)
@@ -44,12 +44,12 @@ class EvidenceDisks:
             )
 
     async def all(self) -> list[DiskRow]:
-        """Every disk that was ever there."""
+        """Every disk that ever reported."""
         async with self._database.read(patience=PATIENCE) as connection:
             return await read_disks(connection)
 
 
 async def read_disks(connection: AsyncConnection) -> list[DiskRow]:
-    """Every disk that was ever there."""
+    """Every disk that ever reported."""
     rows = await connection.execute(select(*evidence_disks.c))
     return [DiskRow(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""Reads the evidence log."""
+"""Reads the evidence log, and what it is compared with; adds stamps and co-signatures to it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from app.store.evidence.rows import (
     FactRow,
     LogRow,
     MessageRow,
+    PendingFact,
     Place,
     StoredReceipt,
-    ToldFact,
     message_row,
-    told_fact,
+    parse_pending_fact,
 )
 from app.store.tables import (
     audit,
@@ -59,7 +59,7 @@ _FACT = (
 )
 
 
-# Without a log there is none that is.
+# Null, so true of no event, where no log is open.
 _IS_UNREAD = (
     events.c.id > select(POSITION).where(evidence_logs.c.ended_at.is_(None)).scalar_subquery()
 )
@@ -77,10 +77,10 @@ def _newest() -> Select[Any]:
     return both.order_by(evidence_logs.c.id.desc()).limit(1)
 
 
-def _waiting() -> Select[Any]:
-    """Times of what the log lacks: the oldest event, and the oldest receipt that waits by itself;
-    and the id of any row that waits. What is told of has no time, nor has a receipt that was purged
-    since.
+def _lag() -> Select[Any]:
+    """One row: the time of the oldest event that was not read, the time of the oldest receipt in
+    the queue, and the id of any row of the queue. Enqueued facts have no time, nor has a receipt
+    that was purged since.
     """
     event = select(events.c.recorded_at).where(_IS_UNREAD).order_by(events.c.id).limit(1)
     first = select(evidence_pending.c.sms_activity_id, evidence_pending.c.digest)
@@ -95,8 +95,8 @@ def _waiting() -> Select[Any]:
     return select(*(part.scalar_subquery() for part in (event, receipt, any_row)))
 
 
-# Asked every second, so they are made once.
-_NEWEST, _WAITING = _newest(), _waiting()
+# Executed every second, so they are built once.
+_NEWEST, _LAG = _newest(), _lag()
 
 
 class EvidenceReader:
@@ -106,7 +106,7 @@ class EvidenceReader:
         self._database = database
 
     async def logs(self) -> list[LogRow]:
-        """Every origin there was, the first one first."""
+        """Every log, oldest first."""
         rows = await self._rows(select(*LOG).order_by(evidence_logs.c.id))
         return [LogRow(*row) for row in rows]
 
@@ -119,15 +119,15 @@ class EvidenceReader:
         return LogRow(*log), CheckpointRow(*found) if found[0] is not None else None
 
     async def lag(self) -> tuple[bool, datetime | None]:
-        """Whether the log lacks anything, and since when at least."""
-        event, receipt, id_ = (await self._rows(_WAITING))[0]
+        """Whether anything is to be appended, and the time of the oldest of it that has a time."""
+        event, receipt, id_ = (await self._rows(_LAG))[0]
         times = [at for at in (event, receipt) if at is not None]
         return bool(times) or id_ is not None, min(times, default=None)
 
     async def checkpoints(
         self, *, log: int | None = None, after: tuple[int, int] = (0, -1), limit: int
     ) -> list[CheckpointRow]:
-        """Checkpoints by log and size, behind ``after``."""
+        """Checkpoints in the order of (log, size), from behind ``after`` on."""
         place = tuple_(evidence_checkpoints.c.log, evidence_checkpoints.c.size)
         query = select(*evidence_checkpoints.c).where(place > tuple_(*after))
         if log is not None:
@@ -136,15 +136,15 @@ class EvidenceReader:
         return [CheckpointRow(*row) for row in await self._rows(query.limit(limit))]
 
     async def newest_checkpoint(self, log: int) -> CheckpointRow | None:
-        """The greatest of a log."""
+        """The greatest checkpoint of a log."""
         query = select(*evidence_checkpoints.c).where(evidence_checkpoints.c.log == log)
         query = query.order_by(evidence_checkpoints.c.size.desc()).limit(1)
         rows = await self._rows(query)
         return CheckpointRow(*rows[0]) if rows else None
 
     async def vouched_for(self, log: int, size: int) -> CheckpointRow | None:
-        """The first of at least a size that has a time stamp; else the first with a co-signature;
-        None where there is none yet.
+        """The smallest checkpoint of at least a size that has a time stamp; else the smallest that
+        has a co-signature; else None.
         """
         column = evidence_checkpoints.c
         these = (column.log == log, column.size >= size)
@@ -156,7 +156,7 @@ class EvidenceReader:
         return None
 
     async def checkpoint_at(self, origin: str, size: int) -> CheckpointRow | None:
-        """The one of an origin at this size."""
+        """The checkpoint of an origin at this size."""
         query = (
             select(*evidence_checkpoints.c)
             .join(evidence_logs, evidence_logs.c.id == evidence_checkpoints.c.log)
@@ -166,7 +166,9 @@ class EvidenceReader:
         return CheckpointRow(*rows[0]) if rows else None
 
     async def cosign(self, checkpoint: CheckpointRow, note: str, at: datetime) -> bool:
-        """Keep a note with further lines; False if it has got others meanwhile."""
+        """Replace a checkpoint's note by one with further lines. False if its note has changed
+        since ``checkpoint`` was read (optimistic locking).
+        """
         column = evidence_checkpoints.c
         this = (column.log == checkpoint.log) & (column.size == checkpoint.size)
         first = func.coalesce(column.cosigned_at, at)
@@ -176,7 +178,7 @@ class EvidenceReader:
         return done.rowcount == 1
 
     async def stamp(self, checkpoint: CheckpointRow, token: bytes, at: datetime) -> None:
-        """Keep the time stamp of a checkpoint."""
+        """Store the time stamp of a checkpoint."""
         async with self._database.write(patience=PATIENCE) as connection:
             await connection.execute(
                 update(evidence_checkpoints)
@@ -188,12 +190,12 @@ class EvidenceReader:
             )
 
     async def tiles(self, log: int, places: Collection[Place]) -> dict[Place, bytes]:
-        """Those of the places that have a tile."""
+        """The tiles at these places; places without one are left out."""
         async with self._database.read(patience=PATIENCE) as connection:
             return await read_tiles(connection, log, places)
 
     async def facts(self, subjects: Sequence[bytes]) -> list[FactRow]:
-        """The facts of subjects, those of each in their order."""
+        """The facts of these chains, each in the order of its numbers."""
         query = select(*_FACT).where(evidence_facts.c.subject.in_(subjects))
         query = query.order_by(evidence_facts.c.subject, evidence_facts.c.number)
         return [FactRow(*row) for row in await self._rows(query)]
@@ -207,7 +209,7 @@ class EvidenceReader:
         ]
 
     async def messages(self, ids: Collection[UUID]) -> dict[UUID, MessageRow]:
-        """Messages as their facts need them."""
+        """The messages with these ids that exist."""
         rows = await self._rows(select(*MESSAGE).where(messages.c.id.in_(ids))) if ids else []
         return {row.id: message_row(row) for row in rows}
 
@@ -220,20 +222,20 @@ class EvidenceReader:
         return [StoredReceipt(*row) for row in rows]
 
     async def entries(self, ids: Collection[UUID]) -> dict[UUID, EntryRow]:
-        """Entries of the audit by id."""
+        """The entries of the audit with these ids that exist."""
         rows = await self._rows(select(*ENTRY).where(audit.c.id.in_(ids))) if ids else []
         return {row.id: EntryRow(*row) for row in rows}
 
     async def entries_after(self, last: UUID, limit: int) -> list[tuple[UUID, datetime]]:
-        """Ids and times of the audit's entries in the order of their ids, for a walk over all."""
+        """A page of the audit's entries (id, time) by id, behind ``last``."""
         query = select(audit.c.id, audit.c.at).where(audit.c.id > last).order_by(audit.c.id)
         return [(row.id, row.at) for row in await self._rows(query.limit(limit))]
 
     async def deliveries_after(
         self, last: str, limit: int
     ) -> list[tuple[DeliveryRow, list[tuple[str, datetime]]]]:
-        """Deliveries in the order of their keys, each with status and time of its receipts, as
-        they were together at one moment.
+        """A page of deliveries by key, behind ``last``, each with (status, time) of its receipts.
+        By one statement, so that both are of one snapshot.
         """
         column = deliveries.c
         page = select(column.sms_activity_id).where(column.sms_activity_id > last)
@@ -256,7 +258,7 @@ class EvidenceReader:
         return list(found.values())
 
     async def receipts_after(self, last: tuple[str, bytes], limit: int) -> list[Any]:
-        """Receipts in the order of their keys, for a walk over all: (sid, digest, id, received)."""
+        """A page of receipts by key, behind ``last``: sms_activity_id, digest, id, received_at."""
         key = tuple_(receipts.c.sms_activity_id, receipts.c.digest)
         query = select(
             receipts.c.sms_activity_id, receipts.c.digest, receipts.c.id, receipts.c.received_at
@@ -264,8 +266,8 @@ class EvidenceReader:
         query = query.order_by(receipts.c.sms_activity_id, receipts.c.digest)
         return list(await self._rows(query.limit(limit)))
 
-    async def waiting(self, sms_activity_ids: Collection[str]) -> set[str]:
-        """Those of the ids that have receipts which the log does not have yet."""
+    async def with_pending_receipts(self, sms_activity_ids: Collection[str]) -> set[str]:
+        """Those of the ids that have receipts which are to be appended yet."""
         pending = select(evidence_pending.c.sms_activity_id)
         pending = pending.where(evidence_pending.c.sms_activity_id.in_(sms_activity_ids))
         named = select(events.c.sms_activity_id).where(
@@ -273,16 +275,10 @@ class EvidenceReader:
         )
         return {row[0] for row in await self._rows(union_all(pending, named))}
 
-    async def told(self) -> list[ToldFact]:
-        """Facts that were told of and are not in the log yet."""
+    async def pending_facts(self) -> list[PendingFact]:
+        """The enqueued facts: of anything but receipts."""
         query = select(evidence_pending.c.fact).where(evidence_pending.c.fact.is_not(None))
-        return [told_fact(row[0]) for row in await self._rows(query)]
-
-    async def count_waiting(self) -> int:
-        """Receipts and facts of other kinds that the log does not have yet."""
-        pending = select(func.count()).select_from(evidence_pending)
-        named = select(func.count()).where(_IS_UNREAD, events.c.digest.is_not(None))
-        return sum(int(row[0]) for row in await self._rows(union_all(pending, named)))
+        return [parse_pending_fact(row[0]) for row in await self._rows(query)]
 
     async def _rows(self, query: Any) -> Sequence[Any]:
         async with self._database.read(patience=PATIENCE) as connection:
@@ -292,7 +288,7 @@ class EvidenceReader:
 async def read_tiles(
     connection: AsyncConnection, log: int, places: Collection[Place]
 ) -> dict[Place, bytes]:
-    """Those of the places that have a tile."""
+    """The tiles at these places; places without one are left out."""
     if not places:
         return {}
     place = tuple_(evidence_tiles.c.level, evidence_tiles.c.idx)

@@ -1,9 +1,9 @@
-"""The facts of receipts, written where their rows are: one statement of PostgreSQL for a batch.
+"""Makes and stores the facts of receipts inside PostgreSQL: one statement for a batch.
 
-They are most of the log. Read, made and written by this process they cost it a quarter of what a
-receipt does (docs/performance.md). Their form is docs/evidence.md's; the one that
-``app.record.evidence.facts`` writes elsewhere is the same, which a test compares. Random bytes come
-from the caller, as this PostgreSQL has none but those of a UUID.
+Most facts are of receipts, and PostgreSQL makes them three times as fast as this process would
+(docs/performance.md). docs/evidence.md specifies their form; a test compares them byte by byte with
+those that ``app.record.evidence.facts`` makes. Random bytes come from the caller: without an
+extension PostgreSQL has no other source of them than UUIDs.
 """
 
 from __future__ import annotations
@@ -16,25 +16,29 @@ RANDOM_SIZE = 64
 """Random bytes for each fact: nonce and salt."""
 
 
-class Taken(NamedTuple):
-    """What was behind a position among the events."""
+class EventBatch(NamedTuple):
+    """What the events behind a position name."""
 
     events: int
+    """How many there were."""
     position: int
-    """Of the last one."""
+    """The id of the last one."""
     leaves: bytes
-    """The hashes of the facts that are appended by now, one behind the other."""
+    """The leaf hashes of the facts that are stored already, concatenated."""
     messages: Collection[UUID]
-    """Those of which the log may lack something else than receipts."""
+    """Messages of which the log may lack more than receipts."""
     receipts: Sequence[tuple[str, bytes]]
-    """Receipts of these: sms_activity_id and digest. They are not appended."""
+    """Receipts whose facts are still to be made: sms_activity_id and digest."""
 
 
 _TIME = "to_char({} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
-# $1: the position, $2: events at most, $3: the log, $4: its size, $5: its origin as JSON,
-# $6: random bytes for so many. A message whose chain has its sms_activity_id lacks nothing but
-# receipts. Of several of its receipts each needs the hash of the one before: a round of f for each.
+# $1: the position, $2: the most events, $3: the log, $4: its size, $5: its origin as JSON,
+# $6: RANDOM_SIZE bytes for each of $2. k: the events, with the last fact of each one's message.
+# r: the text of each receipt's fact, but for its number and its predecessor's hash (head, tail), of
+# messages that are attached in the log: of these it lacks nothing but receipts. f: the facts. It is
+# recursive, since each fact needs the hash of the one before it: the n-th round makes the n-th
+# receipt of every message. i: stores them.
 WRITE_RECEIPTS = f"""
 with recursive k as materialized (
   select e.*, f.number, f.hash, f.steps, coalesce(f.attached, false) attached
@@ -45,7 +49,7 @@ with recursive k as materialized (
     select number, hash, steps, attached from evidence_facts
     where subject = '\\x6d'::bytea || uuid_send(e.message_id) order by number desc limit 1) f
   on true),
--- a receipt that is gone was purged meanwhile
+-- a receipt whose row is gone was purged since
 r as materialized (
   select message_id, number, hash, steps, rank, place, substr(random, 33) salt,
     '{{"at":"' || {_TIME.format("at")} || '","body":' ||
@@ -90,17 +94,19 @@ select (select count(*) from k), (select max(id) from k),
   (select array_agg(distinct message_id) from k where not attached),
   (select array_agg(sms_activity_id order by id) from k where not attached and digest is not null),
   (select array_agg(digest order by id) from k where not attached and digest is not null)
-"""  # noqa: S608  ours
+"""  # noqa: S608  made of constants
 
 
 async def write_receipts(
     driver: Any, *, log: int, size: int, origin: str, position: int, limit: int, random: bytes
-) -> Taken:
-    """Append a fact for each receipt that an event behind ``position`` names, of those messages
-    that the log has but for their receipts. ``origin`` is JSON.
+) -> EventBatch:
+    """Store a fact for each receipt that one of the first ``limit`` events behind ``position``
+    names, if its message is attached in the log.
+
+    ``origin`` is JSON; ``random``: RANDOM_SIZE bytes for each of ``limit``.
     """
     events, last, hashes, messages, names, digests = await driver.fetchrow(
         WRITE_RECEIPTS, position, limit, log, size, origin, random
     )
     receipts = list(zip(names or (), digests or (), strict=True))
-    return Taken(events, last or position, hashes or b"", messages or (), receipts)
+    return EventBatch(events, last or position, hashes or b"", messages or (), receipts)

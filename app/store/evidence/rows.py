@@ -1,4 +1,4 @@
-"""Rows of the evidence log as values, and the values of messages and receipts for its facts.
+"""Rows of the evidence log as values, and the columns of other tables that its facts are made of.
 
 What is made for every receipt is a named tuple: a frozen dataclass takes ten times as long to make.
 """
@@ -21,8 +21,8 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """One origin. ``size`` and ``root`` are of its tree as it is; of the newest, events up to
-    ``position`` are in it.
+    """One log, by its origin, with the present size and root of its tree. ``position``: the id of
+    the last event that was read into the newest log.
     """
 
     id: int
@@ -36,7 +36,9 @@ class LogRow:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRow:
-    """A signed checkpoint, with the lines of witnesses. ``stamp``: an RFC 3161 token, as DER."""
+    """A signed checkpoint; ``note`` includes the lines of witnesses. ``stamp``: an RFC 3161
+    TimeStampResp, DER.
+    """
 
     log: int
     size: int
@@ -48,8 +50,8 @@ class CheckpointRow:
 
 
 class Chain(NamedTuple):
-    """The end of a subject's facts: how many there are, the last one's hash, and what of the
-    subject they have: how many of our own steps, and whether its sms_activity_id.
+    """The end of a subject's chain of facts: its length and the last fact's hash; how many of the
+    message's steps are in it, and whether its attachment to an sms_activity_id is.
     """
 
     number: int = 0
@@ -60,7 +62,7 @@ class Chain(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FactRow:
-    """A fact as it is stored. ``salts`` are those of its commitments, one after the other."""
+    """A stored fact. ``salts``: those of its commitments, concatenated; empty once deleted."""
 
     log: int
     index: int
@@ -74,7 +76,7 @@ class FactRow:
 
 
 class NewFact(NamedTuple):
-    """A fact about to be stored, in the order of the columns. It ends its chain."""
+    """A fact to be stored; its fields are named as the columns are. It is the last of its chain."""
 
     log: int
     idx: int
@@ -89,7 +91,9 @@ class NewFact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """What facts say of a message. Steps are (status, time, reasons), oldest first."""
+    """The columns of a message that its facts are made of. ``steps``: (status, time, reasons),
+    oldest first.
+    """
 
     id: UUID
     app: str
@@ -109,7 +113,7 @@ class MessageRow:
 
 
 class EntryRow(NamedTuple):
-    """What facts say of an entry of the audit. ``details`` is JSON, as it is stored."""
+    """The columns of an audit entry that its fact is made of. ``details`` is the stored JSON."""
 
     id: UUID
     at: datetime
@@ -125,7 +129,9 @@ class EntryRow(NamedTuple):
 
 
 class ReceiptRow(NamedTuple):
-    """What a fact says of a receipt. ``message_id``: whose delivery its id is, if anybody's."""
+    """The columns of a receipt that its fact is made of. ``message_id``: of the message that its
+    sms_activity_id belongs to; None while it is unmatched.
+    """
 
     id: UUID
     sms_activity_id: str
@@ -138,7 +144,7 @@ class ReceiptRow(NamedTuple):
 
 
 class StoredReceipt(NamedTuple):
-    """A receipt with what follows from its body, for the audit."""
+    """A receipt with the columns that were read from its body, for the audit of the log."""
 
     id: UUID
     sms_activity_id: str
@@ -155,7 +161,7 @@ class StoredReceipt(NamedTuple):
 
 
 class DeliveryRow(NamedTuple):
-    """What receipts add up to. ``bound_to`` and ``app_of_message`` are what its message says."""
+    """A delivery's status. ``bound_to`` and ``app_of_message`` are columns of its message."""
 
     sms_activity_id: str
     message_id: UUID | None
@@ -169,21 +175,23 @@ class DeliveryRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ToldFact:
-    """A fact that was told of when it happened; of the log itself where ``message`` is None."""
+class PendingFact:
+    """A fact that waits in ``evidence_pending``. ``message``: whose chain it goes to, if any."""
 
     message: UUID | None
     type: str
     fields: dict[str, Any]
 
 
-# A log takes it over from the one before; one that a release before 0017 begins has none.
+# Each log takes the position over from the one before. ``position`` stands in where no log has a
+# receipts_position: the first log was begun by a release from before migration 0017. Receipts that
+# are named in events which only such a release has read are missed then.
 _newest = evidence_logs.alias()
 POSITION = func.coalesce(
     select(func.max(_newest.c.receipts_position)).scalar_subquery(), evidence_logs.c.position
 )
 
-# In the order of their fields.
+# The columns of each row class, in the order of its fields.
 LOG: tuple[ColumnElement[Any], ...] = (
     evidence_logs.c.id,
     evidence_logs.c.origin,
@@ -250,22 +258,23 @@ DELIVERY: tuple[ColumnElement[Any], ...] = (
 )
 
 AUDITED = "audited"
-"""The type of the fact of an entry of the audit. It is told of by the entry's id alone."""
+"""The type of an audit entry's fact. It is enqueued by the entry's id alone."""
 _STEPS = 11
+"""The index of ``messages.c.steps`` in MESSAGE."""
 
 
 def subject_of(name: UUID | str) -> bytes:
-    """Whose facts are numbered together: a message's, or an sms_activity_id's while nobody's."""
+    """The key of a chain: of a message, or of an sms_activity_id that is not matched yet."""
     return b"s" + name.encode() if isinstance(name, str) else b"m" + name.bytes
 
 
 def subject_of_entry(id_: UUID) -> bytes:
-    """Each entry of the audit has facts of its own."""
+    """The key of the chain of an audit entry."""
     return b"a" + id_.bytes
 
 
 def message_row(row: Row[Any]) -> MessageRow:
-    """From the columns of MESSAGE."""
+    """A row of the columns MESSAGE as a value."""
     values = list(row)
     values[_STEPS] = tuple(
         (step["status"], datetime.fromisoformat(step["at"]), tuple(step["reasons"]))
@@ -274,14 +283,14 @@ def message_row(row: Row[Any]) -> MessageRow:
     return MessageRow(*values)
 
 
-def told_fact(stored: str) -> ToldFact:
-    """From the column `fact`."""
+def parse_pending_fact(stored: str) -> PendingFact:
+    """Read the column ``evidence_pending.fact``."""
     read = json.loads(stored)
     message = read["message"]
-    return ToldFact(message and UUID(message), read["type"], read["fields"])
+    return PendingFact(message and UUID(message), read["type"], read["fields"])
 
 
-def told_json(fact: ToldFact) -> str:
-    """For the column `fact`."""
+def pending_fact_json(fact: PendingFact) -> str:
+    """The value of the column ``evidence_pending.fact``."""
     message = fact.message and str(fact.message)
     return json.dumps({"message": message, "type": fact.type, "fields": fact.fields})

@@ -7,8 +7,8 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary,
 from app.store.column_types import SERIAL, UtcTime
 from app.store.tables.metadata import metadata
 
-# Evidence (docs/evidence.md). One row for each origin; the last one, while it has not ended, is the
-# log to which facts are appended. Without it nothing is collected.
+# One row for each origin. The last one, while it has not ended, is the log that facts are appended
+# to; without it nothing is enqueued.
 evidence_logs = Table(
     "evidence_logs",
     metadata,
@@ -18,7 +18,8 @@ evidence_logs = Table(
     Column("ended_at", UtcTime),
     Column("size", BigInteger, nullable=False),
     Column("root", LargeBinary, nullable=False),
-    # Events up to here are in the log; and their receipts, which releases before 0017 do not count.
+    # The id of the last event that was read into the log; and of the last one whose receipt was,
+    # which releases from before migration 0017 do not write.
     Column("position", BigInteger, nullable=False),
     Column("receipts_position", BigInteger),
 )
@@ -27,12 +28,12 @@ evidence_facts = Table(
     metadata,
     Column("log", Integer, primary_key=True),
     Column("idx", BigInteger, primary_key=True),
-    Column("subject", LargeBinary, nullable=False),  # whose facts are numbered together
+    Column("subject", LargeBinary, nullable=False),  # the key of its chain
     Column("number", Integer, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     Column("fact", Text, nullable=False),
     Column("salts", LargeBinary, nullable=False),
-    # Up to this fact: our own steps of the message that the log has, and whether iovox's id.
+    # Up to this fact of its chain: the number of the message's steps, and whether it is attached.
     Column("steps", Integer, nullable=False),
     Column("attached", Boolean, nullable=False),
 )
@@ -54,9 +55,9 @@ evidence_checkpoints = Table(
     Column("signed_at", UtcTime, nullable=False),
     Column("stamp", LargeBinary),  # RFC 3161
     Column("stamped_at", UtcTime),
-    Column("cosigned_at", UtcTime),  # when the first witness' line was added to the note
+    Column("cosigned_at", UtcTime),  # when the first co-signature was added to the note
 )
-# Those that somebody outside vouches for: evidence is given with the first that covers it.
+# Those with a time stamp or a co-signature: a document shows the first of them that covers it.
 _VOUCHED_FOR = text("stamp is not null or cosigned_at is not null")
 Index(
     "evidence_checkpoints_vouched_for",
@@ -65,7 +66,7 @@ Index(
     postgresql_where=_VOUCHED_FOR,
     sqlite_where=_VOUCHED_FOR,
 )
-# The disks that checkpoints are kept on, and the newest one that each has.
+# The disks that checkpoints are stored on, each with its newest one and its last heartbeat.
 evidence_disks = Table(
     "evidence_disks",
     metadata,
@@ -75,9 +76,8 @@ evidence_disks = Table(
     Column("log", Integer, nullable=False),
     Column("size", BigInteger, nullable=False),
 )
-# What the log does not have yet: receipts that no event names (of the others it reads the events),
-# written with them and deleted with their appending, and facts of other kinds, of which nothing
-# else remains that they could be made from.
+# A queue of what is to be appended beside the events: receipts that no event names, by their keys,
+# and facts of what leaves no row to make them from. A row is deleted when it is appended.
 evidence_pending = Table(
     "evidence_pending",
     metadata,

@@ -1,4 +1,4 @@
-"""A row that was changed or deleted behind our back is found and named."""
+"""Rows that somebody other than the service changed, added or deleted are found and named."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from app.model.message import Message, Request
 from app.model.status import Status
 from app.record.evidence.verifying import verify
 from app.store.audit import AuditStore
-from app.store.evidence.rows import ToldFact
-from app.store.evidence.telling import (
-    forget_values,
-    tell,
-    tell_of_erased_elsewhere,
-    tell_of_erasure,
-    tell_of_lost_texts,
-    tell_of_purge,
+from app.store.evidence.pending import enqueue
+from app.store.evidence.removals import (
+    record_erasure_without_message,
+    record_message_erasure,
+    record_purge,
+    record_texts_purge,
 )
+from app.store.evidence.rows import PendingFact
+from app.store.evidence.salts import delete_salts
 from app.store.tables import (
     audit,
     deliveries,
@@ -43,7 +43,7 @@ from tests.store.samples import message, outcome, receipt
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def told(world: World) -> Message:
+async def with_history(world: World) -> Message:
     await world.drain()
     of, refused = message(), message()
     await world.send(of, refused)
@@ -55,7 +55,7 @@ async def told(world: World) -> Message:
 
 
 async def test_all_is_well(world: World) -> None:
-    await told(world)
+    await with_history(world)
     await world.receive(receipt("a1", "FAILED", 6))  # it waits
     found = await world.audit()
     assert found.findings == []
@@ -104,7 +104,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 async def test_a_change_is_named(world: World, name: str) -> None:
-    await told(world)
+    await with_history(world)
     statement, words = CHANGES[name]
     await world.change(statement)
     findings = (await world.audit()).findings
@@ -112,7 +112,7 @@ async def test_a_change_is_named(world: World, name: str) -> None:
 
 
 async def test_a_row_that_was_made_by_somebody_else_is_named(world: World) -> None:
-    await told(world)
+    await with_history(world)
     async with world.database.read() as connection:
         row = (await connection.execute(select(receipts).limit(1))).one()
     made = dict(row._mapping) | {"sms_activity_id": "forged", "id": message().id}
@@ -123,11 +123,11 @@ async def test_a_row_that_was_made_by_somebody_else_is_named(world: World) -> No
 
 
 async def test_a_purge_is_a_fact_and_no_tampering(world: World) -> None:
-    await told(world)
+    await with_history(world)
     async with world.database.write() as connection:
         await connection.execute(delete(receipts))
         await connection.execute(delete(deliveries))
-        await tell(connection, [ToldFact(None, "purged", {"sms_activity_ids": ["a1"]})])
+        await enqueue(connection, [PendingFact(None, "purged", {"sms_activity_ids": ["a1"]})])
     await world.drain()
     found = await world.audit()
     assert found.findings == []
@@ -135,12 +135,12 @@ async def test_a_purge_is_a_fact_and_no_tampering(world: World) -> None:
 
 
 async def test_what_was_erased_verifies_and_is_no_tampering(world: World) -> None:
-    of = await told(world)
+    of = await with_history(world)
     async with world.database.write() as connection:
         await connection.execute(update(messages).values(destination="", message=""))
         await connection.execute(update(receipts).values(body=b""))
-        await forget_values(connection, messages=[of.id], sms_activity_ids=["a1"])
-        await tell(connection, [ToldFact(of.id, "erased", {})])
+        await delete_salts(connection, messages=[of.id], sms_activity_ids=["a1"])
+        await enqueue(connection, [PendingFact(of.id, "erased", {})])
     await world.drain()
     report = verify(await world.documents.of_message(of.id), keys=[KEY.verifier])
     assert not report.faults
@@ -149,11 +149,11 @@ async def test_what_was_erased_verifies_and_is_no_tampering(world: World) -> Non
     assert all(str(of.id) not in finding for finding in findings)
 
 
-async def test_an_erasure_by_the_service_is_told_to_the_log(world: World) -> None:
-    of = await told(world)
+async def test_an_erasure_by_the_service_is_in_the_log(world: World) -> None:
+    of = await with_history(world)
     await world.log.checkpoint()
     async with world.database.write() as connection:
-        await tell_of_erasure(connection, [SimpleNamespace(id=of.id, sms_activity_id="a1")])
+        await record_message_erasure(connection, [SimpleNamespace(id=of.id, sms_activity_id="a1")])
         await connection.execute(
             update(messages).where(messages.c.id == of.id).values(destination="", message="")
         )
@@ -162,12 +162,12 @@ async def test_an_erasure_by_the_service_is_told_to_the_log(world: World) -> Non
     assert (await world.audit()).findings == []
 
 
-async def test_dropped_texts_and_purged_messages_are_told_to_the_log(world: World) -> None:
-    of = await told(world)
+async def test_dropped_texts_and_purged_messages_are_in_the_log(world: World) -> None:
+    of = await with_history(world)
     later = datetime.now(UTC) + timedelta(days=1)
     async with world.database.write() as connection:
         await connection.execute(update(messages).where(messages.c.id == of.id).values(message=""))
-        await tell_of_lost_texts(connection, [of.id], later)
+        await record_texts_purge(connection, [of.id], later)
     await world.drain()
     assert (await world.audit()).findings == []
     report = verify(await world.documents.of_message(of.id), keys=[KEY.verifier])
@@ -179,7 +179,7 @@ async def test_dropped_texts_and_purged_messages_are_told_to_the_log(world: Worl
         await connection.execute(delete(receipts))
         await connection.execute(delete(deliveries))
         await connection.execute(delete(messages).where(messages.c.id == of.id))
-        await tell_of_purge(connection, later, messages=[of.id], sms_activity_ids=["a1"])
+        await record_purge(connection, later, messages=[of.id], sms_activity_ids=["a1"])
     await world.drain()
     assert (await world.audit()).findings == []
 
@@ -200,15 +200,15 @@ async def test_an_entry_of_the_audit_is_a_fact_without_its_values(world: World) 
     assert (fact["entry"], fact["number"], fact["previous"]) == (str(made.id), 1, None)
     assert (fact["action"], fact["app"], fact["what"]) == ("messages.search", "support", "abc")
     assert fact["times"] == 1
-    told = json.dumps(fact)
+    text = json.dumps(fact)
     for value in ("Eve", "192.0.2.1", "447700900123", "order-42", "csv"):
-        assert value not in told
+        assert value not in text
     assert (await world.audit()).findings == []
     async with world.database.read() as connection:
         assert (await connection.execute(select(evidence_pending))).all() == []
 
 
-async def test_an_entry_is_told_once_however_often_it_is_written(world: World) -> None:
+async def test_an_entry_is_logged_once_however_often_it_is_written(world: World) -> None:
     await world.drain()
     store = AuditStore(world.database)
     made = await entry_of(world, once="one")
@@ -226,9 +226,9 @@ async def test_an_entry_that_was_erased_or_purged_is_no_tampering(world: World) 
     async with world.database.write() as connection:
         this = update(audit).where(audit.c.id == erased.id)
         await connection.execute(this.values(destination=None))
-        await tell_of_erased_elsewhere(connection, entries=[erased.id])
+        await record_erasure_without_message(connection, entries=[erased.id])
         await connection.execute(delete(audit).where(audit.c.id == purged.id))
-        await tell_of_purge(connection, datetime.now(UTC), entries=[purged.id])
+        await record_purge(connection, datetime.now(UTC), entries=[purged.id])
     await world.drain()
     found = await world.audit()
     assert found.findings == []
@@ -347,7 +347,7 @@ async def test_no_column_changes_unseen(world: World) -> None:
 
 
 async def test_no_row_is_deleted_unseen(world: World) -> None:
-    await told(world)
+    await with_history(world)
     await entry_of(world)
     await world.log.checkpoint()
     unseen = []

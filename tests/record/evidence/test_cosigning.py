@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import Conflict, NotFound
 from app.record.evidence.cosigning import Cosigned, add_cosignatures
-from app.record.evidence.document import close
+from app.record.evidence.document import encode_document
 from app.record.evidence.note import VerifierKey
 from app.record.evidence.verifying import verify
 from app.store.evidence.rows import CheckpointRow
@@ -175,4 +175,4 @@ async def test_the_commands(world: World, tmp_path: Path) -> None:
 
 def close_again(document: dict[str, object]) -> bytes:
     document.pop("digest", None)
-    return close(document)
+    return encode_document(document)

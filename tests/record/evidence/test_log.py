@@ -25,7 +25,7 @@ async def facts(world: World) -> list[dict[str, Any]]:
     return [json.loads(row.text) for row in await world.reader.facts_from(log.id, 0, 10_000)]
 
 
-async def told(world: World) -> list[str]:
+async def names(world: World) -> list[str]:
     return [f"{fact['type']} {fact['number']}" for fact in await facts(world)]
 
 
@@ -40,7 +40,7 @@ async def test_a_message_with_its_receipts_is_one_chain(world: World) -> None:
     await world.receive(receipt("a1", "DELIVERED", 5), receipt("a1", "DELIVERED", 5))
     await world.drain()
 
-    assert await told(world) == [
+    assert await names(world) == [
         "began 1", "recorded 1", "step 2", "attached 3", "receipt 4", "receipt 5",
     ]  # fmt: skip
     found = (await facts(world))[1:]
@@ -61,7 +61,7 @@ async def test_receipts_of_nobody_are_joined_when_they_become_somebodys(world: W
     await world.drain()
 
     found = await facts(world)
-    assert await told(world) == ["began 1", "receipt 1", "recorded 1", "attached 2", "receipt 3"]
+    assert await names(world) == ["began 1", "receipt 1", "recorded 1", "attached 2", "receipt 3"]
     [orphan] = await world.reader.facts([subject_of("b1")])
     assert found[1]["message"] is None
     assert found[3]["joins"] == {"number": 1, "hash": orphan.hash.hex()}
@@ -74,7 +74,7 @@ async def test_a_refusal_is_a_step(world: World) -> None:
     await world.send(of)
     await world.messages.settle([outcome(of, Status.REJECTED)])
     await world.drain()
-    assert await told(world) == ["began 1", "recorded 1", "step 2"]
+    assert await names(world) == ["began 1", "recorded 1", "step 2"]
     assert (await facts(world))[2]["status"] == "REJECTED"
 
 
@@ -85,10 +85,10 @@ async def test_a_repeated_receipt_is_logged_once(world: World) -> None:
     await world.receive(once)
     await world.receive(receipt("c1", "DELIVERED", 5))
     await world.drain()
-    assert await told(world) == ["began 1", "receipt 1"]
+    assert await names(world) == ["began 1", "receipt 1"]
 
 
-async def test_what_is_told_of_is_waited_for_like_receipts(world: World) -> None:
+async def test_enqueued_facts_count_as_lag_like_receipts(world: World) -> None:
     await world.drain()
     assert await world.reader.lag() == (False, None)
     entry = Actor("person:Eve").did(Action.SEE_REJECTED)
@@ -99,12 +99,12 @@ async def test_what_is_told_of_is_waited_for_like_receipts(world: World) -> None
     assert await world.reader.lag() == (True, of.arrival.received_at)
     await world.drain()
     assert await world.reader.lag() == (False, None)
-    assert await told(world) == ["began 1", "receipt 1", "audited 1"]
+    assert await names(world) == ["began 1", "receipt 1", "audited 1"]
 
 
 async def test_nothing_is_collected_without_a_log(world: World) -> None:
     await world.receive(receipt("d1", "DELIVERED", 5))
-    assert await world.reader.count_waiting() == 0
+    assert await world.reader.lag() == (False, None)
 
 
 async def test_the_root_is_that_of_all_facts(world: World) -> None:

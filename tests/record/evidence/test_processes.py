@@ -35,7 +35,7 @@ async def has_begun(world: World) -> bool:
 
 
 async def is_drained(world: World) -> bool:
-    return await world.reader.count_waiting() == 0
+    return not (await world.reader.lag())[0]
 
 
 async def test_a_worker_appends_alone(database_url: str, tmp_path: Path) -> None:
@@ -69,8 +69,10 @@ async def test_services_and_workers_share_the_log(database_url: str, tmp_path: P
             await until(lambda: is_drained(world))
         assert (await world.audit()).findings == []
         assert len(await world.reader.logs()) == 1
-        told = Counter(fact["sms_activity_id"] for fact in await facts(world) if "receipt" in fact)
-        assert len(told) == 400
-        assert set(told.values()) == {1}
+        logged = Counter(
+            fact["sms_activity_id"] for fact in await facts(world) if "receipt" in fact
+        )
+        assert len(logged) == 400
+        assert set(logged.values()) == {1}
     finally:
         await database.close()

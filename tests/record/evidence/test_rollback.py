@@ -94,7 +94,7 @@ async def test_facts_without_a_checkpoint_are_proved_by_the_next_log(world: Worl
 async def test_a_new_disk_is_a_new_origin(world: World, tmp_path: Path) -> None:
     await world.log.checkpoint()
     world.restart(tmp_path / "new disk")
-    await world.log.heard()
+    await world.log.heartbeat()
     with pytest.raises(Unavailable):
         await world.log.append()
     world.later(seconds=20)
@@ -180,20 +180,20 @@ async def test_a_lost_key_is_a_new_name_and_what_it_signed_verifies(world: World
 async def test_a_replica_with_a_new_disk_joins_the_log(world: World, tmp_path: Path) -> None:
     first = checkpoint_of(await world.log.checkpoint())
     replica = World(world.database, tmp_path / "replica")
-    await replica.log.heard()
+    await replica.log.heartbeat()
     with pytest.raises(Unavailable):  # the other has not been heard of since
         await replica.log.append()
     for one in (world, replica):
         one.later(seconds=6)
-    await world.log.heard()
+    await world.log.heartbeat()
     await world.receive(receipt("g1", "DELIVERED", 1))
     await replica.drain()
-    await replica.log.heard()
+    await replica.log.heartbeat()
     signed = asyncio.create_task(replica.log.checkpoint())
     await until_signed(world, first.size + 1)
     await asyncio.sleep(0.1)
     assert not signed.done()  # before the other disk has it
-    await world.log.heard()
+    await world.log.heartbeat()
     newest = checkpoint_of(await signed)
     assert (newest.origin, newest.size) == (first.origin, first.size + 1)
 
@@ -201,17 +201,17 @@ async def test_a_replica_with_a_new_disk_joins_the_log(world: World, tmp_path: P
 async def test_the_disk_that_is_left_remembers_for_both(world: World, tmp_path: Path) -> None:
     await world.log.checkpoint()
     replica = World(world.database, tmp_path / "replica")
-    await replica.log.heard()
+    await replica.log.heartbeat()
     for one in (world, replica):
         one.later(seconds=6)
-    await world.log.heard()
+    await world.log.heartbeat()
     await replica.drain()
-    await replica.log.heard()
+    await replica.log.heartbeat()
     before = await world.snapshot()
     await world.receive(receipt("h1", "DELIVERED", 1))
     signed = asyncio.create_task(world.log.checkpoint())
     await until_signed(world, 2)
-    await replica.log.heard()
+    await replica.log.heartbeat()
     shown = checkpoint_of(await signed)
 
     await world.roll_back(before)

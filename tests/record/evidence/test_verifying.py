@@ -20,7 +20,7 @@ from uuid_utils.compat import uuid7
 
 from app.record.evidence.chains import COMMON, FIELDS
 from app.record.evidence.checkpoint import Checkpoint
-from app.record.evidence.document import close
+from app.record.evidence.document import encode_document
 from app.record.evidence.form import canonical, canonical_text, commitment, receipt_text
 from app.record.evidence.merkle import inclusion_proof, leaf_hash, root_hash
 from app.record.evidence.note import SigningKey, VerifierKey, sign
@@ -57,7 +57,7 @@ def changed(change: Callable[[Json], object]) -> bytes:
     document = json.loads(EXAMPLE)
     change(document)
     document.pop("digest")
-    return close(document)
+    return encode_document(document)
 
 
 def test_the_example_verifies_by_both() -> None:
@@ -194,7 +194,7 @@ def anew(keep: Callable[[list[Json]], list[Json]], signer: SigningKey = OURS) ->
     text = Checkpoint(origin, size, root_hash(size, tree.node)).text
     [log] = document["logs"]
     log |= {"checkpoint": sign(text, [signer]), "keys": [str(signer.verifier)], "consistency": None}
-    return close({"version": 1, "facts": entries, "logs": [log]})
+    return encode_document({"version": 1, "facts": entries, "logs": [log]})
 
 
 def renumbered(entries: list[Json]) -> list[Json]:
@@ -292,7 +292,7 @@ def test_any_value_anywhere_gets_words_and_no_traceback(place: tuple[Any, ...], 
         return
     inner[place[-1]] = value
     try:
-        data = close({name: each for name, each in document.items() if name != "digest"})
+        data = encode_document({name: each for name, each in document.items() if name != "digest"})
     except rfc8785.CanonicalizationError:
         data = json.dumps(document).encode()  # it has no canonical form
     # another name for what is no proof is no fault: the keys are not used, where some are given

@@ -12,13 +12,13 @@ from sqlalchemy import select
 
 from app.model.message import Message
 from app.model.receipt import Receipt
-from app.record.evidence.auditing import Auditor
+from app.record.evidence.audit_report import AuditReport
+from app.record.evidence.auditing import LogAuditor
 from app.record.evidence.disk import KnownCheckpoints
 from app.record.evidence.document import Documents
-from app.record.evidence.findings import Audit
 from app.record.evidence.log import EvidenceLog
 from app.record.evidence.note import SigningKey
-from app.record.evidence.witnesses import Witnesses
+from app.record.evidence.peer_disks import PeerDisks
 from app.store.engine import Database
 from app.store.evidence.appending import EvidenceAppender
 from app.store.evidence.disks import EvidenceDisks
@@ -57,7 +57,7 @@ class World:
             appender=EvidenceAppender(self.database),
             reader=self.reader,
             known=known,
-            witnesses=Witnesses(disks=disks, known=known, now=lambda: self.clock),
+            peers=PeerDisks(disks=disks, known=known, now=lambda: self.clock),
             keys=self.keys,
             now=lambda: self.clock,
         )
@@ -96,7 +96,7 @@ class World:
                     await connection.execute(table.insert(), rows)
 
     async def change(self, statement: Any) -> None:
-        """What somebody does behind our back."""
+        """A statement by somebody other than the service."""
         async with self.database.write() as connection:
             await connection.execute(statement)
 
@@ -104,6 +104,6 @@ class World:
     def documents(self) -> Documents:
         return Documents(reader=self.reader, log=self.log)
 
-    async def audit(self) -> Audit:
+    async def audit(self) -> AuditReport:
         known = KnownCheckpoints(self.folder)
-        return await Auditor(reader=self.reader, log=self.log, known=known).run()
+        return await LogAuditor(reader=self.reader, log=self.log, known=known).run()

@@ -1,4 +1,4 @@
-"""What anyone may ask of the log: checkpoints, consistency, keys, the evidence of a message."""
+"""The service behind routes and console: checkpoints, consistency proofs, keys, documents."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from app.store.evidence.rows import CheckpointRow, LogRow
 from app.store.history import HistoryStore
 
 
-class EvidenceDesk:
-    """Raises StoreUnavailable, and Unavailable where the disk takes no checkpoint."""
+class EvidenceService:
+    """Answers from the log. Raises StoreUnavailable, and Unavailable where a checkpoint could not
+    be published (``EvidenceLog.publish``).
+    """
 
     def __init__(
         self,
@@ -31,20 +33,23 @@ class EvidenceDesk:
         self._history = history
 
     async def checkpoint(self) -> CheckpointRow:
-        """One of all that is in the log by now."""
+        """Publish a checkpoint of everything that was to be appended by now."""
         return await self._log.checkpoint()
 
     async def checkpoints(self, after: str | None, limit: int) -> list[CheckpointRow]:
-        """Those behind a cursor, which this disk has on return."""
+        """A page of published checkpoints, behind a cursor: `log.size`, None for the first page."""
         log, _, size = (after or "0.0").partition(".")
         place = (int(log), int(size)) if after else (0, -1)
         rows = await self._reader.checkpoints(after=place, limit=limit)
-        return [await self._log.show(row) for row in rows]
+        return [await self._log.publish(row) for row in rows]
 
     async def consistency(
         self, first: int, second: int, origin: str | None
     ) -> tuple[str, list[bytes]]:
-        """The origin and the proof. Raises NotFound (origin) and Invalid (sizes)."""
+        """The origin (None: the newest) and a consistency proof between two of its sizes.
+
+        Raises NotFound (no such origin) and Invalid (no such sizes).
+        """
         log = await self._find(origin)
         if not 0 < first <= second <= log.size:
             fault = FieldError("from", f"1 <= from <= to <= {log.size} must hold")
@@ -54,14 +59,16 @@ class EvidenceDesk:
         return log.origin, consistency_proof(first, second, tiles.node)
 
     async def keys(self) -> list[tuple[LogRow, list[str]]]:
-        """Each origin with the keys that sign, or would sign, for it."""
+        """Every log with today's verifier keys under its origin."""
         return [
             (log, [str(key) for key in self._log.verifier_keys(log.origin)])
             for log in await self._reader.logs()
         ]
 
     async def of_message(self, name: str, *, app: str | None, since: int | None) -> bytes:
-        """The evidence of a message by either id. Raises NotFound, also for another app's."""
+        """The document of a message by either id. ``app``: whose message it must be; None: any.
+        ``since``: see ``Documents.of_message``. Raises NotFound, also for another app's message.
+        """
         record = await self._history.find(name)
         owner = record.message.app if record and record.message else None
         if record is None or (app is not None and owner != app):

@@ -1,5 +1,5 @@
-"""What somebody outside says of a document's checkpoints: authorities, witnesses, and whoever has a
-checkpoint from before.
+"""Verifies what others attest of a document's checkpoints: time stamps, co-signatures of witnesses,
+and a checkpoint that the reader had before. All of it is untrusted until it is verified.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from app.record.evidence.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
+from app.record.evidence.checkpoint import Checkpoint, open_checkpoint, unverified_checkpoint
 from app.record.evidence.merkle import verify_consistency
 from app.record.evidence.models import Evidence, LogEntry
 from app.record.evidence.note import VerifierKey, open_note
@@ -16,7 +16,9 @@ from app.record.evidence.stamps import read_stamp
 
 
 def keys_for(origin: str, trusted: Sequence[VerifierKey]) -> list[VerifierKey]:
-    """A key is also that of the later origins of its log, whose names continue its own."""
+    """The trusted keys that are valid for an origin, under its name: a key's name is an origin, or
+    the beginning of one, up to a slash.
+    """
     return [
         VerifierKey(origin, key.type, key.public)
         for key in trusted
@@ -25,10 +27,12 @@ def keys_for(origin: str, trusted: Sequence[VerifierKey]) -> list[VerifierKey]:
 
 
 def check_stamp(log: LogEntry, checkpoint: Checkpoint, tsa: bytes | None, report: Report) -> None:
-    """Add what the time stamp of a log's checkpoint says. ``tsa``: PEM certificates."""
+    """Report the time stamp of a log's checkpoint. ``tsa``: PEM certificates to verify it by;
+    without them its signature is not verified, which is noted.
+    """
     if log.stamp is None:
         report.notes.append(
-            f"No time stamp: when the checkpoint of {log.origin[:100]} was there is its log's word"
+            f"No time stamp: the time of the checkpoint of {log.origin[:100]} is not attested"
         )
         return
     try:
@@ -51,7 +55,7 @@ def check_stamp(log: LogEntry, checkpoint: Checkpoint, tsa: bytes | None, report
 def check_witnesses(
     logs: Sequence[LogEntry], witnesses: Sequence[VerifierKey], report: Report
 ) -> None:
-    """Add who of the given witnesses co-signed which checkpoint; none of them is a fault."""
+    """Report which of the given witnesses co-signed which checkpoint; that none did is a fault."""
     if not witnesses:
         return
     found = False
@@ -65,14 +69,14 @@ def check_witnesses(
         for each in opened.signatures:
             report.holds.append(
                 f"The checkpoint of {log.origin[:100]} is co-signed by the witness "
-                f"{each.key.name[:100]}, at {in_words(each.at or 0)}"
+                f"{each.key.name[:100]}, at {_time_words(each.at or 0)}"
             )
     if not found:
         report.faults.append("None of the witnesses that were given has co-signed a checkpoint")
 
 
-def in_words(at: int) -> str:
-    """A witness' time, which may be any number of seconds since 1970."""
+def _time_words(at: int) -> str:
+    """A witness' time: any number of seconds since 1970, also beyond the calendar."""
     try:
         return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (ValueError, OverflowError, OSError):
@@ -86,9 +90,9 @@ def compare_checkpoint(
     keys: Sequence[VerifierKey],
     report: Report,
 ) -> None:
-    """Add how the document stands to a checkpoint that the reader has from before."""
+    """Report whether the document's log continues an earlier checkpoint that the reader has."""
     try:
-        earlier = parse_checkpoint(note.partition("\n\n")[0] + "\n")
+        earlier = unverified_checkpoint(note)
         own = [VerifierKey.parse(key) for log in document.logs for key in log.keys]
         open_checkpoint(note, keys_for(earlier.origin, keys or own))
     except ValueError as error:

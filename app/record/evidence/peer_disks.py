@@ -34,12 +34,10 @@ class PeerDisks:
         disks: EvidenceDisks,
         known: KnownCheckpoints,
         now: Callable[[], datetime],
-        live_for: timedelta = LIVE_FOR,
     ) -> None:
         self._disks = disks
         self._known = known
         self._now = now
-        self._live_for = live_for
         self._reported: tuple[int, int, datetime] | None = None
 
     async def all(self) -> list[DiskRow]:
@@ -47,8 +45,8 @@ class PeerDisks:
         return await self._disks.all()
 
     async def report(self, log: int, size: int) -> None:
-        """Send this disk's heartbeat: its newest checkpoint is of this size (-1: it has none). Left
-        out while that is unchanged, for HEARTBEAT_EVERY.
+        """Send this disk's heartbeat: the size of its newest checkpoint of the log, or -1 where it
+        has none, or a larger one than the database. If unchanged, only every HEARTBEAT_EVERY.
         """
         now = self._now()
         last = self._reported
@@ -67,7 +65,7 @@ class PeerDisks:
 
     async def _is_saved(self, checkpoint: CheckpointRow) -> bool:
         mine = await asyncio.to_thread(self._known.id)
-        since = self._now() - self._live_for
+        since = self._now() - LIVE_FOR
         return all(
             (disk.log, disk.size) >= (checkpoint.log, checkpoint.size)
             for disk in await self._disks.all()
@@ -90,4 +88,4 @@ class PeerDisks:
             if disk.id != mine
         ):
             return True
-        return None if self._now() - me.first_seen_at < self._live_for else False
+        return None if self._now() - me.first_seen_at < LIVE_FOR else False

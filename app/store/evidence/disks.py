@@ -18,7 +18,9 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DiskRow:
-    """A disk, and the newest checkpoint that it has (``size`` -1: none of that log)."""
+    """A disk's last heartbeat. ``size``: of its newest checkpoint of the log; -1: see
+    ``app.record.evidence.peer_disks``.
+    """
 
     id: str
     first_seen_at: datetime

@@ -1,4 +1,4 @@
-"""What is appended, in which order, and what becomes of it when things are killed or forgotten."""
+"""What is appended, and in which order."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_a_message_with_its_receipts_is_one_chain(world: World) -> None:
     assert [fact["previous"] for fact in found] == [None, *hashes[:-1]]
 
 
-async def test_receipts_of_nobody_are_joined_when_they_become_somebodys(world: World) -> None:
+async def test_unmatched_receipts_are_joined_once_their_message_is_attached(world: World) -> None:
     await world.drain()
     of = message()
     await world.send(of)

@@ -1,4 +1,4 @@
-"""What the database forgets, and what becomes of disks: no two checkpoints that contradict."""
+"""A database that is rolled back, disks that are lost or new: no two checkpoints contradict."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.any_of import any_of
@@ -45,6 +44,7 @@ from app.store.tables import (
     evidence_tiles,
     messages,
 )
+from app.store.upsert import upsert
 
 EVIDENCE_LOCK = 7003
 """The PostgreSQL advisory lock of an append, held until commit. It is the transaction's first lock,
@@ -204,7 +204,7 @@ class AppendTransaction:
     async def _save_tiles(self, log: int, tiles: Mapping[Place, bytes]) -> None:
         if not tiles:
             return
-        new = (sqlite if self._is_sqlite else postgresql).insert(evidence_tiles)
+        new = upsert(self._connection, evidence_tiles)
         await self._connection.execute(
             new.on_conflict_do_update(
                 index_elements=["log", "level", "idx"], set_={"hashes": new.excluded.hashes}

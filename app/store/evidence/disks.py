@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
 from app.store.tables import evidence_disks
+from app.store.upsert import upsert
 
 PATIENCE = 10.0
 """Seconds for the database to answer."""
@@ -37,13 +37,10 @@ class EvidenceDisks:
 
     async def report(self, id_: str, *, log: int, size: int, at: datetime) -> None:
         """Record a disk's heartbeat, and the newest checkpoint that it has."""
-        new = (sqlite if self._database.is_sqlite else postgresql).insert(evidence_disks)
         values = {"seen_at": at, "log": log, "size": size}
-        statement = new.values(id=id_, first_seen_at=at, **values)
         async with self._database.write(patience=PATIENCE) as connection:
-            await connection.execute(
-                statement.on_conflict_do_update(index_elements=["id"], set_=values)
-            )
+            new = upsert(connection, evidence_disks).values(id=id_, first_seen_at=at, **values)
+            await connection.execute(new.on_conflict_do_update(index_elements=["id"], set_=values))
 
     async def all(self) -> list[DiskRow]:
         """Every disk that ever reported."""

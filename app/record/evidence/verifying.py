@@ -231,4 +231,6 @@ def _committed(opening: Opening) -> str | None:
             value = base64.b64decode(opening.base64 or "", validate=True)
         except binascii.Error:
             return None
+        if base64.b64encode(value).decode() != opening.base64:  # padding bits that are not 0
+            return None
     return commitment(bytes.fromhex(opening.salt), value)

@@ -215,5 +215,6 @@ def _verify_openings(fact: dict[str, Any], opened: dict[str, Any]) -> None:
         else:
             assert set(opening) == {"salt", "base64"}
             value = base64.b64decode(opening["base64"], validate=True)
+            assert base64.b64encode(value).decode() == opening["base64"]
         assert len(opening["salt"]) == 64
         assert h(bytes.fromhex(opening["salt"]), value).hex() == fact[name]

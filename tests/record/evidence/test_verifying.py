@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import random
@@ -217,6 +218,25 @@ def test_a_fact_left_out_is_found_although_everything_is_signed_anew() -> None:
     data = anew(lambda entries: entries[:-2] + entries[-1:])
     assert any("left out" in fault for fault in faults(data, keys=[OURS.verifier]))
     assert second_finds(data, [str(OURS.verifier)])
+
+
+def test_base64_with_other_padding_bits_is_found() -> None:
+    """It has the same value: a document would have more than one form."""
+
+    def reopened(end: str) -> bytes:
+        def change(document: Json) -> None:
+            [opening] = (
+                one["opened"]["text"] for one in document["facts"] if "text" in one["opened"]
+            )
+            shown = base64.b64encode(opening.pop("text").encode()).decode()
+            assert shown.endswith("U=")
+            opening["base64"] = shown.removesuffix("U=") + end
+
+        return changed(change)
+
+    assert faults(reopened("U=")) == []
+    assert any("text is not what" in fault for fault in faults(reopened("V=")))
+    assert second_finds(reopened("V="))
 
 
 def test_a_history_made_anew_contradicts_an_earlier_checkpoint() -> None:

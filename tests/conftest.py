@@ -15,6 +15,7 @@ from app.store.engine import Database
 from app.store.schema import migrate as migrate_schema
 from tests.support.document import compute_documents_once
 from tests.support.front import PROXY
+from tests.support.roots import trust_one_root
 
 # Where tests are started in the background, a shell has them ignore Ctrl-C, and so would every
 # process of theirs, and the tests of Ctrl-C itself would wait for ever.
@@ -22,6 +23,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.support.fixtures"]
 compute_documents_once()
+trust_one_root()
 
 # An example may take as long as a busy machine needs for it.
 hypothesis.settings.register_profile("busy", deadline=None)
@@ -56,9 +58,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is collected stays: no collection of garbage goes through it again."""
+    """What is collected stays: no collection of garbage goes through it again.
+
+    And they are few: what the services of a module leave behind is freed with the next ones'.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
 
 
 @pytest.fixture(scope="session")

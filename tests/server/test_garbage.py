@@ -45,6 +45,7 @@ def clocks() -> Iterator[Clocks]:
     """Nothing else collects meanwhile."""
     clocks = Clocks()
     gc.collect()
+    gc.freeze()  # what other tests have left is no part of it
     gc.disable()
     gc.callbacks.append(clocks.note)
     yield clocks

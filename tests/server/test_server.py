@@ -61,12 +61,14 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[GracefulServer
         timeout_keep_alive=KEEP_ALIVE,
     )
     server = GracefulServer(config)
+    gc.freeze()  # what the tests have collected: it would be looked through at each start
     running = asyncio.create_task(server._serve())  # without its signal handlers
     while not server.started:  # noqa: ASYNC110  it has no event for that
         await asyncio.sleep(0.01)
     yield server
     server.should_exit = True
     await running
+    gc.freeze()
 
 
 Link = tuple[asyncio.StreamReader, asyncio.StreamWriter]

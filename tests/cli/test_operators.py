@@ -50,7 +50,8 @@ def test_a_key_is_shown_once_listed_without_its_secret_and_ended(env: dict[str, 
 
 
 @pytest.mark.parametrize("name", ["", "   ", "two\nlines", "x" * 101])
-def test_an_app_has_a_name(name: str, env: dict[str, str]) -> None:
+def test_an_app_has_a_name(name: str, sqlite_url: str) -> None:
+    env = {"DLR_DATABASE_URL": sqlite_url}
     done = dlr(["keys", "create", name, "--scope", "send"], env)
     assert (done.returncode, done.stdout) == (2, "")
     assert dlr(["keys", "list"], env).stdout == "Nothing to show.\n"

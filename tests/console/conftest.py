@@ -15,7 +15,14 @@ from tests.console.world import Seeded, seed
 from tests.receive.serving import Service, serve
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    # One process shows the pages of all sites: a new one for each takes half the CPU of a test.
+    "--disable-site-isolation-trials",
+    "--disable-features=site-per-process,Translate,OptimizationHints,MediaRouter",
+]
 
 
 class Desk:

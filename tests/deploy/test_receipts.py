@@ -26,14 +26,14 @@ async def test_not_one_receipt_is_refused(
     async with Clients(nginx.port, ledger, per_second=300, patience=0.2) as clients:
         for _ in range(ROUNDS):
             for replica in replicas:
-                await clients.answered(100, within=20)
+                await clients.answered(60, within=20)
                 if how == "kill -9":
                     replica.kill()
                 else:
                     await replica.terminate()
-                await clients.answered(100, within=20)
+                await clients.answered(60, within=20)
                 await replica.fork()
-        await clients.answered(100, within=20)
+        await clients.answered(60, within=20)
     log.info("%s: %s %s", how, dict(ledger.statuses), dict(clients.result.errors))
     assert not clients.result.errors
     assert set(ledger.statuses) == {200}

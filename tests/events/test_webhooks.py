@@ -324,7 +324,7 @@ async def test_what_it_cannot_stomach_is_given_up_and_holds_up_nothing_else(
         while not given_up:
             await world.reject(*await world.messages(1))
             others += 1
-            await a_moment()
+            await asyncio.sleep(0.1)
             given_up = await deliveries(world, key, webhook, state="FAILED")
         await receiver.until(others)
         assert given_up[0]["payload"]["data"]["reference"] == "bad"

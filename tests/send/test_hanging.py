@@ -15,6 +15,7 @@ import pytest_asyncio
 from app.send.breaker import UNKNOWN_TO_OPEN
 from tests.iovox.scripted import ACCEPTED, ACTIVITY_ID, Act, Scripted, http, scripted
 from tests.send.world import Service, World, until
+from tests.support.long import cases
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,10 +33,13 @@ ANSWERS = pytest.mark.parametrize(
     "answer",
     [
         pytest.param(hang, id="it hangs"),
-        pytest.param(http(502), id="502"),
-        pytest.param(http(504, "<html>Gateway Timeout</html>"), id="504"),
+        *cases(
+            pytest.param(http(502), id="502"),
+            pytest.param(http(504, "<html>Gateway Timeout</html>"), id="504"),
+        ),
     ],
 )
+"""502 and 504 are one outcome: tests/iovox/test_outcome.py."""
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.postgresql
 
 DOWN = 60.0 if LONG else 6.0
 UP_BEFORE, UP_AFTER = 2.0, 3.0
-PER_SECOND = 50
-RATE = 100
+PER_SECOND = 50 if LONG else 25
+RATE = 2 * PER_SECOND
 """DLR_IOVOX_RATE, in messages a second."""
 
 

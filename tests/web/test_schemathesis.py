@@ -65,12 +65,16 @@ def run_st(service: Service, folder: Path, *words: str, **env: str) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_service_answers_as_its_document_says(service: Service, tmp_path: Path) -> None:
-    """In one run, because each takes seconds to start: the hooks hand out the keys."""
+    """In one run, because each takes seconds to start: the hooks hand out the keys.
+
+    A few random calls and chains of calls are in it.
+    """
     keys: dict[str, list[str]] = {}
     for scopes, tags in TAGS.items():
         for tag in tags:
             keys.setdefault(tag, []).append(service.key(*scopes))
-    run_st(service, tmp_path, "--phases", "examples,coverage", KEYS_BY_TAG=json.dumps(keys))
+    words = ("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "3")
+    run_st(service, tmp_path, *words, KEYS_BY_TAG=json.dumps(keys))
 
 
 @pytest.mark.skipif(not LONG, reason="all of them together do otherwise: DLR_TEST_LONG=1")
@@ -81,10 +85,6 @@ def test_the_service_answers_each_scope_as_its_document_says(
 ) -> None:
     tags = [word for tag in TAGS[scopes] for word in ("--include-tag", tag)]
     run(service, tmp_path, scopes, "--phases", "examples,coverage", *tags)
-
-
-def test_a_few_random_calls(service: Service, tmp_path: Path) -> None:
-    run(service, tmp_path, ["admin"], "--phases", "fuzzing,stateful", "--max-examples", "3")
 
 
 def test_receipts(service: Service, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from app.store.engine import Database
 from app.store.schema import migrate as migrate_schema
 from tests.support.document import compute_documents_once
 from tests.support.front import PROXY
-from tests.support.roots import trust_one_root
+from tests.support.trust import trust_one_root
 
 # Where tests are started in the background, a shell has them ignore Ctrl-C, and so would every
 # process of theirs, and the tests of Ctrl-C itself would wait for ever.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -17,6 +18,12 @@ FOLDER = PROJECT / "deploy" / "kubernetes"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 VERSIONS = ("1.30", "1.37")
 OF_OPERATORS = {"DLR_OPS_PORT", "DLR_OPS_HOST"}
+
+
+@cache
+def validator() -> Any:
+    """Imported by who needs it: that takes a second, in every test process."""
+    return import_module("kubernetes_validate")
 
 
 def resources() -> list[dict[str, Any]]:
@@ -41,13 +48,13 @@ def pods() -> dict[str, dict[str, Any]]:
     "resource", resources(), ids=lambda each: f"{each['kind']} {each['metadata']['name']}"
 )
 def test_the_schemas_accept_it(resource: dict[str, Any], version: str) -> None:
-    kubernetes_validate.validate(resource, version, strict=True)
+    validator().validate(resource, version, strict=True)
 
 
 def test_the_schemas_would_see_a_misspelt_key() -> None:
     broken = yaml.safe_load(yaml.safe_dump(resources()[0]).replace("template:", "templat:"))
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(broken, VERSIONS[0], strict=True)
+    with pytest.raises(validator().ValidationError):
+        validator().validate(broken, VERSIONS[0], strict=True)
 
 
 def test_every_file_is_part_of_it() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import zipfile
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.process import PROJECT
+from tests.support.trust import environment_of_the_world
 
 CLIENT = PROJECT / "client"
 CALLER = PROJECT / "tests" / "client" / "caller.py"
@@ -29,7 +29,8 @@ print(find_spec("app"), iovox_receipts.Client("https://sms.example.com", "key").
 
 
 def run(words: Sequence[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    world = environment_of_the_world()
+    env = {name: value for name, value in world.items() if not name.startswith("PYTHON")}
     return subprocess.run(
         [str(word) for word in words],
         cwd=folder,

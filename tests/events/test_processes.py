@@ -15,7 +15,7 @@ from app.model.message import Message
 from app.store.engine import Database
 from app.store.feed import FeedStore
 from app.webhooks.deliverer import PREFETCH
-from tests.support.long import POSTGRESQL, on
+from tests.support.long import POSTGRESQL, cases, on
 from tests.support.postgresql import PostgresServer
 
 from .receiver import Answer, always, receiving
@@ -147,9 +147,10 @@ async def test_a_kill_loses_nothing(database_url: str) -> None:
             call.verify(made.json()["secret"])
 
 
-async def test_a_stop_ends_streams_at_once(sqlite_url: str) -> None:
+@pytest.mark.parametrize("workers", cases(1, 2))
+async def test_a_stop_ends_streams_at_once(sqlite_url: str, workers: int) -> None:
     """Even one whose reader takes nothing, which would hold up the server until its time is up."""
-    async with writing(sqlite_url) as writer, replica(sqlite_url, workers=2) as server:
+    async with writing(sqlite_url) as writer, replica(sqlite_url, workers=workers) as server:
         key = await writer.key()
         async with AsyncExitStack() as stack:
             readers = [

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.support.process import PROJECT
+from tests.support.trust import environment_of_the_world
 
 DEBIAN = ("bookworm", "python3,python3-venv,ca-certificates")
 """A release whose Python is 3.11, and what the slim image has beside the least."""
@@ -105,7 +106,8 @@ def build(folder: Path, base: Image) -> dict[str, Image]:
             if source not in built:
                 _prepare(image.root)
         elif step == "RUN":
-            ways = {key: value for key, value in os.environ.items() if WAYS_OUT.match(key)}
+            world = environment_of_the_world()
+            ways = {key: value for key, value in world.items() if WAYS_OUT.match(key)}
             _run(image.command(["/bin/sh", "-c", rest], env=ways))
         elif step == "COPY":
             _copy_in(image, built, shlex.split(rest))

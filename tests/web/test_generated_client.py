@@ -7,7 +7,6 @@ its own.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from app.simulator.main import create_simulator
 from app.simulator.server import make_server
 from tests.receive.serving import Service, serve
 from tests.simulator.running import running
+from tests.support.trust import environment_of_the_world
 
 GENERATOR = "openapi-python-client==0.29.1"
 UV = Path(sys.executable).with_name("uv")
@@ -115,7 +115,8 @@ def test_a_generated_client_sends_batches_and_looks_up(
 def _run(
     words: Sequence[str | Path], folder: Path, *, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    world = environment_of_the_world()
+    env = {name: value for name, value in world.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [str(word) for word in words],
         cwd=folder,

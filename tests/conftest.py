@@ -58,13 +58,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is collected stays: no collection of garbage goes through it again.
-
-    And they are few: what the services of a module leave behind is freed with the next ones'.
-    """
+    """What is collected stays: no collection of garbage goes through it again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 10, 10)
 
 
 @pytest.fixture(scope="session")

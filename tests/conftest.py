@@ -15,12 +15,14 @@ from app.store.engine import Database
 from app.store.schema import migrate as migrate_schema
 from tests.support.document import compute_documents_once
 from tests.support.front import PROXY
+from tests.support.memory import use_memory
 from tests.support.trust import trust_one_root
 
 # Where tests are started in the background, a shell has them ignore Ctrl-C, and so would every
 # process of theirs, and the tests of Ctrl-C itself would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+use_memory()
 pytest_plugins = ["tests.support.fixtures"]
 compute_documents_once()
 trust_one_root()

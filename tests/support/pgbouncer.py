@@ -17,6 +17,7 @@ import pytest
 
 from tests.support import processes
 from tests.support.guard import Guard
+from tests.support.memory import short_folder
 from tests.support.ports import free_port
 from tests.support.postgresql import account
 
@@ -43,7 +44,7 @@ class PgBouncer:
         self.port = free_port()
         self._program = find_pgbouncer()
         self._account = account()
-        self._folder = Path(tempfile.mkdtemp(prefix="dlr-pgbouncer-", dir="/tmp"))
+        self._folder = Path(tempfile.mkdtemp(prefix="dlr-pgbouncer-", dir=short_folder()))
         parts = urlsplit(url)
         words = {"host": parts.hostname, "port": parts.port, "user": parts.username}
         if parts.password:

@@ -26,7 +26,9 @@ import psutil
 
 from tests.support import processes
 from tests.support.guard import Guard
+from tests.support.memory import short_folder
 from tests.support.ports import free_port
+from tests.support.psql import PsqlSession
 
 SUPERUSER = "postgres"
 START_SECONDS = 60.0  # a replay of much WAL after a crash, on a busy machine
@@ -59,15 +61,16 @@ class PostgresServer:
     ) -> None:
         self.port = free_port()
         self._account = account()
-        # Under /tmp whatever TMPDIR says: a socket's path is limited to about 100 characters, and
-        # the account that runs the server must be able to reach it.
-        self.folder = Path(tempfile.mkdtemp(prefix="dlr-pg-", dir="/tmp"))
+        # Not where TMPDIR says: a socket's path is limited to about 100 characters, and the
+        # account that runs the server must be able to reach it.
+        self.folder = Path(tempfile.mkdtemp(prefix="dlr-pg-", dir=short_folder()))
         if self._account:
             os.chown(self.folder, self._account.pw_uid, self._account.pw_gid)
         self._binaries = self._reachable(binaries or find_binaries())
         self._settings = {**SETTINGS, **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
+        self._session: PsqlSession | None = None
         self._spent = 0.0
         self._owner = os.getpid()
         atexit.register(self._close_at_exit)
@@ -142,6 +145,7 @@ class PostgresServer:
             self._forget()
             return
         self.resume()
+        self._end_session()  # or a smart stop would wait for it
         spent = self.cpu_seconds()
         self._process.send_signal(STOP_SIGNALS[mode])
         try:
@@ -191,17 +195,36 @@ class PostgresServer:
         name = name or f"test_{uuid.uuid4().hex}"
         # Copying files takes half the CPU of writing all of it to the log, the default since 15.
         how = " STRATEGY file_copy" if self._major >= 15 else ""
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or "template0"}"{how}')
+        self._do(f'CREATE DATABASE "{name}" TEMPLATE "{template or "template0"}"{how}')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
         """Drops it, with its connections."""
-        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self._do(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def execute(self, sql: str, *, database: str = SUPERUSER) -> str:
         """Runs SQL by psql and gives its bare output: one line a row, columns apart by ``|``."""
+        return self._run("psql", *self._psql_options(database), "-c", sql).rstrip("\n")
+
+    def _do(self, sql: str) -> None:
+        """One statement, over the session; again by ``execute`` where that was not done."""
+        if self._session is None:
+            self._session = PsqlSession(
+                [str(self._binaries / "psql"), *self._psql_options(SUPERUSER)],
+                **self._surroundings(),
+            )
+        if not self._session.run(sql):
+            self._end_session()
+            self.execute(sql)
+
+    def _end_session(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _psql_options(self, database: str) -> list[str]:
         where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", SUPERUSER, "-d", database)
-        return self._run("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", *where, "-c", sql).rstrip("\n")
+        return ["-XqAt", "-v", "ON_ERROR_STOP=1", *where]
 
     def cpu_seconds(self) -> float:
         """User and system time of every process there was, over all restarts."""
@@ -252,19 +275,20 @@ class PostgresServer:
             text=True,
             check=False,
             timeout=120,
-            **self._as_account(),
+            # psql may be anyone, and to become another forks all of this process.
+            **(self._surroundings() if program == "psql" else self._as_account()),
         )
         if done.returncode:
             raise RuntimeError(f"{program} failed ({done.returncode}): {done.stderr.strip()}")
         output: str = done.stdout
         return output
 
-    def _as_account(self) -> dict[str, Any]:
+    def _surroundings(self) -> dict[str, Any]:
         """How a child of ours is started: nothing of our own environment decides for it."""
-        how: dict[str, Any] = {
-            "cwd": self.folder,
-            "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
-        }
+        return {"cwd": self.folder, "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}}
+
+    def _as_account(self) -> dict[str, Any]:
+        how = self._surroundings()
         if self._account:
             uid, gid = self._account.pw_uid, self._account.pw_gid
             how |= {"user": uid, "group": gid, "extra_groups": []}
@@ -280,6 +304,7 @@ class PostgresServer:
         return binaries
 
     def _forget(self) -> None:
+        self._end_session()
         if self._guard is not None:
             self._guard.dismiss()
             self._guard = None

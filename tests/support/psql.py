@@ -1,9 +1,10 @@
-"""One psql that goes on, for statements whose output nobody wants: a start of it costs more CPU than
-they do.
+"""One psql that goes on, for statements whose output nobody wants: to start it costs more CPU
+than they do.
 """
 
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 DONE = "-- done --"
@@ -42,7 +43,5 @@ class PsqlSession:
         self._psql.wait()
         for pipe in (self._psql.stdin, self._psql.stdout):
             assert pipe is not None
-            try:
+            with suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass

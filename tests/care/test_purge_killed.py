@@ -16,7 +16,7 @@ from app.store.engine import Database
 from app.store.tables import messages
 from tests.lookup.world import id_at
 from tests.support.long import POSTGRESQL, on
-from tests.support.process import PROJECT, clean_environment, run_dlr
+from tests.support.process import PROJECT, clean_environment, fork_dlr
 
 pytestmark = pytest.mark.crash
 
@@ -75,7 +75,7 @@ async def test_it_goes_on_where_it_was(database_url: str) -> None:
     await purging.wait()
     remaining = await left(database_url)
     assert 0 < remaining < COUNT
-    done = run_dlr(words, env, timeout=100)
+    done = fork_dlr(words, env, timeout=100)
     assert done.returncode == 0, done.stderr
     deleted = re.search(r"Deleted: ([\d,]+) messages", done.stdout)
     assert deleted is not None

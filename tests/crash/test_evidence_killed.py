@@ -27,7 +27,7 @@ from tests.crash.service import HEADERS, SETTINGS, Service
 from tests.crash.waiting import until
 from tests.record.evidence import second_verifier
 from tests.support.long import LONG
-from tests.support.process import run_dlr
+from tests.support.process import fork_dlr
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.crash, pytest.mark.timeout(120 + 60 * ROUNDS)]
 
@@ -75,7 +75,7 @@ async def test_killed_while_it_appends_and_signs(tmp_path: Path, database: str) 
     settings = {"DLR_EVIDENCE_KEY_FILE": str(file)}
     service = Service(tmp_path, database, settings=settings)
     words = ["keys", "create", "watcher", "--scope", "read"]
-    made = await asyncio.to_thread(run_dlr, words, SETTINGS | {"DLR_DATABASE_URL": database})
+    made = await asyncio.to_thread(fork_dlr, words, SETTINGS | {"DLR_DATABASE_URL": database})
     key = made.stdout.strip()
     ledger = Ledger("evidence", HEADERS)
     watcher = Watcher(service.port, key)

@@ -4,7 +4,8 @@ A start costs one to three seconds of imports, and the tests want a hundred of t
 the command itself, from its first line on, in a process and a session of its own.
 
 Run as ``python -m tests.support.nursery SOCKET``. Each connection sends one JSON line, {"args",
-"env", "cwd", "log", "largest_file"}, and is told the process id, and its exit code when it has one.
+"env", "cwd", "log", "errors", "largest_file"}, and is told the process id, and its exit code when
+it has one.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ PRELOADED = (
     "uvloop",
 )
 PATIENCE = 60.0
+OF_TODAY = "NURSERY_OF_TODAY"
+"""In the environment where the code is that of the tests, which prepare more of it."""
 
 
 class Forked:
@@ -45,9 +48,10 @@ class Forked:
         env: dict[str, str],
         cwd: Path,
         log: Path,
+        errors: Path | None = None,
         largest_file: int | None = None,
     ) -> None:
-        """``largest_file``: bytes, RLIMIT_FSIZE."""
+        """``errors``: its standard error, else the log; ``largest_file``: bytes, RLIMIT_FSIZE."""
         self.returncode: int | None = None
         self._line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -58,6 +62,7 @@ class Forked:
                 "env": env,
                 "cwd": str(cwd),
                 "log": str(log),
+                "errors": str(errors or log),
                 "largest_file": largest_file,
             }
             self._line.sendall(json.dumps(wish).encode() + b"\n")
@@ -110,8 +115,10 @@ class Forked:
 
 def _main(address: str) -> None:
     for name in PRELOADED:
-        import_module(name)
-    import_module("tests.support.document").compute_document()
+        with suppress(ModuleNotFoundError):  # an older release has it elsewhere
+            import_module(name)
+    if os.environ.get(OF_TODAY):
+        import_module("tests.support.document").compute_document()
     gc.freeze()  # so that a child's collections do not copy all of it
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(f"{address}.new")
@@ -161,10 +168,10 @@ def _tell_of_ends(callers: dict[int, socket.socket]) -> None:
 
 
 def _become(wish: dict[str, Any]) -> None:
-    log = os.open(wish["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
+    for number, name in ((1, "log"), (2, "errors")):
+        file = os.open(wish[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(file, number)
+        os.close(file)
     os.chdir(wish["cwd"])
     if wish["largest_file"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (wish["largest_file"],) * 2)

@@ -19,7 +19,7 @@ import psutil
 
 from tests.support import processes
 from tests.support.guard import Guard
-from tests.support.nursery import Forked
+from tests.support.nursery import OF_TODAY, Forked
 from tests.support.ports import free_port
 
 __all__ = ["PROJECT", "ServerProcess", "free_port", "run_dlr"]
@@ -96,9 +96,13 @@ class ServerProcess:
         timeout: float = 30.0,
         *,
         cwd: Path | None = None,
+        tree: Path = PROJECT,
     ) -> Self:
-        """Like ``start``, in a fraction of the time; processes of its own take as long as ever."""
-        server = cls(args, env=env or {}, cwd=cwd, nursery=nursery())
+        """Like ``start``, in a fraction of the time; processes of its own take as long as ever.
+
+        ``tree`` has the code.
+        """
+        server = cls(args, env=env or {}, cwd=cwd, nursery=nursery(tree))
         return server._when_ready(ready_url, timeout)
 
     def __enter__(self) -> Self:
@@ -214,9 +218,10 @@ class ServerProcess:
 
 
 @cache
-def nursery() -> Path:
-    """The address of this process's nursery, which is started when first asked for."""
-    process = ServerProcess(["socket"], env={}, cwd=None, module="tests.support.nursery")
+def nursery(tree: Path = PROJECT) -> Path:
+    """The address of the nursery for the code of a tree, which is started when first asked for."""
+    env = {OF_TODAY: "1"} if tree == PROJECT else {"PYTHONPATH": f"{tree}{os.pathsep}{PROJECT}"}
+    process = ServerProcess(["socket"], env=env, cwd=None, module="tests.support.nursery")
     address = process.cwd / "socket"
     came = processes.wait_until(lambda: not process.running or address.exists(), timeout=60)
     if not came or not process.running:
@@ -243,6 +248,30 @@ def run_dlr(
             timeout=timeout,
             cwd=cwd or folder,
             env=clean_environment(env or {}),
+        )
+
+
+def fork_dlr(
+    args: Sequence[str],
+    env: Mapping[str, str] | None = None,
+    *,
+    timeout: float = 60.0,
+    tree: Path = PROJECT,
+) -> subprocess.CompletedProcess[str]:
+    """Like ``run_dlr``, out of the nursery."""
+    with tempfile.TemporaryDirectory(prefix="dlr-run-") as folder:
+        out, errors = Path(folder) / "out", Path(folder) / "errors"
+        given = clean_environment(env or {})
+        process = Forked(
+            nursery(tree), [*args], env=given, cwd=Path(folder), log=out, errors=errors
+        )
+        try:
+            code = process.wait(timeout)
+        except BaseException:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(
+            [*args], code, out.read_text(errors="replace"), errors.read_text(errors="replace")
         )
 
 

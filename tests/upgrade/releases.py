@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.process import PROJECT, ServerProcess, run_dlr
+from tests.support.process import PROJECT, ServerProcess, fork_dlr
 
 PARTS = ("app", "migrations")
 VERSIONS = "migrations/versions"
@@ -58,13 +58,10 @@ class Release:
         self, args: list[str], env: Mapping[str, str], *, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of this release that ends by itself."""
-        return run_dlr(args, self.env(env), timeout=timeout)
+        return fork_dlr(args, self.env(env), timeout=timeout, tree=self.tree)
 
     def output(self, args: list[str], env: Mapping[str, str]) -> tuple[int, str]:
         """The exit code and all that a command of this release says."""
-        if self.tree == PROJECT:
-            with ServerProcess.fork(args, env) as process:
-                return process.wait(timeout=90), process.output()
         done = self.dlr(args, env, timeout=90)
         return done.returncode, done.stderr + done.stdout
 
@@ -72,9 +69,7 @@ class Release:
         """Start this release's service; returns when it is alive."""
         url = f"http://127.0.0.1:{port}/healthz"
         words = ["serve", "--port", str(port)]
-        if self.tree == PROJECT:
-            return ServerProcess.fork(words, env, url, cwd=cwd)
-        return ServerProcess.start(words, self.env(env), url, cwd=cwd)
+        return ServerProcess.fork(words, self.env(env), url, cwd=cwd, tree=self.tree)
 
     def head(self) -> str:
         """Its newest revision."""

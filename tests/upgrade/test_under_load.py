@@ -170,6 +170,7 @@ async def test_migrate_and_rolling_restart(world: World, releases: tuple[Release
 async def test_migrate_beside_a_long_reader(world: World, tmp_path: Path) -> None:
     """A reader keeps the lock that the migration needs; nobody waits behind the migration."""
     new = newer(tmp_path / "new", ("9001_compatible", COMPATIBLE))
+    await asyncio.to_thread(world.dlr, new, "--version")  # its next start takes no time
     async with replicas(world, TODAY) as pair, AsyncExitStack() as stack:
         key = world.key(TODAY)
         reader = await asyncpg.connect(world.database_url)

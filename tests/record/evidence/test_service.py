@@ -17,7 +17,7 @@ from tests.record.evidence import second_verifier
 from tests.record.evidence.witness import Witness
 from tests.support.fixtures import BOTH, shared_database_of
 from tests.support.long import LONG, POSTGRESQL
-from tests.support.process import run_dlr
+from tests.support.process import fork_dlr
 
 
 @pytest.fixture(scope="module", params=BOTH if LONG else [POSTGRESQL])
@@ -82,13 +82,13 @@ def test_a_delivered_text_is_proved_to_a_stranger(
     public.write_text(f"# the log's key\n{key[1]}\n")
     note.write_text(earlier["note"])
     words = ["evidence", "verify", str(document), "--key", str(public), "--checkpoint", str(note)]
-    done = run_dlr(words, {})
+    done = fork_dlr(words, {})
     assert done.returncode == 0, done.stderr
     assert "VERIFIED" in done.stdout
     assert "iovox signs nothing" in done.stdout
 
     document.write_bytes(asked.content.replace(b"DELIVERED", b"FAILED...", 1))
-    done = run_dlr([*words, "--json"], {})
+    done = fork_dlr([*words, "--json"], {})
     assert done.returncode == 1
     assert json.loads(done.stdout)["verified"] is False
 
@@ -122,14 +122,14 @@ def test_a_witness_is_added_by_hand(
     file.write_text(note + witness.line(note))
     public.write_text(witness.verifier)
     words = ["evidence", "cosign", str(file), "--witness", str(public)]
-    done = run_dlr(words, service.settings)
+    done = fork_dlr(words, service.settings)
     assert done.returncode == 0, done.stderr
     assert f"co-signed by {witness.name}" in done.stdout
     document = api.get(f"/v1/messages/{id_}/evidence").content
     assert witness.name in document.decode()
     second_verifier.verify(document, keys=[key[1]])
     file.write_text(note + Witness().line(note))
-    done = run_dlr(words, service.settings)
+    done = fork_dlr(words, service.settings)
     assert done.returncode == 1
     assert "Nothing is added" in done.stderr
     assert "Traceback" not in done.stderr
@@ -146,7 +146,7 @@ def test_another_apps_evidence_is_not_found(service: Running, api: httpx.Client)
 def test_the_audit_agrees(service: Running, api: httpx.Client) -> None:
     delivered(api)
     api.get("/v1/evidence/checkpoint")
-    done = run_dlr(["evidence", "audit", "--json"], service.settings)
+    done = fork_dlr(["evidence", "audit", "--json"], service.settings)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["findings"] == []
 
@@ -182,8 +182,8 @@ def test_a_key_that_others_may_read_stops_the_start(key: tuple[Path, str], tmp_p
     file.write_bytes(key[0].read_bytes())
     file.chmod(0o644)
     env = {"DLR_DATABASE_URL": f"sqlite:///{tmp_path}/x.db", "DLR_EVIDENCE_KEY_FILE": str(file)}
-    done = run_dlr(["keys", "create", "x", "--scope", "read"], env)
-    done = run_dlr(["evidence", "audit"], env)
+    done = fork_dlr(["keys", "create", "x", "--scope", "read"], env)
+    done = fork_dlr(["evidence", "audit"], env)
     assert done.returncode == 2
     assert "chmod 600" in done.stderr
 

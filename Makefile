@@ -32,11 +32,11 @@ test: $(INSTALLED)  ## all tests; ARGS="-k spool -n 0" for some of them
 
 .PHONY: crash
 crash: $(INSTALLED)  ## the crash tests of `test`, longer and with their figures; ROUNDS=20
-	CRASH_ROUNDS=$(ROUNDS) $(BIN)/pytest -m crash -o log_cli=true -o log_cli_level=INFO $(ARGS)
+	TMPDIR=$${TMPDIR:-/tmp} CRASH_ROUNDS=$(ROUNDS) $(BIN)/pytest -m crash -o log_cli=true -o log_cli_level=INFO $(ARGS)
 
 .PHONY: soak
 soak: $(INSTALLED)  ## everything under load while each part is restarted; MINUTES=30
-	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -n 0 -o log_cli=true -o log_cli_level=INFO tests/soak $(ARGS)
+	TMPDIR=$${TMPDIR:-/tmp} SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -n 0 -o log_cli=true -o log_cli_level=INFO tests/soak $(ARGS)
 
 .PHONY: mutants
 mutants: $(INSTALLED)  ## mutation testing of the rules and the journal; ARGS="app.model.london*"

@@ -28,9 +28,9 @@ def header(secret: str) -> str:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> dict[str, str]:
+def files(sqlite_url: str, tmp_path: Path) -> dict[str, str]:
     """Settings whose secrets are files."""
-    settings = settings_of(f"sqlite:///{tmp_path / 'dlr.db'}", DLR_SPOOL_DIR=str(tmp_path / "s"))
+    settings = settings_of(sqlite_url, DLR_SPOOL_DIR=str(tmp_path / "s"))
     del settings["DLR_CALLBACK_PREVIOUS_SECRETS"]
     for name in ("DLR_CALLBACK_URL_HEADERS", "DLR_IOVOX_SECURE_KEY"):
         path = tmp_path / name
@@ -106,8 +106,7 @@ def test_what_cannot_be_read_keeps_its_old_value(tmp_path: Path, content: str | 
 def service(files: dict[str, str], request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
     port = free_port()
     words = ["serve", "--port", str(port), "--workers", str(request.param)]
-    start = ServerProcess.fork if request.param == 1 else ServerProcess.start
-    with start(words, files) as process:
+    with ServerProcess.fork(words, files) as process:
         process.url = f"http://127.0.0.1:{port}"  # type: ignore[attr-defined]
         process.count = request.param  # type: ignore[attr-defined]
         if request.param > 1:
@@ -119,7 +118,7 @@ def service(files: dict[str, str], request: pytest.FixtureRequest) -> Iterator[S
 
 def hang_up_while_it_starts(process: ServerProcess) -> None:
     """Again and again, which ends no process: nor the workers that it is starting."""
-    # From when Python has begun to run us: before, there is nobody to hold a signal back.
+    # From when the command has begun to run: before, there is nobody to hold a signal back.
     status = Path(f"/proc/{process.pid}/status")
     assert wait_until(lambda: holds_hangups(status.read_text()), timeout=PATIENCE)
     for _ in range(40):

@@ -27,6 +27,9 @@ from tests.support.trust import trust_one_root
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 use_memory()
+# To collect the tests took half as long again: most of it was looking for garbage among them.
+gc.set_threshold(50_000, 20, 20)
+
 pytest_plugins = ["tests.support.fixtures"]
 compute_documents_once()
 trust_one_root()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -58,6 +58,8 @@ class QueueWorker:
         self._polling: asyncio.Task[float] | None = None
         self._more_is_due = False
         self._last_app = ""
+        # Claims that failed, with the end of their leases: any of them may have been committed.
+        self._failed_claims: dict[UUID, datetime] = {}
 
     def wake(self) -> None:
         """Poll now: there may be due messages."""
@@ -91,6 +93,7 @@ class QueueWorker:
         return POLL_INTERVAL
 
     async def _start_due(self) -> float:
+        await self._release_failed_claims()
         breaker = self._gate.breaker
         free = min(MAX_CLAIM, self._concurrency - len(self._attempts))
         if free < self._min_claim:
@@ -113,18 +116,34 @@ class QueueWorker:
         return 0.0
 
     async def _claim(self, wanted: int, *, probing: bool) -> list[tuple[Message, datetime]]:
-        claimed = await self._store.claim(
-            limit=wanted,
-            lease=uuid4(),
-            lease_until=self._submitter.lease_until(self._now() + RESERVE_AHEAD),
-            pace=self._gate.pace,
-            within=RESERVE_AHEAD,
-            after_app=self._last_app,
-            probing=probing,
-        )
+        lease, until = uuid4(), self._submitter.lease_until(self._now() + RESERVE_AHEAD)
+        try:
+            claimed = await self._store.claim(
+                limit=wanted,
+                lease=lease,
+                lease_until=until,
+                pace=self._gate.pace,
+                within=RESERVE_AHEAD,
+                after_app=self._last_app,
+                probing=probing,
+            )
+        except Exception:
+            self._failed_claims[lease] = until
+            raise
         if claimed:
             self._last_app = claimed[-1][0].app
         return claimed
+
+    async def _release_failed_claims(self) -> None:
+        """Release what a claim has leased whose result was lost with its connection: it was not
+        attempted, and would end UNCONFIRMED. The commit may come late, so this is repeated.
+        """
+        for lease, until in [*self._failed_claims.items()]:
+            released = await self._store.release(lease)
+            if released or until < self._now():
+                del self._failed_claims[lease]
+            if released:
+                log.info("claim_released", messages=released, why="its result was lost")
 
     async def _seconds_until_due(self) -> float:
         """Seconds until a message is due, at most POLL_INTERVAL; 0 if one is."""

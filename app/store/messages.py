@@ -198,6 +198,24 @@ class MessageStore:
                 await pace.consume(connection, slots, len(leased))
             return list(zip(leased, slots.times, strict=False))
 
+    async def release(self, lease: UUID) -> int:
+        """Put back into the queue the messages of a claim, of which none was attempted. Returns how
+        many there were.
+        """
+        now = self._database.clock.now()
+        claimed = update(messages).where(_SENDING, messages.c.lease == lease)
+        async with self._database.write(patience=PATIENCE) as connection:
+            released = await connection.execute(
+                claimed.values(
+                    state=Status.QUEUED,
+                    state_at=now,
+                    lease=None,
+                    lease_until=None,
+                    next_attempt_at=now,
+                )
+            )
+        return released.rowcount
+
     async def lapsed(self, *, now: datetime, limit: int) -> list[Message]:
         """Messages whose lease ran out while SENDING: the process that sent them is gone."""
         found = await self._find(

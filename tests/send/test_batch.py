@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from app.errors import StoreUnavailable
+from app.model.message import Message
 from tests.send.world import ACCEPTED, HELLO, REFUSED, Iovox, Service, faults, to, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,6 +48,32 @@ async def test_invalid_messages_do_not_fail_the_others(service: Service, iovox: 
     assert counts["attempts_by_message_id"] == {item["id"]: 1 for item in good}
     first = await service.look(items[0]["id"])
     assert first["reference"] == "order-0"
+
+
+async def test_what_a_claim_has_leased_is_sent_though_its_result_was_lost(
+    service: Service, iovox: Iovox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim was committed as its connection broke. Nobody has sent these messages yet."""
+    store = service.runtime.messages
+    claim = store.claim
+    lost: list[UUID] = []
+
+    async def lose(**how: Any) -> list[tuple[Message, datetime]]:
+        claimed = await claim(**how)
+        if claimed and not lost:
+            lost.extend(message.id for message, _ in claimed)
+            raise StoreUnavailable("connection reset by peer")
+        return claimed
+
+    monkeypatch.setattr(store, "claim", lose)
+    items = (await service.post(PATH, {"messages": [HELLO] * 3})).json()["messages"]
+    for item in items:
+        await service.becomes(item["id"], "SUBMITTED", "ACKNOWLEDGED", "DELIVERED")
+        history = (await service.look(item["id"]))["history"]
+        assert "UNCONFIRMED" not in {step["status"] for step in history}
+    assert lost
+    counts = await iovox.counts()
+    assert counts["attempts_by_message_id"] == {item["id"]: 1 for item in items}
 
 
 async def test_messages_are_sent_in_order(service: Service, iovox: Iovox) -> None:

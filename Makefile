@@ -12,6 +12,7 @@ INSTALLED := .venv/.installed
 WORKERS ?= 4
 ROUNDS ?= 5
 MINUTES ?= 30
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"
 
@@ -27,11 +28,15 @@ demo: $(INSTALLED)  ## the whole service against a simulated iovox; KEEP=1 leave
 	$(BIN)/dlr demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: $(INSTALLED)  ## all tests; ARGS="-k spool -n 0" for some of them
-	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(INSTALLED)  ## the tests, but for the slow ones; ARGS="-k spool -n 0" for some of them
+	$(PYTEST) -m "not slow and not crash" $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(INSTALLED)  ## the slow ones: kills, upgrades, load, a browser
+	$(PYTEST) -m "slow or crash" $(ARGS)
 
 .PHONY: crash
-crash: $(INSTALLED)  ## the crash tests of `test`, longer and with their figures; ROUNDS=20
+crash: $(INSTALLED)  ## the crash tests of `test-slow`, longer and with their figures; ROUNDS=20
 	TMPDIR=$${TMPDIR:-/tmp} CRASH_ROUNDS=$(ROUNDS) $(BIN)/pytest -m crash -o log_cli=true -o log_cli_level=INFO $(ARGS)
 
 .PHONY: soak
@@ -59,6 +64,7 @@ lint: $(INSTALLED)  ## all of check but the tests
 .PHONY: check
 check: lint  ## format, lint, types, imports, dependencies, security, Docker files, tests
 	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-slow
 
 .PHONY: format
 format: $(INSTALLED)  ## rewrites the code in the project's format

@@ -66,7 +66,7 @@ def test_commands_and_variables_exist(document: Path) -> None:
 
 def test_the_readme_leads_with_two_commands_that_the_gate_runs() -> None:
     assert "\nmake test " in README.read_text()
-    assert "make test" in (PROJECT / ".ci" / "run").read_text()
+    assert "for target in test test-slow" in (PROJECT / ".ci" / "run").read_text()
 
 
 def test_the_overview_of_the_api_has_every_route() -> None:

@@ -27,6 +27,8 @@ from tests.support.postgresql import PostgresServer
 from tests.support.process import PROJECT
 from tests.support.statuses import status_of
 
+pytestmark = pytest.mark.slow
+
 KNOWN = 50
 RECEIPTS = 2_000
 

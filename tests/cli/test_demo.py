@@ -28,6 +28,8 @@ from iovox_receipts import Entry, Message, Sent
 from tests.support.long import LONG
 from tests.support.process import clean_environment
 
+pytestmark = pytest.mark.slow
+
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 START = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 

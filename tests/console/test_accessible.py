@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 import httpx
+import pytest
 from playwright.sync_api import ViewportSize
 
 from tests.console.conftest import Desk
 from tests.support.long import LONG
+
+pytestmark = pytest.mark.slow
 
 Screen = tuple[ViewportSize, Literal["light", "dark"]]
 

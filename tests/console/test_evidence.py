@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import expect
 
 from app.record.evidence.keys import write_key
 from app.record.evidence.note import SigningKey
 from tests.cli.here import dlr
+
+pytestmark = pytest.mark.slow
 
 
 def test_it_verifies_and_its_fingerprint_is_the_printed_one(

@@ -15,6 +15,8 @@ from tests.console.world import seed
 from tests.receive.serving import serve
 from tests.support.postgresql import PostgresServer
 
+pytestmark = pytest.mark.slow
+
 
 def type_a_key(page: Page) -> None:
     page.goto(re.sub("/console.*", "/console/keys", page.url))

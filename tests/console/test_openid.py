@@ -20,6 +20,8 @@ from app.console.openid import read_roles
 from app.errors import ConfigurationError
 from tests.support.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 COMMAND = Path(sys.executable).parent / "oidc-provider-mock"
 PEOPLE = (
     {"sub": "alice", "email": "alice@example.com", "roles": ["help-desk"]},

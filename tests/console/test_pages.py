@@ -15,6 +15,8 @@ from tests.console.conftest import Desk
 from tests.console.world import EVIL
 from tests.receive.serving import AUTH_HEADER, SECRET, body
 
+pytestmark = pytest.mark.slow
+
 SID = "d454cfe0-a835-11e6-9852-d43d7ed6ce4c"
 
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 from playwright.sync_api import expect
 
 from app.cli.demo.receivers import FAILING, TAKING, receivers
 from tests.receive.serving import AUTH_HEADER, SECRET, body
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_failed_delivery_is_replayed(another_desk: Callable[..., Any]) -> None:

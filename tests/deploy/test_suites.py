@@ -14,6 +14,8 @@ from tests.support.front import PROXY
 from tests.support.long import LONG
 from tests.support.process import PROJECT
 
+pytestmark = pytest.mark.slow
+
 SUITES = [
     "tests/send/test_batch.py",
     "tests/events/test_stream.py",

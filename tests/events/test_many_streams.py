@@ -14,6 +14,8 @@ from app.model.message import Message
 from .servers import Replica, replica
 from .test_processes import post_receipt, writing
 
+pytestmark = pytest.mark.slow
+
 STREAMS = 1_000
 EVENTS = 20
 ROUNDS = 3

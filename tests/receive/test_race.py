@@ -24,6 +24,8 @@ from tests.receive.fake_iovox import FakeIovox, Plan, Posts, plans, receipt
 from tests.receive.serving import Service, bearer, create_key, serve
 from tests.support import load
 
+pytestmark = pytest.mark.slow
+
 MESSAGES = 1_000
 SENDERS = 24
 """Connections that send, to each server."""

@@ -32,7 +32,7 @@ from tests.record.theatre import Theatre
 from tests.support.long import LONG
 from tests.support.postgresql import PostgresServer
 
-pytestmark = pytest.mark.usefixtures("no_waiting")
+pytestmark = [pytest.mark.usefixtures("no_waiting"), pytest.mark.slow]
 
 PICK = st.integers(0, 1_000)
 KEYS = st.integers(1, 4)

@@ -20,7 +20,7 @@ from tests.send.world import HELLO
 from tests.support.faketime import FakeClock
 from tests.support.long import POSTGRESQL, cases, on
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 
 PATIENCE = 8.0
 """Seconds that any request may take; iovox takes a tenth of one."""

@@ -17,7 +17,7 @@ import pytest
 from tests.send.processes import LONG, Stage, stage, wait_for
 from tests.support.load import drive
 
-pytestmark = pytest.mark.postgresql
+pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
 DOWN = 60.0 if LONG else 6.0
 UP_BEFORE, UP_AFTER = 2.0, 3.0

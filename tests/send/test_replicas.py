@@ -13,7 +13,7 @@ from tests.cli.running import make_key
 from tests.send.processes import LONG, stage, wait_for
 from tests.send.world import HELLO
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.postgresql, pytest.mark.timeout(300)]
 COUNT = 10_000 if LONG else 1_000
 
 

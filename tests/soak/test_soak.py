@@ -43,7 +43,7 @@ MORE_DESCRIPTORS = 25
 
 log = logging.getLogger(__name__)
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(SECONDS * 2 + 240)]
+pytestmark = [pytest.mark.slow, pytest.mark.postgresql, pytest.mark.timeout(SECONDS * 2 + 240)]
 
 
 async def test_nothing_is_lost_doubled_or_leaked(tmp_path: Path) -> None:

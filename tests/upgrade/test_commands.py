@@ -14,6 +14,8 @@ from tests.cli.here import dlr
 from tests.support.long import POSTGRESQL, on
 from tests.upgrade.releases import BREAKING, COMPATIBLE, TODAY, Release, newer
 
+pytestmark = pytest.mark.slow
+
 COMPATIBLE_ONE = ("9001_compatible", COMPATIBLE)
 BREAKING_ONE = ("9002_breaking", BREAKING)
 

@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cli.here import dlr
 from tests.support.long import POSTGRESQL, on
 from tests.support.process import PROJECT, clean_environment
 from tests.upgrade.releases import COMPATIBLE, TODAY, newer
+
+pytestmark = pytest.mark.slow
 
 
 def commands_under(heading: str) -> str:

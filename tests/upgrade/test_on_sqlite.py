@@ -18,7 +18,7 @@ from tests.support.process import ServerProcess, free_port
 from tests.support.processes import wait_until
 from tests.upgrade.releases import BREAKING, COMPATIBLE, TODAY, Release, newer
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 SEND = {"origin": "Upgrade", "destination": "447700900123", "message": "Hello"}
 
 

@@ -23,6 +23,8 @@ from tests.receive.serving import Service, serve
 from tests.simulator.running import running
 from tests.support.trust import environment_of_the_world
 
+pytestmark = pytest.mark.slow
+
 GENERATOR = "openapi-python-client==0.29.1"
 UV = Path(sys.executable).with_name("uv")
 

@@ -18,6 +18,8 @@ import pytest
 
 from tests.receive.serving import AUTH_HEADER, SECRET, Service, serve, serving_a_copy
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ST = Path(sys.executable).with_name("st")
 TAGS = {

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from app.record.evidence.keys import write_key
 from app.store.engine import Database
 from tests.cli.running import settings_for
@@ -15,6 +17,8 @@ from tests.record.evidence.test_log import facts
 from tests.record.evidence.world import KEY, World
 from tests.store.samples import receipt
 from tests.support.process import ServerProcess, free_port
+
+pytestmark = pytest.mark.slow
 
 
 def settings(database_url: str, folder: Path) -> dict[str, str]:

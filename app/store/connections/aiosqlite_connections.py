@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from functools import partial
 from typing import Any
 
 from aiosqlite import Connection
+
+RETRY_EVERY = 0.01
+"""Seconds between attempts to switch a file to WAL mode."""
 
 
 class StoppableConnection(Connection):
@@ -32,5 +36,28 @@ class StoppableConnection(Connection):
 
 
 def connect_sqlite(*arguments: Any, **options: Any) -> StoppableConnection:
-    """A connection to be awaited, as SQLAlchemy's ``async_creator_fn``."""
-    return StoppableConnection(partial(sqlite3.connect, *arguments, **options), iter_chunk_size=64)
+    """A connection to be awaited, as SQLAlchemy's ``async_creator_fn``, in WAL mode.
+
+    ``timeout``: seconds that it waits for locks.
+    """
+    return StoppableConnection(partial(_connect, *arguments, **options), iter_chunk_size=64)
+
+
+def _connect(database: str, *, timeout: float, **options: Any) -> sqlite3.Connection:
+    """Called in the connection's thread.
+
+    SQLite does not wait for locks where it changes the journal mode, which the first connections to
+    a new file all do.
+    """
+    connection: sqlite3.Connection = sqlite3.connect(database, timeout=timeout, **options)
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                connection.close()
+                raise
+            time.sleep(RETRY_EVERY)
+        else:
+            return connection

@@ -15,6 +15,8 @@ from tests.receive.serving import Service, serving_a_copy
 from tests.server.test_held_up import SENDERS, Receipts
 from tests.support.process import PROJECT
 
+pytestmark = pytest.mark.slow
+
 IDLE, SLOW, FLOODING = 1_000, 500, 200
 P99 = 0.1
 """Seconds, on a machine that is calm."""

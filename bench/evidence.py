@@ -103,6 +103,7 @@ def measure_evidence(stage: Stage) -> Section:
         stage.say("appending their facts")
         log.wait(lambda: log.lacks() <= 0)
         alone = 2 * known / (time.monotonic() - began)
+        data.settle(postgres, proving)  # as the rest was, before there were facts
         stage.say("idle")
         idle, with_log = _idle(running["without"]), _idle(running["with"])
         stage.say(f"{RATE:g} receipts/s")

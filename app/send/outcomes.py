@@ -87,6 +87,11 @@ def requeued(message: Message, now: datetime, *reasons: str) -> Outcome:
     return _queued(message, now, now + backoff(0), reasons, attempted=False)
 
 
+def never_attempted(message: Message, now: datetime, *reasons: str) -> Outcome:
+    """Back to its place in the queue."""
+    return _queued(message, now, min(message.starts_at, now), reasons, attempted=False)
+
+
 def past_deadline(message: Message, steps: Sequence[Step], now: datetime) -> Outcome:
     """UNSENT, with the reasons of the last failed attempt in ``steps``, if there is one."""
     queued = [step.reasons for step in steps if step.status is Status.QUEUED and step.reasons]

@@ -8,6 +8,8 @@ never sent.
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -29,6 +31,7 @@ SHORT_POLL_INTERVAL = 0.05
 RESERVE_AHEAD = timedelta(seconds=0.25)
 """How far ahead slots are reserved: enough to stay busy, few to lose in a crash."""
 MAX_CLAIM = 100
+CLAIM_LOST = "the result of its claim was lost; it was not attempted"
 
 log = structlog.get_logger(__name__)
 
@@ -58,8 +61,10 @@ class QueueWorker:
         self._polling: asyncio.Task[float] | None = None
         self._more_is_due = False
         self._last_app = ""
-        # Claims that failed, with the end of their leases: any of them may have been committed.
-        self._failed_claims: dict[UUID, datetime] = {}
+        # Leases of claims that failed, any of which may have been committed; by the monotonic
+        # clock, when each ends.
+        self._failed_claims: dict[UUID, float] = {}
+        self._looked_at = float("-inf")
 
     def wake(self) -> None:
         """Poll now: there may be due messages."""
@@ -79,6 +84,9 @@ class QueueWorker:
         """Return when every attempt under way has ended; each is bounded by the client."""
         if self._polling is not None:
             await asyncio.wait({self._polling})
+        self._looked_at = float("-inf")
+        with suppress(StoreUnavailable, StoreRefused):
+            await self._give_back_failed_claims()
         if self._attempts:
             await asyncio.wait(set(self._attempts))
 
@@ -93,7 +101,7 @@ class QueueWorker:
         return POLL_INTERVAL
 
     async def _start_due(self) -> float:
-        await self._release_failed_claims()
+        await self._give_back_failed_claims()
         breaker = self._gate.breaker
         free = min(MAX_CLAIM, self._concurrency - len(self._attempts))
         if free < self._min_claim:
@@ -128,22 +136,27 @@ class QueueWorker:
                 probing=probing,
             )
         except Exception:
-            self._failed_claims[lease] = until
+            lasts = (until - self._now()).total_seconds()
+            self._failed_claims[lease] = time.monotonic() + lasts
+            self._gate.breaker.release_probe()
             raise
         if claimed:
             self._last_app = claimed[-1][0].app
         return claimed
 
-    async def _release_failed_claims(self) -> None:
-        """Release what a claim has leased whose result was lost with its connection: it was not
-        attempted, and would end UNCONFIRMED. The commit may come late, so this is repeated.
+    async def _give_back_failed_claims(self) -> None:
+        """Queue again what a claim has leased whose result was lost with its connection. Nobody has
+        attempted it, and it would end UNCONFIRMED. A commit may come late, so each lease is looked
+        for until it has ended.
         """
-        for lease, until in [*self._failed_claims.items()]:
-            released = await self._store.release(lease)
-            if released or until < self._now():
-                del self._failed_claims[lease]
-            if released:
-                log.info("claim_released", messages=released, why="its result was lost")
+        now = time.monotonic()
+        self._failed_claims = {k: end for k, end in self._failed_claims.items() if end > now}
+        if not self._failed_claims or now - self._looked_at < POLL_INTERVAL:
+            return
+        self._looked_at = now
+        for message in await self._store.leased(self._failed_claims):
+            log.warning("claim_given_back", message_id=str(message.id), why=CLAIM_LOST)
+            await self._submitter.give_back(message, CLAIM_LOST)
 
     async def _seconds_until_due(self) -> float:
         """Seconds until a message is due, at most POLL_INTERVAL; 0 if one is."""

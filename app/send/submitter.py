@@ -96,6 +96,11 @@ class Submitter:
         finally:
             self._under_way.discard(message.id)
 
+    async def give_back(self, message: Message, why: str) -> None:
+        """Queue again a message that is leased, and that nobody has attempted under this lease."""
+        outcome = outcomes.never_attempted(message, self._now(), why)
+        await self._recorder.settle(outcome, attempted=message)
+
     def is_under_way(self, message_id: UUID) -> bool:
         """Whether an attempt of this process has not ended: it ends by itself, whatever its lease
         says. A clock that is set forward ends all leases at once.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -198,23 +198,11 @@ class MessageStore:
                 await pace.consume(connection, slots, len(leased))
             return list(zip(leased, slots.times, strict=False))
 
-    async def release(self, lease: UUID) -> int:
-        """Put back into the queue the messages of a claim, of which none was attempted. Returns how
-        many there were.
-        """
-        now = self._database.clock.now()
-        claimed = update(messages).where(_SENDING, messages.c.lease == lease)
-        async with self._database.write(patience=PATIENCE) as connection:
-            released = await connection.execute(
-                claimed.values(
-                    state=Status.QUEUED,
-                    state_at=now,
-                    lease=None,
-                    lease_until=None,
-                    next_attempt_at=now,
-                )
-            )
-        return released.rowcount
+    async def leased(self, leases: Collection[UUID]) -> list[Message]:
+        """The messages that are SENDING under any of these leases."""
+        query = select(*messages.c).where(_SENDING, messages.c.lease.in_(leases))
+        async with self._database.read(patience=PATIENCE) as connection:
+            return [message_of(row) for row in await connection.execute(query)]
 
     async def lapsed(self, *, now: datetime, limit: int) -> list[Message]:
         """Messages whose lease ran out while SENDING: the process that sent them is gone."""

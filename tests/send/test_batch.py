@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -50,28 +50,39 @@ async def test_invalid_messages_do_not_fail_the_others(service: Service, iovox: 
     assert first["reference"] == "order-0"
 
 
+@pytest.mark.parametrize("late", [0.0, 1.2], ids=["at once", "later"])
 async def test_what_a_claim_has_leased_is_sent_though_its_result_was_lost(
-    service: Service, iovox: Iovox, monkeypatch: pytest.MonkeyPatch
+    service: Service, iovox: Iovox, monkeypatch: pytest.MonkeyPatch, late: float
 ) -> None:
-    """The claim was committed as its connection broke. Nobody has sent these messages yet."""
+    """Its connection broke at the commit, which took effect. Nobody has sent these messages yet."""
     store = service.runtime.messages
     claim = store.claim
-    lost: list[UUID] = []
+    lost: list[asyncio.Task[Any]] = []
 
     async def lose(**how: Any) -> list[tuple[Message, datetime]]:
-        claimed = await claim(**how)
-        if claimed and not lost:
-            lost.extend(message.id for message, _ in claimed)
+        if not lost:
+            if not (await service.states()).get("QUEUED"):
+                return []
+            lost.append(asyncio.create_task(commit(how)))
+            await asyncio.sleep(0)
+            if not late:
+                await lost[0]
             raise StoreUnavailable("connection reset by peer")
-        return claimed
+        # What is being committed is locked.
+        return await claim(**how) if lost[0].done() else []
+
+    async def commit(how: dict[str, Any]) -> list[tuple[Message, datetime]]:
+        await asyncio.sleep(late)
+        return await claim(**how)
 
     monkeypatch.setattr(store, "claim", lose)
     items = (await service.post(PATH, {"messages": [HELLO] * 3})).json()["messages"]
     for item in items:
         await service.becomes(item["id"], "SUBMITTED", "ACKNOWLEDGED", "DELIVERED")
-        history = (await service.look(item["id"]))["history"]
-        assert "UNCONFIRMED" not in {step["status"] for step in history}
-    assert lost
+        steps = [step["status"] for step in (await service.look(item["id"]))["history"]]
+        assert "UNCONFIRMED" not in steps
+        assert steps.count("QUEUED") == 2
+    assert len(await lost[0]) == 3
     counts = await iovox.counts()
     assert counts["attempts_by_message_id"] == {item["id"]: 1 for item in items}
 

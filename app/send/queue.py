@@ -84,7 +84,6 @@ class QueueWorker:
         """Return when every attempt under way has ended; each is bounded by the client."""
         if self._polling is not None:
             await asyncio.wait({self._polling})
-        self._looked_at = float("-inf")
         with suppress(StoreUnavailable, StoreRefused):
             await self._give_back_failed_claims()
         if self._attempts:
@@ -101,7 +100,9 @@ class QueueWorker:
         return POLL_INTERVAL
 
     async def _start_due(self) -> float:
-        await self._give_back_failed_claims()
+        if self._failed_claims and time.monotonic() - self._looked_at >= POLL_INTERVAL:
+            self._looked_at = time.monotonic()
+            await self._give_back_failed_claims()
         breaker = self._gate.breaker
         free = min(MAX_CLAIM, self._concurrency - len(self._attempts))
         if free < self._min_claim:
@@ -151,12 +152,13 @@ class QueueWorker:
         """
         now = time.monotonic()
         self._failed_claims = {k: end for k, end in self._failed_claims.items() if end > now}
-        if not self._failed_claims or now - self._looked_at < POLL_INTERVAL:
+        if not self._failed_claims:
             return
-        self._looked_at = now
-        for message in await self._store.leased(self._failed_claims):
+        most = MAX_CLAIM * len(self._failed_claims)
+        found = await self._store.leased(self._failed_claims, limit=most)
+        for message in found:
             log.warning("claim_given_back", message_id=str(message.id), why=CLAIM_LOST)
-            await self._submitter.give_back(message, CLAIM_LOST)
+        await asyncio.gather(*(self._submitter.give_back(one, CLAIM_LOST) for one in found))
 
     async def _seconds_until_due(self) -> float:
         """Seconds until a message is due, at most POLL_INTERVAL; 0 if one is."""

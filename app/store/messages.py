@@ -198,11 +198,10 @@ class MessageStore:
                 await pace.consume(connection, slots, len(leased))
             return list(zip(leased, slots.times, strict=False))
 
-    async def leased(self, leases: Collection[UUID]) -> list[Message]:
+    async def leased(self, leases: Collection[UUID], *, limit: int) -> list[Message]:
         """The messages that are SENDING under any of these leases."""
-        query = select(*messages.c).where(_SENDING, messages.c.lease.in_(leases))
-        async with self._database.read(patience=PATIENCE) as connection:
-            return [message_of(row) for row in await connection.execute(query)]
+        found = await self._find(_SENDING & messages.c.lease.in_(leases), messages.c.id, limit)
+        return [one.message for one in found]
 
     async def lapsed(self, *, now: datetime, limit: int) -> list[Message]:
         """Messages whose lease ran out while SENDING: the process that sent them is gone."""

@@ -1,5 +1,5 @@
-"""Enqueues facts for the evidence log, in the caller's transaction: those of what leaves no row to
-make them from later. Without an open log nothing is enqueued.
+"""Enqueues for the evidence log, in the caller's transaction: facts of what leaves no row to make
+them from later, and receipts that no event names. Without an open log nothing is enqueued.
 """
 
 from __future__ import annotations
@@ -28,6 +28,15 @@ async def enqueue_entries(connection: AsyncConnection, ids: Iterable[UUID]) -> N
     id that is enqueued twice, or whose entry is gone when it is appended, yields no further fact.
     """
     await enqueue(connection, [PendingFact(None, AUDITED, {"entry": str(id_)}) for id_ in ids])
+
+
+async def enqueue_receipts(connection: AsyncConnection, keys: Sequence[tuple[str, bytes]]) -> None:
+    """Enqueue new receipts that cause no event, by sms_activity_id and digest; the log finds
+    the others by their events. On PostgreSQL it is a part of RECEIVE.
+    """
+    if keys and await _is_log_open(connection):
+        rows = [{"sms_activity_id": name, "digest": digest} for name, digest in keys]
+        await connection.execute(insert(evidence_pending), rows)
 
 
 async def _is_log_open(connection: AsyncConnection) -> bool:

@@ -14,15 +14,16 @@ from operator import or_
 from uuid import UUID
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.message import Acceptance
 from app.model.receipt import Receipt
 from app.model.status import Status, is_contradictory, microseconds, weight_of
 from app.store.events import NewEvent, append
-from app.store.meeting.sqlite_receipts import queue_for_evidence, store
+from app.store.evidence.pending import enqueue_receipts
+from app.store.meeting.sqlite_receipts import primary_key, store
 from app.store.tables import deliveries, messages, receipts
+from app.store.upsert import upsert
 
 
 @dataclass(slots=True)
@@ -53,9 +54,8 @@ async def receive(
     for receipt in new:
         events += _raise_status(known, receipt)
     with_event = {(event.sms_activity_id, event.digest) for event in events}
-    await queue_for_evidence(
-        connection, [r for r in new if (r.sms_activity_id, r.content.digest) not in with_event]
-    )
+    keys = map(primary_key, new)
+    await enqueue_receipts(connection, [key for key in keys if key not in with_event])
     events = _with_contradictions(events, known, were_contradictory)
     await _save(connection, {r.sms_activity_id: known[r.sms_activity_id] for r in new})
     await append(connection, events, now)
@@ -73,7 +73,7 @@ async def receive(
 async def meet(connection: AsyncConnection, sms_activity_ids: Sequence[str]) -> None:
     """Create the deliveries that do not exist yet."""
     await connection.execute(
-        upsert(deliveries).on_conflict_do_nothing(),
+        upsert(connection, deliveries).on_conflict_do_nothing(),
         [{"sms_activity_id": s, "status": Status.SUBMITTED} for s in sms_activity_ids],
     )
 
@@ -169,7 +169,7 @@ def _marked(events: Sequence[NewEvent], contradictory: Collection[str]) -> list[
 async def _save(connection: AsyncConnection, changed: Mapping[str, _Delivery]) -> None:
     if not changed:
         return
-    new = upsert(deliveries)
+    new = upsert(connection, deliveries)
     values = ("status", "status_key", "status_at", "reason", "seen", "received_at")
     await connection.execute(
         new.on_conflict_do_update(

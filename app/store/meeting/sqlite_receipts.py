@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.model.receipt import Arrival, Receipt
 from app.store.meeting.postgresql import MOST_ARRIVALS_KEPT
-from app.store.tables import erased, evidence_logs, evidence_pending, receipts
+from app.store.tables import erased, receipts
 
 PrimaryKey = tuple[str, bytes]
 """Of `receipts`: sms_activity_id and digest."""
@@ -60,13 +60,13 @@ async def store(connection: AsyncConnection, batch: Sequence[Receipt]) -> list[R
     stored = await _stored(connection, batch)
     new: list[Receipt] = []
     for receipt in batch:
-        if (known := stored.get(_primary_key(receipt))) is not None:
+        if (known := stored.get(primary_key(receipt))) is not None:
             known.count(receipt.arrival)
         else:
             arrival = receipt.arrival
-            stored[_primary_key(receipt)] = _Arrivals(arrival.id, [], 1, arrival.received_at)
+            stored[primary_key(receipt)] = _Arrivals(arrival.id, [], 1, arrival.received_at)
             new.append(receipt)
-    rows = [_columns(receipt) | stored.pop(_primary_key(receipt)).columns() for receipt in new]
+    rows = [_columns(receipt) | stored.pop(primary_key(receipt)).columns() for receipt in new]
     if rows:
         await connection.execute(insert(receipts), rows)
         await _drop_bodies_of_erased(connection, {receipt.sms_activity_id for receipt in new})
@@ -75,24 +75,6 @@ async def store(connection: AsyncConnection, batch: Sequence[Receipt]) -> list[R
             this = (receipts.c.sms_activity_id == sms_activity_id) & (receipts.c.digest == digest)
             await connection.execute(update(receipts).where(this).values(**arrivals.columns()))
     return new
-
-
-async def queue_for_evidence(connection: AsyncConnection, eventless: Sequence[Receipt]) -> None:
-    """Queue new receipts for the evidence log, if there is one.
-
-    ``eventless``: those that cause no event. The log finds the others by their events.
-    """
-    if not eventless:
-        return
-    open_log = select(evidence_logs.c.id).where(evidence_logs.c.ended_at.is_(None)).limit(1)
-    if (await connection.execute(open_log)).first() is not None:
-        await connection.execute(
-            insert(evidence_pending),
-            [
-                {"sms_activity_id": one.sms_activity_id, "digest": one.content.digest}
-                for one in eventless
-            ],
-        )
 
 
 async def _stored(
@@ -108,7 +90,7 @@ async def _stored(
             receipts.c.also,
             receipts.c.times_seen,
             receipts.c.received_at,
-        ).where(keys.in_([_primary_key(receipt) for receipt in batch]))
+        ).where(keys.in_([primary_key(receipt) for receipt in batch]))
     )
     return {
         (row.sms_activity_id, row.digest): _Arrivals(
@@ -126,7 +108,8 @@ async def _drop_bodies_of_erased(connection: AsyncConnection, ids: set[str]) -> 
     )
 
 
-def _primary_key(receipt: Receipt) -> PrimaryKey:
+def primary_key(receipt: Receipt) -> PrimaryKey:
+    """Of its row: sms_activity_id and digest."""
     return receipt.sms_activity_id, receipt.content.digest
 
 

@@ -11,7 +11,6 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 from uuid_utils.compat import uuid7
@@ -21,11 +20,10 @@ from app.model.london import LONDON
 from app.model.message import Acceptance, Message, Outcome, Request, Step
 from app.model.receipt import Arrival, Receipt, Rejection, interpret
 from app.model.status import Status
+from app.store.any_of import chunks
 from app.store.engine import Database
 from app.store.messages import MessageStore, NewMessage
 from app.store.receipts import ReceiptStore
-
-Item = TypeVar("Item")
 
 MESSAGES = 1_000
 DAYS = 14
@@ -74,13 +72,13 @@ async def write_past(database: Database, now: datetime, count: int = MESSAGES) -
     """Write it; returns how many texts there are. Raises StoreUnavailable."""
     past = _past(now, count)
     messages, receipts = MessageStore(database), ReceiptStore(database)
-    for new in _chunks(past.messages):
+    for new in chunks(past.messages, AT_ONCE):
         await messages.add(new)
-    for accepted in _chunks(past.acceptances):
+    for accepted in chunks(past.acceptances, AT_ONCE):
         await messages.accepted(accepted)
-    for outcomes in _chunks(past.outcomes):
+    for outcomes in chunks(past.outcomes, AT_ONCE):
         await messages.settle(outcomes)
-    for chunk in _chunks(past.receipts):
+    for chunk in chunks(past.receipts, AT_ONCE):
         await receipts.add(chunk, [])
     await receipts.add(_strangers(now), _rejections(now))
     return len(past.messages)
@@ -228,8 +226,3 @@ def _rejections(now: datetime) -> list[Rejection]:
     arrival = Arrival(uuid7(), now - timedelta(hours=3), body)
     read = interpret(arrival)
     return [read] if isinstance(read, Rejection) else []
-
-
-def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), AT_ONCE):
-        yield items[start : start + AT_ONCE]

@@ -25,7 +25,7 @@ from app.record.evidence.facts import LOG_SUBJECT, REMOVALS_SUBJECT
 from app.record.evidence.form import canonical_text
 from app.record.evidence.merkle import EMPTY_ROOT, HASH_SIZE, root_hash
 from app.record.evidence.note import SigningKey, VerifierKey, sign
-from app.record.evidence.peer_disks import PeerDisks
+from app.record.evidence.peer_disks import LIVE_FOR, PeerDisks
 from app.record.evidence.tiles import Place, Tiles, edge, needed
 from app.store.evidence.appending import AppendTransaction, Batch, EvidenceAppender
 from app.store.evidence.reading import EvidenceReader
@@ -39,7 +39,7 @@ ROLLED_BACK = "the database was rolled back behind a checkpoint"
 DISK_GONE = "the disk with the log's checkpoints is gone"
 NEW_DISK = (
     "This disk has no checkpoint of the evidence log, and no other replica's has confirmed the log "
-    "yet: try again in 15 seconds"
+    f"yet: try again in {LIVE_FOR.total_seconds():g} seconds"
 )
 
 log = structlog.get_logger(__name__)
